@@ -1,0 +1,213 @@
+"""A model folder: everything that defines one clinical task, and the SHA-256 of each of its files.
+
+::
+
+    models/sts-petct/
+      model.yaml            written by hand: purpose, required series, covariates, limits
+      manifest.json         written by commands: every other file's SHA-256
+      segmentation/         network.json, *.safetensors, evaluation
+      radiomics/settings.yaml
+      response/             booster.ubj, response.json, evaluation
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch, ModelNotFound
+from oncoresponse.volume import file_sha256
+
+_DEFINITION_FILE = "model.yaml"
+_MANIFEST_FILE = "manifest.json"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IntendedUse(_Strict):
+    """Who may use the model, on whom, for what, and when not (HTI-1 source attributes 5 to 10)."""
+
+    purpose: str
+    population: str
+    user: str
+    role: str
+    contraindications: tuple[str, ...]
+    device_status: str
+
+
+class RequiredSeries(_Strict):
+    """One image series the model cannot do without."""
+
+    modality: Literal["CT", "PT", "MR"]
+    quantity: str
+    purpose: str
+
+
+class Covariate(_Strict):
+    """A clinical input the model accepts beside the images."""
+
+    name: str
+    title: str
+    unit: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    required: bool = False
+
+
+class TumorLimits(_Strict):
+    """What a contour must satisfy before its features are believed."""
+
+    minimum_volume_ml: float = Field(gt=0)
+    maximum_volume_ml: float = Field(gt=0)
+
+
+class Outcome(_Strict):
+    """What the response model predicts."""
+
+    code: str
+    title: str
+    definition: str
+    favourable_answer: str
+    unfavourable_answer: str
+
+
+class ModelDefinition(_Strict):
+    """Contents of ``model.yaml``. Unknown keys are refused."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    title: str
+    manufacturer: str
+    intended_use: IntendedUse
+    required_series: tuple[RequiredSeries, ...]
+    contour_modality: Literal["CT", "PT", "MR"]
+    covariates: tuple[Covariate, ...] = ()
+    tumor_limits: TumorLimits
+    outcome: Outcome
+    limitations: tuple[str, ...]
+    training_data: str
+
+
+class Manifest(_Strict):
+    """Contents of ``manifest.json``: relative path to lower-case hexadecimal SHA-256."""
+
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """An installed model, its definition read and its files checked against the manifest."""
+
+    path: Path
+    definition: ModelDefinition
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path, *, verify: bool = True) -> ModelFolder:
+        """Read a model folder.
+
+        Args:
+            path: The folder.
+            verify: Hash every file; leave on wherever a prediction may follow.
+
+        Raises:
+            ModelFolderInvalid: A file is missing, extra, or does not follow its schema.
+            ModelHashMismatch: A file is not the one the manifest names.
+        """
+        try:
+            definition = ModelDefinition.model_validate(yaml.safe_load((path / _DEFINITION_FILE).read_bytes()))
+            manifest = Manifest.model_validate_json((path / _MANIFEST_FILE).read_bytes())
+        except OSError as error:
+            raise ModelFolderInvalid(
+                f"Model folder '{path.name}' has no readable {_DEFINITION_FILE} and {_MANIFEST_FILE}. "
+                "Install the complete folder, or run the training commands that write it."
+            ) from error
+        except (ValidationError, yaml.YAMLError, ValueError) as error:
+            raise ModelFolderInvalid(f"Model folder '{path.name}' is not valid: {error}") from error
+        if definition.name != path.name:
+            raise ModelFolderInvalid(f"Model folder '{path.name}' defines a model called '{definition.name}'.")
+        folder = cls(path, definition, manifest)
+        if verify:
+            folder.verify()
+        return folder
+
+    def verify(self) -> None:
+        """Compare every file with the manifest.
+
+        Raises:
+            ModelFolderInvalid: A file is missing or not in the manifest.
+            ModelHashMismatch: A file changed.
+        """
+        present = _hash_files(self.path)
+        if missing := sorted(set(self.manifest.files) - set(present)):
+            raise ModelFolderInvalid(f"Model '{self.definition.name}' lacks {', '.join(missing)}. Install it again.")
+        if extra := sorted(set(present) - set(self.manifest.files)):
+            raise ModelFolderInvalid(
+                f"Model '{self.definition.name}' holds {', '.join(extra)}, which its manifest does not name. "
+                "Remove the file, or write the manifest again with 'oncoresponse models seal'."
+            )
+        for name, digest in self.manifest.files.items():
+            if present[name] != digest:
+                raise ModelHashMismatch(
+                    f"File {name} of model '{self.definition.name}' is not the one its manifest names. "
+                    "Install the model again; do not edit a sealed model.",
+                    file=name,
+                )
+
+    def file(self, relative: str) -> Path:
+        """Path of a file the manifest names.
+
+        Raises:
+            ModelFolderInvalid: The manifest does not name it.
+        """
+        if relative not in self.manifest.files:
+            raise ModelFolderInvalid(f"Model '{self.definition.name}' has no {relative}.")
+        return self.path / relative
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identity of the model: SHA-256 over the manifest's sorted names and hashes."""
+        lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.manifest.files.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def seal_model_folder(path: Path) -> ModelFolder:
+    """Write ``manifest.json`` for the files as they are now and open the result."""
+    files = dict(sorted(_hash_files(path).items()))
+    (path / _MANIFEST_FILE).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
+    return ModelFolder.open(path)
+
+
+def find_model(models_directory: Path, name: str) -> Path:
+    """Folder of an installed model.
+
+    Raises:
+        ModelNotFound: There is none of that name.
+    """
+    if name not in installed_model_names(models_directory):
+        raise ModelNotFound(f"No model called '{name[:63]}' is installed. 'oncoresponse models list' names them.")
+    return models_directory / name
+
+
+def installed_model_names(models_directory: Path) -> list[str]:
+    """Names of the folders below ``models_directory`` that define a model."""
+    if not models_directory.is_dir():
+        return []
+    return sorted(entry.name for entry in models_directory.iterdir() if (entry / _DEFINITION_FILE).is_file())
+
+
+def _hash_files(path: Path) -> dict[str, str]:
+    return {
+        file.relative_to(path).as_posix(): file_sha256(file)
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name != _MANIFEST_FILE
+    }

@@ -1,0 +1,71 @@
+"""What a DICOM study says about itself, as plain data that travels beside the volumes.
+
+The identity of the patient is in here. It goes into the report, never into a log, an error or a metric.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PatientIdentity(_Plain):
+    """DICOM Patient Module (PS3.3 C.7.1.1), as found, empty values as ``None``."""
+
+    patient_id: str | None
+    issuer_of_patient_id: str | None = None
+    name: str | None = None
+    birth_date: str | None = None
+    sex: str | None = None
+    age_years: float | None = None
+    weight_kg: float | None = None
+
+
+class SeriesDescription(_Plain):
+    """One image series that forms one regular volume.
+
+    Attributes:
+        sop_instance_uids: In slice order, the order of index axis k of the volume.
+        instance_sha256: Digest of each file, same order; finds the file in the store.
+    """
+
+    series_instance_uid: str
+    modality: str
+    sop_class_uid: str
+    frame_of_reference_uid: str
+    description: str | None = None
+    manufacturer: str | None = None
+    manufacturer_model_name: str | None = None
+    slice_thickness_mm: float | None = None
+    convolution_kernel: str | None = None
+    radiopharmaceutical: str | None = None
+    suv_method: str | None = None
+    acquisition_date_time: str | None = None
+    sop_instance_uids: tuple[str, ...]
+    instance_sha256: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class StudyDescription(_Plain):
+    """The study and the series that were chosen from it.
+
+    Attributes:
+        study_date_time: ISO 8601 without zone where the study gives none (DICOM DA + TM).
+        series: The chosen image series, one for each required modality.
+        warnings: What was odd but not wrong enough to refuse, in plain sentences without PHI.
+    """
+
+    study_instance_uid: str
+    accession_number: str | None = None
+    study_date_time: str | None = None
+    timezone_offset: str | None = None
+    patient: PatientIdentity
+    series: tuple[SeriesDescription, ...]
+    warnings: tuple[str, ...] = ()
+
+    def series_of(self, modality: str) -> SeriesDescription | None:
+        """The chosen series of a DICOM modality (CT, PT, MR), if there is one."""
+        return next((series for series in self.series if series.modality == modality), None)

@@ -1,0 +1,85 @@
+from buf.validate import validate_pb2 as _validate_pb2
+from oncoresponse.v1 import artifact_pb2 as _artifact_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class PredictionAnswer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PREDICTION_ANSWER_UNSPECIFIED: _ClassVar[PredictionAnswer]
+    PREDICTION_ANSWER_FAVORABLE: _ClassVar[PredictionAnswer]
+    PREDICTION_ANSWER_UNFAVORABLE: _ClassVar[PredictionAnswer]
+    PREDICTION_ANSWER_INDETERMINATE: _ClassVar[PredictionAnswer]
+    PREDICTION_ANSWER_OUTSIDE_EXPERIENCE: _ClassVar[PredictionAnswer]
+PREDICTION_ANSWER_UNSPECIFIED: PredictionAnswer
+PREDICTION_ANSWER_FAVORABLE: PredictionAnswer
+PREDICTION_ANSWER_UNFAVORABLE: PredictionAnswer
+PREDICTION_ANSWER_INDETERMINATE: PredictionAnswer
+PREDICTION_ANSWER_OUTSIDE_EXPERIENCE: PredictionAnswer
+
+class Covariate(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+
+class PredictResponseRequest(_message.Message):
+    __slots__ = ("model", "features", "covariates")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    COVARIATES_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    features: _artifact_pb2.ArtifactReference
+    covariates: _containers.RepeatedCompositeFieldContainer[Covariate]
+    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., covariates: _Optional[_Iterable[_Union[Covariate, _Mapping]]] = ...) -> None: ...
+
+class Contribution(_message.Message):
+    __slots__ = ("input", "title", "value", "unit", "log_odds")
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    LOG_ODDS_FIELD_NUMBER: _ClassVar[int]
+    input: str
+    title: str
+    value: float
+    unit: str
+    log_odds: float
+    def __init__(self, input: _Optional[str] = ..., title: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ..., log_odds: _Optional[float] = ...) -> None: ...
+
+class Prediction(_message.Message):
+    __slots__ = ("answer", "answer_text", "probability", "interval_low", "interval_high", "interval_level", "contributions", "outside_score", "abstain_reasons")
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_TEXT_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_LOW_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_HIGH_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
+    OUTSIDE_SCORE_FIELD_NUMBER: _ClassVar[int]
+    ABSTAIN_REASONS_FIELD_NUMBER: _ClassVar[int]
+    answer: PredictionAnswer
+    answer_text: str
+    probability: float
+    interval_low: float
+    interval_high: float
+    interval_level: float
+    contributions: _containers.RepeatedCompositeFieldContainer[Contribution]
+    outside_score: float
+    abstain_reasons: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, answer: _Optional[_Union[PredictionAnswer, str]] = ..., answer_text: _Optional[str] = ..., probability: _Optional[float] = ..., interval_low: _Optional[float] = ..., interval_high: _Optional[float] = ..., interval_level: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., outside_score: _Optional[float] = ..., abstain_reasons: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PredictResponseResponse(_message.Message):
+    __slots__ = ("prediction_document", "prediction")
+    PREDICTION_DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    PREDICTION_FIELD_NUMBER: _ClassVar[int]
+    prediction_document: _artifact_pb2.ArtifactReference
+    prediction: Prediction
+    def __init__(self, prediction_document: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., prediction: _Optional[_Union[Prediction, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,242 @@
+import datetime
+
+from buf.validate import validate_pb2 as _validate_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from oncoresponse.v1 import artifact_pb2 as _artifact_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Study(_message.Message):
+    __slots__ = ("name", "complete", "instance_count", "size_bytes", "create_time", "manifest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    complete: bool
+    instance_count: int
+    size_bytes: int
+    create_time: _timestamp_pb2.Timestamp
+    manifest: _artifact_pb2.ArtifactReference
+    def __init__(self, name: _Optional[str] = ..., complete: _Optional[bool] = ..., instance_count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ...) -> None: ...
+
+class InstanceStatus(_message.Message):
+    __slots__ = ("sha256", "received_bytes", "finished")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    received_bytes: int
+    finished: bool
+    def __init__(self, sha256: _Optional[str] = ..., received_bytes: _Optional[int] = ..., finished: _Optional[bool] = ...) -> None: ...
+
+class CreateStudyRequest(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+
+class CreateStudyResponse(_message.Message):
+    __slots__ = ("study",)
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    study: Study
+    def __init__(self, study: _Optional[_Union[Study, _Mapping]] = ...) -> None: ...
+
+class UploadInstancesRequest(_message.Message):
+    __slots__ = ("header", "chunk")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    header: InstanceHeader
+    chunk: InstanceChunk
+    def __init__(self, header: _Optional[_Union[InstanceHeader, _Mapping]] = ..., chunk: _Optional[_Union[InstanceChunk, _Mapping]] = ...) -> None: ...
+
+class InstanceHeader(_message.Message):
+    __slots__ = ("study", "sha256", "size_bytes", "offset_bytes")
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    sha256: str
+    size_bytes: int
+    offset_bytes: int
+    def __init__(self, study: _Optional[str] = ..., sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., offset_bytes: _Optional[int] = ...) -> None: ...
+
+class InstanceChunk(_message.Message):
+    __slots__ = ("data", "crc32")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    CRC32_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    crc32: int
+    def __init__(self, data: _Optional[bytes] = ..., crc32: _Optional[int] = ...) -> None: ...
+
+class UploadInstancesResponse(_message.Message):
+    __slots__ = ("instances",)
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    instances: _containers.RepeatedCompositeFieldContainer[InstanceStatus]
+    def __init__(self, instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ...) -> None: ...
+
+class ListInstancesRequest(_message.Message):
+    __slots__ = ("study",)
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    def __init__(self, study: _Optional[str] = ...) -> None: ...
+
+class ListInstancesResponse(_message.Message):
+    __slots__ = ("instances",)
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    instances: _containers.RepeatedCompositeFieldContainer[InstanceStatus]
+    def __init__(self, instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ...) -> None: ...
+
+class CompleteStudyRequest(_message.Message):
+    __slots__ = ("study", "instance_count")
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    instance_count: int
+    def __init__(self, study: _Optional[str] = ..., instance_count: _Optional[int] = ...) -> None: ...
+
+class CompleteStudyResponse(_message.Message):
+    __slots__ = ("study",)
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    study: Study
+    def __init__(self, study: _Optional[_Union[Study, _Mapping]] = ...) -> None: ...
+
+class ImportDirectoryRequest(_message.Message):
+    __slots__ = ("request_id", "directory")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    directory: str
+    def __init__(self, request_id: _Optional[str] = ..., directory: _Optional[str] = ...) -> None: ...
+
+class ImportProgress(_message.Message):
+    __slots__ = ("examined", "imported", "left_out")
+    EXAMINED_FIELD_NUMBER: _ClassVar[int]
+    IMPORTED_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    examined: int
+    imported: int
+    left_out: int
+    def __init__(self, examined: _Optional[int] = ..., imported: _Optional[int] = ..., left_out: _Optional[int] = ...) -> None: ...
+
+class ImportDirectoryResponse(_message.Message):
+    __slots__ = ("progress", "study")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    progress: ImportProgress
+    study: Study
+    def __init__(self, progress: _Optional[_Union[ImportProgress, _Mapping]] = ..., study: _Optional[_Union[Study, _Mapping]] = ...) -> None: ...
+
+class ImportDicomWebRequest(_message.Message):
+    __slots__ = ("request_id", "url", "study_instance_uid")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    STUDY_INSTANCE_UID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    url: str
+    study_instance_uid: str
+    def __init__(self, request_id: _Optional[str] = ..., url: _Optional[str] = ..., study_instance_uid: _Optional[str] = ...) -> None: ...
+
+class ImportDicomWebResponse(_message.Message):
+    __slots__ = ("progress", "study")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    progress: ImportProgress
+    study: Study
+    def __init__(self, progress: _Optional[_Union[ImportProgress, _Mapping]] = ..., study: _Optional[_Union[Study, _Mapping]] = ...) -> None: ...
+
+class GetStudyRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetStudyResponse(_message.Message):
+    __slots__ = ("study",)
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    study: Study
+    def __init__(self, study: _Optional[_Union[Study, _Mapping]] = ...) -> None: ...
+
+class ListStudiesRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListStudiesResponse(_message.Message):
+    __slots__ = ("studies", "next_page_token")
+    STUDIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    studies: _containers.RepeatedCompositeFieldContainer[Study]
+    next_page_token: str
+    def __init__(self, studies: _Optional[_Iterable[_Union[Study, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class DeleteStudyRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class DeleteStudyResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ExpectedPatient(_message.Message):
+    __slots__ = ("patient_id", "birth_date", "sex")
+    PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    BIRTH_DATE_FIELD_NUMBER: _ClassVar[int]
+    SEX_FIELD_NUMBER: _ClassVar[int]
+    patient_id: str
+    birth_date: str
+    sex: str
+    def __init__(self, patient_id: _Optional[str] = ..., birth_date: _Optional[str] = ..., sex: _Optional[str] = ...) -> None: ...
+
+class SuppliedContour(_message.Message):
+    __slots__ = ("sop_instance_uid", "structure_name")
+    SOP_INSTANCE_UID_FIELD_NUMBER: _ClassVar[int]
+    STRUCTURE_NAME_FIELD_NUMBER: _ClassVar[int]
+    sop_instance_uid: str
+    structure_name: str
+    def __init__(self, sop_instance_uid: _Optional[str] = ..., structure_name: _Optional[str] = ...) -> None: ...
+
+class ConvertStudyRequest(_message.Message):
+    __slots__ = ("study_manifest", "model", "expected_patient", "contour")
+    STUDY_MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_PATIENT_FIELD_NUMBER: _ClassVar[int]
+    CONTOUR_FIELD_NUMBER: _ClassVar[int]
+    study_manifest: _artifact_pb2.ArtifactReference
+    model: str
+    expected_patient: ExpectedPatient
+    contour: SuppliedContour
+    def __init__(self, study_manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., model: _Optional[str] = ..., expected_patient: _Optional[_Union[ExpectedPatient, _Mapping]] = ..., contour: _Optional[_Union[SuppliedContour, _Mapping]] = ...) -> None: ...
+
+class ConvertedSeries(_message.Message):
+    __slots__ = ("modality", "volume")
+    MODALITY_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    modality: str
+    volume: _artifact_pb2.ArtifactReference
+    def __init__(self, modality: _Optional[str] = ..., volume: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ...) -> None: ...
+
+class ConvertStudyResponse(_message.Message):
+    __slots__ = ("series", "description", "contour_mask", "contour_kind")
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    CONTOUR_MASK_FIELD_NUMBER: _ClassVar[int]
+    CONTOUR_KIND_FIELD_NUMBER: _ClassVar[int]
+    series: _containers.RepeatedCompositeFieldContainer[ConvertedSeries]
+    description: _artifact_pb2.ArtifactReference
+    contour_mask: _artifact_pb2.ArtifactReference
+    contour_kind: str
+    def __init__(self, series: _Optional[_Iterable[_Union[ConvertedSeries, _Mapping]]] = ..., description: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., contour_mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., contour_kind: _Optional[str] = ...) -> None: ...
