@@ -1,0 +1,113 @@
+"""``oncoresponse assess``: one study through the whole chain, from the command line."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from oncoresponse.cli.embedded_server import embedded_server
+from oncoresponse.client import Client, Order
+from oncoresponse.client import Progress as ShowProgress
+from oncoresponse.errors import ConfigurationError
+from oncoresponse.v1 import assessment_pb2, study_pb2
+
+
+def assess(
+    study_dir: Annotated[Path, typer.Argument(help="Folder with the DICOM files of one examination.", exists=True)],
+    model: Annotated[str, typer.Option(help="Model to use; 'oncoresponse models list' names them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report and everything beside it.")],
+    server: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a running server; one is started when not given.")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option(help="PEM certificate authority of the server.")] = None,
+    contour: Annotated[
+        bool, typer.Option("--contour", help="Use the contour in the study instead of automatic segmentation.")
+    ] = False,
+    structure: Annotated[str, typer.Option(help="With --contour: ROI name or segment label.")] = "",
+    covariate: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, once for each clinical input of the model.")
+    ] = None,
+    planned_treatment: Annotated[str, typer.Option(help="Shown in the report; never an input.")] = "",
+    patient_id: Annotated[str | None, typer.Option(help="Refuse the study of anybody else.")] = None,
+    patient_reference: Annotated[str, typer.Option(help="Patient/ID in the EHR's FHIR server.")] = "",
+    models_dir: Annotated[
+        Path | None, typer.Option(help="Installed models, for the server that is started here.")
+    ] = None,
+) -> None:
+    """Send a study through the chain and write the report.
+
+    Without --server, a server is started for this one study, and its data folder removed afterwards.
+    """
+    order = Order(
+        model=model,
+        covariates=_covariates(covariate or []),
+        planned_treatment=planned_treatment,
+        contour=study_pb2.SuppliedContour(structure_name=structure) if contour or structure else None,
+        patient_id=patient_id,
+        patient_reference=patient_reference,
+    )
+    start = time.perf_counter()
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
+        task = bar.add_task("Starting the services", total=1.0)
+
+        def show(message: str, fraction: float) -> None:
+            if not console.is_terminal and bar.tasks[0].description != message:
+                console.print(f"{time.perf_counter() - start:6.1f} s  {message}", highlight=False)
+            bar.update(task, description=message, completed=fraction)
+
+        show("Starting the services" if server is None else "Connecting", 0.0)
+        if server is None:
+            with embedded_server(models_dir) as address:
+                assessment, written = _assess(address, None, study_dir, order, out, show)
+        else:
+            assessment, written = _assess(server, ca, study_dir, order, out, show)
+    if assessment.state == assessment_pb2.ASSESSMENT_STATE_CANCELLED:
+        raise ConfigurationError("The assessment was cancelled.")
+    _print_result(assessment, written, out, time.perf_counter() - start)
+
+
+def _assess(
+    address: str, ca: Path | None, study_dir: Path, order: Order, out: Path, show: ShowProgress
+) -> tuple[assessment_pb2.Assessment, list[Path]]:
+    client = Client(address, ca)
+    try:
+        study = client.upload_study(study_dir, lambda message, fraction: show(message, 0.1 * fraction))
+        assessment = client.assess(study, order, lambda message, fraction: show(message, 0.1 + 0.85 * fraction))
+        show("Fetching the report", 0.95)
+        written = client.download_artifacts(assessment, out)
+        show("Done", 1.0)
+    finally:
+        client.close()
+    return assessment, written
+
+
+def _covariates(items: list[str]) -> dict[str, float]:
+    covariates = {}
+    for item in items:
+        name, separator, value = item.partition("=")
+        try:
+            covariates[name] = float(value)
+        except ValueError:
+            separator = ""
+        if not separator:
+            raise ConfigurationError("A covariate is NAME=VALUE with a number as value, for instance age_years=61.")
+    return covariates
+
+
+def _print_result(assessment: assessment_pb2.Assessment, written: list[Path], out: Path, seconds: float) -> None:
+    console = Console(highlight=False)
+    console.print()
+    console.print(assessment.result.summary, markup=False)
+    console.print()
+    stages = json.loads((out / "timings.json").read_text(encoding="utf-8"))["stage_seconds"]
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in stages.items())
+    console.print(f"{seconds:.1f} s in all ({parts})")
+    console.print(f"Files in {out}: {', '.join(path.name for path in written)}")

@@ -1,0 +1,136 @@
+"""``oncoresponse doctor``: does this machine have what the services need, and if not, what is wrong?"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from oncoresponse.cli.embedded_server import default_models_directory
+from oncoresponse.errors import OncoResponseError
+from oncoresponse.model_folder import ModelFolder, find_model, installed_model_names
+from oncoresponse.servers.settings import load_settings
+
+_MINIMUM_FREE_BYTES = 5 * 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: ``ok`` is None for a remark that is neither good nor bad."""
+
+    subject: str
+    ok: bool | None
+    text: str
+
+
+def doctor(
+    models_dir: Annotated[Path | None, typer.Option(help="Folder of installed models.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Data folder of the server.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="YAML settings file.")] = None,
+) -> None:
+    """Check GPU, DICOM codecs, model weights, libraries and disk. Exit status 1 when something is wrong."""
+    console = Console(highlight=False)
+    failed = False
+    for finding in findings(models_dir or default_models_directory(), data_dir, settings):
+        mark = {True: "ok     ", False: "[bold]WRONG[/bold]  ", None: "note   "}[finding.ok]
+        console.print(f"{mark}{finding.subject}: {finding.text}")
+        failed = failed or finding.ok is False
+    if failed:
+        raise typer.Exit(1)
+
+
+def findings(models_directory: Path, data_directory: Path | None, settings_file: Path | None) -> Iterator[Finding]:
+    """Look at one thing after another."""
+    checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+        ("settings", lambda: _settings(settings_file)),
+        ("device", _device),
+        ("DICOM codecs", _codecs),
+        ("radiomics", _radiomics),
+        ("models", lambda: _models(models_directory)),
+        ("disk", lambda: _disk(data_directory, settings_file)),
+    )
+    for subject, check in checks:
+        try:
+            yield from check()
+        except OncoResponseError as error:
+            yield Finding(subject, False, error.message)
+        except ImportError as error:
+            yield Finding(subject, False, f"a library is missing ({error.name}); run the set-up command again")
+
+
+def _settings(file: Path | None) -> Iterator[Finding]:
+    load_settings(file).require_safe_listening()
+    yield Finding("settings", True, "valid")
+
+
+def _device() -> Iterator[Finding]:
+    import torch
+
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 1024**3
+        yield Finding("device", True, f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB, CUDA {torch.version.cuda}")
+    else:
+        yield Finding("device", None, f"no CUDA device; segmentation runs on {torch.get_num_threads()} CPU threads")
+
+
+def _codecs() -> Iterator[Finding]:
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import (
+        JPEG2000,
+        JPEG2000Lossless,
+        JPEGBaseline8Bit,
+        JPEGLossless,
+        JPEGLosslessSV1,
+        JPEGLSLossless,
+        RLELossless,
+    )
+
+    wanted = {
+        "JPEG baseline": JPEGBaseline8Bit,
+        "JPEG lossless": JPEGLossless,
+        "JPEG lossless SV1": JPEGLosslessSV1,
+        "JPEG-LS": JPEGLSLossless,
+        "JPEG 2000 lossless": JPEG2000Lossless,
+        "JPEG 2000": JPEG2000,
+        "RLE": RLELossless,
+    }
+    missing = [name for name, uid in wanted.items() if not get_decoder(uid).is_available]
+    if missing:
+        yield Finding("DICOM codecs", False, f"no decoder for {', '.join(missing)}; run the set-up command again")
+    else:
+        yield Finding("DICOM codecs", True, ", ".join(wanted))
+
+
+def _radiomics() -> Iterator[Finding]:
+    import radiomics
+
+    version = getattr(radiomics, "__version__", None)
+    if version is None:
+        yield Finding("radiomics", False, "a folder called radiomics hides pyradiomics; run from another folder")
+    else:
+        yield Finding("radiomics", True, f"pyradiomics {version}")
+
+
+def _models(directory: Path) -> Iterator[Finding]:
+    names = installed_model_names(directory)
+    if not names:
+        yield Finding("models", False, f"none in {directory}; give --models-dir")
+    for name in names:
+        try:
+            folder = ModelFolder.open(find_model(directory, name))
+            yield Finding(f"model {name}", True, f"{folder.definition.version}, all files as sealed")
+        except OncoResponseError as error:
+            yield Finding(f"model {name}", False, error.message)
+
+
+def _disk(data_directory: Path | None, settings_file: Path | None) -> Iterator[Finding]:
+    folder = data_directory or load_settings(settings_file).data_directory
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    text = f"{free / 1024**3:.0f} GiB free for {folder}"
+    yield Finding("disk", free >= _MINIMUM_FREE_BYTES, text if free >= _MINIMUM_FREE_BYTES else f"only {text}")

@@ -1,0 +1,54 @@
+"""A server process of its own for one command, with a data folder that is removed afterwards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from oncoresponse.errors import ConfigurationError
+
+_STOP_SECONDS = 40
+
+
+def default_models_directory() -> Path:
+    """``models`` in the current folder, or else beside the source checkout this package runs from."""
+    here = Path("models")
+    return here if here.is_dir() else Path(__file__).resolve().parents[3] / "models"
+
+
+@contextmanager
+def embedded_server(models_directory: Path | None = None) -> Iterator[str]:
+    """Start ``oncoresponse serve`` on a free loopback port; gives its address once it is ready.
+
+    Raises:
+        ConfigurationError: It did not start; its own words are in the message.
+    """
+    with tempfile.TemporaryDirectory(prefix="oncoresponse-") as data:
+        log_path = Path(data) / "server.log"
+        command = [
+            *(sys.executable, "-m", "oncoresponse.cli.main", "serve", "--listen", "127.0.0.1:0"),
+            *("--data-dir", data, "--models-dir", str((models_directory or default_models_directory()).resolve())),
+        ]
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=os.environ, text=True)
+        try:
+            line = process.stdout.readline() if process.stdout is not None else ""
+            if not line.startswith("ready "):
+                process.wait()
+                words = log_path.read_text(encoding="utf-8", errors="replace").strip()
+                raise ConfigurationError(f"The server did not start. {words[-2000:]}")
+            yield line.removeprefix("ready ").strip()
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()

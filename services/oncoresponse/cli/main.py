@@ -1,0 +1,119 @@
+"""The ``oncoresponse`` command: its subcommands, and how an error looks to the person who typed it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import oncoresponse
+from oncoresponse.cli import assess as assess_command
+from oncoresponse.cli import doctor as doctor_command
+from oncoresponse.cli import models as models_command
+from oncoresponse.cli import training as training_command
+from oncoresponse.errors import OncoResponseError
+
+app = typer.Typer(
+    help="Tumor study in as DICOM, therapy-response report out as FHIR. Research use only.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("assess")(assess_command.assess)
+app.command("doctor")(doctor_command.doctor)
+app.command("evaluate")(training_command.evaluate)
+app.add_typer(models_command.app, name="models")
+app.add_typer(training_command.app, name="train")
+
+_errors = Console(stderr=True)
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        typer.echo(oncoresponse.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    roles: Annotated[str | None, typer.Option(help="Services to run, comma-separated; all when not given.")] = None,
+    listen: Annotated[str | None, typer.Option(help="HOST:PORT.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder for studies, artifacts and SQLite.")] = None,
+    models_dir: Annotated[Path | None, typer.Option(help="Folder of installed models.")] = None,
+    database_url: Annotated[str | None, typer.Option(help="postgresql://... instead of SQLite.")] = None,
+    executor_id: Annotated[str | None, typer.Option(help="Name of this worker; unique among those running.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    reflection: Annotated[bool | None, typer.Option("--reflection", help="Offer gRPC reflection.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="YAML settings file.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log each call (no patient data).")] = False,
+) -> None:
+    """Run the services until SIGTERM. Prints 'ready HOST:PORT' when all of them can work."""
+    from oncoresponse.servers.server_process import ServerProcess
+    from oncoresponse.servers.settings import load_settings
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    loaded = load_settings(
+        settings,
+        roles=roles,
+        listen=listen,
+        data_directory=data_dir,
+        models_directory=models_dir,
+        database_url=database_url,
+        executor_id=executor_id,
+        device=device,
+        reflection=reflection,
+    )
+
+    async def main() -> None:
+        await ServerProcess(loaded).serve_until_signal(lambda address: print(f"ready {address}", flush=True))
+
+    asyncio.run(main())
+
+
+@app.command()
+def recover(
+    executor_id: Annotated[str, typer.Argument(help="Name of the worker that will not come back.")],
+    database_url: Annotated[str, typer.Option(help="Database of the workers.")],
+) -> None:
+    """Hand the unfinished assessments of a lost worker to the workers that still run.
+
+    A worker that restarts under its own name needs no such help.
+    """
+    from dbos import DBOSClient
+
+    from oncoresponse.workflow.assessment_workflow import WORKFLOW_NAME
+
+    client = DBOSClient(system_database_url=database_url)
+    try:
+        lost = client.list_workflows(name=WORKFLOW_NAME, status="PENDING", executor_id=executor_id, load_input=False)
+        for status in lost:
+            client.resume_workflow(status.workflow_id)
+    finally:
+        client.destroy()
+    typer.echo(f"{len(lost)} assessments of '{executor_id}' were handed over.")
+
+
+def run() -> None:
+    """Entry point: an intended error becomes one sentence and exit status 1."""
+    try:
+        app()
+    except OncoResponseError as error:
+        _errors.print(f"[bold]{error.reason}[/bold]: {error.message}", highlight=False)
+        for name, value in error.metadata.items():
+            _errors.print(f"  {name}: {value}", highlight=False)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,63 @@
+"""``oncoresponse models``: what is installed, what it is for, and sealing a folder after a change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from oncoresponse.cli.embedded_server import default_models_directory
+from oncoresponse.model_folder import ModelFolder, find_model, installed_model_names, seal_model_folder
+
+app = typer.Typer(help="Installed models.", no_args_is_help=True)
+
+_ModelsDirectory = Annotated[Path | None, typer.Option("--models-dir", help="Folder of installed models.")]
+
+
+@app.command("list")
+def list_models(models_dir: _ModelsDirectory = None) -> None:
+    """Name, version and title of each installed model."""
+    table = Table("Name", "Version", "Title", "SHA-256", box=None)
+    directory = models_dir or default_models_directory()
+    for name in installed_model_names(directory):
+        folder = ModelFolder.open(find_model(directory, name))
+        table.add_row(name, folder.definition.version, folder.definition.title, folder.sha256[:16])
+    Console().print(table)
+
+
+@app.command("show")
+def show_model(name: str, models_dir: _ModelsDirectory = None) -> None:
+    """What a model is for, when not to use it, and the hash of each of its files."""
+    folder = ModelFolder.open(find_model(models_dir or default_models_directory(), name))
+    definition, console = folder.definition, Console(highlight=False)
+    use = definition.intended_use
+    console.print(f"[bold]{definition.title}[/bold]  ({definition.name} {definition.version})")
+    console.print(f"[bold]{use.device_status}[/bold]\n")
+    rows = (
+        ("Purpose", use.purpose),
+        ("Patients", use.population),
+        ("User", use.user),
+        ("Role", use.role),
+        ("Not for", "\n".join(use.contraindications)),
+        ("Needs", ", ".join(f"{series.modality} ({series.purpose})" for series in definition.required_series)),
+        ("Covariates", ", ".join(item.name for item in definition.covariates) or "none"),
+        ("Predicts", f"{definition.outcome.title}: {definition.outcome.definition}"),
+        ("Limits", "\n".join(definition.limitations)),
+        ("Trained on", definition.training_data),
+        ("SHA-256", folder.sha256),
+        ("Files", "\n".join(f"{digest[:16]}  {file}" for file, digest in folder.manifest.files.items())),
+    )
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for title, text in rows:
+        table.add_row(title, text, end_section=True)
+    console.print(table)
+
+
+@app.command("seal")
+def seal_model(folder: Annotated[Path, typer.Argument(help="Model folder that was changed on purpose.")]) -> None:
+    """Write the manifest anew after a deliberate change. Raise the version in model.yaml first."""
+    sealed = seal_model_folder(folder)
+    typer.echo(f"{sealed.definition.name} {sealed.definition.version}: {sealed.sha256}")

@@ -1,0 +1,182 @@
+"""A client of the gRPC front door: what the command line uses, and an example for integrators."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from oncoresponse.errors import ConfigurationError, OncoResponseError
+from oncoresponse.servers.rpc_status import from_rpc_error, from_status
+from oncoresponse.v1 import (
+    assessment_pb2,
+    assessment_pb2_grpc,
+    model_pb2,
+    model_pb2_grpc,
+    study_pb2,
+    study_pb2_grpc,
+)
+
+_CHUNK_BYTES = 256 * 1024
+_DICOM_PREAMBLE_BYTES = 132
+
+Progress = Callable[[str, float], None]
+"""Called with what happens now and the fraction done, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked of an assessment, beside the study.
+
+    Attributes:
+        model: Name of the model, such as ``sts-petct``.
+        covariates: Clinical inputs by name, in the unit the model declares.
+        planned_treatment: Shown in the report; never an input.
+        contour: ``None`` for automatic segmentation; else which contour of the study to use.
+        patient_id: DICOM Patient ID that the study must have; ``None`` for no check.
+        patient_reference: FHIR reference of the patient in the EHR, ``Patient/...``; empty for none.
+    """
+
+    model: str
+    covariates: dict[str, float] = field(default_factory=dict)
+    planned_treatment: str = ""
+    contour: study_pb2.SuppliedContour | None = None
+    patient_id: str | None = None
+    patient_reference: str = ""
+
+
+class Client:
+    """Synchronous client of one server.
+
+    Args:
+        address: ``HOST:PORT``.
+        certificate_authority: PEM file to trust; without it the connection is not encrypted.
+    """
+
+    def __init__(self, address: str, certificate_authority: Path | None = None) -> None:
+        if certificate_authority is None:
+            self._channel = grpc.insecure_channel(address)
+        else:
+            self._channel = grpc.secure_channel(
+                address, grpc.ssl_channel_credentials(certificate_authority.read_bytes())
+            )
+        self._studies = study_pb2_grpc.StudyServiceStub(self._channel)
+        self._assessments = assessment_pb2_grpc.AssessmentServiceStub(self._channel)
+        self._models = model_pb2_grpc.ModelServiceStub(self._channel)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def upload_study(self, directory: Path, progress: Progress) -> study_pb2.Study:
+        """Send every DICOM file below a directory and complete the study.
+
+        Files that are not DICOM Part 10 are left out. Raises what the server answers.
+        """
+        files = [path for path in sorted(directory.rglob("*")) if path.is_file() and _is_dicom(path)]
+        if not files:
+            raise ConfigurationError("There are no DICOM files in this directory. Give the directory of the study.")
+        sizes = [path.stat().st_size for path in files]
+        total, sent = max(sum(sizes), 1), 0
+        with _errors():
+            request_id = str(uuid.uuid4())
+            study: study_pb2.Study = self._studies.CreateStudy(
+                study_pb2.CreateStudyRequest(request_id=request_id), wait_for_ready=True, timeout=60
+            ).study
+            digests: set[str] = set()
+
+            def messages() -> Iterator[study_pb2.UploadInstancesRequest]:
+                nonlocal sent
+                for path in files:
+                    data = path.read_bytes()
+                    digest = hashlib.sha256(data).hexdigest()
+                    if digest in digests:
+                        continue
+                    digests.add(digest)
+                    header = study_pb2.InstanceHeader(study=study.name, sha256=digest, size_bytes=len(data))
+                    yield study_pb2.UploadInstancesRequest(header=header)
+                    for start in range(0, len(data), _CHUNK_BYTES):
+                        chunk = data[start : start + _CHUNK_BYTES]
+                        yield study_pb2.UploadInstancesRequest(
+                            chunk=study_pb2.InstanceChunk(data=chunk, crc32=zlib.crc32(chunk))
+                        )
+                    sent += len(data)
+                    progress(f"Sending {len(files)} DICOM files", min(sent / total, 1.0))
+
+            self._studies.UploadInstances(messages())
+            complete = study_pb2.CompleteStudyRequest(study=study.name, instance_count=len(digests))
+            return self._studies.CompleteStudy(complete).study
+
+    def assess(self, study: study_pb2.Study, order: Order, progress: Progress) -> assessment_pb2.Assessment:
+        """Create an assessment and watch it to its end.
+
+        Raises:
+            OncoResponseError: The request was refused, or the assessment failed.
+        """
+        request = assessment_pb2.CreateAssessmentRequest(
+            request_id=str(uuid.uuid4()),
+            study=study.name,
+            model=f"models/{order.model}",
+            planned_treatment=order.planned_treatment,
+            patient_reference=order.patient_reference,
+        )
+        for name, value in sorted(order.covariates.items()):
+            request.covariates.add(name=name, value=value)
+        if order.contour is not None:
+            request.contour.CopyFrom(order.contour)
+        if order.patient_id is not None:
+            request.expected_patient.patient_id = order.patient_id
+        with _errors():
+            assessment: assessment_pb2.Assessment = self._assessments.CreateAssessment(request).assessment
+            for update in self._assessments.WatchAssessment(
+                assessment_pb2.WatchAssessmentRequest(name=assessment.name)
+            ):
+                assessment = update.assessment
+                progress(assessment.message, assessment.fraction_done)
+        if assessment.state == assessment_pb2.ASSESSMENT_STATE_FAILED:
+            raise from_status(assessment.error)
+        return assessment
+
+    def download_artifacts(self, assessment: assessment_pb2.Assessment, directory: Path) -> list[Path]:
+        """Write every artifact of a finished assessment into a directory."""
+        directory.mkdir(parents=True, exist_ok=True)
+        written = []
+        with _errors():
+            for name in sorted(assessment.result.artifacts):
+                request = assessment_pb2.GetArtifactRequest(assessment=assessment.name, file_name=name)
+                path = directory / name
+                with path.open("wb") as file:
+                    for part in self._assessments.GetArtifact(request):
+                        file.write(part.data)
+                written.append(path)
+        return written
+
+    def models(self) -> list[model_pb2.Model]:
+        """All installed models."""
+        with _errors():
+            return list(self._models.ListModels(model_pb2.ListModelsRequest(page_size=1000)).models)
+
+
+class _errors:  # noqa: N801
+    """Turns a failed call into the error the server meant."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, grpc.RpcError):
+            raise from_rpc_error(error) from None
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(_DICOM_PREAMBLE_BYTES)
+    return head[128:] == b"DICM"
+
+
+__all__ = ["Client", "OncoResponseError", "Order", "Progress"]

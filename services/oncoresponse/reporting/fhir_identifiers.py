@@ -1,0 +1,86 @@
+"""Identifiers that derive from the assessment, so that sending a report again creates nothing new."""
+
+from __future__ import annotations
+
+import uuid
+from urllib.parse import quote
+
+from oncoresponse.reporting.code_systems import DICOM_UID, ENTRY_TAG, IDENTIFIER_TYPE, URI, Json
+from oncoresponse.reporting.report_content import ReportContext
+
+# Fixed for ever: another value would give every report, sent again, new identifiers.
+_NAMESPACE = uuid.UUID("6e9b9a2c-6a8b-5b53-9b83-3a0b8f0c2d11")
+
+
+def derived_uuid(*parts: str) -> uuid.UUID:
+    """Name-based UUID (RFC 4122 version 5) of the parts, in order."""
+    return uuid.uuid5(_NAMESPACE, "\x1f".join(parts))
+
+
+def derived_dicom_uid(*parts: str) -> str:
+    """DICOM UID below 2.25 (PS3.5 B.2) of the same parts."""
+    return f"2.25.{derived_uuid(*parts).int}"
+
+
+def full_url(*parts: str) -> str:
+    """``Bundle.entry.fullUrl`` of the resource in that role."""
+    return derived_uuid(*parts).urn
+
+
+def identifier(*parts: str) -> Json:
+    """Business identifier of the resource in that role: a UUID as a URI."""
+    return {"system": URI, "value": derived_uuid(*parts).urn}
+
+
+def dicom_identifier(uid: str) -> Json:
+    """A DICOM UID as FHIR writes it (R4 ImagingStudy, section 5.5.4)."""
+    return {"system": DICOM_UID, "value": f"urn:oid:{uid}"}
+
+
+def identifier_query(element: Json) -> str:
+    """``ifNoneExist`` by business identifier, percent-encoded as in a search URL."""
+    return f"identifier={quote(element['system'], safe=':/.')}|{quote(element['value'], safe=':/.-')}"
+
+
+def tag_query(element: Json) -> str:
+    """``ifNoneExist`` by tag, for Provenance, which has no identifier in R4."""
+    return f"_tag={quote(element['system'], safe=':/.')}|{quote(element['code'], safe=':/.-')}"
+
+
+def entry_tag(*parts: str) -> Json:
+    """Tag that makes a Provenance findable."""
+    return {"system": ENTRY_TAG, "code": str(derived_uuid(*parts))}
+
+
+def subject(context: ReportContext) -> Json:
+    """Reference to the patient.
+
+    With an EHR reference the reference is literal. Without one it is logical (R4 ``Reference.identifier``): the DICOM
+    Patient ID, typed MR, with its issuer where the study names one. No Patient is ever created or changed, because
+    a Patient ID without a known issuer does not say which patient of the EHR it is.
+    """
+    if context.patient_reference:
+        return {"reference": context.patient_reference, "type": "Patient"}
+    patient = context.study.patient
+    if not patient.patient_id:
+        return {"type": "Patient", "display": "Patient not identified in the images"}
+    element: Json = {
+        "type": {"coding": [{"system": IDENTIFIER_TYPE, "code": "MR", "display": "Medical record number"}]},
+        "value": patient.patient_id,
+    }
+    if patient.issuer_of_patient_id:
+        element["assigner"] = {"display": patient.issuer_of_patient_id}
+    return {"type": "Patient", "identifier": element}
+
+
+def order(context: ReportContext) -> list[Json]:
+    """``basedOn``: the order in the EHR, or its accession number, or nothing."""
+    if context.service_request_reference:
+        return [{"reference": context.service_request_reference, "type": "ServiceRequest"}]
+    if not context.study.accession_number:
+        return []
+    accession = {
+        "type": {"coding": [{"system": IDENTIFIER_TYPE, "code": "ACSN", "display": "Accession ID"}]},
+        "value": context.study.accession_number,
+    }
+    return [{"type": "ServiceRequest", "identifier": accession}]

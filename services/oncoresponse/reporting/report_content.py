@@ -1,0 +1,135 @@
+"""Everything a report is made of, as one frozen object.
+
+The same content gives the same bytes: the time of issue and the identity of the assessment come in from outside, and
+every identifier of the report derives from them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from oncoradiomics.features import Feature, FeatureDocument, Measure
+
+from oncoresponse.errors import InvalidRequest
+from oncoresponse.model_folder import ModelDefinition
+from oncoresponse.response.prediction import Prediction
+from oncoresponse.segmentation.summary import SegmentationSummary
+from oncoresponse.study_description import StudyDescription
+
+_PATIENT_REFERENCE = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}")
+_SERVICE_REQUEST_REFERENCE = re.compile(r"ServiceRequest/[A-Za-z0-9.-]{1,64}")
+
+
+@dataclass(frozen=True)
+class SourceArtifact:
+    """Something the report was computed from.
+
+    Attributes:
+        role: What it is, such as ``features`` or ``tumor mask``; shown in the Provenance.
+        identifier: Where the store keeps it.
+        sha256: Lower-case hexadecimal digest of its bytes.
+    """
+
+    role: str
+    identifier: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What is reported, and from what it came.
+
+    Attributes:
+        assessment_id: Identity of the assessment; all FHIR identifiers and DICOM UIDs of the report derive from it.
+        issued: When the report was made, with a time zone (FHIR ``DiagnosticReport.issued``).
+        model: Definition of the model that was used.
+        model_sha256: ``ModelFolder.sha256`` of that model.
+        study: The study and its patient.
+        features: Features and measures of the tumor.
+        segmentation: How the contour came to be.
+        prediction: Answer of the response stage; ``None`` when no prediction was made.
+        software_version: Version of OncoResponse.
+        planned_treatment: Treatment that is planned, in the words of the order; shown, never an input.
+        artifacts: What the report was computed from.
+        settings_sha256: Name and digest of each settings file used beyond those of the model.
+        patient_reference: FHIR reference of the patient in the EHR (``Patient/123``). Without it the report refers to
+            the patient by DICOM Patient ID and creates no Patient.
+        service_request_reference: FHIR reference of the order in the EHR (``ServiceRequest/123``).
+        performing_organization: Name of the institution that ran the assessment, if it wants to be named.
+
+    Raises:
+        InvalidRequest: ``issued`` has no time zone, a reference is malformed, or the prediction is of another model.
+    """
+
+    assessment_id: str
+    issued: datetime
+    model: ModelDefinition
+    model_sha256: str
+    study: StudyDescription
+    features: FeatureDocument
+    segmentation: SegmentationSummary
+    prediction: Prediction | None
+    software_version: str
+    planned_treatment: str | None = None
+    artifacts: tuple[SourceArtifact, ...] = ()
+    settings_sha256: tuple[tuple[str, str], ...] = ()
+    patient_reference: str | None = None
+    service_request_reference: str | None = None
+    performing_organization: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.issued.tzinfo is None:
+            raise InvalidRequest("The time of issue has no time zone. Send it in UTC.", field="issued")
+        if self.patient_reference and not _PATIENT_REFERENCE.fullmatch(self.patient_reference):
+            raise InvalidRequest(
+                "The patient reference is not of the form 'Patient/id'. Send the EHR's own reference, or none.",
+                field="patient_reference",
+            )
+        if self.service_request_reference and not _SERVICE_REQUEST_REFERENCE.fullmatch(self.service_request_reference):
+            raise InvalidRequest(
+                "The order's reference is not of the form 'ServiceRequest/id'. Send the EHR's own reference, or none.",
+                field="service_request_reference",
+            )
+        prediction = self.prediction
+        if prediction is not None and (prediction.model_name, prediction.model_sha256) != (
+            self.model.name,
+            self.model_sha256,
+        ):
+            raise InvalidRequest(
+                "The prediction was made by another model than the one that is reported. "
+                "Report a prediction together with the model that made it.",
+                field="prediction",
+            )
+
+    @property
+    def contour_is_automatic(self) -> bool:
+        """Whether the network, not a person, drew the contour."""
+        return self.segmentation.method == "automatic"
+
+    @property
+    def scan_date_time(self) -> str | None:
+        """FHIR dateTime of the study: with a time only where the DICOM study states its time zone (FHIR R4 dateTime)."""
+        stated = self.study.study_date_time
+        if not stated:
+            return None
+        date, _, time = stated.partition("T")
+        zone = fhir_time_zone(self.study.timezone_offset)
+        if time and zone and re.fullmatch(r"\d{2}:\d{2}:\d{2}(\.\d+)?", time):
+            return f"{date}T{time}{zone}"
+        return date
+
+    def measure(self, name: str) -> Measure | None:
+        """The measure of that name, if the feature document holds it."""
+        return next((measure for measure in self.features.measures if measure.name == name), None)
+
+    def feature(self, name: str) -> Feature | None:
+        """The radiomics feature of that name, if the feature document holds it."""
+        return next((feature for feature in self.features.features if feature.name == name), None)
+
+
+def fhir_time_zone(dicom_offset: str | None) -> str | None:
+    """``+0100`` (DICOM (0008,0201)) as ``+01:00`` (FHIR); ``None`` for anything else."""
+    match = re.fullmatch(r"([+-]\d{2}):?(\d{2})", (dicom_offset or "").strip())
+    return f"{match[1]}:{match[2]}" if match else None

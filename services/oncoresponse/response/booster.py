@@ -1,0 +1,68 @@
+"""XGBoost as this project uses it: exact trees, one thread, monotone constraints, fixed seed, same bytes each time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xgboost
+
+from oncoresponse.response.cohort import FloatArray, IntArray
+from oncoresponse.response.task import ResponseTask
+
+CONSTANT_BELOW = 1e-6
+"""Range of margins (log-odds) under which a booster counts as a constant."""
+
+
+def fit_booster(
+    task: ResponseTask, inputs: FloatArray, favourable: IntArray, *, max_depth: int, rounds: int
+) -> xgboost.Booster:
+    """Fit a booster to transformed inputs.
+
+    Args:
+        task: Hyper-parameters, signs and seed.
+        inputs: Float (patients, inputs), transformed.
+        favourable: Int (patients,).
+        max_depth: Depth of a tree.
+        rounds: Number of trees.
+    """
+    settings = task.booster
+    parameters = {
+        "objective": "binary:logistic",
+        # The intercept starts at exactly 0 log-odds, so the margin is a plain sum of leaves on every machine.
+        "base_score": 0.5,
+        "tree_method": "exact",
+        "max_depth": max_depth,
+        "eta": settings.learning_rate,
+        "lambda": settings.l2_penalty,
+        "min_child_weight": settings.min_child_weight,
+        "subsample": settings.row_fraction,
+        "colsample_bytree": settings.column_fraction,
+        "monotone_constraints": "(" + ",".join(str(entry.favourable_sign) for entry in task.inputs) + ")",
+        "nthread": 1,
+        "seed": task.seed,
+        "verbosity": 0,
+    }
+    data = xgboost.DMatrix(inputs, label=favourable, feature_names=list(task.input_names), nthread=1)
+    return xgboost.train(parameters, data, num_boost_round=rounds)
+
+
+def margins(booster: xgboost.Booster, names: Sequence[str], inputs: FloatArray, rounds: int = 0) -> FloatArray:
+    """Log-odds (patients,) before calibration, from the first ``rounds`` trees (0: all)."""
+    data = xgboost.DMatrix(inputs, feature_names=list(names), nthread=1)
+    predicted = booster.predict(data, output_margin=True, iteration_range=(0, rounds))
+    return np.asarray(predicted, dtype=np.float64)
+
+
+def contributions(booster: xgboost.Booster, names: Sequence[str], inputs: FloatArray) -> FloatArray:
+    """SHAP values (patients, inputs + 1) in log-odds, the last column the base; each row sums to the margin.
+
+    TreeSHAP as built into XGBoost (Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9).
+    """
+    data = xgboost.DMatrix(inputs, feature_names=list(names), nthread=1)
+    return np.asarray(booster.predict(data, pred_contribs=True), dtype=np.float64)
+
+
+def is_constant(predicted: FloatArray) -> bool:
+    """Whether a booster gives every patient the same margin: it has not learned anything."""
+    return float(np.ptp(predicted)) < CONSTANT_BELOW

@@ -1,0 +1,88 @@
+"""Platt calibration, and the two figures that say whether probabilities are calibrated.
+
+Platt's two-parameter sigmoid and not isotonic regression, because isotonic regression overfits below about a thousand
+cases (Niculescu-Mizil and Caruana 2005, doi:10.1145/1102351.1102430).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, logit
+
+from oncoresponse.response.cohort import FloatArray, IntArray
+
+_STEPS = 100
+_PROBABILITY_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """Probability of the favourable outcome = expit(slope x margin + intercept), slope never negative."""
+
+    slope: float
+    intercept: float
+
+    def probability(self, margin: FloatArray) -> FloatArray:
+        """Probabilities for margins, same shape."""
+        return np.asarray(expit(self.slope * margin + self.intercept), dtype=np.float64)
+
+
+def fit_logistic_line(
+    score: FloatArray, target: FloatArray, *, offset: FloatArray | None = None, with_slope: bool = True
+) -> tuple[float, float]:
+    """Maximum-likelihood slope and intercept of ``target`` on ``score`` by Newton's method.
+
+    Args:
+        score: Float (cases,).
+        target: Float (cases,), 0 to 1.
+        offset: Float (cases,) added to the linear predictor.
+        with_slope: Fit the slope; otherwise it is 0.
+
+    Returns:
+        Slope and intercept, each held within -50 to 50, where separable data would have driven them without end.
+    """
+    columns = [score, np.ones_like(score)] if with_slope else [np.ones_like(score)]
+    design = np.column_stack(columns)
+    shift = np.zeros_like(score) if offset is None else offset
+    coefficients = np.zeros(design.shape[1])
+    for _ in range(_STEPS):
+        predicted = expit(design @ coefficients + shift)
+        weight = np.maximum(predicted * (1 - predicted), 1e-10)
+        # The ridge of 1e-9 only keeps a constant score solvable.
+        hessian = design.T @ (design * weight[:, None]) + 1e-9 * np.eye(design.shape[1])
+        step = np.linalg.solve(hessian, design.T @ (target - predicted))
+        step *= min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-12))
+        coefficients = np.clip(coefficients + step, -50.0, 50.0)
+        if float(np.abs(step).max()) < 1e-10:
+            break
+    slope = float(coefficients[0]) if with_slope else 0.0
+    return slope, float(coefficients[-1])
+
+
+def fit_platt(margin: FloatArray, favourable: IntArray) -> Sigmoid:
+    """Platt's sigmoid with his smoothed targets (Platt 1999), fitted to margins of patients not in the fit.
+
+    A negative slope would turn the model round; it means that there is nothing to calibrate, and gives a constant.
+    """
+    positives = float(favourable.sum())
+    negatives = float(len(favourable) - positives)
+    target = np.where(favourable == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    slope, intercept = fit_logistic_line(margin, target)
+    if slope <= 0 or float(np.ptp(margin)) == 0:
+        slope, intercept = fit_logistic_line(margin, target, with_slope=False)
+    return Sigmoid(slope, intercept)
+
+
+def calibration_slope_and_intercept(probability: FloatArray, favourable: IntArray) -> tuple[float, float]:
+    """Cox's calibration slope (ideal 1) and calibration-in-the-large (ideal 0).
+
+    The slope is that of the outcome on the log-odds of the prediction; the intercept is fitted with the slope held at 1
+    (Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7).
+    """
+    log_odds = np.asarray(logit(np.clip(probability, _PROBABILITY_FLOOR, 1 - _PROBABILITY_FLOOR)))
+    target = favourable.astype(np.float64)
+    slope, _ = fit_logistic_line(log_odds, target)
+    _, intercept = fit_logistic_line(log_odds, target, offset=log_odds, with_slope=False)
+    return slope, intercept

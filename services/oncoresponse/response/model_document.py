@@ -1,0 +1,194 @@
+"""``response/response.json``: everything of a trained response model that is not a tree."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from oncoresponse.response.calibration import Sigmoid
+from oncoresponse.response.cohort import FloatArray, IntArray
+from oncoresponse.response.pipeline import LogisticBaseline
+from oncoresponse.response.task import ResponseInput
+from oncoresponse.response.training_distance import TrainingDistance
+
+BOOSTER_FILE = "booster.ubj"
+ENSEMBLE_FILE = "ensemble.zip"
+DOCUMENT_FILE = "response.json"
+EVALUATION_FILE = "evaluation.json"
+TASK_FILE = "task.yaml"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TrainingDistribution(_Strict):
+    """Values of one input in the training patients, in its unit."""
+
+    minimum: float
+    low: float
+    median: float
+    high: float
+    maximum: float
+
+
+class CalibrationDocument(_Strict):
+    """Platt's sigmoid and the out-of-fold margins it was fitted to, which also make the conformal sets.
+
+    Attributes:
+        method: Name and reason.
+        slope: Factor on the margin.
+        intercept: Added after it.
+        out_of_fold_margins: (inner repeats, patients), log-odds by boosters that had not seen the patient.
+        favourable: (patients,), 1 where the outcome was favourable.
+        out_of_fold_probabilities: (patients,), calibrated, mean over repeats.
+    """
+
+    method: str
+    slope: float = Field(ge=0)
+    intercept: float
+    out_of_fold_margins: tuple[tuple[float, ...], ...]
+    favourable: tuple[int, ...]
+    out_of_fold_probabilities: tuple[float, ...]
+
+    @property
+    def sigmoid(self) -> Sigmoid:
+        """The calibration as a function."""
+        return Sigmoid(self.slope, self.intercept)
+
+    def scores(self) -> tuple[FloatArray, IntArray]:
+        """Margins (repeats, patients) and outcomes (patients,)."""
+        return np.array(self.out_of_fold_margins), np.array(self.favourable, dtype=np.int64)
+
+
+class DistanceDocument(_Strict):
+    """See :class:`~oncoresponse.response.training_distance.TrainingDistance`."""
+
+    center: tuple[float, ...]
+    scale: tuple[float, ...]
+    precision: tuple[tuple[float, ...], ...]
+    threshold: float
+    quantile: float
+
+    @property
+    def distance(self) -> TrainingDistance:
+        """The distance as a function."""
+        return TrainingDistance(
+            np.array(self.center), np.array(self.scale), np.array(self.precision), self.threshold
+        )
+
+
+class BaselineDocument(_Strict):
+    """See :class:`~oncoresponse.response.pipeline.LogisticBaseline`."""
+
+    inputs: tuple[str, ...]
+    center: tuple[float, ...]
+    scale: tuple[float, ...]
+    coefficients: tuple[float, ...]
+    intercept: float
+
+    def regression(self, names: tuple[str, ...]) -> LogisticBaseline:
+        """The regression as a function of inputs in the order of ``names``."""
+        return LogisticBaseline(
+            tuple(names.index(name) for name in self.inputs),
+            np.array(self.center),
+            np.array(self.scale),
+            np.array(self.coefficients),
+            self.intercept,
+        )
+
+
+class IntervalDocument(_Strict):
+    """How the interval of the probability is made, and how often it held in simulation."""
+
+    method: str
+    level: float
+    members: int
+    widening: float = Field(ge=1)
+    simulated_coverage: float | None
+
+
+class ConformalDocument(_Strict):
+    """Promised coverage of the conformal set and what cross-validation found."""
+
+    coverage: float
+    measured: float
+    measured_favourable: float
+    measured_unfavourable: float
+
+
+class GoldenVector(_Strict):
+    """Inputs whose margin must come out again when the model is opened.
+
+    Attributes:
+        values: In the units and order of the inputs. Quantiles of the cohort, no patient.
+        transformed: The same after the transforms; reproduced to 1e-6.
+        margin: Log-odds of the booster; reproduced to 1e-9.
+        ensemble_mean: Mean probability of the ensemble; reproduced to 1e-6.
+    """
+
+    values: tuple[float, ...]
+    transformed: tuple[float, ...]
+    margin: float
+    ensemble_mean: float
+
+
+class ResponseDocument(_Strict):
+    """Contents of ``response.json``.
+
+    Attributes:
+        inputs: In the order the booster sees them.
+        training: Distribution of each input, same order.
+        max_depth: Depth of the trees, chosen by inner cross-validation.
+        rounds: Number of trees, chosen likewise.
+        calibration: Margin to probability.
+        conformal: Promise of the conformal sets.
+        interval: Interval of the probability.
+        distance: Distance from the training data.
+        baseline: Logistic regression shown beside.
+        golden_vectors: Checked whenever the model is opened.
+        limits: Plain sentences made from the evaluation.
+        seed: Seed of everything.
+        training_patients: Number of patients.
+        training_favourable: How many had the favourable outcome.
+        training_data_sha256: Over inputs and outcomes, identifiers left out.
+        task_sha256: Of ``task.yaml``.
+        radiomics_settings_sha256: Of the model's radiomics settings at training; ``None`` when there were none.
+        booster_sha256: Of ``booster.ubj``.
+        ensemble_sha256: Of ``ensemble.zip``.
+        library_versions: Versions of the libraries that fitted the model.
+    """
+
+    inputs: tuple[ResponseInput, ...]
+    training: tuple[TrainingDistribution, ...]
+    max_depth: int
+    rounds: int
+    calibration: CalibrationDocument
+    conformal: ConformalDocument
+    interval: IntervalDocument
+    distance: DistanceDocument
+    baseline: BaselineDocument
+    golden_vectors: tuple[GoldenVector, ...] = Field(min_length=1)
+    limits: tuple[str, ...]
+    seed: int
+    training_patients: int
+    training_favourable: int
+    training_data_sha256: str
+    task_sha256: str
+    radiomics_settings_sha256: str | None
+    booster_sha256: str
+    ensemble_sha256: str
+    library_versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        if len(self.training) != len(self.inputs):
+            raise ValueError("Each input needs its training distribution.")
+        return self
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(entry.name for entry in self.inputs)

@@ -1,0 +1,182 @@
+"""The segmentation network: its definition, its weights on disk, and the description that travels with them.
+
+``segmentation/`` of a model folder holds ``network.json`` (:class:`NetworkDescription`) and one safetensors file for
+each network of the ensemble. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import torch
+from monai.networks.nets import SegResNet
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+
+from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
+from oncoresponse.segmentation.preprocessing import PreprocessingSettings
+from oncoresponse.volume import file_sha256
+
+NETWORK_FILE = "network.json"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkSettings(_Frozen):
+    """Architecture: a residual encoder with a light decoder (SegResNet, Myronenko 2018, arXiv:1810.11654).
+
+    Attributes:
+        architecture: Only ``SegResNet`` (MONAI) is known.
+        initial_filters: Feature maps at full resolution; doubled at each level. A multiple of 8 (group norm).
+        blocks_down: Residual blocks at each resolution of the encoder.
+        blocks_up: Residual blocks at each resolution of the decoder.
+    """
+
+    architecture: Literal["SegResNet"] = "SegResNet"
+    initial_filters: int = Field(default=8, gt=0, multiple_of=8)
+    blocks_down: tuple[int, ...] = (1, 2, 2, 4)
+    blocks_up: tuple[int, ...] = (1, 1, 1)
+
+    @property
+    def stride(self) -> int:
+        """Input sizes must be multiples of this."""
+        return int(2 ** (len(self.blocks_down) - 1))
+
+
+class WeightsFile(_Frozen):
+    """One network of the ensemble: its file beside ``network.json`` and the SHA-256 of it."""
+
+    file: str = Field(pattern=r"^[a-z0-9_-]+\.safetensors$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class InferenceSettings(_Frozen):
+    """How networks become a mask. Chosen on the cross-validation, see docs/segmentation.md.
+
+    Attributes:
+        threshold: A voxel belongs to the tumor where the mean probability is at least this.
+        minimum_component_share: Face-connected parts smaller than this share of the largest part are dropped.
+        largest_window: Voxels along each axis up to which the whole field of view is one window.
+        sliding_window: Window along each axis, for larger fields of view.
+        sliding_overlap: Share by which neighbouring windows overlap.
+        review_below_expected_dice: Below this the summary warns that the mask needs review.
+    """
+
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    minimum_component_share: float = Field(default=1.0, gt=0, le=1)
+    largest_window: int = Field(default=96, gt=0)
+    sliding_window: int = Field(default=96, gt=0)
+    sliding_overlap: float = Field(default=0.5, ge=0, lt=1)
+    review_below_expected_dice: float = Field(default=0.8, ge=0, le=1)
+
+
+class FieldOfView(_Frozen):
+    """Extents (mm, along L, P, S) of the training images, and the largest the network may be asked about."""
+
+    smallest_mm: tuple[float, float, float]
+    largest_mm: tuple[float, float, float]
+    limit_mm: tuple[float, float, float]
+
+
+class TrainingRecord(_Frozen):
+    """Where the weights came from.
+
+    Attributes:
+        settings_sha256: SHA-256 of the run's ``config.yaml``.
+        cohort_sha256: SHA-256 over each training file's name and SHA-256.
+        seed: Seed of the run.
+        patient_count: Patients trained on, over all folds.
+        held_out_patients: Patients of the cohort that nothing was trained or chosen on.
+        versions: Library versions.
+    """
+
+    settings_sha256: str
+    cohort_sha256: str
+    seed: int
+    patient_count: int
+    held_out_patients: tuple[str, ...]
+    versions: dict[str, str]
+
+
+class NetworkDescription(_Frozen):
+    """Contents of ``network.json``. Unknown keys are refused."""
+
+    network: NetworkSettings
+    preprocessing: PreprocessingSettings
+    inference: InferenceSettings
+    patch_size: int
+    field_of_view: FieldOfView
+    weights: tuple[WeightsFile, ...] = Field(min_length=1)
+    training: TrainingRecord
+
+
+def build_network(settings: NetworkSettings) -> torch.nn.Module:
+    """A network with fresh weights: input (batch, 2, k, j, i), output one logit a voxel (batch, 1, k, j, i)."""
+    network: torch.nn.Module = SegResNet(
+        spatial_dims=3,
+        init_filters=settings.initial_filters,
+        in_channels=2,
+        out_channels=1,
+        blocks_down=settings.blocks_down,
+        blocks_up=settings.blocks_up,
+    )
+    return network
+
+
+def save_weights(network: torch.nn.Module, path: Path) -> WeightsFile:
+    """Write the weights as float16 safetensors: half the size, and below the noise of the training."""
+    tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()}
+    path.write_bytes(save_safetensors(tensors))
+    return WeightsFile(file=path.name, sha256=file_sha256(path))
+
+
+def read_network_description(directory: Path) -> NetworkDescription:
+    """Read ``network.json``.
+
+    Raises:
+        ModelFolderInvalid: It is missing or does not follow its schema.
+    """
+    try:
+        return NetworkDescription.model_validate_json((directory / NETWORK_FILE).read_bytes())
+    except OSError as error:
+        raise ModelFolderInvalid(
+            f"The model has no {directory.name}/{NETWORK_FILE}. Train the segmentation, or install the model again."
+        ) from error
+    except ValidationError as error:
+        raise ModelFolderInvalid(f"{directory.name}/{NETWORK_FILE} is not valid: {error}") from error
+
+
+def load_networks(directory: Path, description: NetworkDescription) -> list[torch.nn.Module]:
+    """The ensemble, float32, in evaluation mode.
+
+    Raises:
+        ModelFolderInvalid: A weights file is missing, unreadable, or of another architecture.
+        ModelHashMismatch: A weights file is not the one ``network.json`` names.
+    """
+    return [_load_network(directory, description.network, weights) for weights in description.weights]
+
+
+def _load_network(directory: Path, settings: NetworkSettings, weights: WeightsFile) -> torch.nn.Module:
+    try:
+        content = (directory / weights.file).read_bytes()
+    except OSError as error:
+        raise ModelFolderInvalid(f"The model lacks {directory.name}/{weights.file}. Install it again.") from error
+    if hashlib.sha256(content).hexdigest() != weights.sha256:
+        raise ModelHashMismatch(
+            f"{directory.name}/{weights.file} is not the file that {NETWORK_FILE} names. Install the model again.",
+            file=weights.file,
+        )
+    network = build_network(settings)
+    try:
+        network.load_state_dict({name: tensor.float() for name, tensor in load_safetensors(content).items()})
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelFolderInvalid(
+            f"{directory.name}/{weights.file} does not hold weights of the architecture that {NETWORK_FILE} describes."
+        ) from error
+    return network.eval()

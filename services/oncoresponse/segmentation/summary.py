@@ -1,0 +1,44 @@
+"""What later stages and the report say about a segmentation, as plain data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class SegmentationSummary(BaseModel):
+    """How a mask came to be, how large it is, and how far it may be believed.
+
+    Attributes:
+        method: ``automatic`` (network), or where a physician's contour was used, the DICOM object it came from.
+        volume_ml: Volume of the mask.
+        component_count: Face-connected parts of the mask.
+        touches_border: The mask reaches the outermost voxel layer of the field of view, so it may be cut off.
+        volume_low_ml: Smallest volume among the networks of the ensemble; null for a supplied contour.
+        volume_high_ml: Largest volume among the networks of the ensemble; null for a supplied contour.
+        expected_dice: Mean Dice between the masks of each two networks of the ensemble, an estimate of the agreement
+            with a physician (docs/segmentation.md shows how well it holds); null for a supplied contour.
+        mean_uncertainty: Mean binary entropy (bit, 0 to 1) of the probability inside the mask; null for a supplied
+            contour.
+        device: Where the network ran (``cpu``, ``cuda``), or ``none`` for a supplied contour.
+        seconds: Wall-clock time of the segmentation.
+        warnings: Sentences for the physician; empty when there is nothing to say.
+        network_sha256: Identity of the network (SHA-256 of ``network.json``, which holds the hash of each weights
+            file); empty for a supplied contour.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["automatic", "supplied_rtstruct", "supplied_segmentation"]
+    volume_ml: float = Field(ge=0)
+    component_count: int = Field(ge=0)
+    touches_border: bool
+    volume_low_ml: float | None = Field(default=None, ge=0)
+    volume_high_ml: float | None = Field(default=None, ge=0)
+    expected_dice: float | None = Field(default=None, ge=0, le=1)
+    mean_uncertainty: float | None = Field(default=None, ge=0, le=1)
+    device: str
+    seconds: float = Field(ge=0)
+    warnings: tuple[str, ...] = ()
+    network_sha256: str = ""

@@ -1,0 +1,314 @@
+"""Train the segmentation: one network for each fold of a cross-validation by patient, all of them shipped.
+
+Run folder::
+
+    config.yaml                 every setting of the run
+    fold_0.checkpoint.pt        a killed run goes on from here
+    fold_0.csv                  loss and learning rate of each step, Dice of the validation patients now and then
+    curves.png                  the same as a picture
+    evaluation.csv, out_of_fold/, ...   written by oncoresponse.segmentation.evaluation
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import logging
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import monai
+import numpy as np
+import SimpleITK as sitk
+import torch
+from monai.losses import DiceCELoss
+from rich.progress import Progress
+
+from oncoresponse.errors import ConfigurationError
+from oncoresponse.segmentation.augmentation import PatchSampler
+from oncoresponse.segmentation.cohort import (
+    TrainingPatient,
+    assign_folds,
+    cohort_patients,
+    cohort_sha256,
+    read_training_patients,
+)
+from oncoresponse.segmentation.metrics import dice
+from oncoresponse.segmentation.network import (
+    NETWORK_FILE,
+    FieldOfView,
+    NetworkDescription,
+    TrainingRecord,
+    WeightsFile,
+    build_network,
+    save_weights,
+)
+from oncoresponse.segmentation.preprocessing import field_of_view_mm
+from oncoresponse.segmentation.training_curves import draw_training_curves
+from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings, write_training_settings
+from oncoresponse.segmentation.windowed_prediction import predict_probabilities
+from oncoresponse.volume import file_sha256
+
+CONFIG_FILE = "config.yaml"
+_LOG_COLUMNS = ("iteration", "loss", "learning_rate", "validation_dice")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _FoldState:
+    """What a checkpoint holds."""
+
+    network: torch.nn.Module
+    average: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    iteration: int = 0
+    log: list[list[float]] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        partial = path.with_suffix(".partial")
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "iteration": self.iteration,
+                "log": self.log,
+            },
+            partial,
+        )
+        partial.replace(path)
+
+    def restore(self, path: Path) -> None:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        self.network.load_state_dict(content["network"])
+        self.average.load_state_dict(content["average"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.iteration = content["iteration"]
+        self.log = content["log"]
+
+
+def train_segmentation(
+    settings: SegmentationTrainingSettings,
+    data: Path,
+    run_directory: Path,
+    segmentation_directory: Path,
+    progress: Progress | None = None,
+) -> NetworkDescription:
+    """Train the networks of all folds and write them with ``network.json``. Goes on where a killed run stopped.
+
+    The same settings, data, device and thread count give the same weights, interrupted or not.
+
+    Args:
+        settings: The run. Patients in ``held_out_patients`` are not read.
+        data: Cohort folder, one folder for each patient with ``PET.nii.gz``, ``CT.nii.gz``, ``PET_tumor.nii.gz``.
+        run_directory: Checkpoints and logs; created if need be.
+        segmentation_directory: ``segmentation/`` of the model folder; gets the weights and ``network.json``.
+        progress: Shows a bar with the remaining time for each fold.
+
+    Raises:
+        TrainingDataInvalid: The cohort is incomplete or inconsistent.
+        ConfigurationError: The run folder belongs to a run with other settings.
+    """
+    run_directory.mkdir(parents=True, exist_ok=True)
+    segmentation_directory.mkdir(parents=True, exist_ok=True)
+    config = _claim_run_directory(settings, run_directory)
+    patients = cohort_patients(data, settings.held_out_patients)
+    _log.info("held out of training and evaluation: %s", ", ".join(settings.held_out_patients) or "none")
+    folds = assign_folds(patients, settings.folds, settings.seed)
+    prepared: list[TrainingPatient] = []
+    extents: list[tuple[float, float, float]] = []
+    for images, patient in read_training_patients(data, patients, settings.preprocessing):
+        prepared.append(patient)
+        extents.append(field_of_view_mm(images.pet))
+
+    torch.set_num_threads(settings.threads)
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    weights = [
+        _train_fold(
+            settings,
+            fold,
+            [patient for patient in prepared if folds[patient.patient] != fold],
+            [patient for patient in prepared if folds[patient.patient] == fold],
+            run_directory,
+            segmentation_directory,
+            progress,
+        )
+        for fold in range(settings.folds)
+    ]
+    draw_training_curves([run_directory / f"fold_{fold}.csv" for fold in range(settings.folds)], run_directory)
+    description = NetworkDescription(
+        network=settings.network,
+        preprocessing=settings.preprocessing,
+        inference=settings.inference,
+        patch_size=settings.patch_size,
+        field_of_view=_field_of_view(extents, settings.field_of_view_margin),
+        weights=tuple(weights),
+        training=TrainingRecord(
+            settings_sha256=file_sha256(config),
+            cohort_sha256=cohort_sha256(data, patients),
+            seed=settings.seed,
+            patient_count=len(patients),
+            held_out_patients=settings.held_out_patients,
+            versions={
+                "torch": torch.__version__,
+                "monai": monai.__version__,
+                "SimpleITK": sitk.Version.VersionString(),
+            },
+        ),
+    )
+    (segmentation_directory / NETWORK_FILE).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return description
+
+
+def _claim_run_directory(settings: SegmentationTrainingSettings, run_directory: Path) -> Path:
+    config = run_directory / CONFIG_FILE
+    wanted = run_directory / "config.partial.yaml"
+    write_training_settings(settings, wanted)
+    if config.exists() and config.read_bytes() != wanted.read_bytes():
+        wanted.unlink()
+        raise ConfigurationError(
+            "The run folder holds a training run with other settings. Go on with its config.yaml, or name a new folder."
+        )
+    wanted.replace(config)
+    return config
+
+
+def _field_of_view(extents: Sequence[tuple[float, float, float]], margin: float) -> FieldOfView:
+    smallest = np.min(extents, axis=0).round(1)
+    largest = np.max(extents, axis=0).round(1)
+    # A tumor may lie along any axis, so the longest training extent counts for each of them.
+    limit = np.full(3, round(float(largest.max()) * margin, 1))
+    return FieldOfView(smallest_mm=_triple(smallest), largest_mm=_triple(largest), limit_mm=_triple(limit))
+
+
+def _triple(values: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = values.tolist()
+    return x, y, z
+
+
+def _train_fold(
+    settings: SegmentationTrainingSettings,
+    fold: int,
+    training: Sequence[TrainingPatient],
+    validation: Sequence[TrainingPatient],
+    run_directory: Path,
+    segmentation_directory: Path,
+    progress: Progress | None,
+) -> WeightsFile:
+    device = _device(settings)
+    torch.manual_seed(settings.seed + fold)
+    network = build_network(settings.network).to(device, memory_format=torch.channels_last_3d)
+    average = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    state = _FoldState(network, average, optimizer)
+    checkpoint = run_directory / f"fold_{fold}.checkpoint.pt"
+    if checkpoint.exists():
+        state.restore(checkpoint)
+        _log.info("fold %d goes on at step %d", fold, state.iteration)
+    sampler = PatchSampler(settings.patch_size, settings.preprocessing.spacing_mm, settings.augmentation)
+    loss_function = DiceCELoss(sigmoid=True, batch=True)
+    task = None
+    if progress is not None:
+        task = progress.add_task(f"fold {fold + 1} of {settings.folds}", total=settings.iterations)
+        progress.update(task, completed=state.iteration)
+    while state.iteration < settings.iterations:
+        rate = _learning_rate(settings, state.iteration)
+        loss = _step(settings, fold, state, sampler, training, loss_function, rate, device)
+        state.iteration += 1
+        validation_dice = math.nan
+        if state.iteration % settings.validate_every == 0 or state.iteration == settings.iterations:
+            validation_dice = _validation_dice(settings, average, validation, device)
+            _log.info("fold %d step %d validation Dice %.3f", fold, state.iteration, validation_dice)
+        state.log.append([float(state.iteration), loss, rate, validation_dice])
+        if state.iteration % settings.checkpoint_every == 0 or state.iteration == settings.iterations:
+            state.save(checkpoint)
+            _write_log(state.log, run_directory / f"fold_{fold}.csv")
+            recent = [row[1] for row in state.log[-settings.checkpoint_every :]]
+            _log.info("fold %d step %d of %d loss %.4f", fold, state.iteration, settings.iterations, np.mean(recent))
+        if progress is not None and task is not None:
+            progress.update(task, completed=state.iteration)
+    return save_weights(average, segmentation_directory / f"fold_{fold}.safetensors")
+
+
+def _step(
+    settings: SegmentationTrainingSettings,
+    fold: int,
+    state: _FoldState,
+    sampler: PatchSampler,
+    training: Sequence[TrainingPatient],
+    loss_function: torch.nn.Module,
+    learning_rate: float,
+    device: torch.device,
+) -> float:
+    # The random state depends on the step alone, so that a run that goes on sees what an uninterrupted one would.
+    random = np.random.default_rng([settings.seed, fold, state.iteration])
+    chosen = random.choice(len(training), size=settings.batch_size, replace=len(training) < settings.batch_size)
+    patches = [sampler.sample(training[index], random) for index in chosen]
+    image = torch.stack([patch[0] for patch in patches]).to(device, memory_format=torch.channels_last_3d)
+    tumor = torch.stack([patch[1] for patch in patches]).to(device)
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate
+    state.network.train()
+    reduced = _reduced_precision(settings, device)
+    with torch.autocast(device.type, torch.bfloat16) if reduced else nullcontext():
+        logits = state.network(image)
+    loss: torch.Tensor = loss_function(logits.float(), tumor)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.gradient_norm)
+    state.optimizer.step()
+    # Early weights are forgotten sooner, else the average starts out near the random initial weights.
+    decay = min(settings.weight_average_decay, (1 + state.iteration) / (10 + state.iteration))
+    with torch.no_grad():
+        for averaged, current in zip(state.average.parameters(), state.network.parameters(), strict=True):
+            averaged.lerp_(current, 1 - decay)
+    return float(loss.detach())
+
+
+def _learning_rate(settings: SegmentationTrainingSettings, iteration: int) -> float:
+    if iteration < settings.warmup_iterations:
+        return settings.learning_rate * (iteration + 1) / settings.warmup_iterations
+    done = (iteration - settings.warmup_iterations) / max(settings.iterations - settings.warmup_iterations, 1)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _device(settings: SegmentationTrainingSettings) -> torch.device:
+    if settings.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError("The training settings ask for CUDA, and this machine has no CUDA device. Use auto.")
+    return torch.device(settings.device)
+
+
+def _reduced_precision(settings: SegmentationTrainingSettings, device: torch.device) -> bool:
+    if settings.precision != "auto":
+        return settings.precision == "bfloat16"
+    return device.type == "cuda" or bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def _validation_dice(
+    settings: SegmentationTrainingSettings,
+    network: torch.nn.Module,
+    validation: Sequence[TrainingPatient],
+    device: torch.device,
+) -> float:
+    scores = []
+    for patient in validation:
+        probability = predict_probabilities(
+            [network], patient.inputs.array, settings.network, settings.inference, device, settings.patch_size
+        )[0]
+        scores.append(dice(probability >= settings.inference.threshold, patient.tumor > 0))
+    return float(np.mean(scores))
+
+
+def _write_log(rows: Sequence[Sequence[float]], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(_LOG_COLUMNS)
+        for iteration, loss, rate, validation_dice in rows:
+            shown = "" if math.isnan(validation_dice) else f"{validation_dice:.4f}"
+            writer.writerow([int(iteration), f"{loss:.6f}", f"{rate:.8f}", shown])

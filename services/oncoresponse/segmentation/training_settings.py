@@ -1,0 +1,112 @@
+"""One YAML file defines a training run of the segmentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from oncoresponse.errors import ConfigurationError
+from oncoresponse.segmentation.network import InferenceSettings, NetworkSettings
+from oncoresponse.segmentation.preprocessing import PreprocessingSettings
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AugmentationSettings(_Frozen):
+    """How far a training patch may differ from the scan. Probabilities are per patch.
+
+    Attributes:
+        tumor_center_probability: The patch is centered on a random tumor voxel, else on any voxel.
+        trim_probability: For each face of the image: part of the field of view is cut away.
+        trim_largest_mm: At most this much. The cohort's images end about 5 cm from the contour, and a network could
+            learn that distance instead of the tumor; cutting at random takes the hint away.
+        rotation_degrees: Largest rotation about each axis.
+        scale: Largest relative change of size along each axis.
+        intensity_scale: Largest relative change of the scaled PET and of the scaled CT.
+        noise_sigma: Largest standard deviation of added noise, in scaled intensity.
+    """
+
+    tumor_center_probability: float = Field(default=0.6, ge=0, le=1)
+    trim_probability: float = Field(default=0.5, ge=0, le=1)
+    trim_largest_mm: float = Field(default=48.0, ge=0)
+    flip_probability: float = Field(default=0.5, ge=0, le=1)
+    affine_probability: float = Field(default=0.6, ge=0, le=1)
+    rotation_degrees: float = Field(default=20.0, ge=0, le=180)
+    scale: float = Field(default=0.2, ge=0, lt=1)
+    intensity_probability: float = Field(default=0.4, ge=0, le=1)
+    intensity_scale: float = Field(default=0.2, ge=0, lt=1)
+    noise_probability: float = Field(default=0.2, ge=0, le=1)
+    noise_sigma: float = Field(default=0.05, ge=0)
+    smooth_probability: float = Field(default=0.15, ge=0, le=1)
+    low_resolution_probability: float = Field(default=0.15, ge=0, le=1)
+
+
+class SegmentationTrainingSettings(_Frozen):
+    """Everything that decides the weights, except the data.
+
+    Attributes:
+        held_out_patients: Never trained, tuned or evaluated on.
+        folds: Cross-validation folds by patient; their networks are the shipped ensemble.
+        seed: Seed of fold assignment, initial weights and augmentation.
+        patch_size: Voxels along each axis of a training patch.
+        iterations: Optimizer steps for each fold.
+        warmup_iterations: Steps over which the learning rate rises linearly; afterwards it falls as a cosine.
+        weight_average_decay: Decay of the exponential moving average of the weights; the average is shipped.
+        gradient_norm: Gradients are scaled down to this norm.
+        precision: ``auto`` is bfloat16 on CUDA and on CPUs with AVX-512 BF16 (measured 3 to 5 times faster there),
+            float32 elsewhere.
+        threads: CPU threads of torch.
+        checkpoint_every: Steps between checkpoints.
+        validate_every: Steps between looks at the fold's own validation patients; only drawn, never used to choose.
+        field_of_view_margin: Field-of-view limit at inference, as a multiple of the largest training extent.
+    """
+
+    held_out_patients: tuple[str, ...] = ("STS_019", "STS_032")
+    folds: int = Field(default=5, ge=2)
+    seed: int = 20150629
+    network: NetworkSettings = NetworkSettings()
+    preprocessing: PreprocessingSettings = PreprocessingSettings()
+    inference: InferenceSettings = InferenceSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    patch_size: int = Field(default=48, gt=0)
+    batch_size: int = Field(default=2, gt=0)
+    iterations: int = Field(default=1500, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    warmup_iterations: int = Field(default=50, ge=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    weight_average_decay: float = Field(default=0.99, ge=0, lt=1)
+    gradient_norm: float = Field(default=1.0, gt=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=2, gt=0)
+    checkpoint_every: int = Field(default=100, gt=0)
+    validate_every: int = Field(default=500, gt=0)
+    field_of_view_margin: float = Field(default=1.25, ge=1)
+
+    @model_validator(mode="after")
+    def _patch_fits_network(self) -> SegmentationTrainingSettings:
+        if self.patch_size % self.network.stride:
+            raise ValueError(f"patch_size must be a multiple of {self.network.stride} for this network")
+        return self
+
+
+def read_training_settings(path: Path) -> SegmentationTrainingSettings:
+    """Read a run's YAML file; what it leaves out keeps its default.
+
+    Raises:
+        ConfigurationError: The file is unreadable, or has an unknown key or an impossible value.
+    """
+    try:
+        return SegmentationTrainingSettings.model_validate(yaml.safe_load(path.read_bytes()) or {})
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise ConfigurationError(f"The segmentation training settings cannot be used: {error}") from error
+
+
+def write_training_settings(settings: SegmentationTrainingSettings, path: Path) -> None:
+    """Write every setting, defaults included, as YAML."""
+    path.write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), encoding="utf-8")

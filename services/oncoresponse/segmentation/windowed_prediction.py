@@ -1,0 +1,77 @@
+"""Networks over a whole field of view: in one window where that fits, else by a sliding window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.inferers import sliding_window_inference
+
+from oncoresponse.errors import OutOfMemory
+from oncoresponse.segmentation.network import InferenceSettings, NetworkSettings
+
+
+def predict_probabilities(
+    networks: Sequence[torch.nn.Module],
+    array: npt.NDArray[np.float32],
+    network_settings: NetworkSettings,
+    settings: InferenceSettings,
+    device: torch.device,
+    minimum_size: int,
+) -> npt.NDArray[np.float32]:
+    """Tumor probability of each voxel by each network.
+
+    Half precision is used on CUDA only: on CPUs its speed and rounding differ from one model to the next.
+
+    Args:
+        networks: On ``device``, in evaluation mode.
+        array: Axes (2, k, j, i), as :class:`~oncoresponse.segmentation.preprocessing.NetworkInput` holds it.
+        network_settings: For the stride that sizes must be a multiple of.
+        settings: Window sizes.
+        device: Where the networks are.
+        minimum_size: Smaller fields of view are padded with zeros ("nothing there") to this many voxels.
+
+    Returns:
+        float32, axes (network, k, j, i).
+
+    Raises:
+        OutOfMemory: The GPU's memory does not suffice.
+    """
+    shape = array.shape[1:]
+    padding = [_padding(count, network_settings.stride, minimum_size) for count in shape]
+    padded = np.pad(array, [(0, 0), *padding])
+    inside = tuple(slice(before, before + count) for (before, _), count in zip(padding, shape, strict=True))
+    try:
+        inputs = torch.from_numpy(padded)[None].to(device).contiguous(memory_format=torch.channels_last_3d)
+        with torch.inference_mode(), torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+            probabilities = [
+                torch.sigmoid(_logits(network, inputs, settings).float())[(0, 0, *inside)].cpu().numpy()
+                for network in networks
+            ]
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise OutOfMemory(
+            "The GPU ran out of memory during segmentation. Try again when other work on it has finished, or run the "
+            "segmentation on the CPU."
+        ) from error
+    return np.stack(probabilities)
+
+
+def _logits(network: torch.nn.Module, inputs: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:
+    if max(inputs.shape[2:]) <= settings.largest_window:
+        whole: torch.Tensor = network(inputs)
+        return whole
+    window = [min(count, settings.sliding_window) for count in inputs.shape[2:]]
+    logits = sliding_window_inference(
+        inputs, window, sw_batch_size=1, predictor=network, overlap=settings.sliding_overlap, mode="gaussian"
+    )
+    assert isinstance(logits, torch.Tensor)  # noqa: S101 (one output, no dictionary)
+    return logits
+
+
+def _padding(count: int, stride: int, minimum: int) -> tuple[int, int]:
+    target = -(-max(count, minimum) // stride) * stride
+    before = (target - count) // 2
+    return before, target - count - before

@@ -1,0 +1,1 @@
+"""Thin gRPC services around the stages, and the process that runs them."""

@@ -1,0 +1,133 @@
+"""What every call passes through: the rules of the protos, the error tree, one line of log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import protovalidate
+from google.protobuf.message import Message
+
+from oncoresponse.servers.rpc_status import DETAILS_KEY, FieldViolations, intended_error, to_status
+
+_log = logging.getLogger(__name__)
+
+
+def require_valid(message: Message) -> None:
+    """Check a message against the rules written in its proto.
+
+    Raises:
+        FieldViolations: One or more fields break a rule. The values themselves are not repeated.
+    """
+    violations = protovalidate.collect_violations(message)
+    if violations:
+        raise FieldViolations(
+            (
+                ".".join(element.field_name for element in violation.proto.field.elements)
+                if violation.proto.field is not None
+                else "",
+                violation.proto.message,
+                violation.proto.rule_id,
+            )
+            for violation in violations
+        )
+
+
+class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Refuses requests that break the protos' rules; turns every exception into a rich status; logs the outcome.
+
+    The log line holds method, status, reason code and duration. It holds nothing of the request.
+    """
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """Wrap the handler of one call."""
+        handler = await continuation(details)
+        if handler is None or not details.method.startswith("/oncoresponse."):
+            return handler
+        method = details.method
+        shape = (handler.request_streaming, handler.response_streaming)
+        codecs = (handler.request_deserializer, handler.response_serializer)
+        if shape == (False, False):
+            return grpc.unary_unary_rpc_method_handler(_unary_answer(handler.unary_unary, method), *codecs)
+        if shape == (False, True):
+            return grpc.unary_stream_rpc_method_handler(
+                _streamed_answer(handler.unary_stream, method),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if shape == (True, False):
+            return grpc.stream_unary_rpc_method_handler(_unary_answer(handler.stream_unary, method), *codecs)
+        raise NotImplementedError(f"{method} streams both ways; no service of this project does.")
+
+
+def _unary_answer(behavior: Callable[..., Awaitable[Message]], method: str) -> Callable[..., Awaitable[Message]]:
+    async def call(request: Any, context: grpc.aio.ServicerContext) -> Message:
+        start = time.perf_counter()
+        try:
+            answer = await behavior(_checked(request), context)
+        except asyncio.CancelledError:
+            _note(method, "CANCELLED", "", start)
+            raise
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            await _abort(context, error, method, start)
+            raise
+        _note(method, "OK", "", start)
+        return answer
+
+    return call
+
+
+def _streamed_answer(
+    behavior: Callable[..., AsyncIterator[Message]], method: str
+) -> Callable[..., AsyncIterator[Message]]:
+    async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
+        start = time.perf_counter()
+        try:
+            async for answer in behavior(_checked(request), context):
+                yield answer
+        except asyncio.CancelledError:
+            _note(method, "CANCELLED", "", start)
+            raise
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            await _abort(context, error, method, start)
+            raise
+        _note(method, "OK", "", start)
+
+    return call
+
+
+def _checked(request: Any) -> Any:
+    if isinstance(request, Message):
+        require_valid(request)
+        return request
+    return _checked_stream(request)
+
+
+async def _checked_stream(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    async for request in requests:
+        require_valid(request)
+        yield request
+
+
+async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: str, start: float) -> None:
+    intended = intended_error(error)
+    _note(method, intended.status.name, intended.reason, start)
+    await context.abort(
+        intended.status, intended.message, trailing_metadata=((DETAILS_KEY, to_status(intended).SerializeToString()),)
+    )
+
+
+def _note(method: str, status: str, reason: str, start: float) -> None:
+    _log.info("%s %s %s %.0f ms", method, status, reason or "-", (time.perf_counter() - start) * 1000)

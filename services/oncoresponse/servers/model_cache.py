@@ -1,0 +1,50 @@
+"""Opened models, kept while their folder's manifest stays the same."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from oncoresponse.model_folder import ModelFolder, find_model, installed_model_names
+
+_Loaded = TypeVar("_Loaded")
+
+
+class ModelCache(Generic[_Loaded]):
+    """Loads what a stage needs of a model once, and again when an administrator installs a new version.
+
+    Args:
+        models_directory: Installed models.
+        load: Makes the loaded thing from a verified folder.
+    """
+
+    def __init__(self, models_directory: Path, load: Callable[[ModelFolder], _Loaded]) -> None:
+        self._models_directory = models_directory
+        self._load = load
+        self._loaded: dict[str, tuple[bytes, ModelFolder, _Loaded]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, resource_name: str) -> tuple[ModelFolder, _Loaded]:
+        """The folder and the loaded thing of ``models/{model}``.
+
+        Raises:
+            ModelNotFound, ModelFolderInvalid, ModelHashMismatch: The model is missing or not what it says.
+        """
+        name = resource_name.removeprefix("models/")
+        path = find_model(self._models_directory, name)
+        with self._lock:
+            manifest_path = path / "manifest.json"
+            manifest = manifest_path.read_bytes() if manifest_path.is_file() else b""
+            known = self._loaded.get(name)
+            if known is None or known[0] != manifest:
+                folder = ModelFolder.open(path)
+                known = (manifest, folder, self._load(folder))
+                self._loaded[name] = known
+            return known[1], known[2]
+
+    def load_all(self) -> None:
+        """Load every installed model, so that the first request does not wait for it."""
+        for name in installed_model_names(self._models_directory):
+            self.get(name)

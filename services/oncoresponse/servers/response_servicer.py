@@ -1,0 +1,71 @@
+"""ResponseService: features in, prediction with its doubt out."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import grpc
+from oncoradiomics.features import FeatureDocument
+
+from oncoresponse.response.prediction import Answer, Prediction
+from oncoresponse.response.response_model import ResponseModel
+from oncoresponse.servers.model_cache import ModelCache
+from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.v1 import response_pb2, response_pb2_grpc
+
+_ANSWERS = {
+    Answer.FAVOURABLE: response_pb2.PREDICTION_ANSWER_FAVORABLE,
+    Answer.UNFAVOURABLE: response_pb2.PREDICTION_ANSWER_UNFAVORABLE,
+    Answer.INDETERMINATE: response_pb2.PREDICTION_ANSWER_INDETERMINATE,
+    Answer.OUTSIDE_EXPERIENCE: response_pb2.PREDICTION_ANSWER_OUTSIDE_EXPERIENCE,
+}
+
+
+class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
+    """See ``protos/oncoresponse/v1/response.proto``."""
+
+    def __init__(self, artifacts: ArtifactStore, models_directory: Path) -> None:
+        self._artifacts = artifacts
+        self._models = ModelCache(models_directory, ResponseModel.open)
+
+    async def make_ready(self) -> None:
+        """Load all response models; each checks its golden vectors."""
+        await asyncio.to_thread(self._models.load_all)
+
+    async def PredictResponse(
+        self, request: response_pb2.PredictResponseRequest, context: grpc.aio.ServicerContext
+    ) -> response_pb2.PredictResponseResponse:
+        """Predict."""
+        return await asyncio.to_thread(self._predict, request)
+
+    def _predict(self, request: response_pb2.PredictResponseRequest) -> response_pb2.PredictResponseResponse:
+        _, model = self._models.get(request.model)
+        document = self._artifacts.read_document(StoredArtifact.from_message(request.features), FeatureDocument)
+        covariates = {covariate.name: covariate.value for covariate in request.covariates}
+        prediction = model.predict(document.values(), covariates)
+        stored = self._artifacts.put_document(prediction)
+        return response_pb2.PredictResponseResponse(
+            prediction_document=stored.to_message(), prediction=to_message(prediction)
+        )
+
+
+def to_message(prediction: Prediction) -> response_pb2.Prediction:
+    """The short form that travels in messages."""
+    outside = prediction.outside
+    return response_pb2.Prediction(
+        answer=_ANSWERS[prediction.answer],
+        answer_text=prediction.answer_text,
+        probability=prediction.probability,
+        interval_low=prediction.interval_low,
+        interval_high=prediction.interval_high,
+        interval_level=prediction.interval_level,
+        contributions=[
+            response_pb2.Contribution(
+                input=item.input, title=item.title, value=item.value, unit=item.unit, log_odds=item.log_odds
+            )
+            for item in prediction.contributions
+        ],
+        outside_score=None if outside.score is None else outside.score / outside.threshold,
+        abstain_reasons=[reason.text for reason in prediction.abstain_reasons],
+    )

@@ -1,0 +1,170 @@
+"""Settings of the server process: from a YAML file and the environment, unknown keys refused."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from oncoresponse.errors import ConfigurationError
+
+_PREFIX = "ONCORESPONSE_"
+
+
+class Role(StrEnum):
+    """A service that a process may run. One process runs all of them unless told otherwise."""
+
+    STUDY = "study"
+    ASSESSMENT = "assessment"
+    SEGMENTATION = "segmentation"
+    RADIOMICS = "radiomics"
+    RESPONSE = "response"
+    REPORTING = "reporting"
+    MODEL = "model"
+
+
+class ServerSettings(BaseSettings):
+    """Everything an administrator can set.
+
+    Each field may stand in the settings file under its own name, or in the environment in upper case
+    behind ``ONCORESPONSE_`` (lists and maps as JSON). The environment wins over the file, the command
+    line over both.
+
+    Attributes:
+        roles: Services this process runs.
+        listen: Address to listen on. Port 0 takes a free port.
+        data_directory: Studies, artifacts and the SQLite database. Holds patient data.
+        artifact_url: Where artifacts are kept, as an fsspec URL; empty for a folder in ``data_directory``.
+        models_directory: Installed models.
+        database_url: ``postgresql://...``; empty for SQLite in ``data_directory``.
+        executor_id: Name of this worker in the database. After a crash a worker of the same name goes on
+            with what the old one had begun. Workers that run at the same time need different names.
+        addresses: Where a role that runs elsewhere answers; missing ones answer at ``listen``.
+        assessment_workers: Assessments this process runs at the same time.
+        assessment_queue_limit: Assessments that may wait; one more is refused with BUSY.
+        stage_timeout_seconds: Deadline of one stage, retries included.
+        radiomics_processes: Child processes for feature extraction; 0 for one a core.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        import_directories: Directories that ImportDirectory may read.
+        dicomweb_urls: Base URLs that ImportDicomWeb may read.
+        study_quota_bytes: Largest study.
+        total_quota_bytes: All studies together.
+        minimum_free_bytes: Writing stops when the disk has less than this.
+        tls_certificate, tls_key: PEM files. Required to listen beyond the loopback address.
+        tls_client_authority: PEM file; when given, callers must show a certificate of this authority.
+        tls_authority: PEM file to trust when calling other roles over TLS.
+        allow_insecure_network: Listen beyond loopback without TLS. For a network you trust, and say so.
+        reflection: Offer gRPC reflection.
+        drain_seconds: Time that running calls get on shutdown.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
+
+    roles: Annotated[tuple[Role, ...], NoDecode] = tuple(Role)
+    listen: str = "127.0.0.1:50051"
+    data_directory: Path = Path.home() / ".local" / "share" / "oncoresponse"
+    artifact_url: str = ""
+    models_directory: Path = Path("models")
+    database_url: str = ""
+    executor_id: str = Field(default="worker-1", pattern=r"^[A-Za-z0-9._-]{1,63}$")
+    addresses: dict[Role, str] = {}
+    assessment_workers: int = Field(default=2, ge=1, le=64)
+    assessment_queue_limit: int = Field(default=1000, ge=1)
+    stage_timeout_seconds: float = Field(default=600.0, gt=0)
+    radiomics_processes: int = Field(default=0, ge=0, le=256)
+    device: str = Field(default="auto", pattern="^(auto|cpu|cuda)$")
+    import_directories: tuple[Path, ...] = ()
+    dicomweb_urls: tuple[str, ...] = ()
+    study_quota_bytes: int = Field(default=4 * 1024**3, gt=0)
+    total_quota_bytes: int = Field(default=200 * 1024**3, gt=0)
+    minimum_free_bytes: int = Field(default=1024**3, ge=0)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_authority: Path | None = None
+    tls_authority: Path | None = None
+    allow_insecure_network: bool = False
+    reflection: bool = False
+    drain_seconds: float = Field(default=30.0, ge=0)
+
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _split_roles(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line (init) over environment over file; no dotenv, no secrets folder."""
+        return init_settings, env_settings, _SettingsFile(settings_cls)
+
+    @property
+    def system_database_url(self) -> str:
+        """URL of the workflow database."""
+        return self.database_url or f"sqlite:///{self.data_directory / 'oncoresponse.sqlite'}"
+
+    def require_safe_listening(self) -> None:
+        """Refuse to offer patient data in the clear to a network.
+
+        Raises:
+            ConfigurationError: The address is not loopback, there is no TLS, and nobody allowed it.
+        """
+        host = self.listen.rpartition(":")[0].strip("[]")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigurationError("tls_certificate and tls_key belong together; set both.")
+        loopback = host in ("localhost", "::1") or host.startswith("127.")
+        if not loopback and self.tls_certificate is None and not self.allow_insecure_network:
+            raise ConfigurationError(
+                f"Listening on {self.listen} would send patient data unencrypted. Set tls_certificate and tls_key, "
+                "or allow_insecure_network for a network that is protected otherwise."
+            )
+
+
+class _SettingsFile(PydanticBaseSettingsSource):
+    """Reads the YAML file that ``ONCORESPONSE_SETTINGS_FILE`` names."""
+
+    def get_field_value(self, field: object, field_name: str) -> tuple[object, str, bool]:  # noqa: ARG002
+        """Not used: the whole mapping is given at once."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        path = os.environ.get(f"{_PREFIX}SETTINGS_FILE")
+        if not path:
+            return {}
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        if content is None:
+            return {}
+        if not isinstance(content, dict):
+            raise ConfigurationError("The settings file must be a mapping of setting names to values.")
+        return content
+
+
+def load_settings(file: Path | None = None, **overrides: object) -> ServerSettings:
+    """Settings from file, environment and ``overrides`` (``None`` values are left out).
+
+    Raises:
+        ConfigurationError: A key is unknown or a value is not allowed.
+    """
+    known = {f"{_PREFIX}{name.upper()}" for name in ServerSettings.model_fields} | {f"{_PREFIX}SETTINGS_FILE"}
+    if unknown := sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known):
+        raise ConfigurationError(f"Unknown environment variables: {', '.join(unknown)}. Check their spelling.")
+    if file is not None:
+        os.environ[f"{_PREFIX}SETTINGS_FILE"] = str(file)
+    try:
+        settings = ServerSettings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ConfigurationError(f"Settings are not valid: {problems}") from error
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"The settings file cannot be read: {error}") from error
+    return settings

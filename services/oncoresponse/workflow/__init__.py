@@ -1,0 +1,1 @@
+"""The chain as a durable workflow: study, volumes, mask, features, prediction, report."""

@@ -1,0 +1,202 @@
+"""Assessments as DBOS workflows: start, look up, list and cancel them."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from dbos import DBOS, DBOSConfig, SetWorkflowAttributes, SetWorkflowID, WorkflowStatus
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.timestamp_pb2 import Timestamp
+
+import oncoresponse
+from oncoresponse.errors import AssessmentNotFound, Busy, InternalError, RequestConflict, error_for_reason
+from oncoresponse.servers.rpc_status import to_status
+from oncoresponse.servers.settings import ServerSettings
+from oncoresponse.v1 import assessment_pb2
+from oncoresponse.v1.artifact_pb2 import ArtifactReference
+from oncoresponse.workflow.assessment_workflow import PROGRESS_EVENT, STAGES, WORKFLOW_NAME, assess
+
+_QUEUE = "assessments"
+# Ids derive from request ids, so that the same request finds its assessment after any crash.
+_NAMESPACE = uuid.UUID("b3a1f9d4-52a7-5d0e-9a53-6c1d1f0c7d11")
+_PREFIX = "assessments/"
+_LAST_REVISION = 2 + len(STAGES) + 1
+_FINISHED = {
+    assessment_pb2.ASSESSMENT_STATE_SUCCEEDED,
+    assessment_pb2.ASSESSMENT_STATE_FAILED,
+    assessment_pb2.ASSESSMENT_STATE_CANCELLED,
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a listing."""
+
+    assessments: list[assessment_pb2.Assessment]
+    next_offset: int | None
+
+
+class AssessmentRecords:
+    """The durable side of AssessmentService. One per process, because DBOS is one per process."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+
+    async def launch(self) -> None:
+        """Connect to the database, create or migrate its tables, and go on with what a crash left unfinished."""
+        config: DBOSConfig = {
+            "name": "oncoresponse",
+            "system_database_url": self._settings.system_database_url,
+            "executor_id": self._settings.executor_id,
+            # Workflows are only continued by a version that has the same steps.
+            "application_version": oncoresponse.__version__,
+            "log_level": "WARNING",
+        }
+        DBOS(config=config)
+        DBOS.launch()
+        await DBOS.register_queue_async(
+            _QUEUE,
+            worker_concurrency=self._settings.assessment_workers,
+            polling_interval_sec=0.1,
+            on_conflict="always_update",
+        )
+
+    async def close(self) -> None:
+        """Stop taking work. What runs is continued after the next start."""
+        DBOS.destroy(workflow_completion_timeout_sec=0)
+
+    async def create(
+        self, request: assessment_pb2.CreateAssessmentRequest, study_manifest: ArtifactReference
+    ) -> assessment_pb2.Assessment:
+        """Enqueue an assessment, or return the one that the same ``request_id`` created.
+
+        Raises:
+            RequestConflict: The ``request_id`` was used for another request.
+            Busy: Too many assessments wait.
+        """
+        assessment_id = str(uuid.uuid5(_NAMESPACE, request.request_id))
+        fingerprint = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        existing = await DBOS.get_workflow_status_async(assessment_id)
+        if existing is not None:
+            if (existing.attributes or {}).get("request_sha256") != fingerprint:
+                raise RequestConflict(
+                    "This request_id was used for a different request. Use a new UUID for a new assessment."
+                )
+            return await self._assessment(existing)
+        waiting = await DBOS.list_workflows_async(
+            queue_name=_QUEUE,
+            status="ENQUEUED",
+            limit=self._settings.assessment_queue_limit,
+            load_input=False,
+            load_output=False,
+        )
+        if len(waiting) >= self._settings.assessment_queue_limit:
+            raise Busy("Too many assessments are waiting. Send the request again later, with the same request_id.")
+        create_time = Timestamp()
+        create_time.FromDatetime(datetime.datetime.now(datetime.UTC).replace(microsecond=0))
+        payload = {
+            "assessment_id": assessment_id,
+            "create_time": create_time.ToJsonString(),
+            "create": MessageToDict(request, preserving_proto_field_name=True),
+            "study_manifest": MessageToDict(study_manifest, preserving_proto_field_name=True),
+        }
+        attributes = {"request_sha256": fingerprint, "study": request.study, "model": request.model}
+        with SetWorkflowID(assessment_id), SetWorkflowAttributes(attributes):
+            await DBOS.enqueue_workflow_async(_QUEUE, assess, payload)
+        return await self.get(_PREFIX + assessment_id)
+
+    async def get(self, name: str) -> assessment_pb2.Assessment:
+        """Look one up by resource name.
+
+        Raises:
+            AssessmentNotFound: There is none.
+        """
+        return await self._assessment(await self._status(name))
+
+    async def list_page(self, *, study: str, page_size: int, offset: int) -> Page:
+        """Newest first, without results."""
+        rows = await DBOS.list_workflows_async(
+            name=WORKFLOW_NAME,
+            attributes={"study": study} if study else None,
+            limit=page_size + 1,
+            offset=offset,
+            sort_desc=True,
+            load_input=False,
+        )
+        assessments = [await self._assessment(row) for row in rows[:page_size]]
+        for assessment in assessments:
+            assessment.ClearField("result")
+        return Page(assessments, offset + page_size if len(rows) > page_size else None)
+
+    async def cancel(self, name: str) -> assessment_pb2.Assessment:
+        """Stop one; the call its stage is in is cancelled too. A finished one stays as it is."""
+        status = await self._status(name)
+        if status.status in ("ENQUEUED", "DELAYED", "PENDING"):
+            await DBOS.cancel_workflow_async(status.workflow_id)
+        return await self.get(name)
+
+    async def _status(self, name: str) -> WorkflowStatus:
+        status = await DBOS.get_workflow_status_async(name.removeprefix(_PREFIX))
+        if status is None or status.name != WORKFLOW_NAME:
+            raise AssessmentNotFound("There is no assessment of this name. ListAssessments gives the names.")
+        return status
+
+    async def _assessment(self, status: WorkflowStatus) -> assessment_pb2.Assessment:
+        attributes: dict[str, Any] = status.attributes or {}
+        assessment = assessment_pb2.Assessment(
+            name=_PREFIX + status.workflow_id,
+            study=attributes.get("study", ""),
+            model=attributes.get("model", ""),
+            revision=1,
+            state=assessment_pb2.ASSESSMENT_STATE_QUEUED,
+            message="Waiting for a free worker",
+        )
+        assessment.create_time.FromMilliseconds(status.created_at or 0)
+        if status.status in ("ENQUEUED", "DELAYED"):
+            return assessment
+        progress = await DBOS.get_event_async(status.workflow_id, PROGRESS_EVENT, timeout_seconds=0)
+        if progress is not None:
+            stage = STAGES[progress["stage"]]
+            assessment.stage = stage.stage
+            assessment.fraction_done = progress["fraction"]
+            assessment.message = progress["message"]
+        assessment.state = assessment_pb2.ASSESSMENT_STATE_RUNNING
+        assessment.revision = 2 + (STAGES[progress["stage"]].number if progress is not None else 0)
+        if status.status == "PENDING":
+            return assessment
+        assessment.revision = _LAST_REVISION
+        if status.completed_at or status.updated_at:
+            assessment.end_time.FromMilliseconds(status.completed_at or status.updated_at or 0)
+        if status.status == "CANCELLED":
+            assessment.state = assessment_pb2.ASSESSMENT_STATE_CANCELLED
+            assessment.message = "Cancelled"
+        elif status.status == "SUCCESS" and "result" in (status.output or {}):
+            ParseDict(status.output["result"], assessment.result)  # type: ignore[index]
+            assessment.state = assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+            assessment.fraction_done = 1.0
+            assessment.message = "Done"
+        else:
+            _set_error(assessment, status)
+        return assessment
+
+
+def is_finished(assessment: assessment_pb2.Assessment) -> bool:
+    """Whether the state will not change any more."""
+    return assessment.state in _FINISHED
+
+
+def _set_error(assessment: assessment_pb2.Assessment, status: WorkflowStatus) -> None:
+    assessment.state = assessment_pb2.ASSESSMENT_STATE_FAILED
+    output: dict[str, Any] = status.output or {}
+    if "error" in output:
+        found = output["error"]
+        error = error_for_reason(found["reason"], found["message"], found["metadata"])
+        assessment.stage = STAGES[output["stage"]].stage
+    else:
+        error = InternalError("The assessment stopped for a reason of the service itself. Create it again.")
+    assessment.error.CopyFrom(to_status(error))
+    assessment.message = error.message

@@ -1,0 +1,246 @@
+"""The chain as a DBOS workflow of five steps, each one unary call to a stage service.
+
+A step that has finished is never run again: after a crash the workflow goes on with the first step that
+had not. Steps return plain JSON, errors included, so that the database needs no pickled objects of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from dbos import DBOS
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.message import Message
+
+from oncoresponse.errors import OncoResponseError
+from oncoresponse.servers.peers import Peers
+from oncoresponse.servers.rpc_status import intended_error
+from oncoresponse.servers.settings import Role
+from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.v1 import (
+    artifact_pb2,
+    assessment_pb2,
+    radiomics_pb2,
+    reporting_pb2,
+    response_pb2,
+    segmentation_pb2,
+    study_pb2,
+)
+
+PROGRESS_EVENT = "progress"
+WORKFLOW_NAME = "assess"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ChainSurroundings:
+    """What the steps need and the database must not hold."""
+
+    peers: Peers
+    artifacts: ArtifactStore
+    stage_timeout_seconds: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the chain as a watcher sees it."""
+
+    number: int
+    stage: assessment_pb2.AssessmentStage
+    fraction_at_start: float
+    message: str
+
+
+STAGES = {
+    "conversion": Stage(1, assessment_pb2.ASSESSMENT_STAGE_CONVERSION, 0.0, "Reading the DICOM series"),
+    "segmentation": Stage(2, assessment_pb2.ASSESSMENT_STAGE_SEGMENTATION, 0.2, "Contouring the tumor"),
+    "features": Stage(3, assessment_pb2.ASSESSMENT_STAGE_FEATURES, 0.5, "Measuring the tumor"),
+    "prediction": Stage(4, assessment_pb2.ASSESSMENT_STAGE_PREDICTION, 0.8, "Estimating the response"),
+    "report": Stage(5, assessment_pb2.ASSESSMENT_STAGE_REPORT, 0.85, "Writing the report"),
+}
+
+_surroundings: ChainSurroundings | None = None
+
+
+def provide_surroundings(surroundings: ChainSurroundings | None) -> None:
+    """Give the steps of this process their peers and store; DBOS calls steps by name, without arguments of ours."""
+    global _surroundings
+    _surroundings = surroundings
+
+
+@DBOS.workflow(name=WORKFLOW_NAME)
+async def assess(request: Json) -> Json:
+    """Run the chain.
+
+    Args:
+        request: ``create`` (CreateAssessmentRequest as JSON), ``assessment_id``, ``create_time`` (RFC 3339)
+            and ``study_manifest`` (ArtifactReference as JSON).
+
+    Returns:
+        ``{"result": AssessmentResult as JSON}`` or ``{"error": {...}, "stage": name}``.
+    """
+    done: dict[str, Json] = {}
+    seconds: dict[str, float] = {}
+    for name, step in (
+        ("conversion", convert_step),
+        ("segmentation", segment_step),
+        ("features", features_step),
+        ("prediction", prediction_step),
+        ("report", report_step),
+    ):
+        stage = STAGES[name]
+        await DBOS.set_event_async(
+            PROGRESS_EVENT, {"stage": name, "fraction": stage.fraction_at_start, "message": stage.message}
+        )
+        outcome = await step(request, done)
+        if "error" in outcome:
+            return {"error": outcome["error"], "stage": name, "seconds": seconds}
+        done[name] = outcome["answer"]
+        seconds[name] = outcome["seconds"]
+    return await collect_step(request, done, seconds)
+
+
+@DBOS.step(name="conversion", preemptible=True)
+async def convert_step(request: Json, done: dict[str, Json]) -> Json:
+    """StudyService.ConvertStudy."""
+    create = _create_request(request)
+    call = study_pb2.ConvertStudyRequest(study_manifest=_parsed(request["study_manifest"]), model=create.model)
+    if create.HasField("expected_patient"):
+        call.expected_patient.CopyFrom(create.expected_patient)
+    if create.HasField("contour"):
+        call.contour.CopyFrom(create.contour)
+    return await _timed_call(Role.STUDY, "ConvertStudy", call, study_pb2.ConvertStudyResponse)
+
+
+@DBOS.step(name="segmentation", preemptible=True)
+async def segment_step(request: Json, done: dict[str, Json]) -> Json:
+    """SegmentationService.Segment."""
+    converted = ParseDict(done["conversion"], study_pb2.ConvertStudyResponse())
+    call = segmentation_pb2.SegmentRequest(model=_create_request(request).model, pet=_volume(converted, "PT"))
+    if any(series.modality == "CT" for series in converted.series):
+        call.ct.CopyFrom(_volume(converted, "CT"))
+    if converted.HasField("contour_mask"):
+        call.supplied_mask.CopyFrom(converted.contour_mask)
+        call.supplied_mask_kind = converted.contour_kind
+    return await _timed_call(Role.SEGMENTATION, "Segment", call, segmentation_pb2.SegmentResponse)
+
+
+@DBOS.step(name="features", preemptible=True)
+async def features_step(request: Json, done: dict[str, Json]) -> Json:
+    """RadiomicsService.ExtractFeatures."""
+    converted = ParseDict(done["conversion"], study_pb2.ConvertStudyResponse())
+    segmented = ParseDict(done["segmentation"], segmentation_pb2.SegmentResponse())
+    call = radiomics_pb2.ExtractFeaturesRequest(
+        model=_create_request(request).model, image=_volume(converted, "PT"), mask=segmented.mask
+    )
+    return await _timed_call(Role.RADIOMICS, "ExtractFeatures", call, radiomics_pb2.ExtractFeaturesResponse)
+
+
+@DBOS.step(name="prediction", preemptible=True)
+async def prediction_step(request: Json, done: dict[str, Json]) -> Json:
+    """ResponseService.PredictResponse."""
+    create = _create_request(request)
+    extracted = ParseDict(done["features"], radiomics_pb2.ExtractFeaturesResponse())
+    call = response_pb2.PredictResponseRequest(
+        model=create.model, features=extracted.features, covariates=create.covariates
+    )
+    return await _timed_call(Role.RESPONSE, "PredictResponse", call, response_pb2.PredictResponseResponse)
+
+
+@DBOS.step(name="report", preemptible=True)
+async def report_step(request: Json, done: dict[str, Json]) -> Json:
+    """ReportingService.ComposeReport."""
+    create = _create_request(request)
+    converted = ParseDict(done["conversion"], study_pb2.ConvertStudyResponse())
+    segmented = ParseDict(done["segmentation"], segmentation_pb2.SegmentResponse())
+    extracted = ParseDict(done["features"], radiomics_pb2.ExtractFeaturesResponse())
+    predicted = ParseDict(done["prediction"], response_pb2.PredictResponseResponse())
+    call = reporting_pb2.ComposeReportRequest(
+        model=create.model,
+        report_id=request["assessment_id"],
+        study_manifest=_parsed(request["study_manifest"]),
+        description=converted.description,
+        pet=_volume(converted, "PT"),
+        mask=segmented.mask,
+        segmentation_summary=segmented.summary,
+        features=extracted.features,
+        prediction=predicted.prediction_document,
+        planned_treatment=create.planned_treatment,
+        patient_reference=create.patient_reference,
+    )
+    call.issued.FromJsonString(request["create_time"])
+    if any(series.modality == "CT" for series in converted.series):
+        call.ct.CopyFrom(_volume(converted, "CT"))
+    return await _timed_call(Role.REPORTING, "ComposeReport", call, reporting_pb2.ComposeReportResponse)
+
+
+@DBOS.step(name="collect")
+async def collect_step(request: Json, done: dict[str, Json], seconds: dict[str, float]) -> Json:
+    """Put the references of all artifacts together, and the timings beside them."""
+    segmented = ParseDict(done["segmentation"], segmentation_pb2.SegmentResponse())
+    extracted = ParseDict(done["features"], radiomics_pb2.ExtractFeaturesResponse())
+    predicted = ParseDict(done["prediction"], response_pb2.PredictResponseResponse())
+    reported = ParseDict(done["report"], reporting_pb2.ComposeReportResponse())
+    timings = {"stage_seconds": seconds, "total_seconds": round(sum(seconds.values()), 3)}
+    artifacts = {
+        "report.json": reported.fhir_bundle,
+        "report.pdf": reported.pdf,
+        "key-image.png": reported.key_image,
+        "segmentation.dcm": reported.segmentation,
+        "features.json": extracted.features,
+        "prediction.json": predicted.prediction_document,
+        "segmentation.json": segmented.summary,
+        "mask.nrrd": segmented.mask,
+        "timings.json": _around()
+        .artifacts.put_bytes((json.dumps(timings, indent=2) + "\n").encode(), "application/json")
+        .to_message(),
+    }
+    if segmented.HasField("probability"):
+        artifacts["probability.nrrd"] = segmented.probability
+    result = assessment_pb2.AssessmentResult(
+        fhir_bundle=reported.fhir_bundle,
+        artifacts=artifacts,
+        prediction=predicted.prediction,
+        summary=reported.summary,
+        stage_seconds=seconds,
+    )
+    return {"result": _plain(result)}
+
+
+async def _timed_call(role: Role, method: str, call: Message, answer_type: type[Message]) -> Json:
+    start = time.perf_counter()
+    around = _around()
+    try:
+        answer = await around.peers.call(role, method, call, answer_type, timeout_seconds=around.stage_timeout_seconds)
+    except OncoResponseError as error:
+        return {"error": {"reason": error.reason, "message": error.message, "metadata": dict(error.metadata)}}
+    except Exception as error:
+        known = intended_error(error)
+        return {"error": {"reason": known.reason, "message": known.message, "metadata": dict(known.metadata)}}
+    return {"answer": _plain(answer), "seconds": round(time.perf_counter() - start, 3)}
+
+
+def _around() -> ChainSurroundings:
+    if _surroundings is None:
+        raise RuntimeError("provide_surroundings() has to come before the workflow is launched")
+    return _surroundings
+
+
+def _create_request(request: Json) -> assessment_pb2.CreateAssessmentRequest:
+    return ParseDict(request["create"], assessment_pb2.CreateAssessmentRequest())
+
+
+def _parsed(reference: Json) -> Any:
+    return ParseDict(reference, artifact_pb2.ArtifactReference())
+
+
+def _plain(message: Message) -> Json:
+    return MessageToDict(message, preserving_proto_field_name=True)
+
+
+def _volume(converted: study_pb2.ConvertStudyResponse, modality: str) -> Any:
+    return next(series.volume for series in converted.series if series.modality == modality)

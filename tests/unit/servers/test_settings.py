@@ -1,0 +1,59 @@
+"""Settings: three sources, one order, nothing misspelt goes unnoticed."""
+
+from pathlib import Path
+
+import pytest
+from oncoresponse.errors import ConfigurationError
+from oncoresponse.servers.settings import Role, load_settings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    monkeypatch.setenv("ONCORESPONSE_SETTINGS_FILE", "")
+
+
+def test_command_line_wins_over_environment_and_environment_over_file(tmp_path: Path, monkeypatch):
+    file = tmp_path / "settings.yaml"
+    file.write_text("listen: 127.0.0.1:1\nexecutor_id: from-file\nassessment_workers: 3\n")
+    monkeypatch.setenv("ONCORESPONSE_LISTEN", "127.0.0.1:2")
+    monkeypatch.setenv("ONCORESPONSE_EXECUTOR_ID", "from-environment")
+    settings = load_settings(file, listen="127.0.0.1:3", device=None)
+    assert (settings.listen, settings.executor_id, settings.assessment_workers, settings.device) == (
+        "127.0.0.1:3",
+        "from-environment",
+        3,
+        "auto",
+    )
+
+
+def test_roles_are_a_comma_separated_list(monkeypatch):
+    assert load_settings(roles="study, model").roles == (Role.STUDY, Role.MODEL)
+    monkeypatch.setenv("ONCORESPONSE_ROLES", "segmentation")
+    assert load_settings().roles == (Role.SEGMENTATION,)
+    with pytest.raises(ConfigurationError, match="roles"):
+        load_settings(roles="study,oracle")
+
+
+def test_unknown_key_in_the_file_is_refused(tmp_path: Path):
+    file = tmp_path / "settings.yaml"
+    file.write_text("lisen: 127.0.0.1:1\n")
+    with pytest.raises(ConfigurationError, match="lisen"):
+        load_settings(file)
+
+
+def test_unknown_environment_variable_is_refused(monkeypatch):
+    monkeypatch.setenv("ONCORESPONSE_LISEN", "127.0.0.1:1")
+    with pytest.raises(ConfigurationError, match="ONCORESPONSE_LISEN"):
+        load_settings()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:50051", "10.1.2.3:50051", "[::]:50051"])
+def test_patient_data_is_not_offered_in_the_clear_to_a_network(address):
+    with pytest.raises(ConfigurationError, match="unencrypted"):
+        load_settings(listen=address).require_safe_listening()
+    load_settings(listen=address, allow_insecure_network=True).require_safe_listening()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:0", "[::1]:0"])
+def test_loopback_needs_no_certificate(address):
+    load_settings(listen=address).require_safe_listening()

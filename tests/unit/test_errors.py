@@ -1,0 +1,73 @@
+"""The error tree: stable codes, a documented table, and the way to gRPC and back."""
+
+import errno
+import pickle
+import re
+from pathlib import Path
+
+import grpc
+import oncoresponse.errors as errors_module
+import pytest
+from google.rpc import error_details_pb2
+from oncoresponse.errors import DOMAIN, InternalError, concrete_errors, error_for_reason
+from oncoresponse.servers.rpc_status import from_status, intended_error, to_status
+
+ROOT = Path(__file__).parents[2]
+KINDS = list(concrete_errors())
+
+
+def test_reason_codes_are_unique():
+    reasons = [kind.reason for kind in KINDS]
+    assert len(reasons) == len(set(reasons))
+    assert all(re.fullmatch(r"[A-Z][A-Z0-9_]+", reason) for reason in reasons)
+
+
+def test_the_drawing_in_the_module_shows_every_error():
+    for kind in KINDS:
+        assert re.search(rf"\b{kind.__name__}\s+{kind.reason}\b", errors_module.__doc__), kind
+
+
+def test_the_table_in_the_documentation_lists_exactly_the_reason_codes():
+    table = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([A-Z_0-9]+)` \| ([A-Z_]+) \|", table, flags=re.MULTILINE))
+    assert rows == {kind.reason: kind.status.name for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.reason)
+def test_error_survives_the_way_to_a_client_and_to_a_parent_process(kind):
+    error = kind("What is wrong. What to do.", limit=3)
+    status = to_status(error)
+    assert grpc.StatusCode(tuple(_code(status.code))) is kind.status
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert (info.reason, info.domain, info.metadata["limit"]) == (kind.reason, DOMAIN, "3")
+    assert any(detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in status.details) == (
+        kind.retry_after_seconds is not None
+    )
+    for again in (from_status(status), pickle.loads(pickle.dumps(error))):  # noqa: S301
+        assert (type(again), again.message, again.metadata) == (kind, error.message, error.metadata)
+
+
+def _code(number):
+    return next(status.value for status in grpc.StatusCode if status.value[0] == number)
+
+
+def test_unknown_reason_of_a_newer_peer_is_an_internal_error():
+    assert isinstance(error_for_reason("FROM_THE_FUTURE", "text", {}), InternalError)
+
+
+def test_full_disk_and_lack_of_memory_are_known():
+    assert intended_error(OSError(errno.ENOSPC, "x")).reason == "DISK_FULL"
+    assert intended_error(MemoryError()).reason == "OUT_OF_MEMORY"
+    assert intended_error(TimeoutError()).reason == "DEADLINE_EXCEEDED"
+
+
+def test_unforeseen_error_reaches_neither_caller_nor_log_with_its_text(caplog):
+    try:
+        raise ValueError("patient DOE^JANE 1950-01-01")
+    except ValueError as error:
+        known = intended_error(error)
+    assert known.reason == "INTERNAL"
+    assert known.metadata["error_id"] in caplog.text
+    assert "ValueError" in caplog.text
+    assert "DOE" not in caplog.text + known.message + str(known.metadata)

@@ -1,0 +1,64 @@
+"""A sealed model folder is used only while every byte is the sealed one."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch, ModelNotFound
+from oncoresponse.model_folder import ModelFolder, find_model, installed_model_names, seal_model_folder
+
+DEFINITION = Path(__file__).parents[2] / "models" / "sts-petct" / "model.yaml"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "sts-petct"
+    (path / "response").mkdir(parents=True)
+    shutil.copy(DEFINITION, path / "model.yaml")
+    (path / "response" / "response.json").write_text("{}")
+    seal_model_folder(path)
+    return path
+
+
+def test_sealed_folder_opens_and_names_its_files(folder: Path):
+    opened = ModelFolder.open(folder)
+    assert set(opened.manifest.files) == {"model.yaml", "response/response.json"}
+    assert opened.file("response/response.json").read_text() == "{}"
+
+
+def test_changed_file_is_refused(folder: Path):
+    (folder / "response" / "response.json").write_text("{ }")
+    with pytest.raises(ModelHashMismatch, match=r"response/response\.json"):
+        ModelFolder.open(folder)
+
+
+def test_extra_file_is_refused(folder: Path):
+    (folder / "weights.safetensors").write_bytes(b"1")
+    with pytest.raises(ModelFolderInvalid, match="does not name"):
+        ModelFolder.open(folder)
+
+
+def test_missing_file_is_refused(folder: Path):
+    (folder / "response" / "response.json").unlink()
+    with pytest.raises(ModelFolderInvalid, match="lacks"):
+        ModelFolder.open(folder)
+
+
+def test_unknown_key_in_the_definition_is_refused(folder: Path):
+    with (folder / "model.yaml").open("a") as file:
+        file.write("colour: blue\n")
+    with pytest.raises(ModelFolderInvalid, match="colour"):
+        ModelFolder.open(folder)
+
+
+def test_identity_changes_with_any_file(folder: Path):
+    before = ModelFolder.open(folder).sha256
+    (folder / "response" / "response.json").write_text("{ }")
+    assert seal_model_folder(folder).sha256 != before
+
+
+def test_name_cannot_leave_the_models_directory(folder: Path):
+    assert installed_model_names(folder.parent) == ["sts-petct"]
+    for name in ("other", "../sts-petct", ".", ""):
+        with pytest.raises(ModelNotFound):
+            find_model(folder.parent, name)
