@@ -54,24 +54,36 @@ class Client:
     """Synchronous client of one server.
 
     Args:
-        address: ``HOST:PORT``.
+        address: ``HOST:PORT`` of AssessmentService, and of the two others unless they have their own.
         certificate_authority: PEM file to trust; without it the connection is not encrypted.
+        study_address: ``HOST:PORT`` of StudyService, where no proxy joins the roles behind one address.
+        model_address: The same of ModelService.
     """
 
-    def __init__(self, address: str, certificate_authority: Path | None = None) -> None:
-        if certificate_authority is None:
-            self._channel = grpc.insecure_channel(address)
-        else:
-            self._channel = grpc.secure_channel(
-                address, grpc.ssl_channel_credentials(certificate_authority.read_bytes())
-            )
-        self._studies = study_pb2_grpc.StudyServiceStub(self._channel)
-        self._assessments = assessment_pb2_grpc.AssessmentServiceStub(self._channel)
-        self._models = model_pb2_grpc.ModelServiceStub(self._channel)
+    def __init__(
+        self,
+        address: str,
+        certificate_authority: Path | None = None,
+        *,
+        study_address: str | None = None,
+        model_address: str | None = None,
+    ) -> None:
+        trusted = certificate_authority.read_bytes() if certificate_authority is not None else None
+
+        def channel(target: str) -> grpc.Channel:
+            if trusted is None:
+                return grpc.insecure_channel(target)
+            return grpc.secure_channel(target, grpc.ssl_channel_credentials(trusted))
+
+        self._channels = {target: channel(target) for target in {address, study_address, model_address} - {None}}
+        self._assessments = assessment_pb2_grpc.AssessmentServiceStub(self._channels[address])
+        self._studies = study_pb2_grpc.StudyServiceStub(self._channels[study_address or address])
+        self._models = model_pb2_grpc.ModelServiceStub(self._channels[model_address or address])
 
     def close(self) -> None:
-        """Close the connection."""
-        self._channel.close()
+        """Close the connections."""
+        for channel in self._channels.values():
+            channel.close()
 
     def upload_study(self, directory: Path, progress: Progress) -> study_pb2.Study:
         """Send every DICOM file below a directory and complete the study.
@@ -118,8 +130,12 @@ class Client:
         Raises:
             OncoResponseError: The request was refused, or the assessment failed.
         """
+        return self.watch(self.create_assessment(study, order, str(uuid.uuid4())).name, progress)
+
+    def create_assessment(self, study: study_pb2.Study, order: Order, request_id: str) -> assessment_pb2.Assessment:
+        """Create an assessment and return at once. The same ``request_id`` gives the same assessment."""
         request = assessment_pb2.CreateAssessmentRequest(
-            request_id=str(uuid.uuid4()),
+            request_id=request_id,
             study=study.name,
             model=f"models/{order.model}",
             planned_treatment=order.planned_treatment,
@@ -132,10 +148,17 @@ class Client:
         if order.patient_id is not None:
             request.expected_patient.patient_id = order.patient_id
         with _errors():
-            assessment: assessment_pb2.Assessment = self._assessments.CreateAssessment(request).assessment
-            for update in self._assessments.WatchAssessment(
-                assessment_pb2.WatchAssessmentRequest(name=assessment.name)
-            ):
+            return self._assessments.CreateAssessment(request).assessment
+
+    def watch(self, name: str, progress: Progress) -> assessment_pb2.Assessment:
+        """Follow an assessment to its end.
+
+        Raises:
+            OncoResponseError: The assessment failed.
+        """
+        assessment = assessment_pb2.Assessment(name=name)
+        with _errors():
+            for update in self._assessments.WatchAssessment(assessment_pb2.WatchAssessmentRequest(name=name)):
                 assessment = update.assessment
                 progress(assessment.message, assessment.fraction_done)
         if assessment.state == assessment_pb2.ASSESSMENT_STATE_FAILED:

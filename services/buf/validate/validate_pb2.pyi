@@ -25,7 +25,6 @@ class KnownRegex(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KNOWN_REGEX_UNSPECIFIED: _ClassVar[KnownRegex]
     KNOWN_REGEX_HTTP_HEADER_NAME: _ClassVar[KnownRegex]
     KNOWN_REGEX_HTTP_HEADER_VALUE: _ClassVar[KnownRegex]
-
 IGNORE_UNSPECIFIED: Ignore
 IGNORE_IF_ZERO_VALUE: Ignore
 IGNORE_ALWAYS: Ignore
@@ -49,9 +48,7 @@ class Rule(_message.Message):
     id: str
     message: str
     expression: str
-    def __init__(
-        self, id: _Optional[str] = ..., message: _Optional[str] = ..., expression: _Optional[str] = ...
-    ) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., message: _Optional[str] = ..., expression: _Optional[str] = ...) -> None: ...
 
 class MessageRules(_message.Message):
     __slots__ = ("cel_expression", "cel", "oneof")
@@ -61,12 +58,7 @@ class MessageRules(_message.Message):
     cel_expression: _containers.RepeatedScalarFieldContainer[str]
     cel: _containers.RepeatedCompositeFieldContainer[Rule]
     oneof: _containers.RepeatedCompositeFieldContainer[MessageOneofRule]
-    def __init__(
-        self,
-        cel_expression: _Optional[_Iterable[str]] = ...,
-        cel: _Optional[_Iterable[_Union[Rule, _Mapping]]] = ...,
-        oneof: _Optional[_Iterable[_Union[MessageOneofRule, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, cel_expression: _Optional[_Iterable[str]] = ..., cel: _Optional[_Iterable[_Union[Rule, _Mapping]]] = ..., oneof: _Optional[_Iterable[_Union[MessageOneofRule, _Mapping]]] = ...) -> None: ...
 
 class MessageOneofRule(_message.Message):
     __slots__ = ("fields", "required")
@@ -83,34 +75,7 @@ class OneofRules(_message.Message):
     def __init__(self, required: _Optional[bool] = ...) -> None: ...
 
 class FieldRules(_message.Message):
-    __slots__ = (
-        "cel_expression",
-        "cel",
-        "required",
-        "ignore",
-        "float",
-        "double",
-        "int32",
-        "int64",
-        "uint32",
-        "uint64",
-        "sint32",
-        "sint64",
-        "fixed32",
-        "fixed64",
-        "sfixed32",
-        "sfixed64",
-        "bool",
-        "string",
-        "bytes",
-        "enum",
-        "repeated",
-        "map",
-        "any",
-        "duration",
-        "field_mask",
-        "timestamp",
-    )
+    __slots__ = ("cel_expression", "cel", "required", "ignore", "float", "double", "int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64", "sfixed32", "sfixed64", "bool", "string", "bytes", "enum", "repeated", "map", "any", "duration", "field_mask", "timestamp")
     CEL_EXPRESSION_FIELD_NUMBER: _ClassVar[int]
     CEL_FIELD_NUMBER: _ClassVar[int]
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
@@ -163,35 +128,7 @@ class FieldRules(_message.Message):
     duration: DurationRules
     field_mask: FieldMaskRules
     timestamp: TimestampRules
-    def __init__(
-        self,
-        cel_expression: _Optional[_Iterable[str]] = ...,
-        cel: _Optional[_Iterable[_Union[Rule, _Mapping]]] = ...,
-        required: _Optional[bool] = ...,
-        ignore: _Optional[_Union[Ignore, str]] = ...,
-        float: _Optional[_Union[FloatRules, _Mapping]] = ...,
-        double: _Optional[_Union[DoubleRules, _Mapping]] = ...,
-        int32: _Optional[_Union[Int32Rules, _Mapping]] = ...,
-        int64: _Optional[_Union[Int64Rules, _Mapping]] = ...,
-        uint32: _Optional[_Union[UInt32Rules, _Mapping]] = ...,
-        uint64: _Optional[_Union[UInt64Rules, _Mapping]] = ...,
-        sint32: _Optional[_Union[SInt32Rules, _Mapping]] = ...,
-        sint64: _Optional[_Union[SInt64Rules, _Mapping]] = ...,
-        fixed32: _Optional[_Union[Fixed32Rules, _Mapping]] = ...,
-        fixed64: _Optional[_Union[Fixed64Rules, _Mapping]] = ...,
-        sfixed32: _Optional[_Union[SFixed32Rules, _Mapping]] = ...,
-        sfixed64: _Optional[_Union[SFixed64Rules, _Mapping]] = ...,
-        bool: _Optional[_Union[BoolRules, _Mapping]] = ...,
-        string: _Optional[_Union[StringRules, _Mapping]] = ...,
-        bytes: _Optional[_Union[BytesRules, _Mapping]] = ...,
-        enum: _Optional[_Union[EnumRules, _Mapping]] = ...,
-        repeated: _Optional[_Union[RepeatedRules, _Mapping]] = ...,
-        map: _Optional[_Union[MapRules, _Mapping]] = ...,
-        any: _Optional[_Union[AnyRules, _Mapping]] = ...,
-        duration: _Optional[_Union[DurationRules, _Mapping]] = ...,
-        field_mask: _Optional[_Union[FieldMaskRules, _Mapping]] = ...,
-        timestamp: _Optional[_Union[TimestampRules, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, cel_expression: _Optional[_Iterable[str]] = ..., cel: _Optional[_Iterable[_Union[Rule, _Mapping]]] = ..., required: _Optional[bool] = ..., ignore: _Optional[_Union[Ignore, str]] = ..., float: _Optional[_Union[FloatRules, _Mapping]] = ..., double: _Optional[_Union[DoubleRules, _Mapping]] = ..., int32: _Optional[_Union[Int32Rules, _Mapping]] = ..., int64: _Optional[_Union[Int64Rules, _Mapping]] = ..., uint32: _Optional[_Union[UInt32Rules, _Mapping]] = ..., uint64: _Optional[_Union[UInt64Rules, _Mapping]] = ..., sint32: _Optional[_Union[SInt32Rules, _Mapping]] = ..., sint64: _Optional[_Union[SInt64Rules, _Mapping]] = ..., fixed32: _Optional[_Union[Fixed32Rules, _Mapping]] = ..., fixed64: _Optional[_Union[Fixed64Rules, _Mapping]] = ..., sfixed32: _Optional[_Union[SFixed32Rules, _Mapping]] = ..., sfixed64: _Optional[_Union[SFixed64Rules, _Mapping]] = ..., bool: _Optional[_Union[BoolRules, _Mapping]] = ..., string: _Optional[_Union[StringRules, _Mapping]] = ..., bytes: _Optional[_Union[BytesRules, _Mapping]] = ..., enum: _Optional[_Union[EnumRules, _Mapping]] = ..., repeated: _Optional[_Union[RepeatedRules, _Mapping]] = ..., map: _Optional[_Union[MapRules, _Mapping]] = ..., any: _Optional[_Union[AnyRules, _Mapping]] = ..., duration: _Optional[_Union[DurationRules, _Mapping]] = ..., field_mask: _Optional[_Union[FieldMaskRules, _Mapping]] = ..., timestamp: _Optional[_Union[TimestampRules, _Mapping]] = ...) -> None: ...
 
 class PredefinedRules(_message.Message):
     __slots__ = ("cel",)
@@ -219,18 +156,7 @@ class FloatRules(_message.Message):
     not_in: _containers.RepeatedScalarFieldContainer[float]
     finite: bool
     example: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(
-        self,
-        const: _Optional[float] = ...,
-        lt: _Optional[float] = ...,
-        lte: _Optional[float] = ...,
-        gt: _Optional[float] = ...,
-        gte: _Optional[float] = ...,
-        not_in: _Optional[_Iterable[float]] = ...,
-        finite: _Optional[bool] = ...,
-        example: _Optional[_Iterable[float]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[float] = ..., lt: _Optional[float] = ..., lte: _Optional[float] = ..., gt: _Optional[float] = ..., gte: _Optional[float] = ..., not_in: _Optional[_Iterable[float]] = ..., finite: _Optional[bool] = ..., example: _Optional[_Iterable[float]] = ..., **kwargs) -> None: ...
 
 class DoubleRules(_message.Message):
     __slots__ = ("const", "lt", "lte", "gt", "gte", "not_in", "finite", "example")
@@ -252,18 +178,7 @@ class DoubleRules(_message.Message):
     not_in: _containers.RepeatedScalarFieldContainer[float]
     finite: bool
     example: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(
-        self,
-        const: _Optional[float] = ...,
-        lt: _Optional[float] = ...,
-        lte: _Optional[float] = ...,
-        gt: _Optional[float] = ...,
-        gte: _Optional[float] = ...,
-        not_in: _Optional[_Iterable[float]] = ...,
-        finite: _Optional[bool] = ...,
-        example: _Optional[_Iterable[float]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[float] = ..., lt: _Optional[float] = ..., lte: _Optional[float] = ..., gt: _Optional[float] = ..., gte: _Optional[float] = ..., not_in: _Optional[_Iterable[float]] = ..., finite: _Optional[bool] = ..., example: _Optional[_Iterable[float]] = ..., **kwargs) -> None: ...
 
 class Int32Rules(_message.Message):
     __slots__ = ("const", "lt", "lte", "gt", "gte", "not_in", "example")
@@ -283,17 +198,7 @@ class Int32Rules(_message.Message):
     gte: int
     not_in: _containers.RepeatedScalarFieldContainer[int]
     example: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(
-        self,
-        const: _Optional[int] = ...,
-        lt: _Optional[int] = ...,
-        lte: _Optional[int] = ...,
-        gt: _Optional[int] = ...,
-        gte: _Optional[int] = ...,
-        not_in: _Optional[_Iterable[int]] = ...,
-        example: _Optional[_Iterable[int]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[int] = ..., lt: _Optional[int] = ..., lte: _Optional[int] = ..., gt: _Optional[int] = ..., gte: _Optional[int] = ..., not_in: _Optional[_Iterable[int]] = ..., example: _Optional[_Iterable[int]] = ..., **kwargs) -> None: ...
 
 class Int64Rules(_message.Message):
     __slots__ = ("const", "lt", "lte", "gt", "gte", "not_in", "example")
@@ -313,17 +218,7 @@ class Int64Rules(_message.Message):
     gte: int
     not_in: _containers.RepeatedScalarFieldContainer[int]
     example: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(
-        self,
-        const: _Optional[int] = ...,
-        lt: _Optional[int] = ...,
-        lte: _Optional[int] = ...,
-        gt: _Optional[int] = ...,
-        gte: _Optional[int] = ...,
-        not_in: _Optional[_Iterable[int]] = ...,
-        example: _Optional[_Iterable[int]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[int] = ..., lt: _Optional[int] = ..., lte: _Optional[int] = ..., gt: _Optional[int] = ..., gte: _Optional[int] = ..., not_in: _Optional[_Iterable[int]] = ..., example: _Optional[_Iterable[int]] = ..., **kwargs) -> None: ...
 
 class UInt32Rules(_message.Message):
     __slots__ = ("const", "lt", "lte", "gt", "gte", "not_in", "example")
@@ -343,17 +238,7 @@ class UInt32Rules(_message.Message):
     gte: int
     not_in: _containers.RepeatedScalarFieldContainer[int]
     example: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(
-        self,
-        const: _Optional[int] = ...,
-        lt: _Optional[int] = ...,
-        lte: _Optional[int] = ...,
-        gt: _Optional[int] = ...,
-        gte: _Optional[int] = ...,
-        not_in: _Optional[_Iterable[int]] = ...,
-        example: _Optional[_Iterable[int]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[int] = ..., lt: _Optional[int] = ..., lte: _Optional[int] = ..., gt: _Optional[int] = ..., gte: _Optional[int] = ..., not_in: _Optional[_Iterable[int]] = ..., example: _Optional[_Iterable[int]] = ..., **kwargs) -> None: ...
 
 class UInt64Rules(_message.Message):
     __slots__ = ("const", "lt", "lte", "gt", "gte", "not_in", "example")
@@ -373,17 +258,7 @@ class UInt64Rules(_message.Message):
     gte: int
     not_in: _containers.RepeatedScalarFieldContainer[int]
     example: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(
-        self,
-        const: _Optional[int] = ...,
-        lt: _Optional[int] = ...,
-        lte: _Optional[int] = ...,
-        gt: _Optional[int] = ...,
-        gte: _Optional[int] = ...,
-        not_in: _Optional[_Iterable[int]] = ...,
-        example: _Optional[_Iterable[int]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[int] = ..., lt: _Optional[int] = ..., lte: _Optional[int] = ..., gt: _Optional[int] = ..., gte: _Optional[int] = ..., not_in: _Optional[_Iterable[int]] = ..., example: _Optional[_Iterable[int]] = ..., **kwargs) -> None: ...
 
 class SInt32Rules(_message.Message):
     __slots__ = ("const", "lt", "lte", "gt", "gte", "not_in", "example")
@@ -403,17 +278,7 @@ class SInt32Rules(_message.Message):
     gte: int
     not_in: _containers.RepeatedScalarFieldContainer[int]
     example: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(
-        self,
-        const: _Optional[int] = ...,
-        lt: _Optional[int] = ...,
-        lte: _Optional[int] = ...,
-        gt: _Optional[int] = ...,
-        gte: _Optional[int] = ...,
-        not_in: _Optional[_Iterable[int]] = ...,
-        example: _Optional[_Iterable[int]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[int] = ..., lt: _Optional[int] = ..., lte: _Optional[int] = ..., gt: _Optional[int] = ..., gte: _Optional[int] = ..., not_in: _Optional[_Iterable[int]] = ..., example: _Optional[_Iterable[int]] = ..., **kwargs) -> None: ...
 
 class SInt64Rules(_message.Message):
     __slots__ = ("const", "lt", "lte", "gt", "gte", "not_in", "example")
@@ -433,17 +298,7 @@ class SInt64Rules(_message.Message):
     gte: int
     not_in: _containers.RepeatedScalarFieldContainer[int]
     example: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(
-        self,
-        const: _Optional[int] = ...,
-        lt: _Optional[int] = ...,
-        lte: _Optional[int] = ...,
-        gt: _Optional[int] = ...,
-        gte: _Optional[int] = ...,
-        not_in: _Optional[_Iterable[int]] = ...,
-        example: _Optional[_Iterable[int]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[int] = ..., lt: _Optional[int] = ..., lte: _Optional[int] = ..., gt: _Optional[int] = ..., gte: _Optional[int] = ..., not_in: _Optional[_Iterable[int]] = ..., example: _Optional[_Iterable[int]] = ..., **kwargs) -> None: ...
 
 class Fixed32Rules(_message.Message):
     __slots__ = ("const", "lt", "lte", "gt", "gte", "not_in", "example")
@@ -463,17 +318,7 @@ class Fixed32Rules(_message.Message):
     gte: int
     not_in: _containers.RepeatedScalarFieldContainer[int]
     example: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(
-        self,
-        const: _Optional[int] = ...,
-        lt: _Optional[int] = ...,
-        lte: _Optional[int] = ...,
-        gt: _Optional[int] = ...,
-        gte: _Optional[int] = ...,
-        not_in: _Optional[_Iterable[int]] = ...,
-        example: _Optional[_Iterable[int]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[int] = ..., lt: _Optional[int] = ..., lte: _Optional[int] = ..., gt: _Optional[int] = ..., gte: _Optional[int] = ..., not_in: _Optional[_Iterable[int]] = ..., example: _Optional[_Iterable[int]] = ..., **kwargs) -> None: ...
 
 class Fixed64Rules(_message.Message):
     __slots__ = ("const", "lt", "lte", "gt", "gte", "not_in", "example")
@@ -493,17 +338,7 @@ class Fixed64Rules(_message.Message):
     gte: int
     not_in: _containers.RepeatedScalarFieldContainer[int]
     example: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(
-        self,
-        const: _Optional[int] = ...,
-        lt: _Optional[int] = ...,
-        lte: _Optional[int] = ...,
-        gt: _Optional[int] = ...,
-        gte: _Optional[int] = ...,
-        not_in: _Optional[_Iterable[int]] = ...,
-        example: _Optional[_Iterable[int]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[int] = ..., lt: _Optional[int] = ..., lte: _Optional[int] = ..., gt: _Optional[int] = ..., gte: _Optional[int] = ..., not_in: _Optional[_Iterable[int]] = ..., example: _Optional[_Iterable[int]] = ..., **kwargs) -> None: ...
 
 class SFixed32Rules(_message.Message):
     __slots__ = ("const", "lt", "lte", "gt", "gte", "not_in", "example")
@@ -523,17 +358,7 @@ class SFixed32Rules(_message.Message):
     gte: int
     not_in: _containers.RepeatedScalarFieldContainer[int]
     example: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(
-        self,
-        const: _Optional[int] = ...,
-        lt: _Optional[int] = ...,
-        lte: _Optional[int] = ...,
-        gt: _Optional[int] = ...,
-        gte: _Optional[int] = ...,
-        not_in: _Optional[_Iterable[int]] = ...,
-        example: _Optional[_Iterable[int]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[int] = ..., lt: _Optional[int] = ..., lte: _Optional[int] = ..., gt: _Optional[int] = ..., gte: _Optional[int] = ..., not_in: _Optional[_Iterable[int]] = ..., example: _Optional[_Iterable[int]] = ..., **kwargs) -> None: ...
 
 class SFixed64Rules(_message.Message):
     __slots__ = ("const", "lt", "lte", "gt", "gte", "not_in", "example")
@@ -553,17 +378,7 @@ class SFixed64Rules(_message.Message):
     gte: int
     not_in: _containers.RepeatedScalarFieldContainer[int]
     example: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(
-        self,
-        const: _Optional[int] = ...,
-        lt: _Optional[int] = ...,
-        lte: _Optional[int] = ...,
-        gt: _Optional[int] = ...,
-        gte: _Optional[int] = ...,
-        not_in: _Optional[_Iterable[int]] = ...,
-        example: _Optional[_Iterable[int]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[int] = ..., lt: _Optional[int] = ..., lte: _Optional[int] = ..., gt: _Optional[int] = ..., gte: _Optional[int] = ..., not_in: _Optional[_Iterable[int]] = ..., example: _Optional[_Iterable[int]] = ..., **kwargs) -> None: ...
 
 class BoolRules(_message.Message):
     __slots__ = ("const", "example")
@@ -575,44 +390,7 @@ class BoolRules(_message.Message):
     def __init__(self, const: _Optional[bool] = ..., example: _Optional[_Iterable[bool]] = ...) -> None: ...
 
 class StringRules(_message.Message):
-    __slots__ = (
-        "const",
-        "len",
-        "min_len",
-        "max_len",
-        "len_bytes",
-        "min_bytes",
-        "max_bytes",
-        "pattern",
-        "prefix",
-        "suffix",
-        "contains",
-        "not_contains",
-        "not_in",
-        "email",
-        "hostname",
-        "ip",
-        "ipv4",
-        "ipv6",
-        "uri",
-        "uri_ref",
-        "address",
-        "uuid",
-        "tuuid",
-        "ip_with_prefixlen",
-        "ipv4_with_prefixlen",
-        "ipv6_with_prefixlen",
-        "ip_prefix",
-        "ipv4_prefix",
-        "ipv6_prefix",
-        "host_and_port",
-        "ulid",
-        "protobuf_fqn",
-        "protobuf_dot_fqn",
-        "well_known_regex",
-        "strict",
-        "example",
-    )
+    __slots__ = ("const", "len", "min_len", "max_len", "len_bytes", "min_bytes", "max_bytes", "pattern", "prefix", "suffix", "contains", "not_contains", "not_in", "email", "hostname", "ip", "ipv4", "ipv6", "uri", "uri_ref", "address", "uuid", "tuuid", "ip_with_prefixlen", "ipv4_with_prefixlen", "ipv6_with_prefixlen", "ip_prefix", "ipv4_prefix", "ipv6_prefix", "host_and_port", "ulid", "protobuf_fqn", "protobuf_dot_fqn", "well_known_regex", "strict", "example")
     Extensions: _python_message._ExtensionDict
     CONST_FIELD_NUMBER: _ClassVar[int]
     LEN_FIELD_NUMBER: _ClassVar[int]
@@ -687,64 +465,10 @@ class StringRules(_message.Message):
     well_known_regex: KnownRegex
     strict: bool
     example: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(
-        self,
-        const: _Optional[str] = ...,
-        len: _Optional[int] = ...,
-        min_len: _Optional[int] = ...,
-        max_len: _Optional[int] = ...,
-        len_bytes: _Optional[int] = ...,
-        min_bytes: _Optional[int] = ...,
-        max_bytes: _Optional[int] = ...,
-        pattern: _Optional[str] = ...,
-        prefix: _Optional[str] = ...,
-        suffix: _Optional[str] = ...,
-        contains: _Optional[str] = ...,
-        not_contains: _Optional[str] = ...,
-        not_in: _Optional[_Iterable[str]] = ...,
-        email: _Optional[bool] = ...,
-        hostname: _Optional[bool] = ...,
-        ip: _Optional[bool] = ...,
-        ipv4: _Optional[bool] = ...,
-        ipv6: _Optional[bool] = ...,
-        uri: _Optional[bool] = ...,
-        uri_ref: _Optional[bool] = ...,
-        address: _Optional[bool] = ...,
-        uuid: _Optional[bool] = ...,
-        tuuid: _Optional[bool] = ...,
-        ip_with_prefixlen: _Optional[bool] = ...,
-        ipv4_with_prefixlen: _Optional[bool] = ...,
-        ipv6_with_prefixlen: _Optional[bool] = ...,
-        ip_prefix: _Optional[bool] = ...,
-        ipv4_prefix: _Optional[bool] = ...,
-        ipv6_prefix: _Optional[bool] = ...,
-        host_and_port: _Optional[bool] = ...,
-        ulid: _Optional[bool] = ...,
-        protobuf_fqn: _Optional[bool] = ...,
-        protobuf_dot_fqn: _Optional[bool] = ...,
-        well_known_regex: _Optional[_Union[KnownRegex, str]] = ...,
-        strict: _Optional[bool] = ...,
-        example: _Optional[_Iterable[str]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[str] = ..., len: _Optional[int] = ..., min_len: _Optional[int] = ..., max_len: _Optional[int] = ..., len_bytes: _Optional[int] = ..., min_bytes: _Optional[int] = ..., max_bytes: _Optional[int] = ..., pattern: _Optional[str] = ..., prefix: _Optional[str] = ..., suffix: _Optional[str] = ..., contains: _Optional[str] = ..., not_contains: _Optional[str] = ..., not_in: _Optional[_Iterable[str]] = ..., email: _Optional[bool] = ..., hostname: _Optional[bool] = ..., ip: _Optional[bool] = ..., ipv4: _Optional[bool] = ..., ipv6: _Optional[bool] = ..., uri: _Optional[bool] = ..., uri_ref: _Optional[bool] = ..., address: _Optional[bool] = ..., uuid: _Optional[bool] = ..., tuuid: _Optional[bool] = ..., ip_with_prefixlen: _Optional[bool] = ..., ipv4_with_prefixlen: _Optional[bool] = ..., ipv6_with_prefixlen: _Optional[bool] = ..., ip_prefix: _Optional[bool] = ..., ipv4_prefix: _Optional[bool] = ..., ipv6_prefix: _Optional[bool] = ..., host_and_port: _Optional[bool] = ..., ulid: _Optional[bool] = ..., protobuf_fqn: _Optional[bool] = ..., protobuf_dot_fqn: _Optional[bool] = ..., well_known_regex: _Optional[_Union[KnownRegex, str]] = ..., strict: _Optional[bool] = ..., example: _Optional[_Iterable[str]] = ..., **kwargs) -> None: ...
 
 class BytesRules(_message.Message):
-    __slots__ = (
-        "const",
-        "len",
-        "min_len",
-        "max_len",
-        "pattern",
-        "prefix",
-        "suffix",
-        "contains",
-        "not_in",
-        "ip",
-        "ipv4",
-        "ipv6",
-        "uuid",
-        "example",
-    )
+    __slots__ = ("const", "len", "min_len", "max_len", "pattern", "prefix", "suffix", "contains", "not_in", "ip", "ipv4", "ipv6", "uuid", "example")
     Extensions: _python_message._ExtensionDict
     CONST_FIELD_NUMBER: _ClassVar[int]
     LEN_FIELD_NUMBER: _ClassVar[int]
@@ -775,24 +499,7 @@ class BytesRules(_message.Message):
     ipv6: bool
     uuid: bool
     example: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(
-        self,
-        const: _Optional[bytes] = ...,
-        len: _Optional[int] = ...,
-        min_len: _Optional[int] = ...,
-        max_len: _Optional[int] = ...,
-        pattern: _Optional[str] = ...,
-        prefix: _Optional[bytes] = ...,
-        suffix: _Optional[bytes] = ...,
-        contains: _Optional[bytes] = ...,
-        not_in: _Optional[_Iterable[bytes]] = ...,
-        ip: _Optional[bool] = ...,
-        ipv4: _Optional[bool] = ...,
-        ipv6: _Optional[bool] = ...,
-        uuid: _Optional[bool] = ...,
-        example: _Optional[_Iterable[bytes]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[bytes] = ..., len: _Optional[int] = ..., min_len: _Optional[int] = ..., max_len: _Optional[int] = ..., pattern: _Optional[str] = ..., prefix: _Optional[bytes] = ..., suffix: _Optional[bytes] = ..., contains: _Optional[bytes] = ..., not_in: _Optional[_Iterable[bytes]] = ..., ip: _Optional[bool] = ..., ipv4: _Optional[bool] = ..., ipv6: _Optional[bool] = ..., uuid: _Optional[bool] = ..., example: _Optional[_Iterable[bytes]] = ..., **kwargs) -> None: ...
 
 class EnumRules(_message.Message):
     __slots__ = ("const", "defined_only", "not_in", "example")
@@ -806,14 +513,7 @@ class EnumRules(_message.Message):
     defined_only: bool
     not_in: _containers.RepeatedScalarFieldContainer[int]
     example: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(
-        self,
-        const: _Optional[int] = ...,
-        defined_only: _Optional[bool] = ...,
-        not_in: _Optional[_Iterable[int]] = ...,
-        example: _Optional[_Iterable[int]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[int] = ..., defined_only: _Optional[bool] = ..., not_in: _Optional[_Iterable[int]] = ..., example: _Optional[_Iterable[int]] = ..., **kwargs) -> None: ...
 
 class RepeatedRules(_message.Message):
     __slots__ = ("min_items", "max_items", "unique", "items")
@@ -826,13 +526,7 @@ class RepeatedRules(_message.Message):
     max_items: int
     unique: bool
     items: FieldRules
-    def __init__(
-        self,
-        min_items: _Optional[int] = ...,
-        max_items: _Optional[int] = ...,
-        unique: _Optional[bool] = ...,
-        items: _Optional[_Union[FieldRules, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, min_items: _Optional[int] = ..., max_items: _Optional[int] = ..., unique: _Optional[bool] = ..., items: _Optional[_Union[FieldRules, _Mapping]] = ...) -> None: ...
 
 class MapRules(_message.Message):
     __slots__ = ("min_pairs", "max_pairs", "keys", "values")
@@ -845,13 +539,7 @@ class MapRules(_message.Message):
     max_pairs: int
     keys: FieldRules
     values: FieldRules
-    def __init__(
-        self,
-        min_pairs: _Optional[int] = ...,
-        max_pairs: _Optional[int] = ...,
-        keys: _Optional[_Union[FieldRules, _Mapping]] = ...,
-        values: _Optional[_Union[FieldRules, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, min_pairs: _Optional[int] = ..., max_pairs: _Optional[int] = ..., keys: _Optional[_Union[FieldRules, _Mapping]] = ..., values: _Optional[_Union[FieldRules, _Mapping]] = ...) -> None: ...
 
 class AnyRules(_message.Message):
     __slots__ = ("not_in",)
@@ -878,17 +566,7 @@ class DurationRules(_message.Message):
     gte: _duration_pb2.Duration
     not_in: _containers.RepeatedCompositeFieldContainer[_duration_pb2.Duration]
     example: _containers.RepeatedCompositeFieldContainer[_duration_pb2.Duration]
-    def __init__(
-        self,
-        const: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...,
-        lt: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...,
-        lte: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...,
-        gt: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...,
-        gte: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...,
-        not_in: _Optional[_Iterable[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]]] = ...,
-        example: _Optional[_Iterable[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., lt: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., lte: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., gt: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., gte: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., not_in: _Optional[_Iterable[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]]] = ..., example: _Optional[_Iterable[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]]] = ..., **kwargs) -> None: ...
 
 class FieldMaskRules(_message.Message):
     __slots__ = ("const", "not_in", "example")
@@ -900,13 +578,7 @@ class FieldMaskRules(_message.Message):
     const: _field_mask_pb2.FieldMask
     not_in: _containers.RepeatedScalarFieldContainer[str]
     example: _containers.RepeatedCompositeFieldContainer[_field_mask_pb2.FieldMask]
-    def __init__(
-        self,
-        const: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...,
-        not_in: _Optional[_Iterable[str]] = ...,
-        example: _Optional[_Iterable[_Union[_field_mask_pb2.FieldMask, _Mapping]]] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, const: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., not_in: _Optional[_Iterable[str]] = ..., example: _Optional[_Iterable[_Union[_field_mask_pb2.FieldMask, _Mapping]]] = ..., **kwargs) -> None: ...
 
 class TimestampRules(_message.Message):
     __slots__ = ("const", "lt", "lte", "lt_now", "gt", "gte", "gt_now", "within", "example")
@@ -929,18 +601,7 @@ class TimestampRules(_message.Message):
     gt_now: bool
     within: _duration_pb2.Duration
     example: _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]
-    def __init__(
-        self,
-        const: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        lt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        lte: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        lt_now: _Optional[bool] = ...,
-        gt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        gte: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        gt_now: _Optional[bool] = ...,
-        within: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...,
-        example: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, const: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lte: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lt_now: _Optional[bool] = ..., gt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., gte: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., gt_now: _Optional[bool] = ..., within: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., example: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ...) -> None: ...
 
 class Violations(_message.Message):
     __slots__ = ("violations",)
@@ -960,14 +621,7 @@ class Violation(_message.Message):
     rule_id: str
     message: str
     for_key: bool
-    def __init__(
-        self,
-        field: _Optional[_Union[FieldPath, _Mapping]] = ...,
-        rule: _Optional[_Union[FieldPath, _Mapping]] = ...,
-        rule_id: _Optional[str] = ...,
-        message: _Optional[str] = ...,
-        for_key: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, field: _Optional[_Union[FieldPath, _Mapping]] = ..., rule: _Optional[_Union[FieldPath, _Mapping]] = ..., rule_id: _Optional[str] = ..., message: _Optional[str] = ..., for_key: _Optional[bool] = ...) -> None: ...
 
 class FieldPath(_message.Message):
     __slots__ = ("elements",)
@@ -976,18 +630,7 @@ class FieldPath(_message.Message):
     def __init__(self, elements: _Optional[_Iterable[_Union[FieldPathElement, _Mapping]]] = ...) -> None: ...
 
 class FieldPathElement(_message.Message):
-    __slots__ = (
-        "field_number",
-        "field_name",
-        "field_type",
-        "key_type",
-        "value_type",
-        "index",
-        "bool_key",
-        "int_key",
-        "uint_key",
-        "string_key",
-    )
+    __slots__ = ("field_number", "field_name", "field_type", "key_type", "value_type", "index", "bool_key", "int_key", "uint_key", "string_key")
     FIELD_NUMBER_FIELD_NUMBER: _ClassVar[int]
     FIELD_NAME_FIELD_NUMBER: _ClassVar[int]
     FIELD_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -1008,16 +651,4 @@ class FieldPathElement(_message.Message):
     int_key: int
     uint_key: int
     string_key: str
-    def __init__(
-        self,
-        field_number: _Optional[int] = ...,
-        field_name: _Optional[str] = ...,
-        field_type: _Optional[_Union[_descriptor_pb2.FieldDescriptorProto.Type, str]] = ...,
-        key_type: _Optional[_Union[_descriptor_pb2.FieldDescriptorProto.Type, str]] = ...,
-        value_type: _Optional[_Union[_descriptor_pb2.FieldDescriptorProto.Type, str]] = ...,
-        index: _Optional[int] = ...,
-        bool_key: _Optional[bool] = ...,
-        int_key: _Optional[int] = ...,
-        uint_key: _Optional[int] = ...,
-        string_key: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, field_number: _Optional[int] = ..., field_name: _Optional[str] = ..., field_type: _Optional[_Union[_descriptor_pb2.FieldDescriptorProto.Type, str]] = ..., key_type: _Optional[_Union[_descriptor_pb2.FieldDescriptorProto.Type, str]] = ..., value_type: _Optional[_Union[_descriptor_pb2.FieldDescriptorProto.Type, str]] = ..., index: _Optional[int] = ..., bool_key: _Optional[bool] = ..., int_key: _Optional[int] = ..., uint_key: _Optional[int] = ..., string_key: _Optional[str] = ...) -> None: ...

@@ -162,8 +162,8 @@ def _require_plausible(task: ResponseTask, values: FloatArray) -> None:
     for column, entry in enumerate(task.inputs):
         if not all(math.isfinite(value) and entry.minimum <= value <= entry.maximum for value in values[:, column]):
             raise TrainingDataInvalid(
-                f"Input '{entry.name}' is not finite or lies outside {entry.minimum:g} to {entry.maximum:g} {entry.unit} "
-                "for a patient. Check the unit of the column and the range in the task file.",
+                f"Input '{entry.name}' is not finite or lies outside {entry.minimum:g} to {entry.maximum:g} "
+                f"{entry.unit} for a patient. Check the unit of the column and the range in the task file.",
                 input=entry.name,
             )
 

@@ -1,11 +1,11 @@
 """Class-conditional cross-conformal prediction sets.
 
-For each outcome the p-value of a new patient is the share of training patients with that outcome whose out-of-fold margin
-is at least as unusual (Vovk 2015, "Cross-conformal predictors", doi:10.1007/s10472-013-9368-4; class-conditional, or
-Mondrian: Vovk, Gammerman and Shafer 2005). An outcome whose p-value does not exceed ``1 - coverage`` is ruled out. The
-margin is used as it is: within a class the p-value depends only on the order, which monotone calibration keeps.
-The coverage is exact for split conformal prediction; cross-conformal sets reach it in practice, and the worst case is
-``1 - 2 (1 - coverage)``. The measured coverage is reported beside the promise.
+For each outcome the p-value of a new patient is the share of training patients with that outcome whose out-of-fold
+margin is at least as unusual (Vovk 2015, "Cross-conformal predictors", doi:10.1007/s10472-013-9368-4;
+class-conditional, or Mondrian: Vovk, Gammerman and Shafer 2005). An outcome whose p-value does not exceed
+``1 - coverage`` is ruled out. The margin is used as it is: within a class the p-value depends only on the order, which
+monotone calibration keeps. The coverage is exact for split conformal prediction; cross-conformal sets reach it in
+practice, and the worst case is ``1 - 2 (1 - coverage)``. The measured coverage is reported beside the promise.
 """
 
 from __future__ import annotations

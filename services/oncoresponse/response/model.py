@@ -21,6 +21,7 @@ from oncoresponse.response.prediction import (
     AbstainReason,
     Answer,
     BaselinePrediction,
+    ConformalOutcome,
     Contribution,
     OutsideTrainingData,
     Prediction,
@@ -47,8 +48,8 @@ class ResponseModel:
         """Read the model and recompute its golden vectors.
 
         Raises:
-            ModelFolderInvalid: A file is missing or unreadable, or this version of XGBoost does not reproduce the golden
-                vectors.
+            ModelFolderInvalid: A file is missing or unreadable, or this version of XGBoost does not reproduce the
+                golden vectors.
             ModelHashMismatch: The booster, the ensemble or the radiomics settings are not those of the training run.
         """
         raw_booster = _read(model_folder, BOOSTER_FILE)
@@ -63,7 +64,8 @@ class ResponseModel:
         ):
             if hashlib.sha256(content).hexdigest() != digest:
                 raise ModelHashMismatch(
-                    f"{name} is not the file {DOCUMENT_FILE} names. Install the model again, or train it again.", file=name
+                    f"{name} is not the file {DOCUMENT_FILE} names. Install the model again, or train it again.",
+                    file=name,
                 )
         _require_same_radiomics(model_folder, document)
         booster = xgboost.Booster({"nthread": 1})
@@ -74,7 +76,9 @@ class ResponseModel:
                 f"This version of XGBoost cannot read {BOOSTER_FILE}. Install the pinned version."
             ) from error
         if tuple(booster.feature_names or ()) != document.input_names:
-            raise ModelFolderInvalid(f"{BOOSTER_FILE} and {DOCUMENT_FILE} name different inputs. Train the model again.")
+            raise ModelFolderInvalid(
+                f"{BOOSTER_FILE} and {DOCUMENT_FILE} name different inputs. Train the model again."
+            )
         model = cls(model_folder, document, booster, Ensemble.from_bytes(raw_ensemble, document.input_names))
         model._require_golden_vectors()
         return model
@@ -117,7 +121,7 @@ class ResponseModel:
             interval_high=known.interval_high if known else None,
             interval_level=document.interval.level,
             interval_method=document.interval.method,
-            conformal_set=known.conformal_set if known else ("favourable", "unfavourable"),
+            conformal_set=known.conformal_set if known else (Answer.FAVOURABLE, Answer.UNFAVOURABLE),
             conformal_coverage=document.conformal.coverage,
             conformal_coverage_measured=document.conformal.measured,
             contributions=self._contributions(row, known.shap) if known else (),
@@ -147,8 +151,8 @@ class ResponseModel:
                         field=entry.name,
                     )
                 raise ModelFolderInvalid(
-                    f"The response model needs the feature '{entry.name}', which the radiomics settings of the model do "
-                    "not compute. Install the complete model.",
+                    f"The response model needs the feature '{entry.name}', which the radiomics settings of the model "
+                    "do not compute. Install the complete model.",
                     feature=entry.name,
                 )
             row.append(float(table[entry.name]))
@@ -176,18 +180,14 @@ class ResponseModel:
             base=float(shap[-1]),
         )
 
-    def _outside(
-        self, row: list[float], transformed: FloatArray
-    ) -> tuple[OutsideTrainingData, list[AbstainReason]]:
+    def _outside(self, row: list[float], transformed: FloatArray) -> tuple[OutsideTrainingData, list[AbstainReason]]:
         document = self.document
         reasons: list[AbstainReason] = []
         beyond: list[str] = []
         impossible = False
         for entry, value, training in zip(document.inputs, row, document.training, strict=True):
             if not math.isfinite(value):
-                reasons.append(
-                    AbstainReason(code="INPUT_NOT_FINITE", text=f"{entry.title} could not be computed.")
-                )
+                reasons.append(AbstainReason(code="INPUT_NOT_FINITE", text=f"{entry.title} could not be computed."))
             elif not entry.minimum <= value <= entry.maximum:
                 impossible = True
                 reasons.append(
@@ -282,8 +282,8 @@ class ResponseModel:
             )
             if not close:
                 raise ModelFolderInvalid(
-                    "The response model does not reproduce its golden vectors here. Install the versions of XGBoost and "
-                    f"NumPy it was trained with ({document.library_versions.get('xgboost', 'unknown')}, "
+                    "The response model does not reproduce its golden vectors here. Install the versions of XGBoost "
+                    f"and NumPy it was trained with ({document.library_versions.get('xgboost', 'unknown')}, "
                     f"{document.library_versions.get('numpy', 'unknown')}), or train it again."
                 )
 
@@ -302,8 +302,8 @@ class _Known:
     base: float
 
     @property
-    def conformal_set(self) -> tuple[Answer, ...]:
-        kept = []
+    def conformal_set(self) -> tuple[ConformalOutcome, ...]:
+        kept: list[ConformalOutcome] = []
         if self.includes_favourable:
             kept.append(Answer.FAVOURABLE)
         if self.includes_unfavourable:

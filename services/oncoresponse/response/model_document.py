@@ -75,9 +75,7 @@ class DistanceDocument(_Strict):
     @property
     def distance(self) -> TrainingDistance:
         """The distance as a function."""
-        return TrainingDistance(
-            np.array(self.center), np.array(self.scale), np.array(self.precision), self.threshold
-        )
+        return TrainingDistance(np.array(self.center), np.array(self.scale), np.array(self.precision), self.threshold)
 
 
 class BaselineDocument(_Strict):

@@ -28,6 +28,9 @@ class Answer(StrEnum):
     """The patient is unlike those the model was trained on."""
 
 
+ConformalOutcome = Literal[Answer.FAVOURABLE, Answer.UNFAVOURABLE]
+"""What a conformal set may hold."""
+
 ABSTAIN_CODES = (
     "INPUT_NOT_FINITE",
     "OUTSIDE_ALLOWED_RANGE",
@@ -36,7 +39,7 @@ ABSTAIN_CODES = (
     "CONFORMAL_NEITHER",
     "SET_DISAGREES_WITH_PROBABILITY",
 )
-"""Every reason for abstaining: an input is missing or infinite; an input cannot be true; the inputs are too far from the
+"""Every reason for abstaining: an input is NaN or infinite; an input cannot be true; the inputs are too far from the
 training patients; neither outcome can be ruled out; both can; the set and the probability point to different outcomes.
 """
 
@@ -91,7 +94,7 @@ class OutsideTrainingData(_Document):
             answers ``outside_experience``.
         inputs_outside_range: Names of inputs below the smallest or above the largest value of the training patients.
             One such input alone is named and adds a limit, it does not make the patient an outsider: with 38 training
-            patients about one new patient in ten has one.
+            patients about one new patient in eight has one.
     """
 
     score: float | None
@@ -157,7 +160,7 @@ class Prediction(_Document):
     interval_high: float | None = Field(ge=0, le=1)
     interval_level: float = Field(gt=0, lt=1)
     interval_method: str
-    conformal_set: tuple[Literal[Answer.FAVOURABLE, Answer.UNFAVOURABLE], ...]
+    conformal_set: tuple[ConformalOutcome, ...]
     conformal_coverage: float = Field(gt=0, lt=1)
     conformal_coverage_measured: float = Field(ge=0, le=1)
     contributions: tuple[Contribution, ...]

@@ -1,10 +1,10 @@
 """The interval of a predicted probability: patient bootstraps of the whole pipeline, widened until it holds.
 
 Each member of the ensemble is a booster with its own calibration, fitted by
-:func:`~oncoresponse.response.pipeline.fit_pipeline` to a bootstrap of patients. Percentiles of the members show how much
-the answer depends on who happened to be in the cohort, but not the pull of regularization, so at tens of patients they
-are too narrow. Therefore cohorts of the same size with a known truth are simulated and the interval is stretched, on the
-log-odds scale around the prediction, by the factor that makes it hold the true probability as often as it says.
+:func:`~oncoresponse.response.pipeline.fit_pipeline` to a bootstrap of patients. Percentiles of the members show how
+much the answer depends on who happened to be in the cohort, but not the pull of regularization, so at tens of patients
+they are too narrow. Therefore cohorts of the same size with a known truth are simulated and the interval is stretched,
+on the log-odds scale around the prediction, by the factor that makes it hold the true probability as often as it says.
 """
 
 from __future__ import annotations
@@ -132,9 +132,7 @@ def fit_ensemble(
     fitted = []
     for index in range(members):
         drawn = _bootstrap(random, favourable, task.validation.folds)
-        member = fit_pipeline(
-            task, inputs[drawn], favourable[drawn], seed=seed + index, inner_repeats=1, groups=drawn
-        )
+        member = fit_pipeline(task, inputs[drawn], favourable[drawn], seed=seed + index, inner_repeats=1, groups=drawn)
         fitted.append((member.booster, member.sigmoid))
         progress("interval ensemble", (index + 1) / members)
     return Ensemble(tuple(fitted), task.input_names)
@@ -152,12 +150,13 @@ def simulate_interval_coverage(
     truth = fit_baseline(task, inputs, favourable)
     random = np.random.default_rng(task.seed + _SIMULATION_SEED)
     cohorts = task.validation.simulated_cohorts
+    members = min(_SIMULATED_MEMBERS, task.uncertainty.ensemble_members)
     needed = np.empty((cohorts, _SIMULATED_PATIENTS))
     for index in range(cohorts):
         cohort, outcome = _simulated_cohort(task, random, inputs, truth)
         seed = task.seed + 10_000 + 100 * index
         fitted = fit_pipeline(task, cohort, outcome, seed=seed, inner_repeats=1)
-        ensemble = fit_ensemble(task, cohort, outcome, members=_SIMULATED_MEMBERS, seed=seed)
+        ensemble = fit_ensemble(task, cohort, outcome, members=members, seed=seed)
         patients = _smoothed_bootstrap(random, inputs, _SIMULATED_PATIENTS)
         probability = fitted.probability(patients)
         low, high = ensemble.interval(patients, probability, level, 1.0)

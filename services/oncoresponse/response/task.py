@@ -43,8 +43,8 @@ class ResponseInput(_Strict):
         unit: UCUM.
         source: Which table holds it; clinical inputs are covariates of a request.
         transform: Applied before everything else; ``log`` is the natural logarithm.
-        favourable_sign: Sign of the effect on the favourable outcome that physiology gives (-1: a larger value makes the
-            favourable outcome less likely); 0 where it gives none.
+        favourable_sign: Sign of the effect on the favourable outcome that physiology gives (-1: a larger value makes
+            the favourable outcome less likely); 0 where it gives none.
         minimum: Smallest value that can be true, in ``unit``.
         maximum: Largest.
     """
@@ -76,8 +76,8 @@ class ResponseInput(_Strict):
 class BoosterSettings(_Strict):
     """Fixed hyper-parameters of XGBoost and the small search declared in advance.
 
-    ``min_child_weight`` is the sum of p(1-p) in a leaf: 1 asks for about four patients. With 3 and fewer than 40 patients
-    trees stop splitting and the model becomes a constant, which training refuses.
+    ``min_child_weight`` is the sum of p(1-p) in a leaf: 1 asks for about four patients. With 3 and fewer than 40
+    patients trees stop splitting and the model becomes a constant, which training refuses.
     """
 
     max_depth: tuple[int, ...] = Field(min_length=1)
@@ -149,8 +149,8 @@ class ResponseTask(_Strict):
         forbidden = {name.casefold() for name in (*self.forbidden_columns, self.outcome.column, self.patient_column)}
         if refused := [name for name in names if name.casefold() in forbidden]:
             raise ValueError(
-                f"Input '{refused[0]}' is the outcome, is known only after the scan, or was decided with knowledge of it. "
-                "Remove it from the inputs."
+                f"Input '{refused[0]}' is the outcome, is known only after the scan, or was decided with knowledge of "
+                "it. Remove it from the inputs."
             )
         if unknown := set(self.baseline_inputs) - set(names):
             raise ValueError(f"Baseline input '{sorted(unknown)[0]}' is not among the inputs.")

@@ -49,7 +49,7 @@ from oncoresponse.segmentation.network import (
 from oncoresponse.segmentation.preprocessing import field_of_view_mm
 from oncoresponse.segmentation.training_curves import draw_training_curves
 from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings, write_training_settings
-from oncoresponse.segmentation.windowed_prediction import predict_probabilities
+from oncoresponse.segmentation.windowed_prediction import memory_format, predict_probabilities
 from oncoresponse.volume import file_sha256
 
 CONFIG_FILE = "config.yaml"
@@ -201,7 +201,7 @@ def _train_fold(
 ) -> WeightsFile:
     device = _device(settings)
     torch.manual_seed(settings.seed + fold)
-    network = build_network(settings.network).to(device, memory_format=torch.channels_last_3d)
+    network = build_network(settings.network).to(device, memory_format=memory_format(device))
     average = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     state = _FoldState(network, average, optimizer)
@@ -248,7 +248,7 @@ def _step(
     random = np.random.default_rng([settings.seed, fold, state.iteration])
     chosen = random.choice(len(training), size=settings.batch_size, replace=len(training) < settings.batch_size)
     patches = [sampler.sample(training[index], random) for index in chosen]
-    image = torch.stack([patch[0] for patch in patches]).to(device, memory_format=torch.channels_last_3d)
+    image = torch.stack([patch[0] for patch in patches]).to(device, memory_format=memory_format(device))
     tumor = torch.stack([patch[1] for patch in patches]).to(device)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate

@@ -9,7 +9,7 @@ import grpc
 from oncoradiomics.features import FeatureDocument
 
 from oncoresponse.response.prediction import Answer, Prediction
-from oncoresponse.response.response_model import ResponseModel
+from oncoresponse.response.model import ResponseModel
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.v1 import response_pb2, response_pb2_grpc

@@ -180,7 +180,7 @@ class ServerProcess:
             from oncoresponse.servers.reporting_servicer import ReportingServicer
             from oncoresponse.v1 import reporting_pb2_grpc
 
-            reporting = ReportingServicer(artifacts, settings.models_directory)
+            reporting = ReportingServicer(artifacts, settings.models_directory, settings.performing_organization)
             reporting_pb2_grpc.add_ReportingServiceServicer_to_server(reporting, server)
             return _nothing
         from oncoresponse.servers.assessment_servicer import AssessmentServicer

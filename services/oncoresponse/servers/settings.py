@@ -59,6 +59,7 @@ class ServerSettings(BaseSettings):
         tls_client_authority: PEM file; when given, callers must show a certificate of this authority.
         tls_authority: PEM file to trust when calling other roles over TLS.
         allow_insecure_network: Listen beyond loopback without TLS. For a network you trust, and say so.
+        performing_organization: Name of the institution, for DiagnosticReport.performer; empty for none.
         reflection: Offer gRPC reflection.
         drain_seconds: Time that running calls get on shutdown.
     """
@@ -88,6 +89,7 @@ class ServerSettings(BaseSettings):
     tls_client_authority: Path | None = None
     tls_authority: Path | None = None
     allow_insecure_network: bool = False
+    performing_organization: str = ""
     reflection: bool = False
     drain_seconds: float = Field(default=30.0, ge=0)
 

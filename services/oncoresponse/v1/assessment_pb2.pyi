@@ -102,7 +102,7 @@ class AssessmentResult(_message.Message):
     def __init__(self, fhir_bundle: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., artifacts: _Optional[_Mapping[str, _artifact_pb2.ArtifactReference]] = ..., prediction: _Optional[_Union[_response_pb2.Prediction, _Mapping]] = ..., summary: _Optional[str] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class CreateAssessmentRequest(_message.Message):
-    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference")
+    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +111,7 @@ class CreateAssessmentRequest(_message.Message):
     CONTOUR_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_PATIENT_FIELD_NUMBER: _ClassVar[int]
     PATIENT_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_REQUEST_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     study: str
     model: str
@@ -119,7 +120,8 @@ class CreateAssessmentRequest(_message.Message):
     contour: _study_pb2.SuppliedContour
     expected_patient: _study_pb2.ExpectedPatient
     patient_reference: str
-    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ...) -> None: ...
+    service_request_reference: str
+    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ...) -> None: ...
 
 class CreateAssessmentResponse(_message.Message):
     __slots__ = ("assessment",)

@@ -171,6 +171,7 @@ async def report_step(request: Json, done: dict[str, Json]) -> Json:
         prediction=predicted.prediction_document,
         planned_treatment=create.planned_treatment,
         patient_reference=create.patient_reference,
+        service_request_reference=create.service_request_reference,
     )
     call.issued.FromJsonString(request["create_time"])
     if any(series.modality == "CT" for series in converted.series):

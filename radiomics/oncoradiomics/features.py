@@ -1,0 +1,141 @@
+"""Features and measures of one lesion, and the document (``features.json``) that carries them between stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Feature(BaseModel):
+    """One radiomic feature.
+
+    Attributes:
+        name: pyradiomics' name, ``{image type}_{feature class}_{feature}``.
+        value: Finite.
+        unit: UCUM; ``1`` for a ratio, a count or a texture value.
+        ibsi_id: Permanent identifier in the IBSI reference manual where pyradiomics' definition is IBSI's and its value
+            lies within tolerance on the IBSI digital phantom; ``None`` otherwise. For a filtered image it identifies
+            the feature, not the filter: the image type in ``name`` belongs beside it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    value: float = Field(allow_inf_nan=False)
+    unit: str = Field(min_length=1)
+    ibsi_id: str | None = Field(default=None, pattern=r"^[0-9A-Z]{4}$")
+
+
+class Measure(BaseModel):
+    """One measure an oncologist knows, such as the tumor volume.
+
+    Attributes:
+        name: Stable machine name; see :data:`oncoradiomics.lesion_measures.MEASURE_NAMES`.
+        title: The name in a report.
+        value: Finite, in ``unit``.
+        unit: UCUM.
+        method: How it was measured, in one sentence that a report can print.
+        ibsi_id: Permanent identifier in the IBSI reference manual, where the definition is IBSI's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    title: str = Field(min_length=1)
+    value: float = Field(allow_inf_nan=False)
+    unit: str = Field(min_length=1)
+    method: str = Field(min_length=1)
+    ibsi_id: str | None = Field(default=None, pattern=r"^[0-9A-Z]{4}$")
+
+
+class FeatureDocument(BaseModel):
+    """Contents of ``features.json``.
+
+    Attributes:
+        engine: Which engine computed the features.
+        engine_version: Its version.
+        settings_sha256: :attr:`oncoradiomics.settings.Settings.sha256` of the settings used.
+        image_quantity: What a voxel measures, such as ``g/mL{SUVbw}``.
+        features: In the engine's order.
+        measures: In the order of a report.
+        undefined_features: Names of features that have no finite value for this lesion (a texture of a flat region,
+            say). They are never replaced by a number.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str
+    engine_version: str
+    settings_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    image_quantity: str
+    features: tuple[Feature, ...]
+    measures: tuple[Measure, ...]
+    undefined_features: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> FeatureDocument:
+        names = [entry.name for entry in (*self.features, *self.measures)] + list(self.undefined_features)
+        if len(names) != len(set(names)):
+            raise ValueError("A feature or measure name occurs twice; names share one flat name space.")
+        return self
+
+    def values(self) -> dict[str, float]:
+        """Every feature and measure by name, in one flat name space."""
+        return {entry.name: entry.value for entry in (*self.features, *self.measures)}
+
+
+@dataclass(frozen=True)
+class Features(Mapping[str, float]):
+    """What an engine computed: a mapping from feature name to value, with the provenance beside it.
+
+    Attributes:
+        records: Name, value, unit and IBSI id of each feature.
+        engine: Which engine computed the values.
+        engine_version: Its version.
+        settings_sha256: Hash of the settings used.
+        undefined: Names of features without a finite value; not keys of the mapping.
+    """
+
+    records: tuple[Feature, ...]
+    engine: str
+    engine_version: str
+    settings_sha256: str
+    undefined: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def _by_name(self) -> dict[str, Feature]:
+        return {record.name: record for record in self.records}
+
+    def __getitem__(self, name: str) -> float:
+        return self._by_name[name].value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    @property
+    def ibsi_ids(self) -> dict[str, str | None]:
+        """IBSI identifier of each feature, ``None`` where there is none."""
+        return {record.name: record.ibsi_id for record in self.records}
+
+    @property
+    def units(self) -> dict[str, str]:
+        """UCUM unit of each feature."""
+        return {record.name: record.unit for record in self.records}
+
+    def to_document(self, measures: tuple[Measure, ...], image_quantity: str) -> FeatureDocument:
+        """The document that travels to the next stage."""
+        return FeatureDocument(
+            engine=self.engine,
+            engine_version=self.engine_version,
+            settings_sha256=self.settings_sha256,
+            image_quantity=image_quantity,
+            features=self.records,
+            measures=measures,
+            undefined_features=self.undefined,
+        )

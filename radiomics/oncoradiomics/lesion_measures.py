@@ -1,0 +1,218 @@
+"""What an oncologist knows about a lesion: volume, axial diameters, SUVmax, SUVpeak, SUVmean, MTV and TLG."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from scipy import ndimage
+from scipy.spatial import ConvexHull
+from scipy.spatial.distance import pdist, squareform
+
+from oncoradiomics.errors import ExtractionError
+from oncoradiomics.features import Measure
+from oncoradiomics.image_checks import tumor_region
+
+MEASURE_NAMES = (
+    "lesion_volume",
+    "longest_axial_diameter",
+    "perpendicular_axial_diameter",
+    "suv_max",
+    "suv_peak",
+    "suv_mean",
+    "metabolic_tumor_volume",
+    "total_lesion_glycolysis",
+)
+"""Names of the measures, in the order of a report."""
+
+SUV_UNIT = "g/mL"
+PEAK_SPHERE_RADIUS_MM = (3.0 * 1000.0 / (4.0 * np.pi)) ** (1.0 / 3.0)
+"""Radius of a sphere of 1 ml, 6.204 mm."""
+METABOLIC_THRESHOLD_FRACTION = 0.41
+"""Of SUVmax; Boellaard et al. 2015, FDG PET/CT: EANM procedure guidelines 2.0, doi:10.1007/s00259-014-2961-x."""
+
+_MM3_PER_ML = 1000.0
+_BoolArray = npt.NDArray[np.bool_]
+_FloatArray = npt.NDArray[np.float64]
+
+
+def measure_lesion(image: sitk.Image, mask: sitk.Image, label: int = 1) -> tuple[Measure, ...]:
+    """All measures of one lesion.
+
+    Args:
+        image: PET in body-weight SUV, g/mL; LPS, mm.
+        mask: Label map on the image's grid.
+        label: The mask's value inside the lesion.
+
+    Returns:
+        One measure for each of :data:`MEASURE_NAMES`, in that order.
+
+    Raises:
+        GeometryError: Image and mask are on different grids.
+        EmptyMaskError: No voxel has the label.
+        ExtractionError: The highest SUV is not above zero, so the image is no PET in SUV.
+    """
+    region = tumor_region(image, mask, label)
+    uptake = sitk.GetArrayViewFromImage(image)
+    inside = uptake[region].astype(np.float64)
+    voxel_ml = float(np.prod(image.GetSpacing())) / _MM3_PER_ML
+    suv_max = float(inside.max())
+    if suv_max <= 0:
+        raise ExtractionError("The highest SUV in the tumor is not above zero. Send PET in body-weight SUV, g/mL.")
+    longest_mm, perpendicular_mm = axial_diameters_mm(region, image.GetSpacing(), image.GetDirection())
+    metabolic = inside[inside >= METABOLIC_THRESHOLD_FRACTION * suv_max]
+    metabolic_ml = metabolic.size * voxel_ml
+    percent = round(100 * METABOLIC_THRESHOLD_FRACTION)
+    return (
+        Measure(
+            name="lesion_volume",
+            title="Tumor volume",
+            value=inside.size * voxel_ml,
+            unit="ml",
+            method="Number of voxels in the contour times the volume of a voxel.",
+            ibsi_id="YEKZ",
+        ),
+        Measure(
+            name="longest_axial_diameter",
+            title="Longest axial diameter",
+            value=longest_mm,
+            unit="mm",
+            method="Longest straight line between two points of the contour's outline in one axial slice (RECIST 1.1).",
+        ),
+        Measure(
+            name="perpendicular_axial_diameter",
+            title="Perpendicular axial diameter",
+            value=perpendicular_mm,
+            unit="mm",
+            method="Longest line at a right angle to the longest axial diameter, in the same slice.",
+        ),
+        Measure(
+            name="suv_max",
+            title="SUVmax",
+            value=suv_max,
+            unit=SUV_UNIT,
+            method="Highest SUV of a voxel in the contour.",
+            ibsi_id="84IY",
+        ),
+        Measure(
+            name="suv_peak",
+            title="SUVpeak",
+            value=suv_peak(uptake, region, image.GetSpacing()),
+            unit=SUV_UNIT,
+            method="Highest mean SUV in a sphere of 1 ml centered on a voxel of the contour.",
+            ibsi_id="0F91",
+        ),
+        Measure(
+            name="suv_mean",
+            title="SUVmean",
+            value=float(inside.mean()),
+            unit=SUV_UNIT,
+            method="Mean SUV of the voxels in the contour.",
+            ibsi_id="Q4LE",
+        ),
+        Measure(
+            name="metabolic_tumor_volume",
+            title="Metabolic tumor volume (MTV)",
+            value=metabolic_ml,
+            unit="ml",
+            method=f"Volume of the voxels in the contour with at least {percent} % of SUVmax.",
+        ),
+        Measure(
+            name="total_lesion_glycolysis",
+            title="Total lesion glycolysis (TLG)",
+            value=float(metabolic.mean()) * metabolic_ml,
+            unit="g",
+            method=f"MTV times the mean SUV in it, with MTV at {percent} % of SUVmax.",
+        ),
+    )
+
+
+def suv_peak(
+    uptake: npt.NDArray[np.generic], region: npt.NDArray[np.bool_], spacing_mm: tuple[float, float, float]
+) -> float:
+    """IBSI global intensity peak (0F91): highest mean in a 1 ml sphere centered on a voxel of the region.
+
+    The mean is over the voxels whose centers lie in the sphere, whether in the region or not; what lies beyond the
+    image is left out.
+
+    Args:
+        uptake: Axes (k, j, i).
+        region: Boolean, same axes.
+        spacing_mm: Along i, j, k.
+    """
+    step = np.asarray(spacing_mm[::-1], dtype=np.float64)
+    reach = np.floor(PEAK_SPHERE_RADIUS_MM / step).astype(int)
+    offsets = np.meshgrid(*(np.arange(-n, n + 1) * width for n, width in zip(reach, step, strict=True)), indexing="ij")
+    sphere = (sum(offset**2 for offset in offsets) <= PEAK_SPHERE_RADIUS_MM**2).astype(np.float64)
+
+    box = tuple(
+        slice(max(part.start - margin, 0), part.stop + margin)
+        for part, margin in zip(ndimage.find_objects(region.astype(np.uint8))[0], reach, strict=True)
+    )
+    values = uptake[box].astype(np.float64)
+    total = ndimage.correlate(values, sphere, mode="constant", cval=0.0)
+    voxels = ndimage.correlate(np.ones_like(values), sphere, mode="constant", cval=0.0)
+    return float((total / voxels)[region[box]].max())
+
+
+def axial_diameters_mm(
+    region: npt.NDArray[np.bool_], spacing_mm: tuple[float, float, float], direction: tuple[float, ...]
+) -> tuple[float, float]:
+    """Longest axial diameter and the one at a right angle to it in the same slice, in mm.
+
+    Axial slices are the grid planes whose normal is nearest to the patient's long axis (LPS z); on an oblique grid they
+    are as oblique as the grid. In each slice each connected part is measured by itself, so the gap between two parts
+    never counts. The outline runs through the edges' midpoints between a voxel inside and its neighbor outside (marching
+    squares on the mask); the diameter is that of its convex hull and may leave a concave lesion.
+
+    Args:
+        region: Boolean, axes (k, j, i).
+        spacing_mm: Along i, j, k.
+        direction: Nine cosines, row-major; column n is the LPS direction of index axis n.
+
+    Returns:
+        (longest, perpendicular). Source of the definition: RECIST 1.1, doi:10.1016/j.ejca.2008.10.026.
+    """
+    normal_axis = int(np.argmax(np.abs(np.asarray(direction).reshape(3, 3)[2])))
+    in_plane_mm = np.delete(np.asarray(spacing_mm, dtype=np.float64), normal_axis)[::-1]
+    slices = np.moveaxis(region, 2 - normal_axis, 0)
+
+    in_plane_neighbors = np.zeros((3, 3, 3), dtype=bool)
+    in_plane_neighbors[1] = True
+    parts, _ = ndimage.label(slices, structure=in_plane_neighbors)
+    best = (0.0, 0.0)
+    for number, box in enumerate(ndimage.find_objects(parts), start=1):
+        outline = _hull_of_outline(parts[box][0] == number, in_plane_mm)
+        # A part whose bounding box has a shorter diagonal cannot hold a longer line.
+        if np.linalg.norm(np.ptp(outline, axis=0)) <= best[0]:
+            continue
+        distances = squareform(pdist(outline))
+        first, second = np.unravel_index(int(np.argmax(distances)), distances.shape)
+        if distances[first, second] > best[0]:
+            along = (outline[second] - outline[first]) / distances[first, second]
+            best = (float(distances[first, second]), _longest_perpendicular_chord(outline, along))
+    return best
+
+
+def _hull_of_outline(part: _BoolArray, in_plane_mm: _FloatArray) -> _FloatArray:
+    """Corners, counterclockwise, of the convex hull around the half-voxel outline; axes (row, column), mm."""
+    centers = np.argwhere(part & ~ndimage.binary_erosion(part)).astype(np.float64)
+    half = np.array([[0.5, 0.0], [-0.5, 0.0], [0.0, 0.5], [0.0, -0.5]])
+    points = (centers[:, None, :] + half[None, :, :]).reshape(-1, 2) * in_plane_mm
+    corners: _FloatArray = points[ConvexHull(points).vertices]
+    return corners
+
+
+def _longest_perpendicular_chord(corners: _FloatArray, along: _FloatArray) -> float:
+    """Longest chord of a convex polygon at a right angle to the unit vector ``along``."""
+    position = corners @ along
+    height = corners @ np.array([-along[1], along[0]])
+    start, end = int(np.argmin(position)), int(np.argmax(position))
+    count = len(corners)
+    lower = (start + np.arange((end - start) % count + 1)) % count
+    upper = (end + np.arange((start - end) % count + 1)) % count
+    # The chord's length is concave along the polygon and bends only at corners, so its maximum is at one.
+    chord = np.interp(position, position[upper[::-1]], height[upper[::-1]]) - np.interp(
+        position, position[lower], height[lower]
+    )
+    return float(np.abs(chord).max())

@@ -1,0 +1,215 @@
+"""Typed reading of single DICOM attributes, with errors that name the attribute and never its value.
+
+pydicom reports odd values through warnings and its logger, and both quote the value, which may identify a
+patient. Everything that touches a pydicom object therefore runs inside :func:`without_pydicom_messages`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydicom import config
+from pydicom.config import logger as pydicom_logger
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from oncoresponse.errors import InvalidAttribute, MissingAttribute
+
+# The warning filters, the validation mode and the logger are process-wide; the lock keeps two threads
+# from restoring each other's state.
+_lock = threading.RLock()
+
+
+@contextmanager
+def without_pydicom_messages() -> Iterator[None]:
+    """Read leniently and silently: no warning, no log record, no check of value representations."""
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mode, disabled = config.settings.reading_validation_mode, pydicom_logger.disabled
+        config.settings.reading_validation_mode = config.IGNORE
+        pydicom_logger.disabled = True
+        try:
+            yield
+        finally:
+            config.settings.reading_validation_mode = mode
+            pydicom_logger.disabled = disabled
+
+
+def _value(dataset: Dataset, keyword: str) -> object:
+    try:
+        with without_pydicom_messages():
+            value = dataset.get(keyword)
+            # A DS or IS is converted when it is touched, so the list has to be made in here.
+            return list(value) if isinstance(value, (list, tuple)) or _is_multiple(value) else value
+    except (ValueError, TypeError, ArithmeticError, AttributeError, NotImplementedError, LookupError, OSError):
+        raise _invalid(keyword) from None
+
+
+def _is_multiple(value: object) -> bool:
+    return type(value).__name__ == "MultiValue"
+
+
+def _invalid(keyword: str) -> InvalidAttribute:
+    return InvalidAttribute(
+        f"DICOM attribute {keyword} holds a value that cannot be read. Correct it at the source and send the "
+        "study again.",
+        attribute=keyword,
+    )
+
+
+def missing(keyword: str) -> MissingAttribute:
+    """The error for an attribute that is absent or empty."""
+    return MissingAttribute(
+        f"DICOM attribute {keyword} is absent or empty and is needed. Export the series again with it.",
+        attribute=keyword,
+    )
+
+
+def text(dataset: Dataset, keyword: str) -> str | None:
+    """First value as stripped text; ``None`` when absent or empty.
+
+    Raises:
+        InvalidAttribute: The element cannot be decoded.
+    """
+    values = texts(dataset, keyword)
+    return values[0] if values and values[0] else None
+
+
+def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """All values as stripped text; empty when absent.
+
+    Raises:
+        InvalidAttribute: The element cannot be decoded.
+    """
+    value = _value(dataset, keyword)
+    if value is None or value == "":
+        return ()
+    parts = value if isinstance(value, list) else [value]
+    try:
+        with without_pydicom_messages():
+            return tuple(str(part).strip(" \0") for part in parts)
+    except (ValueError, LookupError):
+        raise _invalid(keyword) from None
+
+
+def required_text(dataset: Dataset, keyword: str) -> str:
+    """As :func:`text`.
+
+    Raises:
+        MissingAttribute: Absent or empty.
+        InvalidAttribute: The element cannot be decoded.
+    """
+    value = text(dataset, keyword)
+    if value is None:
+        raise missing(keyword)
+    return value
+
+
+def numbers(dataset: Dataset, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
+    """All values as finite floats; ``None`` when absent or empty.
+
+    Args:
+        dataset: Where to look.
+        keyword: DICOM keyword.
+        count: How many values there must be.
+
+    Raises:
+        InvalidAttribute: Not numbers, not finite, or not ``count`` of them.
+    """
+    value = _value(dataset, keyword)
+    if value is None or value == "" or value == []:
+        return None
+    parts = value if isinstance(value, list) else [value]
+    if all(part is None or part == "" for part in parts):
+        return None
+    try:
+        found = tuple(float(part) for part in parts)
+    except (ValueError, TypeError):
+        raise _invalid(keyword) from None
+    if not all(map(math.isfinite, found)) or (count is not None and len(found) != count):
+        raise _invalid(keyword)
+    return found
+
+
+def number(dataset: Dataset, keyword: str) -> float | None:
+    """A single finite float; ``None`` when absent or empty.
+
+    Raises:
+        InvalidAttribute: Not one finite number.
+    """
+    found = numbers(dataset, keyword, 1)
+    return None if found is None else found[0]
+
+
+def required_number(dataset: Dataset, keyword: str) -> float:
+    """As :func:`number`.
+
+    Raises:
+        MissingAttribute: Absent or empty.
+        InvalidAttribute: Not one finite number.
+    """
+    found = number(dataset, keyword)
+    if found is None:
+        raise missing(keyword)
+    return found
+
+
+def required_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
+    """As :func:`numbers`.
+
+    Raises:
+        MissingAttribute: Absent or empty.
+        InvalidAttribute: Not ``count`` finite numbers.
+    """
+    found = numbers(dataset, keyword, count)
+    if found is None:
+        raise missing(keyword)
+    return found
+
+
+def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
+    """Items of a sequence; empty when absent.
+
+    Raises:
+        InvalidAttribute: The element is not a sequence.
+    """
+    try:
+        with without_pydicom_messages():
+            value = dataset.get(keyword)
+            if value is None:
+                return ()
+            if not isinstance(value, Sequence):
+                raise _invalid(keyword)
+            return tuple(value)
+    except (ValueError, TypeError, AttributeError, NotImplementedError, LookupError, OSError, EOFError):
+        raise _invalid(keyword) from None
+
+
+def private_text(dataset: Dataset, group: int, creator: str, element: int) -> str | None:
+    """A private element (DICOM PS3.5 7.8) as text; ``None`` when absent or empty.
+
+    In Implicit VR a private element may come as bytes; every one used here is text inside.
+    """
+    try:
+        with without_pydicom_messages():
+            block = dataset.private_block(group, creator)
+            value = block[element].value
+    except (KeyError, ValueError, TypeError):
+        return None
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
+    return str(value).strip(" \0") or None if value is not None else None
+
+
+def private_number(dataset: Dataset, group: int, creator: str, element: int) -> float | None:
+    """As :func:`private_text`, a finite number; ``None`` also when it is not one."""
+    found = private_text(dataset, group, creator, element)
+    try:
+        value = float(found) if found is not None else None
+    except ValueError:
+        return None
+    return value if value is not None and math.isfinite(value) else None

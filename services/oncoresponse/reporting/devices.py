@@ -1,0 +1,110 @@
+"""One FHIR R4 Device for each algorithm and one for the software that ran them.
+
+A Device is the same in every report made by the same version, so its identifier derives from the version and the
+digest, not from the assessment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fhir.resources.R4B.device import Device
+
+from oncoresponse.reporting.code_systems import (
+    ARTIFICIAL_INTELLIGENCE,
+    ARTIFICIAL_INTELLIGENCE_DCM,
+    SHA256,
+    Json,
+    concept,
+)
+from oncoresponse.reporting.fhir_identifiers import full_url, identifier
+from oncoresponse.reporting.report_content import ReportContext
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What a Device resource describes.
+
+    Attributes:
+        role: ``software``, ``segmentation``, ``radiomics`` or ``response``.
+        name: Model name shown in the chart.
+        version: Its version.
+        manufacturer: Who made it; ``None`` where the model folder does not say.
+        digests: Name and SHA-256 of each file that defines its behavior.
+        is_artificial_intelligence: Learned from data, as opposed to a fixed formula.
+    """
+
+    role: str
+    name: str
+    version: str
+    manufacturer: str | None
+    digests: tuple[tuple[str, str], ...]
+    is_artificial_intelligence: bool
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Parts the identifiers derive from."""
+        return ("device", self.role, self.name, self.version, *(digest for _, digest in self.digests))
+
+    @property
+    def reference(self) -> Json:
+        """Reference to the Device in the Bundle."""
+        return {"reference": full_url(*self.identity), "type": "Device", "display": f"{self.name} {self.version}"}
+
+
+def algorithms(context: ReportContext) -> dict[str, Algorithm]:
+    """The algorithms that took part, by role.
+
+    ``segmentation`` is absent for a supplied contour and ``response`` where nothing was predicted.
+    """
+    model, summary, prediction = context.model, context.segmentation, context.prediction
+    found = [
+        Algorithm("software", "OncoResponse", context.software_version, model.manufacturer, (), False),
+        Algorithm(
+            "radiomics",
+            context.features.engine,
+            context.features.engine_version,
+            None,
+            (("settings", context.features.settings_sha256),),
+            False,
+        ),
+    ]
+    if context.contour_is_automatic:
+        digests = (("network", summary.network_sha256), ("model folder", context.model_sha256))
+        found.append(
+            Algorithm("segmentation", f"{model.name} segmentation", model.version, model.manufacturer, digests, True)
+        )
+    if prediction is not None:
+        digests = (("booster", prediction.booster_sha256), ("model folder", context.model_sha256))
+        name = f"{model.name} response"
+        found.append(Algorithm("response", name, prediction.model_version, model.manufacturer, digests, True))
+    return {algorithm.role: algorithm for algorithm in found}
+
+
+def device(context: ReportContext, algorithm: Algorithm) -> Device:
+    """R4 Device: name, version, digests, and the regulatory status as a note."""
+    element: Json = {
+        "identifier": [
+            identifier(*algorithm.identity),
+            *({"system": SHA256, "value": digest} for _, digest in algorithm.digests if digest),
+        ],
+        "status": "active",
+        "deviceName": [{"name": algorithm.name, "type": "model-name"}],
+        "type": (
+            concept(ARTIFICIAL_INTELLIGENCE, ARTIFICIAL_INTELLIGENCE_DCM)
+            if algorithm.is_artificial_intelligence
+            else concept(text="Software")
+        ),
+        "version": [
+            {"type": {"text": "version"}, "value": algorithm.version},
+            *(
+                {"type": {"text": f"SHA-256 of the {name}"}, "value": digest}
+                for name, digest in algorithm.digests
+                if digest
+            ),
+        ],
+        "note": [{"text": context.model.intended_use.device_status}],
+    }
+    if algorithm.manufacturer:
+        element["manufacturer"] = algorithm.manufacturer
+    return Device.model_validate(element)

@@ -1,0 +1,73 @@
+"""DiagnosticReport, always ``preliminary``, with the key image and the PDF inside."""
+
+from __future__ import annotations
+
+from html import escape
+
+from fhir.resources.R4B.diagnosticreport import DiagnosticReport
+from fhir.resources.R4B.media import Media
+
+from oncoresponse.reporting.code_systems import DIAGNOSTIC_IMAGING_STUDY, RADIOLOGY, RADIOLOGY_LOINC, Json, concept
+from oncoresponse.reporting.fhir_identifiers import full_url, identifier, order, subject
+from oncoresponse.reporting.imaging_study import ai_asserted, attachment, imaging_study_reference
+from oncoresponse.reporting.observations import observation_reference
+from oncoresponse.reporting.report_content import ReportContext
+from oncoresponse.reporting.wording import conclusion
+
+
+def key_image_media(context: ReportContext, key_image: bytes, width: int, height: int) -> Media:
+    """R4 Media: the image with the contour, PNG."""
+    element: Json = {
+        "identifier": [identifier(context.assessment_id, "key-image")],
+        "status": "completed",
+        "subject": subject(context),
+        "createdDateTime": context.issued.isoformat(),
+        "width": width,
+        "height": height,
+        "content": attachment(key_image, "image/png", "Key image with tumor contour"),
+    }
+    if context.contour_is_automatic:
+        element["meta"] = ai_asserted()
+    return Media.model_validate(element)
+
+
+def diagnostic_report(context: ReportContext, pdf: bytes, result_roles: list[str]) -> DiagnosticReport:
+    """R4 DiagnosticReport.
+
+    ``status`` is ``preliminary`` and ``resultsInterpreter`` is absent: to sign is a physician's act. No profile is
+    claimed, because those of the field (IHE IMR, US Core) ask for the physician who interpreted the study.
+    """
+    text = conclusion(context)
+    if context.planned_treatment:
+        text += f' Planned treatment according to the order, not an input of the model: "{context.planned_treatment}".'
+    element: Json = {
+        "text": {
+            "status": "generated",
+            "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{escape(text)}</p></div>',
+        },
+        "identifier": [identifier(context.assessment_id, "report")],
+        "status": "preliminary",
+        "category": [concept(RADIOLOGY_LOINC, RADIOLOGY)],
+        "code": concept(DIAGNOSTIC_IMAGING_STUDY, text=context.model.title),
+        "subject": subject(context),
+        "issued": context.issued.isoformat(),
+        "result": [observation_reference(context, role) for role in result_roles],
+        "imagingStudy": [imaging_study_reference(context)],
+        "media": [
+            {
+                "comment": "Key image with tumor contour",
+                "link": {"reference": full_url(context.assessment_id, "key-image"), "type": "Media"},
+            }
+        ],
+        "conclusion": text,
+        "presentedForm": [attachment(pdf, "application/pdf", "Report, research use only")],
+    }
+    if context.contour_is_automatic or context.prediction is not None:
+        element["meta"] = ai_asserted()
+    if based_on := order(context):
+        element["basedOn"] = based_on
+    if effective := context.scan_date_time:
+        element["effectiveDateTime"] = effective
+    if context.performing_organization:
+        element["performer"] = [{"type": "Organization", "display": context.performing_organization}]
+    return DiagnosticReport.model_validate(element)

@@ -1,0 +1,165 @@
+"""The study that was read, the tumor in it, and the segmentation written back to it, as FHIR R4."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from fhir.resources.R4B.bodystructure import BodyStructure
+from fhir.resources.R4B.documentreference import DocumentReference
+from fhir.resources.R4B.imagingstudy import ImagingStudy
+
+from oncoresponse.reporting.code_systems import (
+    AI_ASSERTED,
+    DCM,
+    DICOM_UID,
+    MODALITIES,
+    TRACKING_IDENTIFIER,
+    TRACKING_UID,
+    Code,
+    Json,
+    concept,
+)
+from oncoresponse.reporting.fhir_identifiers import (
+    derived_dicom_uid,
+    derived_uuid,
+    dicom_identifier,
+    full_url,
+    identifier,
+    order,
+    subject,
+)
+from oncoresponse.reporting.report_content import ReportContext
+
+SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
+
+
+def segmentation_series_uid(context: ReportContext) -> str:
+    """SeriesInstanceUID of the DICOM segmentation of this assessment."""
+    return derived_dicom_uid(context.assessment_id, "segmentation-series")
+
+
+def segmentation_sop_instance_uid(context: ReportContext) -> str:
+    """SOPInstanceUID of the DICOM segmentation of this assessment."""
+    return derived_dicom_uid(context.assessment_id, "segmentation-instance")
+
+
+def tracking_uid(context: ReportContext) -> str:
+    """Tracking Unique Identifier (DICOM (0062,0021)) of the tumor in this assessment."""
+    return derived_dicom_uid(context.assessment_id, "lesion")
+
+
+def tracking_identifier(context: ReportContext) -> str:
+    """Tracking Identifier (DICOM (0062,0020)): the same tumor in words, without patient data."""
+    return f"tumor-{derived_uuid(context.assessment_id, 'lesion').hex[:12]}"
+
+
+def ai_asserted() -> Json:
+    """``meta`` of a resource that an algorithm asserted (security label AIAST)."""
+    return {"security": [AI_ASSERTED.coding]}
+
+
+def imaging_study_reference(context: ReportContext) -> Json:
+    """Reference to the ImagingStudy of the Bundle."""
+    return {"reference": full_url("study", context.study.study_instance_uid), "type": "ImagingStudy"}
+
+
+def lesion_reference(context: ReportContext) -> Json:
+    """Reference to the BodyStructure of the Bundle."""
+    return {"reference": full_url(context.assessment_id, "lesion"), "type": "BodyStructure"}
+
+
+def attachment(data: bytes, content_type: str, title: str, *, embed: bool = True) -> Json:
+    """FHIR Attachment: size in bytes before encoding, and the SHA-1 that R4 prescribes for ``hash``."""
+    element: Json = {
+        "contentType": content_type,
+        "size": len(data),
+        "hash": base64.b64encode(hashlib.sha1(data, usedforsecurity=False).digest()).decode("ascii"),
+        "title": title,
+    }
+    if embed:
+        element["data"] = base64.b64encode(data).decode("ascii")
+    return element
+
+
+def imaging_study(context: ReportContext) -> ImagingStudy:
+    """R4 ImagingStudy: the series that were used and the segmentation series that goes back into the study."""
+    study = context.study
+    series: list[Json] = [
+        {
+            "uid": item.series_instance_uid,
+            "modality": _modality(item.modality).coding,
+            "numberOfInstances": len(item.sop_instance_uids),
+        }
+        for item in study.series
+    ]
+    series.append(
+        {
+            "uid": segmentation_series_uid(context),
+            "modality": MODALITIES["SEG"].coding,
+            "numberOfInstances": 1,
+            "instance": [
+                {
+                    "uid": segmentation_sop_instance_uid(context),
+                    "sopClass": {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:{SEGMENTATION_STORAGE}"},
+                }
+            ],
+        }
+    )
+    element: Json = {
+        "identifier": [dicom_identifier(study.study_instance_uid)],
+        "status": "available",
+        "modality": [_modality(name).coding for name in dict.fromkeys(item.modality for item in study.series)],
+        "subject": subject(context),
+        "series": series,
+    }
+    if based_on := order(context):
+        element["basedOn"] = based_on
+    if started := context.scan_date_time:
+        element["started"] = started
+    return ImagingStudy.model_validate(element)
+
+
+def lesion(context: ReportContext) -> BodyStructure:
+    """R4 BodyStructure of the contoured tumor, with the DICOM tracking identifiers of the segmentation.
+
+    Location and morphology stay out: the software knows neither the anatomical site nor the diagnosis.
+    """
+    element: Json = {
+        "identifier": [
+            {**dicom_identifier(tracking_uid(context)), "type": concept(TRACKING_UID)},
+            {"type": concept(TRACKING_IDENTIFIER), "value": tracking_identifier(context)},
+        ],
+        "description": "Contoured tumor. Anatomical site and diagnosis are not asserted by this software.",
+        "patient": subject(context),
+    }
+    if context.contour_is_automatic:
+        element["meta"] = ai_asserted()
+    return BodyStructure.model_validate(element)
+
+
+def segmentation_document(context: ReportContext, segmentation: bytes) -> DocumentReference:
+    """R4 DocumentReference of the DICOM segmentation: its UIDs, size and hash; the object itself goes to the archive."""
+    element: Json = {
+        "masterIdentifier": dicom_identifier(segmentation_sop_instance_uid(context)),
+        "identifier": [identifier(context.assessment_id, "segmentation-document")],
+        "status": "current",
+        "docStatus": "preliminary",
+        "type": concept(MODALITIES["SEG"], text="DICOM Segmentation of the tumor"),
+        "subject": subject(context),
+        "date": context.issued.isoformat(),
+        "content": [
+            {
+                "attachment": attachment(segmentation, "application/dicom", "DICOM Segmentation", embed=False),
+                "format": {"system": DICOM_UID, "code": SEGMENTATION_STORAGE, "display": "Segmentation Storage"},
+            }
+        ],
+        "context": {"related": [imaging_study_reference(context)]},
+    }
+    if context.contour_is_automatic:
+        element["meta"] = ai_asserted()
+    return DocumentReference.model_validate(element)
+
+
+def _modality(name: str) -> Code:
+    return MODALITIES.get(name) or Code(DCM, name, name)

@@ -1,0 +1,252 @@
+"""Observations: one for each tumor measure, one for the inputs of the model, one for the predicted response."""
+
+from __future__ import annotations
+
+from fhir.resources.R4B.observation import Observation
+from oncoradiomics.features import Measure
+
+from oncoresponse.reporting.code_systems import (
+    CATEGORY_IMAGING,
+    CONFORMAL_SET,
+    DATA_ABSENT_REASON,
+    DERIVATION,
+    IBSI,
+    INTERVAL_HIGH,
+    INTERVAL_LOW,
+    LOCAL_FEATURES,
+    MAXIMUM,
+    MEAN,
+    MEASUREMENT_GROUP,
+    METABOLIC_VOLUME,
+    OUTSIDE_TRAINING_DATA,
+    PEAK_WITHIN_ROI,
+    PREDICTED_ANSWER,
+    PREDICTED_RESPONSE,
+    SUM_OF_VOXELS,
+    SUV_BODY_WEIGHT,
+    TOTAL_LESION_GLYCOLYSIS,
+    TUMOR_LARGEST_DIMENSION,
+    TUMOR_OTHER_DIMENSION,
+    TUMOR_SIZE,
+    VOLUME,
+    Code,
+    Json,
+    concept,
+    local,
+    quantity,
+)
+from oncoresponse.reporting.devices import Algorithm
+from oncoresponse.reporting.fhir_identifiers import full_url, identifier, order, subject
+from oncoresponse.reporting.imaging_study import ai_asserted, imaging_study_reference, lesion_reference
+from oncoresponse.reporting.report_content import ReportContext
+from oncoresponse.reporting.wording import (
+    MEASURE_ORDER,
+    answer_sentences,
+    conformal_sentence,
+    contour_sentence,
+    limits,
+    readable_unit,
+)
+from oncoresponse.response.prediction import Answer, Prediction
+
+_LONGEST, _PERPENDICULAR = "longest_axial_diameter", "perpendicular_axial_diameter"
+
+_PUBLIC_CODES: dict[str, Code] = {
+    "lesion_volume": VOLUME,
+    "suv_max": SUV_BODY_WEIGHT,
+    "suv_peak": SUV_BODY_WEIGHT,
+    "suv_mean": SUV_BODY_WEIGHT,
+    "metabolic_tumor_volume": METABOLIC_VOLUME,
+    "total_lesion_glycolysis": TOTAL_LESION_GLYCOLYSIS,
+}
+# DCM has one concept for SUV; the statistic is a modifier of it (PS3.16 TID 300, "Derivation").
+_DERIVATIONS: dict[str, Code] = {"suv_max": MAXIMUM, "suv_peak": PEAK_WITHIN_ROI, "suv_mean": MEAN}
+_IBSI_VOXEL_VOLUME = "YEKZ"
+
+# Both conformal outcomes open, or the case unlike the training patients: the reason code of R4 that says so.
+_ABSENT: dict[Answer, Code] = {
+    Answer.INDETERMINATE: Code(DATA_ABSENT_REASON, "unknown", "Unknown"),
+    Answer.OUTSIDE_EXPERIENCE: Code(DATA_ABSENT_REASON, "unsupported", "Unsupported"),
+}
+_NOT_COMPUTABLE = Code(DATA_ABSENT_REASON, "not-a-number", "Not a Number (NaN)")
+
+
+def observations(context: ReportContext, devices: dict[str, Algorithm]) -> dict[str, Observation]:
+    """Every Observation of the report by its role, in the order the chart shows them."""
+    found: dict[str, Observation] = {}
+    names = [name for name in MEASURE_ORDER if name not in (_LONGEST, _PERPENDICULAR)]
+    names += [item.name for item in context.features.measures if item.name not in MEASURE_ORDER]
+    for name in names:
+        measure = context.measure(name)
+        if measure is not None:
+            found[f"measure-{name}"] = measure_observation(context, measure, devices["radiomics"])
+        if name == "lesion_volume" and context.measure(_LONGEST) is not None:
+            found["tumor-size"] = tumor_size_observation(context, devices["radiomics"])
+    if context.prediction is not None:
+        if context.prediction.contributions:
+            found["model-inputs"] = model_inputs_observation(context, context.prediction, devices["radiomics"])
+        found["predicted-response"] = predicted_response_observation(context, context.prediction, devices["response"])
+    return found
+
+
+def observation_reference(context: ReportContext, role: str) -> Json:
+    """Reference to an Observation of the Bundle."""
+    return {"reference": full_url(context.assessment_id, role), "type": "Observation"}
+
+
+def measure_observation(context: ReportContext, measure: Measure, engine: Algorithm) -> Observation:
+    """One measure with its unit, the way it was measured, and the tumor it was measured on."""
+    codes = [local(measure.name, measure.title)]
+    if public := _PUBLIC_CODES.get(measure.name):
+        codes.append(public)
+    if measure.ibsi_id:
+        codes.append(Code(IBSI, measure.ibsi_id, measure.title))
+    element = _measured(context, f"measure-{measure.name}", engine)
+    element["code"] = concept(*codes, text=measure.title)
+    element["valueQuantity"] = quantity(measure.value, _shown_unit(measure.unit), _ucum(measure.unit))
+    methods = [SUM_OF_VOXELS] if measure.ibsi_id == _IBSI_VOXEL_VOLUME else []
+    element["method"] = concept(*methods, text=measure.method or None)
+    if not element["method"]:
+        del element["method"]
+    if derivation := _DERIVATIONS.get(measure.name):
+        element["component"] = [{"code": concept(DERIVATION), "valueCodeableConcept": concept(derivation)}]
+    return Observation.model_validate(element)
+
+
+def tumor_size_observation(context: ReportContext, engine: Algorithm) -> Observation:
+    """The axial diameters in the shape of mCODE Tumor Size: components, no value of its own."""
+    longest, perpendicular = context.measure(_LONGEST), context.measure(_PERPENDICULAR)
+    element = _measured(context, "tumor-size", engine)
+    element["code"] = concept(TUMOR_SIZE, text="Tumor size, axial diameters")
+    element["component"] = [
+        {
+            "code": concept(code, local(measure.name, measure.title), text=measure.title),
+            "valueQuantity": quantity(measure.value, measure.unit, _ucum(measure.unit)),
+        }
+        for code, measure in ((TUMOR_LARGEST_DIMENSION, longest), (TUMOR_OTHER_DIMENSION, perpendicular))
+        if measure is not None
+    ]
+    if longest is not None and longest.method:
+        element["method"] = concept(text=longest.method)
+    return Observation.model_validate(element)
+
+
+def model_inputs_observation(context: ReportContext, prediction: Prediction, engine: Algorithm) -> Observation:
+    """The features the model used, with their IBSI code where one exists."""
+    components: list[Json] = []
+    for item in prediction.contributions:
+        feature = context.feature(item.input) or context.measure(item.input)
+        codes = [Code(LOCAL_FEATURES, item.input, item.title)]
+        if feature is not None and feature.ibsi_id:
+            codes.append(Code(IBSI, feature.ibsi_id, item.title))
+        component: Json = {"code": concept(*codes, text=item.title)}
+        if item.value is None:
+            component["dataAbsentReason"] = concept(_NOT_COMPUTABLE)
+        else:
+            component["valueQuantity"] = quantity(item.value, _shown_unit(item.unit), _ucum(item.unit))
+        component["referenceRange"] = [
+            {
+                "low": quantity(item.training_low, _shown_unit(item.unit), _ucum(item.unit)),
+                "high": quantity(item.training_high, _shown_unit(item.unit), _ucum(item.unit)),
+                "text": "5th to 95th percentile of the training patients; not a normal range",
+            }
+        ]
+        components.append(component)
+    element = _measured(context, "model-inputs", engine)
+    element["code"] = concept(MEASUREMENT_GROUP, text="Inputs of the response model")
+    element["component"] = components
+    element["method"] = concept(
+        text=f"{context.features.engine} {context.features.engine_version}, "
+        f"settings SHA-256 {context.features.settings_sha256}"
+    )
+    return Observation.model_validate(element)
+
+
+def predicted_response_observation(context: ReportContext, prediction: Prediction, algorithm: Algorithm) -> Observation:
+    """The chart line: percent with its interval, or no value and the reason why not."""
+    components: list[Json] = [
+        {
+            "code": concept(PREDICTED_ANSWER),
+            "valueCodeableConcept": concept(
+                local(prediction.answer.value, prediction.answer_text), text=prediction.answer_text
+            ),
+        },
+        {
+            "code": concept(CONFORMAL_SET),
+            "valueCodeableConcept": concept(_conformal_code(prediction), text=conformal_sentence(prediction)),
+        },
+        {"code": concept(OUTSIDE_TRAINING_DATA), "valueBoolean": prediction.outside.is_outside},
+    ]
+    element = _about_tumor(context, "predicted-response", algorithm)
+    element["meta"] = ai_asserted()
+    element["code"] = concept(PREDICTED_RESPONSE, text=f"Predicted probability: {prediction.outcome_title}")
+    if prediction.abstains or prediction.probability is None:
+        reason = _ABSENT.get(prediction.answer, _NOT_COMPUTABLE)
+        text = " ".join(item.text for item in prediction.abstain_reasons) or prediction.answer_text
+        element["dataAbsentReason"] = concept(reason, text=text)
+    else:
+        element["valueQuantity"] = quantity(round(100 * prediction.probability, 1), "%", "%")
+        for code, bound in ((INTERVAL_LOW, prediction.interval_low), (INTERVAL_HIGH, prediction.interval_high)):
+            if bound is not None:
+                level = f"{code.display}, level {100 * prediction.interval_level:g} %"
+                components.append(
+                    {"code": concept(code, text=level), "valueQuantity": quantity(round(100 * bound, 1), "%", "%")}
+                )
+    element["component"] = components
+    element["method"] = concept(
+        text=f"{prediction.model_name}@{prediction.model_version}; interval: {prediction.interval_method}"
+    )
+    element["derivedFrom"] = [
+        imaging_study_reference(context),
+        *([observation_reference(context, "model-inputs")] if prediction.contributions else []),
+    ]
+    element["note"] = [
+        {"text": prediction.research_use_statement},
+        {"text": " ".join(answer_sentences(prediction))},
+        *({"text": text} for text in limits(context)),
+    ]
+    return Observation.model_validate(element)
+
+
+def _measured(context: ReportContext, role: str, engine: Algorithm) -> Json:
+    element = _about_tumor(context, role, engine)
+    if context.contour_is_automatic:  # a measure of a network's contour is the network's assertion
+        element["meta"] = ai_asserted()
+    element["note"] = [{"text": contour_sentence(context)}]
+    return element
+
+
+def _about_tumor(context: ReportContext, role: str, engine: Algorithm) -> Json:
+    element: Json = {
+        "identifier": [identifier(context.assessment_id, role)],
+        "status": "preliminary",
+        "category": [concept(CATEGORY_IMAGING)],
+        "subject": subject(context),
+        "focus": [lesion_reference(context)],
+        "issued": context.issued.isoformat(),
+        "device": engine.reference,
+        "derivedFrom": [imaging_study_reference(context)],
+    }
+    if based_on := order(context):
+        element["basedOn"] = based_on
+    if effective := context.scan_date_time:
+        element["effectiveDateTime"] = effective
+    return element
+
+
+def _conformal_code(prediction: Prediction) -> Code:
+    members = set(prediction.conformal_set)
+    if len(members) == 2:
+        return local("either-outcome", "Either outcome possible")
+    if members:
+        name = next(iter(members))
+        return local(f"only-{name}", f"Only {name} possible")
+    return local("neither-outcome", "Neither outcome fits")
+
+
+def _ucum(unit: str) -> str:
+    return unit or "1"
+
+
+def _shown_unit(unit: str) -> str:
+    return readable_unit(unit) or "1"

@@ -1,0 +1,58 @@
+"""Provenance: which algorithm made what, from which inputs, each input with its SHA-256."""
+
+from __future__ import annotations
+
+from fhir.resources.R4B.provenance import Provenance
+
+from oncoresponse.reporting.code_systems import (
+    AI_ASSERTED,
+    DATA_OPERATION,
+    PARTICIPANT_TYPE,
+    SHA256,
+    Code,
+    Json,
+    concept,
+)
+from oncoresponse.reporting.devices import Algorithm
+from oncoresponse.reporting.fhir_identifiers import entry_tag
+from oncoresponse.reporting.imaging_study import ai_asserted, imaging_study_reference
+from oncoresponse.reporting.report_content import ReportContext
+
+_CREATE = Code(DATA_OPERATION, "CREATE", "create")
+_AUTHOR = Code(PARTICIPANT_TYPE, "author", "Author")
+_ASSEMBLER = Code(PARTICIPANT_TYPE, "assembler", "Assembler")
+
+
+def provenance(context: ReportContext, devices: dict[str, Algorithm], targets: list[Json]) -> Provenance:
+    """R4 Provenance of all results of one assessment.
+
+    R4 Provenance has no identifier; a tag makes it findable for the conditional create. A ``verifier`` agent is added
+    by whoever signs the report, not here.
+    """
+    entities: list[Json] = [{"role": "source", "what": imaging_study_reference(context)}]
+    entities += [_entity("source", item.role, item.sha256) for item in context.artifacts]
+    entities += [_entity("source", f"settings {name}", digest) for name, digest in context.settings_sha256]
+    entities.append(_entity("derivation", f"model {context.model.name} {context.model.version}", context.model_sha256))
+    uses_ai = context.contour_is_automatic or context.prediction is not None
+    element: Json = {
+        "meta": {"tag": [entry_tag(context.assessment_id, "provenance")]},
+        "target": targets,
+        "recorded": context.issued.isoformat(),
+        "activity": concept(_CREATE),
+        "agent": [
+            {
+                "type": concept(_ASSEMBLER if algorithm.role == "software" else _AUTHOR),
+                "who": algorithm.reference,
+            }
+            for algorithm in devices.values()
+        ],
+        "entity": entities,
+    }
+    if uses_ai:
+        element["meta"].update(ai_asserted())
+        element["reason"] = [concept(AI_ASSERTED)]
+    return Provenance.model_validate(element)
+
+
+def _entity(role: str, display: str, digest: str) -> Json:
+    return {"role": role, "what": {"identifier": {"system": SHA256, "value": digest}, "display": display}}

@@ -1,0 +1,264 @@
+"""The tumor mask as a DICOM Segmentation (PS3.3 A.51) that refers to the series it was drawn on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from highdicom import AlgorithmIdentificationSequence
+from highdicom.seg import Segmentation, SegmentationTypeValues, SegmentAlgorithmTypeValues, SegmentDescription
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sr.codedict import codes
+from pydicom.valuerep import validate_value
+
+from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
+from oncoresponse.reporting.imaging_study import (
+    segmentation_series_uid,
+    segmentation_sop_instance_uid,
+    tracking_identifier,
+    tracking_uid,
+)
+from oncoresponse.reporting.report_content import ReportContext
+from oncoresponse.volume import Volume
+
+_INDEX_TOLERANCE = 0.1  # of a voxel: DS rounding and the mean slice spacing of a volume stay far below
+_SERIES_NUMBER = 9001  # high, so that it sorts behind the acquired series
+_NEEDED = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+)
+# What a segmentation takes over from the study it belongs to. Nothing else of the source is copied, so no blemish
+# elsewhere can spoil the result.
+_COPIED = (
+    *_NEEDED,
+    "SpecificCharacterSet",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "StudyDescription",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "Modality",
+    "Laterality",
+    "PositionReferenceIndicator",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "TimezoneOffsetFromUTC",
+)
+_IDENTIFYING = frozenset({"PatientID", "PatientName"})
+_MAY_BE_EMPTY = frozenset(
+    {
+        "StudyDate",
+        "StudyTime",
+        "StudyID",
+        "AccessionNumber",
+        "ReferringPhysicianName",
+        "PatientName",
+        "PatientID",
+        "PatientBirthDate",
+        "PatientSex",
+        "PositionReferenceIndicator",
+    }
+)
+
+
+def segmentation_object(context: ReportContext, mask: Volume, source: Sequence[Dataset]) -> bytes:
+    """Write the mask as a BINARY segmentation with one segment.
+
+    Args:
+        context: What is reported; gives identifiers, the algorithm and the time.
+        mask: 0 or 1, LPS. Its voxel centres must be those of the source images; the order of slices, rows and columns
+            may differ.
+        source: One dataset for each image of the series the mask was drawn on; pixel data is not needed.
+
+    Returns:
+        A DICOM Part 10 file. The same arguments give the same bytes.
+
+    Raises:
+        EmptyMask: The mask holds no voxel.
+        GeometryMismatch: The mask's voxels are not those of the source images.
+        MissingAttribute: A source image lacks what a reference to it needs.
+        InvalidAttribute: The source images are not of one study and series.
+    """
+    images = [_clean_copy(dataset) for dataset in source]
+    if not images:
+        raise MissingAttribute("The series the tumor was contoured on has no images. Send the complete study.")
+    if len({(image.StudyInstanceUID, image.SeriesInstanceUID) for image in images}) != 1:
+        raise InvalidAttribute("The source images are of several studies or series. Send one series.")
+    if any(image.FrameOfReferenceUID != mask.frame_of_reference_uid for image in images):
+        raise GeometryMismatch(
+            "The tumor mask and the source images have different frames of reference. Draw the mask on this series."
+        )
+    frames = frames_on_source_planes(mask, images)
+    if not frames.any():
+        raise EmptyMask("The tumor mask is empty. Draw a contour, or check the segmentation.")
+    segmentation = Segmentation(
+        source_images=images,
+        pixel_array=frames,
+        segmentation_type=SegmentationTypeValues.BINARY,
+        segment_descriptions=[_segment(context)],
+        series_instance_uid=segmentation_series_uid(context),
+        series_number=_SERIES_NUMBER,
+        sop_instance_uid=segmentation_sop_instance_uid(context),
+        instance_number=1,
+        manufacturer=context.model.manufacturer,
+        manufacturer_model_name="OncoResponse",
+        software_versions=context.software_version,
+        device_serial_number=context.model_sha256[:16],
+        content_label="TUMOR",
+        content_description="Tumor contour, research use only",
+        series_description="Tumor contour, research use only",
+    )
+    _set_times(segmentation, context)
+    buffer = io.BytesIO()
+    segmentation.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def frames_on_source_planes(mask: Volume, images: Sequence[Dataset]) -> npt.NDArray[np.uint8]:
+    """Rearrange a mask to the planes of the source images.
+
+    Args:
+        mask: 0 or 1, LPS.
+        images: Source images, in any order.
+
+    Returns:
+        Array with axes (image, row, column), in the order of ``images``.
+
+    Raises:
+        GeometryMismatch: A pixel is not at a voxel centre of the mask, or a voxel of the tumor is on no image.
+    """
+    geometry = mask.geometry
+    voxels = np.asarray(mask.array) > 0
+    to_index = np.linalg.inv(np.array(geometry.direction).reshape(3, 3) @ np.diag(geometry.spacing_mm))
+    frames = np.zeros((len(images), int(images[0].Rows), int(images[0].Columns)), np.uint8)
+    for number, image in enumerate(images):
+        orientation = np.array(image.ImageOrientationPatient, float)
+        row_spacing, column_spacing = (float(value) for value in image.PixelSpacing)
+        first = to_index @ (np.array(image.ImagePositionPatient, float) - np.array(geometry.origin_mm))
+        along_columns = to_index @ (orientation[:3] * column_spacing)
+        along_rows = to_index @ (orientation[3:] * row_spacing)
+        column, row = np.arange(frames.shape[2]), np.arange(frames.shape[1])
+        exact = (
+            first + along_rows * row[:, None, None] + along_columns * column[None, :, None]
+        )  # axes (row, column, ijk)
+        nearest = np.rint(exact).astype(np.int64)
+        if np.abs(exact - nearest).max() > _INDEX_TOLERANCE or nearest.min() < 0 or (nearest >= geometry.size).any():
+            raise _mismatch()
+        frames[number] = voxels[nearest[..., 2], nearest[..., 1], nearest[..., 0]]
+    if int(frames.sum()) != int(voxels.sum()):
+        raise _mismatch()
+    return frames
+
+
+def _mismatch() -> GeometryMismatch:
+    return GeometryMismatch(
+        "The tumor mask is not on the voxel grid of the source images. Draw or resample the mask on this series."
+    )
+
+
+def _segment(context: ReportContext) -> SegmentDescription:
+    # Mass, not Neoplasm: the software asserts no diagnosis.
+    if context.contour_is_automatic:
+        algorithm_type = SegmentAlgorithmTypeValues.AUTOMATIC
+        algorithm = AlgorithmIdentificationSequence(
+            name=f"{context.model.name} segmentation",
+            family=codes.DCM.ArtificialIntelligence,
+            version=context.model.version,
+            source=context.model.manufacturer,
+            parameters={"network SHA-256": context.segmentation.network_sha256},
+        )
+    else:
+        # A person or other software drew it, this software put it on the voxel grid: calculated with assistance.
+        algorithm_type = SegmentAlgorithmTypeValues.SEMIAUTOMATIC
+        algorithm = AlgorithmIdentificationSequence(
+            name="Supplied contour on voxel grid",
+            family=codes.DCM.AnalyticalAlgorithm,
+            version=context.software_version,
+            source=context.model.manufacturer,
+        )
+    return SegmentDescription(
+        segment_number=1,
+        segment_label="Tumor",
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=codes.SCT.Mass,
+        algorithm_type=algorithm_type,
+        algorithm_identification=algorithm,
+        tracking_uid=tracking_uid(context),
+        tracking_id=tracking_identifier(context),
+    )
+
+
+def _clean_copy(dataset: Dataset) -> Dataset:
+    """The attributes a segmentation takes over; a value that breaks its VR is left empty, never shortened to fit."""
+    missing = [keyword for keyword in _NEEDED if dataset.get(keyword) in (None, "")]
+    if missing:
+        raise MissingAttribute(
+            f"A source image has no {missing[0]}, so the segmentation cannot refer to it. Send the original images.",
+            keyword=missing[0],
+        )
+    copy = Dataset()
+    for keyword in _COPIED:
+        if keyword not in dataset:
+            continue
+        element = dataset[keyword]
+        if keyword in _NEEDED or keyword == "SpecificCharacterSet" or _is_valid(element):
+            copy[keyword] = element
+        elif keyword in _IDENTIFYING:
+            raise InvalidAttribute(
+                f"{keyword} of the source images breaks DICOM's rules, so the segmentation cannot carry it. "
+                "Correct it in the archive.",
+                keyword=keyword,
+            )
+        elif keyword in _MAY_BE_EMPTY:
+            setattr(copy, keyword, None)
+    for keyword in _MAY_BE_EMPTY - set(copy.dir()):
+        setattr(copy, keyword, None)
+    return copy
+
+
+def _is_valid(element: pydicom.DataElement) -> bool:
+    value = element.value
+    if value is None or value == "":
+        return True
+    values = value if isinstance(value, MultiValue | list) else [value]
+    try:
+        for item in values:
+            validate_value(element.VR, getattr(item, "original_string", item), pydicom.config.RAISE)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _set_times(segmentation: Segmentation, context: ReportContext) -> None:
+    """Replace the clock of the moment by the time of issue."""
+    date, time = context.issued.strftime("%Y%m%d"), context.issued.strftime("%H%M%S.%f")
+    for keyword in ("InstanceCreationDate", "ContentDate", "SeriesDate"):
+        if keyword in segmentation:
+            setattr(segmentation, keyword, date)
+    for keyword in ("InstanceCreationTime", "ContentTime", "SeriesTime"):
+        if keyword in segmentation:
+            setattr(segmentation, keyword, time)
+    for item in segmentation.get("ContributingEquipmentSequence", []):
+        if "ContributionDateTime" in item:
+            item.ContributionDateTime = f"{date}{time}{context.issued.strftime('%z')}"

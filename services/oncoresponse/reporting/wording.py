@@ -1,0 +1,240 @@
+"""The sentences of the report, written once and used by FHIR, the PDF and the command line.
+
+No sentence tells anybody what to do about a treatment; :func:`refuse_treatment_directives` guards that for our own words
+and for those a model folder brings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from oncoresponse.errors import ModelFolderInvalid
+from oncoresponse.reporting.report_content import ReportContext
+from oncoresponse.response.prediction import Contribution, Prediction
+
+NOT_SIGNED = "Preliminary: not reviewed or signed by a physician."
+ASSOCIATION = "Associations in the training patients, not causes."
+
+MEASURE_ORDER = (
+    "lesion_volume",
+    "longest_axial_diameter",
+    "perpendicular_axial_diameter",
+    "suv_max",
+    "suv_peak",
+    "suv_mean",
+    "metabolic_tumor_volume",
+    "total_lesion_glycolysis",
+)
+"""Measures an oncologist looks for first, in the order they are shown."""
+
+_DECIMALS = {"mm": 0, "g/mL": 1, "g": 0}
+
+_TREATMENT = (
+    r"(?:treatment|therapy|therapies|chemotherapy|radiotherapy|radiation|immunotherapy|surgery|resection|drug|"
+    r"medication|regimen|dose|course)s?"
+)
+_DIRECTIVE = re.compile(
+    r"\b(?:start|stop|change|continue|discontinue|switch|initiate|withhold|escalate|de-escalate|intensify|omit|give|"
+    r"administer|prescribe|add|offer|choose)\b(?:\W+[\w-]+){0,3}?\W+" + _TREATMENT + r"\b"
+    r"|\b(?:recommend(?:ed|s)?|advise[ds]?|indicated)\b(?:\W+[\w-]+){0,4}?\W+" + _TREATMENT + r"\b"
+    r"|\b" + _TREATMENT + r"\b(?:\W+[\w-]+){0,2}?\W+(?:should|must|is recommended|is advised|is indicated)\b",
+    re.IGNORECASE,
+)
+
+
+def treatment_directives(text: str) -> list[str]:
+    """Passages of a text that tell the reader what to do about a treatment; empty for an acceptable text."""
+    return [match.group(0) for match in _DIRECTIVE.finditer(text)]
+
+
+def refuse_treatment_directives(texts: Iterable[str]) -> None:
+    """Guard over everything a report says in its own or the model's words.
+
+    The words of the order (planned treatment) are quoted, not said, and are not checked.
+
+    Raises:
+        ModelFolderInvalid: A text is a treatment directive.
+    """
+    if any(treatment_directives(text) for text in texts):
+        raise ModelFolderInvalid(
+            "A text of the model tells the reader what to do about a treatment. A report only informs: reword the "
+            "outcome, the limitations or the answer in the model folder."
+        )
+
+
+def number(value: float, unit: str) -> str:
+    """A measure as a reader wants it: mm whole, SUV with one decimal, volumes with three significant digits."""
+    decimals = _DECIMALS.get(unit)
+    if decimals is None:
+        magnitude = abs(value)
+        decimals = 0 if magnitude >= 100 else 1 if magnitude >= 10 else 2
+    return f"{value:.{decimals}f}"
+
+
+def significant(value: float) -> str:
+    """A feature value of unknown magnitude, three significant digits."""
+    if value == 0:
+        return "0"
+    if 1e-3 <= abs(value) < 1e5:
+        text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+        return text if "e" not in text else f"{value:.0f}"
+    return f"{value:.2e}"
+
+
+def readable_unit(unit: str) -> str:
+    """UCUM as a physician writes it; empty for a pure number."""
+    return {"1": "", "": "", "mm2": "mm²", "mm3": "mm³"}.get(unit, re.sub(r"\{[^}]*\}", "", unit))
+
+
+def percent(probability: float) -> str:
+    """Whole percent; never 0 % or 100 %, which no model can claim."""
+    if probability < 0.01:
+        return "<1 %"
+    if probability > 0.99:
+        return ">99 %"
+    return f"{100 * probability:.0f} %"
+
+
+def research_use_statement(context: ReportContext) -> str:
+    """The statement every rendering carries."""
+    if context.prediction is not None:
+        return context.prediction.research_use_statement
+    return context.model.intended_use.device_status
+
+
+def interval_sentence(prediction: Prediction) -> str | None:
+    """``72 % (90 % interval 51 % to 86 %)``; ``None`` where the model abstains, as the number is no answer then."""
+    if prediction.abstains or prediction.probability is None:
+        return None
+    text = percent(prediction.probability)
+    if prediction.interval_low is not None and prediction.interval_high is not None:
+        text += (
+            f" ({percent(prediction.interval_level)} interval {percent(prediction.interval_low)}"
+            f" to {percent(prediction.interval_high)})"
+        )
+    return text
+
+
+def answer_title(prediction: Prediction) -> str:
+    """The answer in a few words, without its final full stop."""
+    return prediction.answer_text.strip().rstrip(".")
+
+
+def answer_sentences(prediction: Prediction) -> list[str]:
+    """The answer with its doubt; where the model abstains, the reasons and no number."""
+    sentences = [f"{prediction.outcome_title}: {answer_title(prediction)}."]
+    interval = interval_sentence(prediction)
+    if interval is not None:
+        sentences.append(f"Estimated probability {interval}.")
+    sentences.extend(_sentence(reason.text) for reason in prediction.abstain_reasons)
+    sentences.append(f"{conformal_sentence(prediction)}.")
+    return sentences
+
+
+def conformal_sentence(prediction: Prediction) -> str:
+    """What the conformal set leaves open, in plain words, without a final full stop."""
+    names = {"favourable": "favorable outcome", "unfavourable": "unfavorable outcome"}
+    promised = f"at {percent(prediction.conformal_coverage)} coverage"
+    members = [names[name] for name in prediction.conformal_set]
+    if len(members) == 2:
+        return f"Neither outcome can be ruled out {promised}"
+    if members:
+        return f"Only the {members[0]} remains {promised}"
+    return f"The case fits neither outcome {promised}"
+
+
+def contribution_sentence(contribution: Contribution) -> str:
+    """One reason: the value, where the training patients lie, and which way it moves the estimate."""
+    unit = readable_unit(contribution.unit)
+    unit = f" {unit}" if unit else ""
+    low, high = significant(contribution.training_low), significant(contribution.training_high)
+    value = "not computable" if contribution.value is None else f"{significant(contribution.value)}{unit}"
+    return (
+        f"{contribution.title} {value} (training patients {low} to {high}{unit}) {contribution.direction} the estimate"
+    )
+
+
+def measure_lines(context: ReportContext) -> list[tuple[str, str, str]]:
+    """Title, value and unit of each measure, the well-known ones first."""
+    known = [measure for name in MEASURE_ORDER if (measure := context.measure(name)) is not None]
+    others = [measure for measure in context.features.measures if measure.name not in MEASURE_ORDER]
+    return [
+        (measure.title, number(measure.value, measure.unit), readable_unit(measure.unit)) for measure in known + others
+    ]
+
+
+def contour_sentence(context: ReportContext) -> str:
+    """How the contour came to be and how sure it is."""
+    summary = context.segmentation
+    if summary.method != "automatic":
+        source = "RTSTRUCT" if summary.method == "supplied_rtstruct" else "DICOM segmentation"
+        return f"Contour supplied with the study ({source}), not drawn by this software."
+    text = "Contour drawn by the network, not corrected by a person"
+    if summary.volume_low_ml is not None and summary.volume_high_ml is not None:
+        low, high = number(summary.volume_low_ml, "ml"), number(summary.volume_high_ml, "ml")
+        text += f"; its networks give {low} to {high} ml"
+    if summary.expected_dice is not None:
+        text += f"; expected Dice {summary.expected_dice:.2f}"
+    return f"{text}."
+
+
+def warnings(context: ReportContext) -> list[str]:
+    """What the earlier stages found odd, each sentence once."""
+    found = [*context.segmentation.warnings, *context.study.warnings]
+    for series in context.study.series:
+        found.extend(series.warnings)
+    return list(dict.fromkeys(_sentence(text) for text in found))
+
+
+def limits(context: ReportContext) -> list[str]:
+    """What the model cannot do: the prediction's own limits, then those of the model folder, each once."""
+    own = context.prediction.limits if context.prediction is not None else ()
+    return list(dict.fromkeys(_sentence(text) for text in (*own, *context.model.limitations)))
+
+
+def conclusion(context: ReportContext) -> str:
+    """``DiagnosticReport.conclusion``: plain text, the research statement first."""
+    sentences = [_sentence(research_use_statement(context)), NOT_SIGNED]
+    measures = "; ".join(" ".join(part for part in line if part) for line in measure_lines(context))
+    sentences.append(f"Tumor measures: {measures}.")
+    sentences.append(contour_sentence(context))
+    if context.prediction is None:
+        sentences.append("No response prediction was made.")
+    else:
+        sentences.extend(answer_sentences(context.prediction))
+    sentences.extend(limits(context)[:1])
+    return " ".join(sentences)
+
+
+def readable_summary(context: ReportContext) -> str:
+    """The result for a terminal: measures, answer with its doubt, reasons, limits. Holds no patient identity."""
+    lines = [_sentence(research_use_statement(context)), NOT_SIGNED, ""]
+    measures = measure_lines(context)
+    width = max((len(title) for title, _, _ in measures), default=0)
+    lines += [f"  {title:<{width}}  {value:>8} {unit}".rstrip() for title, value, unit in measures]
+    lines += ["", contour_sentence(context), *warnings(context), ""]
+    prediction = context.prediction
+    if prediction is None:
+        lines.append("No response prediction was made.")
+    else:
+        lines += answer_sentences(prediction)
+        lines += [f"  - {contribution_sentence(item)}" for item in prediction.contributions[:5]]
+        lines.append(ASSOCIATION)
+    lines += ["", "Limits:", *[f"  - {text}" for text in limits(context)]]
+    lines += ["", f"Model {context.model.name} {context.model.version} ({context.model_sha256[:12]})"]
+    return "\n".join(lines) + "\n"
+
+
+def spoken_texts(context: ReportContext) -> list[str]:
+    """Every text a report says in its own or the model's words, for the guard."""
+    texts = [conclusion(context), readable_summary(context), *warnings(context), *limits(context)]
+    texts.append(context.model.outcome.title)
+    if context.prediction is not None:
+        texts += [contribution_sentence(item) for item in context.prediction.contributions]
+    return texts
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,335 @@
+"""Train a response model: tables and a task file in, a validated model in the model folder out."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy
+import sklearn
+import xgboost
+from pydantic import BaseModel
+
+from oncoresponse.errors import TrainingDataInvalid
+from oncoresponse.response.cohort import Cohort, FloatArray, input_values, read_cohort, read_table, transform
+from oncoresponse.response.model_document import (
+    BOOSTER_FILE,
+    DOCUMENT_FILE,
+    ENSEMBLE_FILE,
+    EVALUATION_FILE,
+    TASK_FILE,
+    BaselineDocument,
+    CalibrationDocument,
+    ConformalDocument,
+    DistanceDocument,
+    GoldenVector,
+    IntervalDocument,
+    ResponseDocument,
+    TrainingDistribution,
+)
+from oncoresponse.response.pipeline import FittedPipeline, fit_baseline, fit_pipeline
+from oncoresponse.response.probability_interval import (
+    Ensemble,
+    IntervalCoverage,
+    ensemble_seed,
+    fit_ensemble,
+    simulate_interval_coverage,
+)
+from oncoresponse.response.task import ResponseTask, read_task
+from oncoresponse.response.training_distance import fit_training_distance
+from oncoresponse.response.validation import Evaluation, OutOfFold, Progress, evaluate, no_progress
+
+PREDICTIONS_FILE = "out-of-fold.csv"
+INTERVAL_FILE = "interval-simulation.json"
+
+_RADIOMICS_SETTINGS = Path("radiomics") / "settings.yaml"
+_GOLDEN_PERCENTILES = (5.0, 25.0, 50.0, 75.0, 95.0)
+
+
+@dataclass(frozen=True)
+class TrainedResponse:
+    """What a training run made.
+
+    Attributes:
+        document: Contents of ``response.json``.
+        evaluation: Contents of ``evaluation.json``.
+        interval: What the simulation of the interval found; ``None`` when the task asks for none.
+        run_directory: Everything, with the out-of-fold predictions by patient.
+        model_directory: The ``response`` folder of the model.
+    """
+
+    document: ResponseDocument
+    evaluation: Evaluation
+    interval: IntervalCoverage | None
+    run_directory: Path
+    model_directory: Path
+
+
+def train_response(
+    task_file: Path,
+    features_csv: Path,
+    clinical_csv: Path,
+    model_directory: Path,
+    run_directory: Path,
+    *,
+    features_automatic_csv: Path | None = None,
+    progress: Progress = no_progress,
+) -> TrainedResponse:
+    """Validate the task on the cohort, fit the model to all of it, write both.
+
+    The same tables and task give the same bytes. The caller seals the model folder afterwards.
+
+    Args:
+        task_file: The declared task, usually ``MODEL/response/task.yaml``.
+        features_csv: One row a patient; features and measures of the physician's contour as columns.
+        clinical_csv: One row a patient; the outcome and clinical inputs as columns.
+        model_directory: The model folder; files go to its ``response`` folder.
+        run_directory: New or existing folder for everything the run makes.
+        features_automatic_csv: The same columns as ``features_csv`` from automatic contours of patients that the
+            segmentation network had not seen; evaluated, never trained on.
+        progress: Told the stage and the share of it that is done.
+
+    Raises:
+        TrainingDataInvalid: A table or the task is refused, or the booster learned nothing.
+    """
+    task = read_task(task_file)
+    cohort = read_cohort(task, features_csv, clinical_csv)
+    automatic = None
+    if features_automatic_csv is not None:
+        automatic = _automatic_inputs(task, cohort, features_automatic_csv, clinical_csv)
+    fitted = fit_pipeline(task, cohort.transformed, cohort.favourable, seed=task.seed)
+    if fitted.is_constant(cohort.transformed):
+        raise TrainingDataInvalid(
+            "The booster gives every patient the same answer. Lower min_child_weight, or add patients; with few of "
+            "them no tree may be able to split."
+        )
+    evaluation, found = evaluate(task, cohort.transformed, cohort.favourable, automatic=automatic, progress=progress)
+    interval = None
+    if task.validation.simulated_cohorts:
+        interval = simulate_interval_coverage(task, cohort.transformed, cohort.favourable, progress)
+    ensemble = fit_ensemble(
+        task,
+        cohort.transformed,
+        cohort.favourable,
+        members=task.uncertainty.ensemble_members,
+        seed=ensemble_seed(task),
+        progress=progress,
+    )
+    raw_booster, raw_ensemble = bytes(fitted.booster.save_raw("ubj")), ensemble.to_bytes()
+    document = _document(task, cohort, fitted, ensemble, evaluation, interval).model_copy(
+        update={
+            "booster_sha256": hashlib.sha256(raw_booster).hexdigest(),
+            "ensemble_sha256": hashlib.sha256(raw_ensemble).hexdigest(),
+            "task_sha256": hashlib.sha256(task_file.read_bytes()).hexdigest(),
+            "radiomics_settings_sha256": _sha256_if_present(model_directory / _RADIOMICS_SETTINGS),
+        }
+    )
+    run_directory.mkdir(parents=True, exist_ok=True)
+    _write_bytes(run_directory / BOOSTER_FILE, raw_booster)
+    _write_bytes(run_directory / ENSEMBLE_FILE, raw_ensemble)
+    _write_document(run_directory / DOCUMENT_FILE, document)
+    _write_document(run_directory / EVALUATION_FILE, evaluation)
+    if interval is not None:
+        _write_document(run_directory / INTERVAL_FILE, interval)
+    _write_bytes(run_directory / TASK_FILE, task_file.read_bytes())
+    _write_predictions(run_directory / PREDICTIONS_FILE, cohort, found)
+    installed = model_directory / "response"
+    installed.mkdir(parents=True, exist_ok=True)
+    for name in (BOOSTER_FILE, ENSEMBLE_FILE, DOCUMENT_FILE, EVALUATION_FILE, TASK_FILE):
+        if (installed / name).resolve() != task_file.resolve():
+            shutil.copyfile(run_directory / name, installed / name)
+    return TrainedResponse(document, evaluation, interval, run_directory, installed)
+
+
+def limits_from(evaluation: Evaluation, interval: IntervalCoverage | None) -> tuple[str, ...]:
+    """Plain sentences about what the evaluation showed, for every report."""
+    booster, baseline, conformal = evaluation.booster, evaluation.baseline, evaluation.conformal
+    sentences = [
+        f"In cross-validation on the {evaluation.patients} training patients alone, the model ranked a patient with a "
+        f"favourable outcome above one without in {booster.auc.value:.0%} of pairs (AUC {booster.auc.text}, 95 % "
+        "interval); patients of another hospital were not tested.",
+    ]
+    if not evaluation.beats_baseline:
+        sentences.append(
+            f"The model is not better than a logistic regression on {len(evaluation.baseline_inputs)} measurements "
+            f"(AUC {baseline.auc.text}), which is shown beside it."
+        )
+    sentences.append(
+        f"Calibration slope {booster.calibration_slope.text}: with {evaluation.patients} patients it cannot be known "
+        "well whether the percentages are right."
+    )
+    sentences.append(
+        f"In cross-validation the prediction set held the true outcome of {conformal.covered:.0%} of patients "
+        f"(promised {conformal.promised:.0%}) and allowed a call for {conformal.decided:.0%}"
+        + (
+            "."
+            if conformal.correct_when_decided is None
+            else f", of which {conformal.correct_when_decided:.0%} were right."
+        )
+    )
+    if interval is not None:
+        sentences.append(
+            f"In simulated cohorts of this size the {interval.level:.0%} interval held the true probability of "
+            f"{interval.covered:.0%} of patients."
+        )
+    if (automatic := evaluation.automatic_contours) is not None:
+        sentences.append(
+            f"With automatic instead of physicians' contours the AUC was {automatic.figures.auc.text} in "
+            f"{automatic.patients} patients."
+        )
+    else:
+        sentences.append("Trained and validated on physicians' contours; automatic contours were not evaluated.")
+    return tuple(sentences)
+
+
+def _document(
+    task: ResponseTask,
+    cohort: Cohort,
+    fitted: FittedPipeline,
+    ensemble: Ensemble,
+    evaluation: Evaluation,
+    interval: IntervalCoverage | None,
+) -> ResponseDocument:
+    distance = fit_training_distance(cohort.transformed, task.uncertainty.outside_quantile)
+    baseline = fit_baseline(task, cohort.transformed, cohort.favourable)
+    return ResponseDocument(
+        inputs=task.inputs,
+        training=tuple(_distribution(column) for column in cohort.values.T),
+        max_depth=fitted.max_depth,
+        rounds=fitted.rounds,
+        calibration=CalibrationDocument(
+            method="Platt's sigmoid on out-of-fold margins of the inner cross-validation; isotonic regression needs "
+            "more patients",
+            slope=fitted.sigmoid.slope,
+            intercept=fitted.sigmoid.intercept,
+            out_of_fold_margins=tuple(_floats(row) for row in fitted.out_of_fold),
+            favourable=tuple(int(value) for value in cohort.favourable),
+            out_of_fold_probabilities=_floats(fitted.sigmoid.probability(fitted.out_of_fold).mean(axis=0)),
+        ),
+        conformal=ConformalDocument(
+            coverage=evaluation.conformal.promised,
+            measured=evaluation.conformal.covered,
+            measured_favourable=evaluation.conformal.covered_favourable,
+            measured_unfavourable=evaluation.conformal.covered_unfavourable,
+        ),
+        interval=IntervalDocument(
+            method=f"percentiles of {task.uncertainty.ensemble_members} patient bootstraps of the whole pipeline"
+            + (
+                ""
+                if interval is None
+                else f", widened {interval.widening:.2f} times on the log-odds scale as simulated cohorts require"
+            ),
+            level=task.uncertainty.interval_level,
+            members=task.uncertainty.ensemble_members,
+            widening=1.0 if interval is None else interval.widening,
+            simulated_coverage=None if interval is None else interval.covered,
+        ),
+        distance=DistanceDocument(
+            center=_floats(distance.center),
+            scale=_floats(distance.scale),
+            precision=tuple(_floats(row) for row in distance.precision),
+            threshold=distance.threshold,
+            quantile=task.uncertainty.outside_quantile,
+        ),
+        baseline=BaselineDocument(
+            inputs=task.baseline_inputs,
+            center=_floats(baseline.center),
+            scale=_floats(baseline.scale),
+            coefficients=_floats(baseline.coefficients),
+            intercept=baseline.intercept,
+        ),
+        golden_vectors=_golden_vectors(task, cohort, fitted, ensemble),
+        limits=limits_from(evaluation, interval),
+        seed=task.seed,
+        training_patients=len(cohort.patients),
+        training_favourable=int(cohort.favourable.sum()),
+        training_data_sha256=cohort.sha256,
+        task_sha256="",
+        radiomics_settings_sha256=None,
+        booster_sha256="",
+        ensemble_sha256="",
+        library_versions={
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "scikit-learn": sklearn.__version__,
+            "scipy": scipy.__version__,
+            "xgboost": xgboost.__version__,
+        },
+    )
+
+
+def _golden_vectors(
+    task: ResponseTask, cohort: Cohort, fitted: FittedPipeline, ensemble: Ensemble
+) -> tuple[GoldenVector, ...]:
+    # Percentiles of each input, rounded: no patient's values, and away from split points, which lie between patients.
+    values = np.percentile(cohort.values, _GOLDEN_PERCENTILES, axis=0)
+    values = np.array([[float(f"{value:.6g}") for value in row] for row in values])
+    transformed = transform(task, values)
+    found = fitted.margin(transformed)
+    means = ensemble.probabilities(transformed).mean(axis=0)
+    return tuple(
+        GoldenVector(
+            values=_floats(values[row]),
+            transformed=_floats(transformed[row]),
+            margin=float(found[row]),
+            ensemble_mean=float(means[row]),
+        )
+        for row in range(len(values))
+    )
+
+
+def _distribution(column: FloatArray) -> TrainingDistribution:
+    low, median, high = np.percentile(column, [5, 50, 95])
+    return TrainingDistribution(
+        minimum=float(column.min()), low=float(low), median=float(median), high=float(high), maximum=float(column.max())
+    )
+
+
+def _automatic_inputs(
+    task: ResponseTask, cohort: Cohort, features_automatic_csv: Path, clinical_csv: Path
+) -> FloatArray:
+    """Transformed inputs (patients, inputs) from automatic contours, NaN for patients the table does not hold.
+
+    A row with an empty cell stands for a failed contour and counts as absent.
+    """
+    rows = read_table(features_automatic_csv, task.patient_column)
+    clinical = read_table(clinical_csv, task.patient_column)
+    automatic = np.full(cohort.values.shape, np.nan)
+    needed = [entry.name for entry in task.inputs if entry.source == "features"]
+    for index, patient in enumerate(cohort.patients):
+        if patient in rows and all(rows[patient].get(name, "absent") != "" for name in needed):
+            automatic[index] = transform(task, input_values(task, [patient], rows, clinical))[0]
+    return automatic
+
+
+def _write_predictions(path: Path, cohort: Cohort, found: OutOfFold) -> None:
+    """Out-of-fold predictions by patient, for the run folder only: they name patients."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["patient_id", "favourable", "probability", "probability_baseline"])
+        for row in np.argsort(np.array(cohort.patients)):
+            cells = (found.probability[:, row].mean(), found.baseline[:, row].mean())
+            writer.writerow([cohort.patients[row], int(cohort.favourable[row]), *(f"{value:.6f}" for value in cells)])
+
+
+def _floats(values: Sequence[float] | FloatArray) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def _sha256_if_present(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _write_document(path: Path, document: BaseModel) -> None:
+    path.write_text(json.dumps(document.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,103 @@
+"""ReportingService: everything that was found, as FHIR, PDF, PNG and DICOM SEG."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+from oncoradiomics.features import FeatureDocument
+
+import oncoresponse
+from oncoresponse.dicom.reading import read_dataset
+from oncoresponse.errors import InvalidRequest
+from oncoresponse.model_folder import ModelFolder
+from oncoresponse.reporting.compose import compose_report
+from oncoresponse.reporting.readable_summary import readable_summary
+from oncoresponse.reporting.report_content import ReportContext, SourceArtifact
+from oncoresponse.response.prediction import Prediction
+from oncoresponse.segmentation.summary import SegmentationSummary
+from oncoresponse.servers.model_cache import ModelCache
+from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.study_description import StudyDescription
+from oncoresponse.v1 import artifact_pb2, reporting_pb2, reporting_pb2_grpc
+
+
+class ReportingServicer(reporting_pb2_grpc.ReportingServiceServicer):
+    """See ``protos/oncoresponse/v1/reporting.proto``."""
+
+    def __init__(self, artifacts: ArtifactStore, models_directory: Path, performing_organization: str) -> None:
+        self._artifacts = artifacts
+        self._models = ModelCache(models_directory, _folder_itself)
+        self._performing_organization = performing_organization or None
+
+    async def ComposeReport(
+        self, request: reporting_pb2.ComposeReportRequest, context: grpc.aio.ServicerContext
+    ) -> reporting_pb2.ComposeReportResponse:
+        """Compose the report."""
+        return await asyncio.to_thread(self._compose, request)
+
+    def _compose(self, request: reporting_pb2.ComposeReportRequest) -> reporting_pb2.ComposeReportResponse:
+        store = self._artifacts
+        folder, _ = self._models.get(request.model)
+        study = store.read_document(_stored(request.description), StudyDescription)
+        context = ReportContext(
+            assessment_id=request.report_id,
+            issued=request.issued.ToDatetime(tzinfo=datetime.UTC),
+            model=folder.definition,
+            model_sha256=folder.sha256,
+            study=study,
+            features=store.read_document(_stored(request.features), FeatureDocument),
+            segmentation=store.read_document(_stored(request.segmentation_summary), SegmentationSummary),
+            prediction=store.read_document(_stored(request.prediction), Prediction),
+            software_version=oncoresponse.__version__,
+            planned_treatment=request.planned_treatment or None,
+            artifacts=_sources(request),
+            patient_reference=request.patient_reference or None,
+            service_request_reference=request.service_request_reference or None,
+            performing_organization=self._performing_organization,
+        )
+        series = study.series_of(folder.definition.contour_modality)
+        if series is None:
+            raise InvalidRequest("The study description does not hold the series the contour is drawn on.")
+        with ExitStack() as stack:
+            paths = [
+                stack.enter_context(store.local_path(StoredArtifact.dicom(digest))) for digest in series.instance_sha256
+            ]
+            report = compose_report(
+                context,
+                store.read_volume(_stored(request.pet)),
+                store.read_volume(_stored(request.ct)) if request.HasField("ct") else None,
+                store.read_volume(_stored(request.mask)),
+                [read_dataset(path) for path in paths],
+            )
+        return reporting_pb2.ComposeReportResponse(
+            fhir_bundle=store.put_bytes(report.bundle_json, "application/fhir+json").to_message(),
+            pdf=store.put_bytes(report.pdf, "application/pdf").to_message(),
+            key_image=store.put_bytes(report.key_image, "image/png").to_message(),
+            segmentation=store.put_bytes(report.segmentation, "application/dicom").to_message(),
+            summary=readable_summary(context),
+        )
+
+
+def _folder_itself(folder: ModelFolder) -> ModelFolder:
+    return folder
+
+
+def _stored(reference: artifact_pb2.ArtifactReference) -> StoredArtifact:
+    return StoredArtifact.from_message(reference)
+
+
+def _sources(request: reporting_pb2.ComposeReportRequest) -> tuple[SourceArtifact, ...]:
+    roles = [
+        ("study manifest", request.study_manifest),
+        ("PET volume", request.pet),
+        ("tumor mask", request.mask),
+        ("features", request.features),
+        ("prediction", request.prediction),
+    ]
+    if request.HasField("ct"):
+        roles.insert(2, ("CT volume", request.ct))
+    return tuple(SourceArtifact(role, reference.uri, reference.sha256) for role, reference in roles)

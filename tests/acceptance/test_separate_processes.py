@@ -1,0 +1,146 @@
+"""The demo's path against one process for each role, on SQLite and on PostgreSQL, with a worker killed in the middle."""
+
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pgserver
+import pytest
+import yaml
+from dbos import DBOSClient
+from oncoresponse.client import Client, Order
+from oncoresponse.servers.settings import Role
+from oncoresponse.v1 import assessment_pb2
+
+ROOT = Path(__file__).parents[2]
+STAGE_ROLES = (Role.STUDY, Role.SEGMENTATION, Role.RADIOMICS, Role.RESPONSE, Role.REPORTING, Role.MODEL)
+EXPECTED_FILES = {
+    "report.json",
+    "report.pdf",
+    "key-image.png",
+    "segmentation.dcm",
+    "features.json",
+    "prediction.json",
+    "segmentation.json",
+    "mask.nrrd",
+    "probability.nrrd",
+    "timings.json",
+}
+
+
+@pytest.fixture
+def stages(serve, tmp_path):
+    """One process for each role but assessment; gives the processes and the settings file that names their addresses."""
+    common = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0", "--models-dir", str(ROOT / "models"))
+    servers = {role: serve("--roles", role.value, *common) for role in STAGE_ROLES}
+    addresses = {role.value: server.wait_until_ready() for role, server in servers.items()}
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(yaml.safe_dump({"addresses": addresses}))
+    return servers, settings, common
+
+
+@pytest.fixture
+def database(tmp_path):
+    """A real PostgreSQL server of its own."""
+    server = pgserver.get_server(tmp_path / "postgresql", cleanup_mode="delete")
+    server.psql("create database oncoresponse;")
+    yield server.get_uri(database="oncoresponse")
+    server.cleanup()
+
+
+def client_of(worker, servers) -> Client:
+    return Client(worker.address, study_address=servers[Role.STUDY].address, model_address=servers[Role.MODEL].address)
+
+
+def silent(_message: str, _fraction: float) -> None:
+    return None
+
+
+def wait_for(condition, what: str, seconds: float = 60.0):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} did not come within {seconds} s"
+        time.sleep(0.05)  # a process outside of this one has to get somewhere; there is nothing to wait on
+    return found
+
+
+def test_chain_on_sqlite(serve, stages, tmp_path):
+    servers, settings, common = stages
+    worker = serve("--roles", "assessment", *common, settings=settings)
+    worker.wait_until_ready()
+    client = client_of(worker, servers)
+    seen = []
+    study = client.upload_study(ROOT / "examples" / "STS_019", silent)
+    assessment = client.assess(study, Order("sts-petct"), lambda message, fraction: seen.append((message, fraction)))
+    written = client.download_artifacts(assessment, tmp_path / "out")
+    client.close()
+    assert {path.name for path in written} == EXPECTED_FILES
+    assert all(path.stat().st_size > 0 for path in written)
+    fractions = [fraction for _, fraction in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    logs = "".join(server.log.read_text() for server in (*servers.values(), worker))
+    assert "ComposeReport OK" in logs
+    for secret in ("STS_019", "1.3.6.1.4.1.14519"):
+        assert secret not in logs
+
+
+def running_step(database_url: str, assessment_id: str) -> tuple[str, str] | None:
+    """Executor and number of finished steps of a workflow, read by an independent client of the database."""
+    client = DBOSClient(system_database_url=database_url)
+    try:
+        rows = client.list_workflows(workflow_ids=[assessment_id])
+        steps = client.list_workflow_steps(assessment_id) if rows else []
+    finally:
+        client.destroy()
+    if not rows or rows[0].status != "PENDING":
+        return None
+    return rows[0].executor_id, ",".join(step["function_name"] for step in steps)
+
+
+@pytest.mark.parametrize("way", ["restart", "recover"])
+def test_worker_killed_in_the_middle_of_a_stage_on_postgresql(serve, stages, database, way):
+    """SIGKILL during segmentation: what was finished is not done again, and the assessment ends well.
+
+    Either the worker comes back under its own name, or an operator hands its work to the other one.
+    """
+    servers, settings, common = stages
+    workers = {
+        name: serve(
+            *("--roles", "assessment", "--database-url", database, "--executor-id", name, *common), settings=settings
+        )
+        for name in ("first", "second")
+    }
+    for worker in workers.values():
+        worker.wait_until_ready()
+    client = client_of(workers["first"], servers)
+    study = client.upload_study(ROOT / "examples" / "STS_032", silent)
+    servers[Role.SEGMENTATION].process.send_signal(signal.SIGSTOP)
+    order = Order("sts-petct")
+    name = client.create_assessment(study, order, str(uuid.uuid4())).name
+    assessment_id = name.removeprefix("assessments/")
+
+    def in_segmentation():
+        found = running_step(database, assessment_id)
+        return found if found is not None and "conversion" in found[1] else None
+
+    executor, _ = wait_for(in_segmentation, "segmentation")
+    client.close()
+    workers[executor].stop(signal.SIGKILL)
+    survivor = next(worker for name_, worker in workers.items() if name_ != executor)
+    servers[Role.SEGMENTATION].process.send_signal(signal.SIGCONT)
+    if way == "restart":
+        arguments = ("--roles", "assessment", "--database-url", database, "--executor-id", executor, *common)
+        serve(*arguments, settings=settings).wait_until_ready()
+    else:
+        command = [sys.executable, "-m", "oncoresponse.cli.main", "recover", executor, "--database-url", database]
+        assert "1 assessments" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    client = client_of(survivor, servers)
+    assessment = client.watch(name, silent)
+    client.close()
+    assert assessment.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+    assert set(assessment.result.artifacts) == EXPECTED_FILES
+    assert servers[Role.STUDY].log.read_text().count("ConvertStudy OK") == 1

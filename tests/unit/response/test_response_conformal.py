@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oncoresponse.response.conformal import conformal_p_values, conformal_sets
+from scipy import stats
+
+
+def test_p_values_of_a_case_worked_by_hand() -> None:
+    margins = np.array([[2.0, 1.0, 0.5, -0.5, -1.0, -2.0]])
+    favourable = np.array([1, 1, 1, 0, 0, 0])
+    p_favourable, p_unfavourable = conformal_p_values(margins, favourable, np.array([0.7, -3.0]))
+    # 0.7 is as low as 1 of 3 favourable margins and lower than no unfavourable one.
+    assert p_favourable == pytest.approx([(1 + 1) / 4, (0 + 1) / 4])
+    assert p_unfavourable == pytest.approx([(0 + 1) / 4, (3 + 1) / 4])
+
+
+def test_a_p_value_equal_to_the_error_rules_out() -> None:
+    sets = conformal_sets(np.array([1 / 5, 0.21]), np.array([0.3, 0.1]), 0.8)
+    assert sets.tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+def test_each_class_is_covered_as_promised(coverage: float) -> None:
+    """Over many calibration sets the coverage of a new patient is at least the promise and at most 1/(n+1) above it."""
+    random = np.random.default_rng(5)
+    trials, each = 4000, 19
+    covered = np.zeros((trials, 2))
+    outcome = np.repeat([1, 0], each)
+    for trial in range(trials):
+        calibration = random.normal(np.where(outcome == 1, 0.5, -0.5), 1.0)[None, :]
+        new = np.array([random.normal(0.5), random.normal(-0.5)])
+        sets = conformal_sets(*conformal_p_values(calibration, outcome, new), coverage)
+        covered[trial] = sets[0, 0], sets[1, 1]
+    expected = 1 - np.floor((1 - coverage) * (each + 1) + 1e-9) / (each + 1)
+    low, high = stats.binom.interval(0.9999, trials, expected)
+    for hits in covered.sum(axis=0):
+        assert low <= hits <= high
+
+
+def test_a_higher_coverage_never_removes_an_outcome() -> None:
+    random = np.random.default_rng(0)
+    p = random.random((2, 200))
+    assert (conformal_sets(p[0], p[1], 0.95) >= conformal_sets(p[0], p[1], 0.8)).all()

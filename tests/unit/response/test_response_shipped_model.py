@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oncoresponse.model_folder import seal_model_folder
+from oncoresponse.response.model import ResponseModel
+from oncoresponse.response.prediction import Answer
+from oncoresponse.response.validation import Evaluation
+
+REPOSITORY = Path(__file__).parents[3]
+MODEL = REPOSITORY / "models" / "sts-petct"
+SMALL_AND_COLD = {"lesion_volume": 60.0, "suv_max": 4.0, "suv_peak": 3.2, "total_lesion_glycolysis": 90.0}
+LARGE_AND_HOT = {"lesion_volume": 800.0, "suv_max": 24.0, "suv_peak": 20.0, "total_lesion_glycolysis": 3200.0}
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> ResponseModel:
+    # Only the parts this stage owns or checks: another stage's file must not decide about this test.
+    folder = tmp_path_factory.mktemp("shipped") / MODEL.name
+    shutil.copytree(MODEL / "response", folder / "response")
+    shutil.copyfile(MODEL / "model.yaml", folder / "model.yaml")
+    if (MODEL / "radiomics").is_dir():
+        shutil.copytree(MODEL / "radiomics", folder / "radiomics")
+    return ResponseModel.open(seal_model_folder(folder))
+
+
+def test_a_small_tumor_of_low_uptake_does_better_than_a_large_avid_one(shipped: ResponseModel) -> None:
+    good, bad = shipped.predict(SMALL_AND_COLD), shipped.predict(LARGE_AND_HOT)
+    assert good.answer is Answer.FAVOURABLE
+    assert bad.answer is Answer.UNFAVOURABLE
+    for found in (good, bad):
+        assert found.interval_high - found.interval_low > 0.2, "38 patients cannot give a narrow interval"
+        assert found.training_patients == 38
+        assert {entry.input for entry in found.contributions} == set(SMALL_AND_COLD)
+        assert found.baseline is not None
+
+
+def test_it_abstains_somewhere_between(shipped: ResponseModel) -> None:
+    answers = set()
+    for share in np.linspace(0, 1, 21):
+        patient = {
+            name: float(np.exp((1 - share) * np.log(low) + share * np.log(LARGE_AND_HOT[name])))
+            for name, low in SMALL_AND_COLD.items()
+        }
+        answers.add(shipped.predict(patient).answer)
+    assert answers == {Answer.FAVOURABLE, Answer.UNFAVOURABLE, Answer.INDETERMINATE}
+
+
+def test_a_whole_body_of_uptake_is_outside(shipped: ResponseModel) -> None:
+    found = shipped.predict(
+        {"lesion_volume": 2900.0, "suv_max": 70.0, "suv_peak": 1.0, "total_lesion_glycolysis": 40000.0}
+    )
+    assert found.answer is Answer.OUTSIDE_EXPERIENCE
+
+
+def test_the_samples_were_kept_out_and_the_evaluation_is_whole(shipped: ResponseModel) -> None:
+    evaluation = Evaluation.model_validate_json((MODEL / "response" / "evaluation.json").read_bytes())
+    assert {"STS_019", "STS_032"} <= set(evaluation.held_out_patients)
+    assert evaluation.patients == shipped.document.training_patients == 38
+    assert evaluation.constant_boosters == 0
+    assert evaluation.permutation is not None
+    assert evaluation.permutation.permutations >= 100
+    assert evaluation.booster.auc.low > 0.5
+    text = " ".join(shipped.document.limits)
+    assert ("not better than a logistic regression" in text) is not evaluation.beats_baseline
+
+
+def test_the_model_is_small(shipped: ResponseModel) -> None:
+    assert sum(file.stat().st_size for file in (shipped.folder.path / "response").iterdir()) < 2_000_000
