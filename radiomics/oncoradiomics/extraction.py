@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
@@ -97,10 +98,8 @@ def describe_lesion(image: sitk.Image, mask: sitk.Image, settings: Settings) -> 
 
 
 def pyradiomics_version() -> str:
-    """Version of the installed pyradiomics, without a leading ``v``."""
-    import radiomics
-
-    return str(radiomics.__version__).removeprefix("v")
+    """Version of the installed pyradiomics."""
+    return version("pyradiomics")
 
 
 @contextmanager

@@ -77,14 +77,18 @@ class FeatureDocument(BaseModel):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> FeatureDocument:
-        names = [entry.name for entry in (*self.features, *self.measures)] + list(self.undefined_features)
+        names = [feature.name for feature in self.features]
+        names += [measure.name for measure in self.measures]
+        names += self.undefined_features
         if len(names) != len(set(names)):
             raise ValueError("A feature or measure name occurs twice; names share one flat name space.")
         return self
 
     def values(self) -> dict[str, float]:
         """Every feature and measure by name, in one flat name space."""
-        return {entry.name: entry.value for entry in (*self.features, *self.measures)}
+        return {feature.name: feature.value for feature in self.features} | {
+            measure.name: measure.value for measure in self.measures
+        }
 
 
 @dataclass(frozen=True)

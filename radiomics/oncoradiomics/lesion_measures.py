@@ -162,8 +162,8 @@ def axial_diameters_mm(
 
     Axial slices are the grid planes whose normal is nearest to the patient's long axis (LPS z); on an oblique grid they
     are as oblique as the grid. In each slice each connected part is measured by itself, so the gap between two parts
-    never counts. The outline runs through the edges' midpoints between a voxel inside and its neighbor outside (marching
-    squares on the mask); the diameter is that of its convex hull and may leave a concave lesion.
+    never counts. The outline runs half-way between a voxel inside and its neighbor outside (marching squares on the
+    mask); the diameter is that of its convex hull and may leave a concave lesion.
 
     Args:
         region: Boolean, axes (k, j, i).

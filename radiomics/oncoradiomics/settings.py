@@ -21,6 +21,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from oncoradiomics.errors import SettingsError
 
+_ALL_FEATURES: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("shape", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm"), ()
+)
 _SUPPORTED_SECTIONS = ("imageType", "featureClass", "setting")
 _REFUSED_KEYS = types.MappingProxyType(
     {
@@ -118,10 +121,6 @@ class ExtractionSetting(BaseModel):
         return self
 
 
-def _empty_for_none(value: object) -> object:
-    return {} if value is None else value
-
-
 def _empty_list_for_none(value: object) -> object:
     return [] if value is None else value
 
@@ -137,13 +136,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    image_types: dict[str, Annotated[ExtractionSetting, BeforeValidator(_empty_for_none)]] = Field(
+    image_types: dict[str, ExtractionSetting] = Field(
         default_factory=lambda: {"Original": ExtractionSetting()}, alias="imageType", min_length=1
     )
     feature_classes: dict[str, Annotated[tuple[str, ...], BeforeValidator(_empty_list_for_none)]] = Field(
-        default_factory=lambda: {
-            name: () for name in ("shape", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm")
-        },
+        default_factory=lambda: dict(_ALL_FEATURES),
         alias="featureClass",
         min_length=1,
     )
@@ -195,9 +192,18 @@ class Settings(BaseModel):
             raise ValueError("imageType LBP3D needs the package trimesh, which is not installed")
         return self
 
+    @model_validator(mode="after")
+    def _overrides_take_effect(self) -> Settings:
+        # In pyradiomics binCount wins over binWidth, so the override would have no effect.
+        for name, overrides in self.image_types.items():
+            inherits_bin_count = "bin_count" not in overrides.model_fields_set and self.setting.bin_count is not None
+            if inherits_bin_count and "bin_width" in overrides.model_fields_set:
+                raise ValueError(f"binWidth of imageType {name} is overruled by binCount; add 'binCount: null' there")
+        return self
+
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 over the canonical JSON of the effective settings; the order and the defaults of a file do not matter.
+        """SHA-256 over the canonical JSON of the effective settings; order and defaults of a file do not matter.
 
         A feature class without a list of features is hashed as that, not as the features it stands for.
         """
@@ -222,7 +228,7 @@ class Settings(BaseModel):
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    # pyradiomics tests for lists, and an optional setting that is None must be absent where it has another default.
+    # pyradiomics asks for lists in places.
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
@@ -232,7 +238,7 @@ def _changed(setting: ExtractionSetting) -> dict[str, Any]:
 
 def _key_problems(content: dict[Any, Any]) -> Iterator[str]:
     """One sentence for each key that is not known, before any value is looked at."""
-    from radiomics import getFeatureClasses, getImageTypes
+    from radiomics.featureextractor import getFeatureClasses, getImageTypes
 
     keys = {info.alias or name for name, info in ExtractionSetting.model_fields.items()}
     yield from _unknown(content, set(_SUPPORTED_SECTIONS), "section")

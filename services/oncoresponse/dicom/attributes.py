@@ -6,6 +6,7 @@ patient. Everything that touches a pydicom object therefore runs inside :func:`w
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import warnings
@@ -22,6 +23,8 @@ from oncoresponse.errors import InvalidAttribute, MissingAttribute
 # The warning filters, the validation mode and the logger are process-wide; the lock keeps two threads
 # from restoring each other's state.
 _lock = threading.RLock()
+# Without any handler, logging would write to standard error what is not propagated.
+pydicom_logger.addHandler(logging.NullHandler())
 
 
 @contextmanager
@@ -29,14 +32,14 @@ def without_pydicom_messages() -> Iterator[None]:
     """Read leniently and silently: no warning, no log record, no check of value representations."""
     with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        mode, disabled = config.settings.reading_validation_mode, pydicom_logger.disabled
+        mode, propagate = config.settings.reading_validation_mode, pydicom_logger.propagate
         config.settings.reading_validation_mode = config.IGNORE
-        pydicom_logger.disabled = True
+        pydicom_logger.propagate = False
         try:
             yield
         finally:
             config.settings.reading_validation_mode = mode
-            pydicom_logger.disabled = disabled
+            pydicom_logger.propagate = propagate
 
 
 def _value(dataset: Dataset, keyword: str) -> object:
@@ -46,18 +49,19 @@ def _value(dataset: Dataset, keyword: str) -> object:
             # A DS or IS is converted when it is touched, so the list has to be made in here.
             return list(value) if isinstance(value, (list, tuple)) or _is_multiple(value) else value
     except (ValueError, TypeError, ArithmeticError, AttributeError, NotImplementedError, LookupError, OSError):
-        raise _invalid(keyword) from None
+        raise invalid(keyword) from None
 
 
 def _is_multiple(value: object) -> bool:
     return type(value).__name__ == "MultiValue"
 
 
-def _invalid(keyword: str) -> InvalidAttribute:
+def invalid(keyword: str) -> InvalidAttribute:
+    """The error for an attribute whose value cannot be read."""
     return InvalidAttribute(
         f"DICOM attribute {keyword} holds a value that cannot be read. Correct it at the source and send the "
         "study again.",
-        attribute=keyword,
+        keyword=keyword,
     )
 
 
@@ -65,7 +69,7 @@ def missing(keyword: str) -> MissingAttribute:
     """The error for an attribute that is absent or empty."""
     return MissingAttribute(
         f"DICOM attribute {keyword} is absent or empty and is needed. Export the series again with it.",
-        attribute=keyword,
+        keyword=keyword,
     )
 
 
@@ -93,7 +97,7 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
         with without_pydicom_messages():
             return tuple(str(part).strip(" \0") for part in parts)
     except (ValueError, LookupError):
-        raise _invalid(keyword) from None
+        raise invalid(keyword) from None
 
 
 def required_text(dataset: Dataset, keyword: str) -> str:
@@ -127,11 +131,11 @@ def numbers(dataset: Dataset, keyword: str, count: int | None = None) -> tuple[f
     if all(part is None or part == "" for part in parts):
         return None
     try:
-        found = tuple(float(part) for part in parts)
+        found = tuple(float(str(part)) for part in parts)
     except (ValueError, TypeError):
-        raise _invalid(keyword) from None
+        raise invalid(keyword) from None
     if not all(map(math.isfinite, found)) or (count is not None and len(found) != count):
-        raise _invalid(keyword)
+        raise invalid(keyword)
     return found
 
 
@@ -171,6 +175,20 @@ def required_numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float,
     return found
 
 
+def stored_value(dataset: Dataset, keyword: str) -> int | None:
+    """An attribute of VR "US or SS" (a stored pixel value), signed as Pixel Representation says.
+
+    In Implicit VR the ambiguity survives reading, and the value may come as two bytes.
+    """
+    value = _value(dataset, keyword)
+    if isinstance(value, bytes) and len(value) == 2:
+        value = int.from_bytes(value, "little")
+    if not isinstance(value, int):
+        return None
+    signed = number(dataset, "PixelRepresentation") == 1
+    return value - 0x10000 if signed and value > 0x7FFF else value
+
+
 def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
     """Items of a sequence; empty when absent.
 
@@ -183,10 +201,10 @@ def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
             if value is None:
                 return ()
             if not isinstance(value, Sequence):
-                raise _invalid(keyword)
+                raise invalid(keyword)
             return tuple(value)
     except (ValueError, TypeError, AttributeError, NotImplementedError, LookupError, OSError, EOFError):
-        raise _invalid(keyword) from None
+        raise invalid(keyword) from None
 
 
 def private_text(dataset: Dataset, group: int, creator: str, element: int) -> str | None:

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import dcmread
+from pydicom import config, dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     UID,
     CTImageStorage,
@@ -151,12 +152,17 @@ def read_instance(source: Path | bytes) -> Instance:
     )
 
 
+def is_dicom(data: bytes) -> bool:
+    """Whether the bytes begin as a DICOM Part 10 file."""
+    return data[_PREAMBLE_LENGTH : _PREAMBLE_LENGTH + 4] == b"DICM"
+
+
 def is_media_directory(data: bytes) -> bool:
     """Whether the bytes are a DICOMDIR (PS3.10 section 8), which lists instances and is none itself."""
     return b"1.2.840.10008.1.3.10" in data[_PREAMBLE_LENGTH : _PREAMBLE_LENGTH + 400]
 
 
-def read_pixels(instance: Instance) -> npt.NDArray[np.generic]:
+def read_pixels(instance: Instance) -> npt.NDArray[np.integer[Any]]:
     """Stored pixel values, shape (rows, columns), before any rescale.
 
     Bits above Bits Stored, where older scanners kept overlays, are cleared and the sign is extended.
@@ -174,7 +180,7 @@ def read_pixels(instance: Instance) -> npt.NDArray[np.generic]:
     try:
         with without_pydicom_messages():
             pixels: npt.NDArray[Any] = dataset.pixel_array
-            compressed = UID(dataset.file_meta.TransferSyntaxUID).is_compressed
+            compressed = _uid(dataset.file_meta.TransferSyntaxUID).is_compressed
             allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
     except AttributeError:
         raise InvalidAttribute(
@@ -187,7 +193,7 @@ def read_pixels(instance: Instance) -> npt.NDArray[np.generic]:
     if pixels.ndim != 2:
         raise InvalidAttribute(
             "An image of the series is not a single gray-value slice. Send single-frame CT or PET images.",
-            attribute="NumberOfFrames",
+            keyword="NumberOfFrames",
         )
     unused = allocated - stored
     if not compressed and unused > 0 and np.issubdtype(pixels.dtype, np.integer):
@@ -207,7 +213,7 @@ def same_content(first: Instance, second: Instance) -> bool:
 
 
 def _parse(data: bytes) -> FileDataset:
-    if data[_PREAMBLE_LENGTH : _PREAMBLE_LENGTH + 4] != b"DICM":
+    if not is_dicom(data):
         raise NotDicom("The file is not DICOM: it lacks the Part 10 preamble. Send DICOM files only.")
     stream = _LastRead(data)
     try:
@@ -215,12 +221,11 @@ def _parse(data: bytes) -> FileDataset:
             dataset = dcmread(stream)
             # Values of short elements are taken as they come; compare with the length the file announces.
             cut = any(
-                element.is_raw
+                isinstance(element, RawDataElement)
                 and element.value is not None
                 and element.length != 0xFFFFFFFF
                 and len(element.value) < element.length
                 for element in map(dataset.get_item, dataset.keys())
-                if element is not None
             )
     except InvalidDicomError:
         raise NotDicom("The file is not DICOM. Send DICOM files only.") from None
@@ -229,9 +234,9 @@ def _parse(data: bytes) -> FileDataset:
         raise _truncated() from None
     except _PARSE_ERRORS:
         _require_known_transfer_syntax(data)
-        raise InvalidAttribute(
-            "The DICOM file is damaged and cannot be read. Export it again at the source."
-        ) from None
+        if stream.tell() >= len(data):
+            raise _truncated() from None
+        raise InvalidAttribute("The DICOM file is damaged and cannot be read. Export it again at the source.") from None
     if cut or not dataset or (stream.fell_short and "PixelData" not in dataset):
         _require_known_transfer_syntax(data)
         raise _truncated()
@@ -248,20 +253,20 @@ def _require_known_transfer_syntax(data: bytes) -> None:
     except (EOFError, OSError, struct.error, zlib.error, *_PARSE_ERRORS):
         return
     syntax = attributes.text(meta, "TransferSyntaxUID")
-    if syntax is not None and (UID(syntax).is_private or not UID(syntax).is_transfer_syntax):
+    if syntax is not None and (_uid(syntax).is_private or not _uid(syntax).is_transfer_syntax):
         raise _unsupported(syntax)
 
 
 def _require_complete(dataset: FileDataset, sop_class: str) -> None:
     syntax = attributes.required_text(dataset.file_meta, "TransferSyntaxUID")
-    is_image = "Image Storage" in UID(sop_class).name or sop_class in _DECODED_SOP_CLASSES
+    is_image = "Image Storage" in _uid(sop_class).name or sop_class in _DECODED_SOP_CLASSES
     if not is_image:
         return
-    if not {"PixelData", "FloatPixelData", "DoubleFloatPixelData"} & set(dataset.dir("Pixel")):
+    if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise _truncated()
     if sop_class in _DECODED_SOP_CLASSES and not _is_decodable(syntax):
         raise _unsupported(syntax)
-    if "PixelData" in dataset and not UID(syntax).is_private and not UID(syntax).is_compressed:
+    if "PixelData" in dataset and not _uid(syntax).is_private and not _uid(syntax).is_compressed:
         sizes = [attributes.number(dataset, name) for name in ("Rows", "Columns", "BitsAllocated")]
         if all(size is not None for size in sizes):
             samples = attributes.number(dataset, "SamplesPerPixel") or 1
@@ -279,11 +284,15 @@ def _require_complete(dataset: FileDataset, sop_class: str) -> None:
             raise _truncated()
 
 
+def _uid(value: str) -> UID:
+    return UID(value, validation_mode=config.IGNORE)
+
+
 def _is_decodable(syntax: str) -> bool:
-    if UID(syntax).is_private:
+    if _uid(syntax).is_private:
         return False
     try:
-        return bool(get_decoder(UID(syntax)).is_available)
+        return bool(get_decoder(_uid(syntax)).is_available)
     except NotImplementedError:
         return False
 
@@ -322,11 +331,10 @@ def _truncated() -> TruncatedFile:
 
 
 def _unsupported(syntax: str) -> UnsupportedTransferSyntax:
-    known = UID(syntax)
+    known = _uid(syntax)
     name = known.name if known.is_transfer_syntax and not known.is_private else "a private or unknown one"
     return UnsupportedTransferSyntax(
         f"The transfer syntax of the image ({name}) cannot be decoded. "
         "Send it uncompressed or as JPEG, JPEG-LS, JPEG 2000 or RLE.",
         transfer_syntax=name,
     )
-

@@ -1,1 +1,1 @@
-"""What the other stages found, as FHIR R4, PDF, PNG and DICOM SEG. Plain data in, bytes out; no torch, no gRPC calls."""
+"""What the other stages found, as FHIR R4, PDF, PNG and DICOM SEG. Plain data in, bytes out; no torch."""

@@ -17,6 +17,7 @@ from oncoresponse.reporting.code_systems import (
     Json,
     concept,
 )
+from oncoresponse.reporting.fhir_elements import narrative
 from oncoresponse.reporting.fhir_identifiers import full_url, identifier
 from oncoresponse.reporting.report_content import ReportContext
 
@@ -84,6 +85,7 @@ def algorithms(context: ReportContext) -> dict[str, Algorithm]:
 def device(context: ReportContext, algorithm: Algorithm) -> Device:
     """R4 Device: name, version, digests, and the regulatory status as a note."""
     element: Json = {
+        "text": narrative(f"{algorithm.name} {algorithm.version}. {context.model.intended_use.device_status}"),
         "identifier": [
             identifier(*algorithm.identity),
             *({"system": SHA256, "value": digest} for _, digest in algorithm.digests if digest),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from fhir.resources.R4B.media import Media
 
 from oncoresponse.reporting.code_systems import DIAGNOSTIC_IMAGING_STUDY, RADIOLOGY, RADIOLOGY_LOINC, Json, concept
+from oncoresponse.reporting.fhir_elements import ai_asserted, attachment, narrative
 from oncoresponse.reporting.fhir_identifiers import full_url, identifier, order, subject
-from oncoresponse.reporting.imaging_study import ai_asserted, attachment, imaging_study_reference
+from oncoresponse.reporting.imaging_study import imaging_study_reference
 from oncoresponse.reporting.observations import observation_reference
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import conclusion
@@ -18,6 +17,7 @@ from oncoresponse.reporting.wording import conclusion
 def key_image_media(context: ReportContext, key_image: bytes, width: int, height: int) -> Media:
     """R4 Media: the image with the contour, PNG."""
     element: Json = {
+        "text": narrative("Key image: the tumor with its contour."),
         "identifier": [identifier(context.assessment_id, "key-image")],
         "status": "completed",
         "subject": subject(context),
@@ -41,10 +41,7 @@ def diagnostic_report(context: ReportContext, pdf: bytes, result_roles: list[str
     if context.planned_treatment:
         text += f' Planned treatment according to the order, not an input of the model: "{context.planned_treatment}".'
     element: Json = {
-        "text": {
-            "status": "generated",
-            "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{escape(text)}</p></div>',
-        },
+        "text": narrative(text),
         "identifier": [identifier(context.assessment_id, "report")],
         "status": "preliminary",
         "category": [concept(RADIOLOGY_LOINC, RADIOLOGY)],

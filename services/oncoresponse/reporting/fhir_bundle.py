@@ -75,7 +75,7 @@ def fhir_bundle(
     return (bundle.model_dump_json(indent=2) + "\n").encode()
 
 
-def _entry(url: str, resource: Any) -> Json:  # noqa: ANN401 - fhir.resources has no common typed base
+def _entry(url: str, resource: Any) -> Json:
     kind: str = resource.get_resource_type()
     identifiers = getattr(resource, "identifier", None)
     if identifiers:

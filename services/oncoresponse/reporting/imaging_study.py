@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-
 from fhir.resources.R4B.bodystructure import BodyStructure
 from fhir.resources.R4B.documentreference import DocumentReference
 from fhir.resources.R4B.imagingstudy import ImagingStudy
 
 from oncoresponse.reporting.code_systems import (
-    AI_ASSERTED,
     DCM,
     DICOM_UID,
     MODALITIES,
@@ -20,6 +16,7 @@ from oncoresponse.reporting.code_systems import (
     Json,
     concept,
 )
+from oncoresponse.reporting.fhir_elements import ai_asserted, attachment, narrative
 from oncoresponse.reporting.fhir_identifiers import (
     derived_dicom_uid,
     derived_uuid,
@@ -54,11 +51,6 @@ def tracking_identifier(context: ReportContext) -> str:
     return f"tumor-{derived_uuid(context.assessment_id, 'lesion').hex[:12]}"
 
 
-def ai_asserted() -> Json:
-    """``meta`` of a resource that an algorithm asserted (security label AIAST)."""
-    return {"security": [AI_ASSERTED.coding]}
-
-
 def imaging_study_reference(context: ReportContext) -> Json:
     """Reference to the ImagingStudy of the Bundle."""
     return {"reference": full_url("study", context.study.study_instance_uid), "type": "ImagingStudy"}
@@ -67,19 +59,6 @@ def imaging_study_reference(context: ReportContext) -> Json:
 def lesion_reference(context: ReportContext) -> Json:
     """Reference to the BodyStructure of the Bundle."""
     return {"reference": full_url(context.assessment_id, "lesion"), "type": "BodyStructure"}
-
-
-def attachment(data: bytes, content_type: str, title: str, *, embed: bool = True) -> Json:
-    """FHIR Attachment: size in bytes before encoding, and the SHA-1 that R4 prescribes for ``hash``."""
-    element: Json = {
-        "contentType": content_type,
-        "size": len(data),
-        "hash": base64.b64encode(hashlib.sha1(data, usedforsecurity=False).digest()).decode("ascii"),
-        "title": title,
-    }
-    if embed:
-        element["data"] = base64.b64encode(data).decode("ascii")
-    return element
 
 
 def imaging_study(context: ReportContext) -> ImagingStudy:
@@ -107,6 +86,7 @@ def imaging_study(context: ReportContext) -> ImagingStudy:
         }
     )
     element: Json = {
+        "text": narrative("Imaging study that was assessed, with the series that were used."),
         "identifier": [dicom_identifier(study.study_instance_uid)],
         "status": "available",
         "modality": [_modality(name).coding for name in dict.fromkeys(item.modality for item in study.series)],
@@ -125,12 +105,14 @@ def lesion(context: ReportContext) -> BodyStructure:
 
     Location and morphology stay out: the software knows neither the anatomical site nor the diagnosis.
     """
+    description = "Contoured tumor. Anatomical site and diagnosis are not asserted by this software."
     element: Json = {
+        "text": narrative(description),
         "identifier": [
             {**dicom_identifier(tracking_uid(context)), "type": concept(TRACKING_UID)},
             {"type": concept(TRACKING_IDENTIFIER), "value": tracking_identifier(context)},
         ],
-        "description": "Contoured tumor. Anatomical site and diagnosis are not asserted by this software.",
+        "description": description,
         "patient": subject(context),
     }
     if context.contour_is_automatic:
@@ -139,8 +121,9 @@ def lesion(context: ReportContext) -> BodyStructure:
 
 
 def segmentation_document(context: ReportContext, segmentation: bytes) -> DocumentReference:
-    """R4 DocumentReference of the DICOM segmentation: its UIDs, size and hash; the object itself goes to the archive."""
+    """R4 DocumentReference of the DICOM segmentation: UIDs, size and hash; the object itself goes to the archive."""
     element: Json = {
+        "text": narrative("DICOM Segmentation of the tumor, stored with the study."),
         "masterIdentifier": dicom_identifier(segmentation_sop_instance_uid(context)),
         "identifier": [identifier(context.assessment_id, "segmentation-document")],
         "status": "current",

@@ -1,7 +1,8 @@
 """The image a reader looks at first: the axial slice with the most tumor, the contour on it, and where it lies.
 
-Images are shown the radiological way (patient's right on the left, anterior up; coronal: head up), turned to the nearest
-anatomical axes without interpolation between slices, and in millimetres, so unequal voxels keep their proportions.
+Images are shown the radiological way (patient's right on the left, anterior up; coronal: head up), turned to the
+nearest anatomical axes without interpolation between slices, and in millimetres, so unequal voxels keep their
+proportions.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
@@ -78,7 +79,7 @@ class Panel:
 @contextmanager
 def report_style() -> Iterator[None]:
     """Fixed drawing settings, whatever the machine's own; one thread at a time."""
-    with _LOCK, matplotlib.rc_context(_STYLE):
+    with _LOCK, matplotlib.rc_context(cast(Any, _STYLE)):
         yield
 
 
@@ -133,9 +134,14 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
     axes.set_yticks([])
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    outline = [withStroke(linewidth=2, foreground="black")]
-    places = ((0.02, 0.5, "left", "center"), (0.98, 0.5, "right", "center"))
-    places += ((0.5, 0.98, "center", "top"), (0.5, 0.02, "center", "bottom"))
+    ink, halo = _annotation_colors(panel)
+    outline = [withStroke(linewidth=2, foreground=halo)]
+    places = (
+        (0.02, 0.5, "left", "center"),
+        (0.98, 0.5, "right", "center"),
+        (0.5, 0.98, "center", "top"),
+        (0.5, 0.02, "center", "bottom"),
+    )
     for label, (across, up, horizontal, vertical) in zip(panel.labels, places, strict=True):
         axes.text(
             across,
@@ -144,7 +150,7 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
             transform=axes.transAxes,
             ha=horizontal,
             va=vertical,
-            color="white",
+            color=ink,
             weight="bold",
             path_effects=outline,
         )
@@ -164,9 +170,9 @@ def key_image_png(panels: Sequence[Panel], note: str) -> tuple[bytes, tuple[int,
     with report_style():
         height = 4.0
         figure = Figure(figsize=(height * sum(ratios) * 0.8 + 0.25 * (len(panels) + 1), height), dpi=_DPI)
-        canvas = FigureCanvasAgg(figure)
+        canvas: Any = FigureCanvasAgg(figure)
         figure.set_facecolor("white")
-        grid = figure.add_gridspec(1, len(panels), width_ratios=ratios, left=0.02, right=0.98, bottom=0.13, top=0.93)
+        grid = figure.add_gridspec(1, len(panels), width_ratios=ratios, left=0.02, right=0.98, bottom=0.16, top=0.93)
         for column, panel in enumerate(panels):
             draw_panel(figure.add_subplot(grid[0, column]), panel)
         figure.text(0.5, 0.015, note, ha="center", va="bottom", fontsize=7, wrap=True)
@@ -176,10 +182,10 @@ def key_image_png(panels: Sequence[Panel], note: str) -> tuple[bytes, tuple[int,
     return buffer.getvalue(), (width, height_px)
 
 
-def anatomical_label(direction: Sequence[float]) -> str:
+def anatomical_label(direction: Sequence[float] | npt.NDArray[np.float64]) -> str:
     """Letters of a direction in LPS, strongest first: ``L``, ``PR`` and so on (DICOM PS3.3 C.7.6.1.1.1)."""
     letters = (("L", "R"), ("P", "A"), ("H", "F"))
-    ordered = sorted(range(3), key=lambda axis: -abs(direction[axis]))
+    ordered = sorted(range(3), key=lambda axis: -abs(float(direction[axis])))
     label = ""
     for axis in ordered:
         if label and abs(direction[axis]) < _SECONDARY_COSINE:
@@ -202,7 +208,7 @@ def _axial_panel(
     spacing = pet.GetSpacing()
     direction = np.array(pet.GetDirection()).reshape(3, 3)
     size_mm = ((high_i - low_i) * spacing[0], (high_j - low_j) * spacing[1])
-    columns, rows = (max(int(round(length / _PIXEL_MM)), 1) for length in size_mm)
+    columns, rows = (max(round(length / _PIXEL_MM), 1) for length in size_mm)
     step = (size_mm[0] / columns, size_mm[1] / rows)
     corner = [low_i - 0.5 + 0.5 * step[0] / spacing[0], low_j - 0.5 + 0.5 * step[1] / spacing[1], float(index)]
     plane = sitk.Image(columns, rows, 1, sitk.sitkUInt8)
@@ -210,14 +216,12 @@ def _axial_panel(
     plane.SetOrigin(pet.TransformContinuousIndexToPhysicalPoint(corner))
     plane.SetDirection(pet.GetDirection())
     background = 0.0 if inverted else window[0]
-    shown = resample_to(
-        sitk.Cast(source, sitk.sitkFloat64), plane, interpolator=sitk.sitkLinear, outside=background
-    )
+    shown = resample_to(sitk.Cast(source, sitk.sitkFloat64), plane, interpolator=sitk.sitkLinear, outside=background)
     contour = resample_to(tumor, plane, interpolator=sitk.sitkNearestNeighbor, outside=0)
     right, down = direction[:, 0], direction[:, 1]
     unit = f"SUVbw 0 to {window[1]:g} g/mL" if inverted else f"{window[0]:g} to {window[1]:g} HU"
     return Panel(
-        title=f"{title}, axial, slice with the largest tumor area",
+        title=f"{title}, axial",
         pixels=sitk.GetArrayFromImage(shown)[0],
         window=window,
         inverted=inverted,
@@ -229,7 +233,7 @@ def _axial_panel(
             anatomical_label(-down),
             anatomical_label(down),
         ),
-        caption=f"{unit}; slice {index + 1} of {pet.GetSize()[2]} from the feet",
+        caption=f"{unit}\nLargest tumor area: slice {index + 1} of {pet.GetSize()[2]} from the feet",
     )
 
 
@@ -242,17 +246,17 @@ def _coronal_panel(
     spacing = image.GetSpacing()
     direction = np.array(image.GetDirection()).reshape(3, 3)
     right, up = direction[:, 0], direction[:, 2]
-    repeat = [max(int(round(length / _PIXEL_MM)), 1) for length in (spacing[2], spacing[0])]
+    repeat = [max(round(length / _PIXEL_MM), 1) for length in (spacing[2], spacing[0])]
     contour = inside.max(axis=1)[::-1].repeat(repeat[0], axis=0).repeat(repeat[1], axis=1)
     return Panel(
-        title="PET, coronal maximum projection",
+        title="PET, coronal projection",
         pixels=values.max(axis=1)[::-1],
         window=window,
         inverted=True,
         contour=contour,
         extent_mm=(0.0, values.shape[2] * spacing[0], 0.0, values.shape[0] * spacing[2]),
         labels=(anatomical_label(-right), anatomical_label(right), anatomical_label(up), anatomical_label(-up)),
-        caption=f"SUVbw 0 to {window[1]:g} g/mL",
+        caption=f"SUVbw 0 to {window[1]:g} g/mL\nMaximum intensity projection",
     )
 
 
@@ -279,20 +283,26 @@ def _width_over_height(panel: Panel) -> float:
     return max(min((right - left) / (top - bottom), 2.5), 0.4)
 
 
+def _annotation_colors(panel: Panel) -> tuple[str, str]:
+    """Text and its halo: dark on the light background of an inverted PET, light on a CT."""
+    return ("black", "white") if panel.inverted else ("white", "black")
+
+
 def _draw_scale_bar(axes: Axes, panel: Panel) -> None:
     left, right, bottom, top = panel.extent_mm
     width, height = right - left, top - bottom
     length = max((step for step in (100.0, 50.0, 20.0, 10.0, 5.0) if step <= 0.4 * width), default=5.0)
     x, y = left + 0.05 * width, bottom + 0.07 * height
-    outline = [withStroke(linewidth=4, foreground="black")]
-    axes.plot([x, x + length], [y, y], color="white", linewidth=2, solid_capstyle="butt", path_effects=outline)
+    ink, halo = _annotation_colors(panel)
+    outline = [withStroke(linewidth=4, foreground=halo)]
+    axes.plot([x, x + length], [y, y], color=ink, linewidth=2, solid_capstyle="butt", path_effects=outline)
     axes.text(
         x,
         y + 0.02 * height,
         f"{length / 10:g} cm",
-        color="white",
+        color=ink,
         fontsize=7,
         ha="left",
         va="bottom",
-        path_effects=[withStroke(linewidth=2, foreground="black")],
+        path_effects=[withStroke(linewidth=2, foreground=halo)],
     )

@@ -36,15 +36,17 @@ from oncoresponse.reporting.code_systems import (
     quantity,
 )
 from oncoresponse.reporting.devices import Algorithm
+from oncoresponse.reporting.fhir_elements import ai_asserted, narrative
 from oncoresponse.reporting.fhir_identifiers import full_url, identifier, order, subject
-from oncoresponse.reporting.imaging_study import ai_asserted, imaging_study_reference, lesion_reference
+from oncoresponse.reporting.imaging_study import imaging_study_reference, lesion_reference
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import (
     MEASURE_ORDER,
     answer_sentences,
-    conformal_sentence,
     contour_sentence,
+    contribution_sentence,
     limits,
+    number,
     readable_unit,
 )
 from oncoresponse.response.prediction import Answer, Prediction
@@ -104,6 +106,7 @@ def measure_observation(context: ReportContext, measure: Measure, engine: Algori
     element = _measured(context, f"measure-{measure.name}", engine)
     element["code"] = concept(*codes, text=measure.title)
     element["valueQuantity"] = quantity(measure.value, _shown_unit(measure.unit), _ucum(measure.unit))
+    element["text"] = narrative(f"{measure.title}: {number(measure.value, measure.unit)} {readable_unit(measure.unit)}")
     methods = [SUM_OF_VOXELS] if measure.ibsi_id == _IBSI_VOXEL_VOLUME else []
     element["method"] = concept(*methods, text=measure.method or None)
     if not element["method"]:
@@ -126,6 +129,8 @@ def tumor_size_observation(context: ReportContext, engine: Algorithm) -> Observa
         for code, measure in ((TUMOR_LARGEST_DIMENSION, longest), (TUMOR_OTHER_DIMENSION, perpendicular))
         if measure is not None
     ]
+    shown = (f"{item.title} {number(item.value, item.unit)} {item.unit}" for item in (longest, perpendicular) if item)
+    element["text"] = narrative("; ".join(shown))
     if longest is not None and longest.method:
         element["method"] = concept(text=longest.method)
     return Observation.model_validate(element)
@@ -135,10 +140,9 @@ def model_inputs_observation(context: ReportContext, prediction: Prediction, eng
     """The features the model used, with their IBSI code where one exists."""
     components: list[Json] = []
     for item in prediction.contributions:
-        feature = context.feature(item.input) or context.measure(item.input)
         codes = [Code(LOCAL_FEATURES, item.input, item.title)]
-        if feature is not None and feature.ibsi_id:
-            codes.append(Code(IBSI, feature.ibsi_id, item.title))
+        if ibsi_id := _unfiltered_ibsi_id(context, item.input):
+            codes.append(Code(IBSI, ibsi_id, item.title))
         component: Json = {"code": concept(*codes, text=item.title)}
         if item.value is None:
             component["dataAbsentReason"] = concept(_NOT_COMPUTABLE)
@@ -155,6 +159,9 @@ def model_inputs_observation(context: ReportContext, prediction: Prediction, eng
     element = _measured(context, "model-inputs", engine)
     element["code"] = concept(MEASUREMENT_GROUP, text="Inputs of the response model")
     element["component"] = components
+    element["text"] = narrative(
+        "; ".join(contribution_sentence(item, abstains=True) for item in prediction.contributions)
+    )
     element["method"] = concept(
         text=f"{context.features.engine} {context.features.engine_version}, "
         f"settings SHA-256 {context.features.settings_sha256}"
@@ -171,12 +178,12 @@ def predicted_response_observation(context: ReportContext, prediction: Predictio
                 local(prediction.answer.value, prediction.answer_text), text=prediction.answer_text
             ),
         },
-        {
-            "code": concept(CONFORMAL_SET),
-            "valueCodeableConcept": concept(_conformal_code(prediction), text=conformal_sentence(prediction)),
-        },
         {"code": concept(OUTSIDE_TRAINING_DATA), "valueBoolean": prediction.outside.is_outside},
     ]
+    if prediction.answer is not Answer.OUTSIDE_EXPERIENCE:  # there the set promises nothing
+        components.append(
+            {"code": concept(CONFORMAL_SET), "valueCodeableConcept": concept(_conformal_code(prediction))}
+        )
     element = _about_tumor(context, "predicted-response", algorithm)
     element["meta"] = ai_asserted()
     element["code"] = concept(PREDICTED_RESPONSE, text=f"Predicted probability: {prediction.outcome_title}")
@@ -200,6 +207,7 @@ def predicted_response_observation(context: ReportContext, prediction: Predictio
         imaging_study_reference(context),
         *([observation_reference(context, "model-inputs")] if prediction.contributions else []),
     ]
+    element["text"] = narrative(" ".join((prediction.research_use_statement, *answer_sentences(prediction))))
     element["note"] = [
         {"text": prediction.research_use_statement},
         {"text": " ".join(answer_sentences(prediction))},
@@ -242,6 +250,14 @@ def _conformal_code(prediction: Prediction) -> Code:
         name = next(iter(members))
         return local(f"only-{name}", f"Only {name} possible")
     return local("neither-outcome", "Neither outcome fits")
+
+
+def _unfiltered_ibsi_id(context: ReportContext, name: str) -> str | None:
+    """IBSI identifier, but for a filtered image, where it names the feature without the filter: another concept."""
+    if measure := context.measure(name):
+        return measure.ibsi_id
+    feature = context.feature(name)
+    return feature.ibsi_id if feature is not None and name.startswith("original_") else None
 
 
 def _ucum(unit: str) -> str:

@@ -16,6 +16,7 @@ A4_WIDTH_MM, A4_HEIGHT_MM = 210.0, 297.0
 _MM_PER_INCH = 25.4
 _MM_PER_POINT = _MM_PER_INCH / 72
 _LEADING = 1.28
+_WIDTH_MARGIN = 1.015  # the PDF sets glyphs without the pixel hinting they are measured with
 _UNKNOWN_GLYPH = "\u25a1"
 
 
@@ -42,9 +43,10 @@ class Page:
 
     def __post_init__(self) -> None:
         self.figure.set_dpi(72)
-        self._renderer = FigureCanvasAgg(self.figure).get_renderer()
+        canvas: Any = FigureCanvasAgg(self.figure)
+        self._renderer = canvas.get_renderer()
 
-    def text(self, x: float, y: float, text: str, *, size: float = 8, weight: str = "normal", **style: Any) -> None:  # noqa: ANN401
+    def text(self, x: float, y: float, text: str, *, size: float = 8, weight: str = "normal", **style: Any) -> None:
         """One line whose top is at y; ``ha`` and ``color`` as in matplotlib."""
         self.figure.text(
             x / A4_WIDTH_MM,
@@ -65,7 +67,7 @@ class Page:
         size: float = 8,
         weight: str = "normal",
         most_lines: int = 20,
-        **style: Any,  # noqa: ANN401
+        **style: Any,
     ) -> float:
         """Wrapped text; returns the y below its last line. What does not fit ``most_lines`` ends in an ellipsis."""
         lines = self.wrap(text, width, size, weight)
@@ -92,9 +94,11 @@ class Page:
             if line:
                 lines.append(line)
             while self.width(word, size, weight) > width:
-                cut = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or self.width(word[:n], size, weight) <= width)
+                cut = len(word) - 1
+                while cut > 1 and self.width(word[:cut], size, weight) > width:
+                    cut -= 1
                 lines.append(word[:cut])
-                word = word[cut:]  # noqa: PLW2901
+                word = word[cut:]
             line = word
         if line:
             lines.append(line)
@@ -112,7 +116,7 @@ class Page:
     def width(self, text: str, size: float, weight: str = "normal") -> float:
         """Width of one line in mm."""
         points, _, _ = self._renderer.get_text_width_height_descent(text, _properties(size, weight), ismath=False)
-        return float(points) * _MM_PER_POINT
+        return float(points) * _MM_PER_POINT * _WIDTH_MARGIN
 
     def box(self, x: float, y: float, width: float, height: float, *, color: str, edge: str = "none") -> None:
         """Filled rectangle."""
@@ -146,7 +150,15 @@ class Page:
                 linewidth=1,
             )
         )
-        self.text(right - width / 2, y + height / 2 - 0.5 * size * _MM_PER_POINT, text, size=size, weight="bold", ha="center", color=color)
+        self.text(
+            right - width / 2,
+            y + height / 2 - 0.5 * size * _MM_PER_POINT,
+            text,
+            size=size,
+            weight="bold",
+            ha="center",
+            color=color,
+        )
 
     def rule(self, x: float, y: float, width: float, *, color: str, weight: float = 0.6) -> None:
         """Horizontal line."""

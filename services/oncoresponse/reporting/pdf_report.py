@@ -95,19 +95,21 @@ def _header(page: Page, context: ReportContext, y: float) -> float:
         (("Scan", _date(study.study_date_time)), ("Accession", study.accession_number or "not stated")),
         (("Issued", context.issued.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")), ("Scanner", _scanner(context))),
     )
-    widths = (0.3, 0.2, 0.22, 0.28)
+    widths = (0.27, 0.19, 0.22, 0.32)
     x = _LEFT + 3
     for share, column in zip(widths, columns, strict=True):
         for row, (title, value) in enumerate(column):
             top = y + 2 + 8 * row
             page.text(x, top, title, size=6.5, color=_SOFT)
-            page.text(x, top + 2.9, page.fit(value, share * _WIDTH - 4, 8.5, "bold"), size=8.5, weight="bold", color=_INK)
+            page.text(
+                x, top + 2.9, page.fit(value, share * _WIDTH - 4, 8.5, "bold"), size=8.5, weight="bold", color=_INK
+            )
         x += share * _WIDTH
     return y + 17.5
 
 
 def _images(page: Page, panels: Sequence[Panel], y: float) -> float:
-    gap, height, captions = 4.0, 56.0, 9.0
+    gap, height, captions = 5.0, 62.0, 12.0
     ratios = []
     for panel in panels:
         left, right, bottom, top = panel.extent_mm
@@ -130,9 +132,9 @@ def _measures(page: Page, context: ReportContext, y: float) -> float:
     width = 76.0
     y = _heading(page, _LEFT, y, width, "Measures")
     for title, value, unit in measure_lines(context)[:9]:
-        page.text(_LEFT, y, page.fit(title, 46, 8.5), size=8.5, color=_INK)
-        page.text(_LEFT + 62, y, value, size=8.5, weight="bold", color=_INK, ha="right")
-        page.text(_LEFT + 63.5, y, unit, size=8.5, color=_SOFT)
+        page.text(_LEFT, y, page.fit(title, 54, 8), size=8, color=_INK)
+        page.text(_LEFT + 66, y, value, size=8.5, weight="bold", color=_INK, ha="right")
+        page.text(_LEFT + 67, y, unit, size=8, color=_SOFT)
         y += 4.9
     return page.paragraph(_LEFT, y + 1, width, contour_sentence(context), size=7, color=_SOFT, most_lines=3)
 
@@ -143,7 +145,7 @@ def _answer(page: Page, context: ReportContext, y: float) -> float:
     if prediction is None:
         y = _heading(page, x, y, width, "Predicted response")
         return page.paragraph(x, y, width, "No response prediction was made.", size=10, weight="bold", color=_INK)
-    y = _heading(page, x, y, width, page.fit(f"Predicted: {prediction.outcome_title}", width, 9.5, "bold"))
+    y = _heading(page, x, y, width, page.fit(f"Prediction: {prediction.outcome_title}", width, 9.5, "bold"))
     y = page.paragraph(x, y, width, answer_title(prediction), size=13, weight="bold", color=_INK, most_lines=3) + 1
     interval = interval_sentence(prediction)
     if interval is None:
@@ -151,7 +153,8 @@ def _answer(page: Page, context: ReportContext, y: float) -> float:
     else:
         y = page.paragraph(x, y, width, f"Estimated probability {interval}", size=9, color=_INK, most_lines=2) + 1
         y = _probability_bar(page, prediction, x, y, width)
-    y = page.paragraph(x, y, width, f"{conformal_sentence(prediction)}.", size=8, color=_INK, most_lines=2)
+    if conformal := conformal_sentence(prediction):
+        y = page.paragraph(x, y, width, f"{conformal}.", size=8, color=_INK, most_lines=2)
     if interval is not None and prediction.baseline is not None:
         text = f"For comparison, {prediction.baseline.name}: {percent(prediction.baseline.probability)}."
         y = page.paragraph(x, y + 0.5, width, text, size=7, color=_SOFT, most_lines=2)
@@ -197,13 +200,15 @@ def _reasons(page: Page, context: ReportContext, y: float) -> float:
     prediction = context.prediction
     if prediction is None or not prediction.contributions:
         return y
-    y = _heading(page, _LEFT, y, _WIDTH, "Reasons")
+    abstains = prediction.abstains
+    y = _heading(page, _LEFT, y, _WIDTH, "What the model looked at" if abstains else "Reasons")
     strip = _LEFT + 98
     page.text(_LEFT, y - 0.6, "Input", size=6.5, color=_SOFT)
     page.text(_LEFT + 92, y - 0.6, "This patient", size=6.5, color=_SOFT, ha="right")
     page.text(strip, y - 0.6, "Training patients, 5th to 95th percentile, median", size=6.5, color=_SOFT)
-    page.text(_RIGHT, y - 0.6, "Effect on the estimate", size=6.5, color=_SOFT, ha="right")
-    y += 3
+    if not abstains:
+        page.text(_RIGHT, y - 0.6, "Effect on the estimate", size=6.5, color=_SOFT, ha="right")
+    y += 3.6
     for item in prediction.contributions[:_REASONS_SHOWN]:
         unit = readable_unit(item.unit)
         value = "not computable" if item.value is None else f"{significant(item.value)} {unit}".strip()
@@ -211,8 +216,11 @@ def _reasons(page: Page, context: ReportContext, y: float) -> float:
         page.text(_LEFT + 92, y, value, size=8, weight="bold", color=_INK, ha="right")
         _training_strip(page, item, strip, y)
         arrow = "▲" if item.direction == "raises" else "▼"
-        page.text(_RIGHT, y, f"{arrow} {item.direction} ({item.log_odds:+.2f})", size=8, color=_INK, ha="right")
+        if not abstains:
+            page.text(_RIGHT, y, f"{arrow} {item.direction} ({item.log_odds:+.2f})", size=8, color=_INK, ha="right")
         y += 5.2
+    if abstains:
+        return y
     text = f"{ASSOCIATION} Effects are in log-odds."
     return page.paragraph(_LEFT, y + 0.3, _WIDTH, text, size=7, color=_SOFT, most_lines=1)
 

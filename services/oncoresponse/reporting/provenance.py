@@ -14,8 +14,9 @@ from oncoresponse.reporting.code_systems import (
     concept,
 )
 from oncoresponse.reporting.devices import Algorithm
+from oncoresponse.reporting.fhir_elements import ai_asserted, narrative
 from oncoresponse.reporting.fhir_identifiers import entry_tag
-from oncoresponse.reporting.imaging_study import ai_asserted, imaging_study_reference
+from oncoresponse.reporting.imaging_study import imaging_study_reference
 from oncoresponse.reporting.report_content import ReportContext
 
 _CREATE = Code(DATA_OPERATION, "CREATE", "create")
@@ -34,7 +35,9 @@ def provenance(context: ReportContext, devices: dict[str, Algorithm], targets: l
     entities += [_entity("source", f"settings {name}", digest) for name, digest in context.settings_sha256]
     entities.append(_entity("derivation", f"model {context.model.name} {context.model.version}", context.model_sha256))
     uses_ai = context.contour_is_automatic or context.prediction is not None
+    makers = ", ".join(f"{algorithm.name} {algorithm.version}" for algorithm in devices.values())
     element: Json = {
+        "text": narrative(f"Made by {makers}. Not verified by a person."),
         "meta": {"tag": [entry_tag(context.assessment_id, "provenance")]},
         "target": targets,
         "recorded": context.issued.isoformat(),

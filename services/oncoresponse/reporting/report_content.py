@@ -110,7 +110,7 @@ class ReportContext:
 
     @property
     def scan_date_time(self) -> str | None:
-        """FHIR dateTime of the study: with a time only where the DICOM study states its time zone (FHIR R4 dateTime)."""
+        """FHIR dateTime of the study; R4 allows a time only with a zone, so without one the date alone."""
         stated = self.study.study_date_time
         if not stated:
             return None

@@ -6,8 +6,9 @@ from fhir.resources.R4B.riskassessment import RiskAssessment
 
 from oncoresponse.reporting.code_systems import Json, concept, local
 from oncoresponse.reporting.devices import Algorithm
+from oncoresponse.reporting.fhir_elements import ai_asserted, narrative
 from oncoresponse.reporting.fhir_identifiers import identifier, order, subject
-from oncoresponse.reporting.imaging_study import ai_asserted, imaging_study_reference
+from oncoresponse.reporting.imaging_study import imaging_study_reference
 from oncoresponse.reporting.observations import observation_reference
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import (
@@ -30,15 +31,17 @@ def risk_assessment(
     Where the model abstains the prediction has no probability and its rationale says why. ``mitigation`` stays
     empty: the software proposes no action.
     """
-    reasons = "; ".join(contribution_sentence(item) for item in prediction.contributions[:_REASONS_SHOWN])
+    shown = prediction.contributions[:_REASONS_SHOWN]
+    reasons = "; ".join(contribution_sentence(item, abstains=prediction.abstains) for item in shown)
     abstained = " ".join(item.text for item in prediction.abstain_reasons)
-    rationale = f"{reasons}. {ASSOCIATION}" if reasons else ""
+    rationale = f"{reasons}." if reasons else ""
     predicted: Json = {
         "outcome": concept(local(prediction.outcome_code, prediction.outcome_title), text=prediction.outcome_title),
     }
     if prediction.abstains or prediction.probability is None:
         rationale = f"{abstained} {rationale}"
     else:
+        rationale = f"{rationale} {ASSOCIATION}"
         predicted["probabilityDecimal"] = round(100 * prediction.probability, 1)
     if rationale.strip():
         predicted["rationale"] = rationale.strip()
@@ -47,6 +50,7 @@ def risk_assessment(
         notes.append(f"Interval: {prediction.interval_method}")
     element: Json = {
         "meta": ai_asserted(),
+        "text": narrative(" ".join(notes[:2])),
         "identifier": [identifier(context.assessment_id, "risk-assessment")],
         "status": "preliminary",
         "method": concept(text=f"{prediction.model_name}@{prediction.model_version}"),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from highdicom import AlgorithmIdentificationSequence
-from highdicom.seg import Segmentation, SegmentationTypeValues, SegmentAlgorithmTypeValues, SegmentDescription
+from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
@@ -66,6 +66,7 @@ _COPIED = (
     "TimezoneOffsetFromUTC",
 )
 _IDENTIFYING = frozenset({"PatientID", "PatientName"})
+_PERSON_NAMES = ("PatientName", "ReferringPhysicianName")
 _MAY_BE_EMPTY = frozenset(
     {
         "StudyDate",
@@ -100,7 +101,8 @@ def segmentation_object(context: ReportContext, mask: Volume, source: Sequence[D
         MissingAttribute: A source image lacks what a reference to it needs.
         InvalidAttribute: The source images are not of one study and series.
     """
-    images = [_clean_copy(dataset) for dataset in source]
+    with pydicom.config.disable_value_validation():  # reading a blemish is no reason to warn: it is dealt with below
+        images = [_clean_copy(dataset) for dataset in source]
     if not images:
         raise MissingAttribute("The series the tumor was contoured on has no images. Send the complete study.")
     if len({(image.StudyInstanceUID, image.SeriesInstanceUID) for image in images}) != 1:
@@ -109,6 +111,11 @@ def segmentation_object(context: ReportContext, mask: Volume, source: Sequence[D
         raise GeometryMismatch(
             "The tumor mask and the source images have different frames of reference. Draw the mask on this series."
         )
+    # highdicom quotes a name it finds odd in a warning, which would reach a log; the names go in afterwards.
+    names = [images[0][keyword] for keyword in _PERSON_NAMES]
+    for keyword in _PERSON_NAMES:
+        delattr(images[0], keyword)  # a new element, so that those in ``names`` keep their values
+        setattr(images[0], keyword, None)
     frames = frames_on_source_planes(mask, images)
     if not frames.any():
         raise EmptyMask("The tumor mask is empty. Draw a contour, or check the segmentation.")
@@ -129,6 +136,8 @@ def segmentation_object(context: ReportContext, mask: Volume, source: Sequence[D
         content_description="Tumor contour, research use only",
         series_description="Tumor contour, research use only",
     )
+    for element in names:
+        segmentation.add(element)
     _set_times(segmentation, context)
     buffer = io.BytesIO()
     segmentation.save_as(buffer, enforce_file_format=True)

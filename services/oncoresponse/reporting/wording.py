@@ -1,7 +1,7 @@
 """The sentences of the report, written once and used by FHIR, the PDF and the command line.
 
-No sentence tells anybody what to do about a treatment; :func:`refuse_treatment_directives` guards that for our own words
-and for those a model folder brings.
+No sentence tells anybody what to do about a treatment; :func:`refuse_treatment_directives` guards that for our own
+words and for those a model folder brings.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.reporting.report_content import ReportContext
-from oncoresponse.response.prediction import Contribution, Prediction
+from oncoresponse.response.prediction import Answer, Contribution, Prediction
 
 NOT_SIGNED = "Preliminary: not reviewed or signed by a physician."
 ASSOCIATION = "Associations in the training patients, not causes."
@@ -128,12 +128,20 @@ def answer_sentences(prediction: Prediction) -> list[str]:
     if interval is not None:
         sentences.append(f"Estimated probability {interval}.")
     sentences.extend(_sentence(reason.text) for reason in prediction.abstain_reasons)
-    sentences.append(f"{conformal_sentence(prediction)}.")
+    if conformal := conformal_sentence(prediction):
+        sentences.append(f"{conformal}.")
     return sentences
 
 
-def conformal_sentence(prediction: Prediction) -> str:
-    """What the conformal set leaves open, in plain words, without a final full stop."""
+def conformal_sentence(prediction: Prediction) -> str | None:
+    """What the conformal set leaves open, without a final full stop.
+
+    ``None`` where a reason to abstain says it, and outside the model's experience, where the set promises nothing.
+    """
+    if prediction.answer is Answer.OUTSIDE_EXPERIENCE:
+        return None
+    if any(reason.code.startswith("CONFORMAL") for reason in prediction.abstain_reasons):
+        return None
     names = {"favourable": "favorable outcome", "unfavourable": "unfavorable outcome"}
     promised = f"at {percent(prediction.conformal_coverage)} coverage"
     members = [names[name] for name in prediction.conformal_set]
@@ -144,15 +152,17 @@ def conformal_sentence(prediction: Prediction) -> str:
     return f"The case fits neither outcome {promised}"
 
 
-def contribution_sentence(contribution: Contribution) -> str:
-    """One reason: the value, where the training patients lie, and which way it moves the estimate."""
+def contribution_sentence(contribution: Contribution, *, abstains: bool) -> str:
+    """One reason: the value, where the training patients lie, and which way it moves the estimate.
+
+    Where the model abstains there is no estimate to move, so the sentence ends before.
+    """
     unit = readable_unit(contribution.unit)
     unit = f" {unit}" if unit else ""
     low, high = significant(contribution.training_low), significant(contribution.training_high)
     value = "not computable" if contribution.value is None else f"{significant(contribution.value)}{unit}"
-    return (
-        f"{contribution.title} {value} (training patients {low} to {high}{unit}) {contribution.direction} the estimate"
-    )
+    text = f"{contribution.title} {value} (training patients {low} to {high}{unit})"
+    return text if abstains else f"{text} {contribution.direction} the estimate"
 
 
 def measure_lines(context: ReportContext) -> list[tuple[str, str, str]]:
@@ -219,8 +229,11 @@ def readable_summary(context: ReportContext) -> str:
         lines.append("No response prediction was made.")
     else:
         lines += answer_sentences(prediction)
-        lines += [f"  - {contribution_sentence(item)}" for item in prediction.contributions[:5]]
-        lines.append(ASSOCIATION)
+        lines += [
+            f"  - {contribution_sentence(item, abstains=prediction.abstains)}" for item in prediction.contributions[:5]
+        ]
+        if not prediction.abstains:
+            lines.append(ASSOCIATION)
     lines += ["", "Limits:", *[f"  - {text}" for text in limits(context)]]
     lines += ["", f"Model {context.model.name} {context.model.version} ({context.model_sha256[:12]})"]
     return "\n".join(lines) + "\n"
@@ -231,7 +244,7 @@ def spoken_texts(context: ReportContext) -> list[str]:
     texts = [conclusion(context), readable_summary(context), *warnings(context), *limits(context)]
     texts.append(context.model.outcome.title)
     if context.prediction is not None:
-        texts += [contribution_sentence(item) for item in context.prediction.contributions]
+        texts += [contribution_sentence(item, abstains=False) for item in context.prediction.contributions]
     return texts
 
 

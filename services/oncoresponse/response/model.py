@@ -16,7 +16,13 @@ from oncoresponse.model_folder import ModelFolder
 from oncoresponse.response.booster import contributions, margins
 from oncoresponse.response.cohort import FloatArray
 from oncoresponse.response.conformal import conformal_p_values, conformal_sets
-from oncoresponse.response.model_document import BOOSTER_FILE, DOCUMENT_FILE, ENSEMBLE_FILE, ResponseDocument
+from oncoresponse.response.model_document import (
+    BOOSTER_FILE,
+    DOCUMENT_FILE,
+    ENSEMBLE_FILE,
+    TASK_FILE,
+    ResponseDocument,
+)
 from oncoresponse.response.prediction import (
     AbstainReason,
     Answer,
@@ -50,7 +56,8 @@ class ResponseModel:
         Raises:
             ModelFolderInvalid: A file is missing or unreadable, or this version of XGBoost does not reproduce the
                 golden vectors.
-            ModelHashMismatch: The booster, the ensemble or the radiomics settings are not those of the training run.
+            ModelHashMismatch: The booster, the ensemble, the task or the radiomics settings are not those of the
+                training run.
         """
         raw_booster = _read(model_folder, BOOSTER_FILE)
         raw_ensemble = _read(model_folder, ENSEMBLE_FILE)
@@ -61,6 +68,7 @@ class ResponseModel:
         for name, content, digest in (
             (BOOSTER_FILE, raw_booster, document.booster_sha256),
             (ENSEMBLE_FILE, raw_ensemble, document.ensemble_sha256),
+            (TASK_FILE, _read(model_folder, TASK_FILE), document.task_sha256),
         ):
             if hashlib.sha256(content).hexdigest() != digest:
                 raise ModelHashMismatch(
@@ -242,9 +250,9 @@ class ResponseModel:
         regression = document.baseline.regression(document.input_names)
         if not np.isfinite(transformed[list(regression.columns)]).all():
             return None
-        titles = {entry.name: entry.title for entry in document.inputs}
+        titles = {entry.name: _inside_sentence(entry.title) for entry in document.inputs}
         return BaselinePrediction(
-            name="Logistic regression on " + ", ".join(titles[name] for name in document.baseline.inputs),
+            name="Logistic regression on " + " and ".join(titles[name] for name in document.baseline.inputs),
             probability=float(regression.probability(transformed.reshape(1, -1))[0]),
         )
 
@@ -337,6 +345,11 @@ def _answer(is_outside: bool, reasons: list[AbstainReason], known: _Known | None
     if reasons or known is None:
         return Answer.INDETERMINATE
     return Answer.FAVOURABLE if known.includes_favourable else Answer.UNFAVOURABLE
+
+
+def _inside_sentence(title: str) -> str:
+    """The title with a small first letter, unless it begins with an abbreviation."""
+    return title[:1].lower() + title[1:] if title[1:2].islower() else title
 
 
 def _read(model_folder: ModelFolder, name: str) -> bytes:

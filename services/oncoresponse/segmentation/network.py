@@ -70,8 +70,8 @@ class InferenceSettings(_Frozen):
 
     threshold: float = Field(default=0.5, gt=0, lt=1)
     minimum_component_share: float = Field(default=1.0, gt=0, le=1)
-    largest_window: int = Field(default=96, gt=0)
-    sliding_window: int = Field(default=96, gt=0)
+    largest_window: int = Field(default=48, gt=0)
+    sliding_window: int = Field(default=48, gt=0)
     sliding_overlap: float = Field(default=0.5, ge=0, lt=1)
     review_below_expected_dice: float = Field(default=0.8, ge=0, le=1)
 
@@ -82,6 +82,22 @@ class FieldOfView(_Frozen):
     smallest_mm: tuple[float, float, float]
     largest_mm: tuple[float, float, float]
     limit_mm: tuple[float, float, float]
+
+
+class ExpectedDiceCalibration(_Frozen):
+    """Straight line from soft Dice confidence to real Dice, fitted on the out-of-fold masks of the cross-validation.
+
+    Attributes:
+        slope: Change of real Dice for each unit of confidence.
+        intercept: Real Dice at confidence 0.
+        residual_standard_deviation: Of the real Dice about the line, each patient left out of its own fit.
+        patient_count: Patients the line was fitted on.
+    """
+
+    slope: float
+    intercept: float
+    residual_standard_deviation: float = Field(ge=0)
+    patient_count: int = Field(ge=2)
 
 
 class TrainingRecord(_Frozen):
@@ -114,6 +130,12 @@ class NetworkDescription(_Frozen):
     field_of_view: FieldOfView
     weights: tuple[WeightsFile, ...] = Field(min_length=1)
     training: TrainingRecord
+    expected_dice: ExpectedDiceCalibration | None = None
+
+    def expected_dice_of(self, confidence: float) -> float | None:
+        """Dice to expect at a soft Dice confidence; None for a network that was not cross-validated yet."""
+        line = self.expected_dice
+        return None if line is None else min(max(line.intercept + line.slope * confidence, 0.0), 1.0)
 
 
 def build_network(settings: NetworkSettings) -> torch.nn.Module:

@@ -17,8 +17,8 @@ class SegmentationSummary(BaseModel):
         touches_border: The mask reaches the outermost voxel layer of the field of view, so it may be cut off.
         volume_low_ml: Smallest volume among the networks of the ensemble; null for a supplied contour.
         volume_high_ml: Largest volume among the networks of the ensemble; null for a supplied contour.
-        expected_dice: Mean Dice between the masks of each two networks of the ensemble, an estimate of the agreement
-            with a physician (docs/segmentation.md shows how well it holds); null for a supplied contour.
+        expected_dice: Dice to expect against a physician's contour: the ensemble's soft Dice confidence, mapped to real
+            Dice on the cross-validation (docs/segmentation.md shows how well it holds); null for a supplied contour.
         mean_uncertainty: Mean binary entropy (bit, 0 to 1) of the probability inside the mask; null for a supplied
             contour.
         device: Where the network ran (``cpu``, ``cuda``), or ``none`` for a supplied contour.

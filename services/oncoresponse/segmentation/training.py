@@ -22,6 +22,7 @@ from pathlib import Path
 
 import monai
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 from monai.losses import DiceCELoss
@@ -36,6 +37,7 @@ from oncoresponse.segmentation.cohort import (
     cohort_sha256,
     read_training_patients,
 )
+from oncoresponse.segmentation.inference import choose_device
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.segmentation.network import (
     NETWORK_FILE,
@@ -180,12 +182,12 @@ def _claim_run_directory(settings: SegmentationTrainingSettings, run_directory: 
 def _field_of_view(extents: Sequence[tuple[float, float, float]], margin: float) -> FieldOfView:
     smallest = np.min(extents, axis=0).round(1)
     largest = np.max(extents, axis=0).round(1)
-    # A tumor may lie along any axis, so the longest training extent counts for each of them.
-    limit = np.full(3, round(float(largest.max()) * margin, 1))
-    return FieldOfView(smallest_mm=_triple(smallest), largest_mm=_triple(largest), limit_mm=_triple(limit))
+    return FieldOfView(
+        smallest_mm=_triple(smallest), largest_mm=_triple(largest), limit_mm=_triple((largest * margin).round(1))
+    )
 
 
-def _triple(values: np.ndarray) -> tuple[float, float, float]:
+def _triple(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     x, y, z = values.tolist()
     return x, y, z
 
@@ -199,7 +201,7 @@ def _train_fold(
     segmentation_directory: Path,
     progress: Progress | None,
 ) -> WeightsFile:
-    device = _device(settings)
+    device = choose_device(settings.device)
     torch.manual_seed(settings.seed + fold)
     network = build_network(settings.network).to(device, memory_format=memory_format(device))
     average = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
@@ -274,14 +276,6 @@ def _learning_rate(settings: SegmentationTrainingSettings, iteration: int) -> fl
         return settings.learning_rate * (iteration + 1) / settings.warmup_iterations
     done = (iteration - settings.warmup_iterations) / max(settings.iterations - settings.warmup_iterations, 1)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def _device(settings: SegmentationTrainingSettings) -> torch.device:
-    if settings.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError("The training settings ask for CUDA, and this machine has no CUDA device. Use auto.")
-    return torch.device(settings.device)
 
 
 def _reduced_precision(settings: SegmentationTrainingSettings, device: torch.device) -> bool:

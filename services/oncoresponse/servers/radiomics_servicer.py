@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -14,6 +17,53 @@ from oncoresponse.model_folder import ModelFolder
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.v1 import radiomics_pb2, radiomics_pb2_grpc
+
+
+class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
+    """See ``protos/oncoresponse/v1/radiomics.proto``."""
+
+    def __init__(self, artifacts: ArtifactStore, models_directory: Path, processes: int) -> None:
+        self._artifacts = artifacts
+        self._models = ModelCache(models_directory, _settings_of)
+        self._processes = ExtractionProcesses(processes)
+
+    async def make_ready(self) -> None:
+        """Start the child processes and read the settings of all models."""
+        await asyncio.to_thread(self._models.load_all)
+        await self._processes.start()
+
+    async def close(self) -> None:
+        """End the child processes."""
+        await self._processes.close()
+
+    async def ExtractFeatures(
+        self, request: radiomics_pb2.ExtractFeaturesRequest, context: grpc.aio.ServicerContext
+    ) -> radiomics_pb2.ExtractFeaturesResponse:
+        """Compute features and measures. Cancelling the call ends the child that computes them."""
+        _, settings = await asyncio.to_thread(self._models.get, request.model)
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oncoresponse-features-")))
+            links = []
+            for name, reference in (("image.nrrd", request.image), ("mask.nrrd", request.mask)):
+                stored = self._artifacts.local_path(StoredArtifact.from_message(reference))
+                # SimpleITK knows a format by the ending of the name, and a stored file has none.
+                links.append(folder / name)
+                links[-1].symlink_to(stack.enter_context(stored))
+            try:
+                document = await self._processes.extract(links[0], links[1], settings)
+            except RadiomicsError as error:
+                raise error_for_reason(error.reason, error.message, {}) from error
+        stored_document = await asyncio.to_thread(self._artifacts.put_document, document)
+        return radiomics_pb2.ExtractFeaturesResponse(
+            features=stored_document.to_message(),
+            measures=[
+                radiomics_pb2.Feature(
+                    name=measure.name, value=measure.value, unit=measure.unit, ibsi_id=measure.ibsi_id or ""
+                )
+                for measure in document.measures
+            ],
+            feature_count=len(document.features),
+        )
 
 
 def _settings_of(folder: ModelFolder) -> Settings:

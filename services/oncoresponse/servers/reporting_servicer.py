@@ -11,16 +11,16 @@ import grpc
 from oncoradiomics.features import FeatureDocument
 
 import oncoresponse
-from oncoresponse.dicom.reading import read_dataset
+from oncoresponse.dicom.reading import read_instance
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.reporting.compose import compose_report
-from oncoresponse.reporting.readable_summary import readable_summary
 from oncoresponse.reporting.report_content import ReportContext, SourceArtifact
 from oncoresponse.response.prediction import Prediction
 from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.storage.study_manifest import StudyManifest
 from oncoresponse.study_description import StudyDescription
 from oncoresponse.v1 import artifact_pb2, reporting_pb2, reporting_pb2_grpc
 
@@ -62,23 +62,25 @@ class ReportingServicer(reporting_pb2_grpc.ReportingServiceServicer):
         series = study.series_of(folder.definition.contour_modality)
         if series is None:
             raise InvalidRequest("The study description does not hold the series the contour is drawn on.")
+        manifest = store.read_document(_stored(request.study_manifest), StudyManifest)
+        instances = {instance.sha256: instance.artifact for instance in manifest.instances}
+        if not set(series.instance_sha256) <= set(instances):
+            raise InvalidRequest("The study manifest lacks instances that the study description names.")
         with ExitStack() as stack:
-            paths = [
-                stack.enter_context(store.local_path(StoredArtifact.dicom(digest))) for digest in series.instance_sha256
-            ]
+            paths = [stack.enter_context(store.local_path(instances[digest])) for digest in series.instance_sha256]
             report = compose_report(
                 context,
                 store.read_volume(_stored(request.pet)),
                 store.read_volume(_stored(request.ct)) if request.HasField("ct") else None,
                 store.read_volume(_stored(request.mask)),
-                [read_dataset(path) for path in paths],
+                [read_instance(path).dataset for path in paths],
             )
         return reporting_pb2.ComposeReportResponse(
             fhir_bundle=store.put_bytes(report.bundle_json, "application/fhir+json").to_message(),
             pdf=store.put_bytes(report.pdf, "application/pdf").to_message(),
             key_image=store.put_bytes(report.key_image, "image/png").to_message(),
             segmentation=store.put_bytes(report.segmentation, "application/dicom").to_message(),
-            summary=readable_summary(context),
+            summary=report.summary,
         )
 
 

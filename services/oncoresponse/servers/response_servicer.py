@@ -8,8 +8,8 @@ from pathlib import Path
 import grpc
 from oncoradiomics.features import FeatureDocument
 
-from oncoresponse.response.prediction import Answer, Prediction
 from oncoresponse.response.model import ResponseModel
+from oncoresponse.response.prediction import Answer, Prediction
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.v1 import response_pb2, response_pb2_grpc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import logging
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ _QUEUE = "assessments"
 # Ids derive from request ids, so that the same request finds its assessment after any crash.
 _NAMESPACE = uuid.UUID("b3a1f9d4-52a7-5d0e-9a53-6c1d1f0c7d11")
 _PREFIX = "assessments/"
+_ROWS_AT_ONCE = 200
 _LAST_REVISION = 2 + len(STAGES) + 1
 _FINISHED = {
     assessment_pb2.ASSESSMENT_STATE_SUCCEEDED,
@@ -38,6 +40,16 @@ class Page:
 
     assessments: list[assessment_pb2.Assessment]
     next_offset: int | None
+
+
+class _TextWithheld(logging.Filter):
+    """Keeps where DBOS warned, drops what it said: its texts repeat arguments of steps, patient data included."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = f"workflow engine: {record.levelname.lower()} at {record.filename}:{record.lineno}"
+        record.args = ()
+        record.exc_info = None
+        return True
 
 
 class AssessmentRecords:
@@ -56,6 +68,9 @@ class AssessmentRecords:
             "application_version": oncoresponse.__version__,
             "log_level": "WARNING",
         }
+        engine_log = logging.getLogger("dbos")
+        if not any(isinstance(each, _TextWithheld) for each in engine_log.filters):
+            engine_log.addFilter(_TextWithheld())
         DBOS(config=config)
         DBOS.launch()
         await DBOS.register_queue_async(
@@ -119,18 +134,21 @@ class AssessmentRecords:
 
     async def list_page(self, *, study: str, page_size: int, offset: int) -> Page:
         """Newest first, without results."""
-        rows = await DBOS.list_workflows_async(
-            name=WORKFLOW_NAME,
-            attributes={"study": study} if study else None,
-            limit=page_size + 1,
-            offset=offset,
-            sort_desc=True,
-            load_input=False,
-        )
-        assessments = [await self._assessment(row) for row in rows[:page_size]]
-        for assessment in assessments:
-            assessment.ClearField("result")
-        return Page(assessments, offset + page_size if len(rows) > page_size else None)
+        found: list[assessment_pb2.Assessment] = []
+        while True:
+            rows = await DBOS.list_workflows_async(
+                name=WORKFLOW_NAME, limit=_ROWS_AT_ONCE, offset=offset, sort_desc=True, load_input=False
+            )
+            for row in rows:
+                if len(found) == page_size:
+                    return Page(found, offset)
+                offset += 1
+                # DBOS can select by attribute on PostgreSQL but not on SQLite, so it is done here for both.
+                if not study or (row.attributes or {}).get("study") == study:
+                    found.append(await self._assessment(row))
+                    found[-1].ClearField("result")
+            if len(rows) < _ROWS_AT_ONCE:
+                return Page(found, None)
 
     async def cancel(self, name: str) -> assessment_pb2.Assessment:
         """Stop one; the call its stage is in is cancelled too. A finished one stays as it is."""

@@ -13,8 +13,6 @@ import pytest
 import SimpleITK as sitk
 import yaml
 from oncoradiomics.features import Feature, FeatureDocument, Measure
-from pydicom.dataset import Dataset
-
 from oncoresponse.model_folder import ModelDefinition
 from oncoresponse.reporting.compose import Report, compose_report
 from oncoresponse.reporting.report_content import ReportContext, SourceArtifact
@@ -29,6 +27,7 @@ from oncoresponse.response.prediction import (
 from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.study_description import PatientIdentity, SeriesDescription, StudyDescription
 from oncoresponse.volume import Quantity, Volume
+from pydicom.dataset import Dataset
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 STUDY = REPOSITORY / "examples" / "STS_019"
@@ -138,7 +137,7 @@ def prediction(answer: Answer = Answer.FAVOURABLE, **changes: Any) -> Prediction
         Answer.OUTSIDE_EXPERIENCE: (
             AbstainReason(
                 code="OUTSIDE_TRAINING_DATA",
-                text="The measurements together are unlike those of the 38 training patients (distance 9.1, limit 4.2).",
+                text="The measurements are unlike those of the 38 training patients (distance 9.1, limit 4.2).",
             ),
         ),
     }

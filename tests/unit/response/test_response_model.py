@@ -193,10 +193,10 @@ def test_a_golden_vector_that_is_not_reproduced_is_refused(copied: Path, field: 
         ResponseModel.open(_edit_document(copied, edit))
 
 
-@pytest.mark.parametrize("name", ["booster.ubj", "ensemble.zip"])
+@pytest.mark.parametrize("name", ["booster.ubj", "ensemble.zip", "task.yaml"])
 def test_another_file_in_place_of_the_trained_one_is_refused(copied: Path, name: str) -> None:
     path = copied / "response" / name
-    path.write_bytes(path.read_bytes() + b"\0")
+    path.write_bytes(path.read_bytes() + b"\n")
     with pytest.raises(ModelHashMismatch, match=name):
         ResponseModel.open(seal_model_folder(copied))
 

@@ -122,11 +122,11 @@ def test_conformal_sets_cover_patients_kept_out(make_task: MakeTask, draw_cohort
 
 def test_the_pipeline_is_calibrated_on_new_patients(make_task: MakeTask, draw_cohort: Draw) -> None:
     # Long training at a high rate, so that the bare booster is far too sure of itself.
-    task = make_task(booster={"max_depth": [2], "rounds": [100], "learning_rate": 0.3})
-    inputs, favourable = draw_cohort(1500, seed=10)
-    fitted = fit_pipeline(task, inputs[:500], favourable[:500], seed=0)
-    slope, intercept = calibration_slope_and_intercept(fitted.probability(inputs[500:]), favourable[500:])
-    bare, _ = calibration_slope_and_intercept(expit(fitted.margin(inputs[500:])), favourable[500:])
+    task = make_task(8, sign=0, booster={"max_depth": [3], "rounds": [150], "learning_rate": 0.3})
+    inputs, favourable = draw_cohort(1300, 8, seed=10)
+    fitted = fit_pipeline(task, inputs[:300], favourable[:300], seed=0)
+    slope, intercept = calibration_slope_and_intercept(fitted.probability(inputs[300:]), favourable[300:])
+    bare, _ = calibration_slope_and_intercept(expit(fitted.margin(inputs[300:])), favourable[300:])
     assert bare < 0.75
     # The standard error of the slope on a thousand patients is about 0.08, that of the fitted sigmoid about 0.1.
     assert slope == pytest.approx(1, abs=0.3)

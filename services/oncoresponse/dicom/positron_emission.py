@@ -1,0 +1,60 @@
+"""PET pixel values to body-weight SUV (g/mL)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from oncoresponse.dicom import attributes
+from oncoresponse.dicom.reading import Instance, read_pixels
+from oncoresponse.dicom.slice_geometry import SliceStack, volume_of_stack
+from oncoresponse.dicom.standardized_uptake_value import SuvConversion, suv_conversion
+from oncoresponse.errors import InvalidAttribute, MissingSlices
+from oncoresponse.volume import Quantity, Volume
+
+
+def convert_positron_emission(stack: SliceStack) -> tuple[Volume, SuvConversion]:
+    """Body-weight SUV (g/mL) as float32 on the grid of the slices (LPS, mm), and how it was computed.
+
+    The rescale slope may differ from slice to slice (GE); each is used for its own slice.
+
+    Raises:
+        SuvError: As :func:`~oncoresponse.dicom.standardized_uptake_value.suv_conversion`.
+        MissingSlices: The images announce more slices than there are.
+        MissingAttribute, InvalidAttribute: An attribute that the conversion needs is absent or impossible.
+        TruncatedFile: Compressed pixel data cannot be decoded.
+    """
+    _require_all_slices(stack)
+    conversion = suv_conversion(stack.instances)
+    columns, rows, slices = stack.size
+    suv = np.empty((slices, rows, columns), np.float32)
+    for k, (instance, factor) in enumerate(zip(stack.instances, conversion.factors, strict=True)):
+        slope = attributes.required_number(instance.dataset, "RescaleSlope")
+        intercept = attributes.number(instance.dataset, "RescaleIntercept") or 0.0
+        if slope <= 0:
+            raise InvalidAttribute(
+                "RescaleSlope of the PET must be above zero. Export the series again.", keyword="RescaleSlope"
+            )
+        suv[k] = (read_pixels(instance) * slope + intercept) * factor
+    return volume_of_stack(stack, suv, Quantity.SUV_BODY_WEIGHT), conversion
+
+
+def is_attenuation_corrected(instance: Instance) -> bool | None:
+    """Whether a PET image is corrected for attenuation; ``None`` when it does not say.
+
+    Corrected Image (0028,0051) decides; Attenuation Correction Method (0054,1101) where that is empty.
+    """
+    corrections = {part.upper() for part in attributes.texts(instance.dataset, "CorrectedImage")} - {""}
+    if corrections:
+        return "ATTN" in corrections
+    method = attributes.text(instance.dataset, "AttenuationCorrectionMethod")
+    return None if method is None else method.upper() != "NONE"
+
+
+def _require_all_slices(stack: SliceStack) -> None:
+    # Number of Slices (0054,0081) is the only witness of slices lost at an end of the stack. A derived series
+    # may be a crop that kept the number of its source, so only the scanner's own images are held to it.
+    first = stack.instances[0]
+    announced = attributes.number(first.dataset, "NumberOfSlices")
+    if announced is not None and first.image_type[:1] == ("ORIGINAL",) and stack.size[2] < announced:
+        count = int(announced) - stack.size[2]
+        raise MissingSlices(f"{count} slice(s) of the PET are missing. Send the complete series.", slices=count)

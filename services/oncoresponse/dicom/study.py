@@ -1,0 +1,207 @@
+"""The intake stage: DICOM files in, study description and volumes out.
+
+>>> study = read_study(directory)                               # doctest: +SKIP
+>>> converted = convert_study(study, ["PT", "CT"])              # doctest: +SKIP
+>>> mask = read_contour(study, ContourRequest(), converted.volumes["PT"]).mask   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from oncoresponse.dicom import attributes
+from oncoresponse.dicom.computed_tomography import convert_computed_tomography
+from oncoresponse.dicom.contours import Contour, ContourRequest, contour_mask
+from oncoresponse.dicom.date_times import date_and_time
+from oncoresponse.dicom.patient_identity import ExpectedPatient, require_expected_patient, single_patient
+from oncoresponse.dicom.positron_emission import convert_positron_emission
+from oncoresponse.dicom.reading import Instance, is_dicom, is_media_directory, read_instance
+from oncoresponse.dicom.selection import ChosenSeries, choose_series
+from oncoresponse.dicom.series import ImageSeries, group_series, without_repeats
+from oncoresponse.dicom.standardized_uptake_value import SuvConversion
+from oncoresponse.errors import ConfigurationError, InvalidAttribute, NoImages
+from oncoresponse.study_description import SeriesDescription, StudyDescription
+from oncoresponse.volume import Volume
+
+CONVERTED_MODALITIES = ("CT", "PT")
+"""Modalities that have a quantity: CT in HU, PT in SUVbw."""
+
+
+@dataclass(frozen=True, eq=False)
+class DicomStudy:
+    """Everything that was sent, read and grouped.
+
+    Attributes:
+        instances: Without repeats, ordered by SOP Instance UID.
+        left_out: Number of files in the directory that are not DICOM instances.
+    """
+
+    instances: tuple[Instance, ...]
+    left_out: int = 0
+
+    @cached_property
+    def series(self) -> tuple[ImageSeries, ...]:
+        """Image series, without localizers, projections and secondary captures."""
+        return group_series(self.instances)
+
+
+@dataclass(frozen=True, eq=False)
+class ConvertedStudy:
+    """What the later stages work on.
+
+    Attributes:
+        description: The study and the chosen series; holds the patient's identity.
+        volumes: By DICOM modality: CT in HU (int16), PT in body-weight SUV (g/mL, float32).
+    """
+
+    description: StudyDescription
+    volumes: dict[str, Volume]
+
+
+def read_study(source: Path | Iterable[Path]) -> DicomStudy:
+    """Read the files of a study.
+
+    Args:
+        source: A directory, searched to its depths, in which files that are not DICOM are left out and counted;
+            or the files themselves, in any order and of any name, which must all be DICOM.
+
+    Raises:
+        NoImages: There is no DICOM file.
+        NotDicom: One of the files given is not DICOM.
+        TruncatedFile, UnsupportedTransferSyntax, MissingAttribute, InvalidAttribute: As
+            :func:`~oncoresponse.dicom.reading.read_instance`.
+        DuplicateSlices: Two files hold different data under one SOP Instance UID.
+    """
+    is_directory = isinstance(source, Path)
+    files = sorted(file for file in source.rglob("*") if file.is_file()) if isinstance(source, Path) else list(source)
+    instances, left_out = [], 0
+    for file in files:
+        if is_directory and _is_no_instance(file):
+            left_out += 1
+            continue
+        instances.append(read_instance(file))
+    if not instances:
+        raise NoImages("There is no DICOM file. Send the DICOM files of the study.")
+    return DicomStudy(without_repeats(instances), left_out)
+
+
+def convert_study(
+    study: DicomStudy,
+    required_modalities: Sequence[str],
+    *,
+    series_instance_uids: Collection[str] = (),
+    expected_patient: ExpectedPatient | None = None,
+) -> ConvertedStudy:
+    """Choose the series a model needs and convert them.
+
+    Args:
+        study: From :func:`read_study`.
+        required_modalities: DICOM modalities, CT and PT.
+        series_instance_uids: Series to use where several fit.
+        expected_patient: Who the patient should be.
+
+    Raises:
+        NoImages: The study has no image series at all.
+        PatientMismatch: The files, or the files and the request, name different patients.
+        SeriesError: As :func:`~oncoresponse.dicom.selection.choose_series`.
+        SuvError: PET values cannot be turned into SUV.
+        DicomError: An attribute is absent or impossible, or pixel data is damaged.
+        ConfigurationError: A modality has no conversion.
+    """
+    if unknown := set(required_modalities) - set(CONVERTED_MODALITIES):
+        raise ConfigurationError(f"This version converts CT and PET, not {', '.join(sorted(unknown))}.")
+    patient = single_patient(study.instances)
+    if expected_patient is not None:
+        require_expected_patient(patient, expected_patient)
+    if not study.series:
+        raise NoImages("The study holds no CT, PET or MR images. Send image series.")
+    chosen, warnings = choose_series(study.series, required_modalities, series_instance_uids=series_instance_uids)
+    volumes: dict[str, Volume] = {}
+    descriptions = []
+    for modality in required_modalities:
+        conversion = None
+        if modality == "PT":
+            volumes[modality], conversion = convert_positron_emission(chosen[modality].stack)
+        else:
+            volumes[modality] = convert_computed_tomography(chosen[modality].stack)
+        descriptions.append(_describe(chosen[modality], conversion))
+    first = chosen[required_modalities[0]].stack.instances[0]
+    if study.left_out:
+        warnings = (*warnings, f"{study.left_out} file(s) that are no DICOM instances were left out.")
+    description = StudyDescription(
+        study_instance_uid=first.study_instance_uid,
+        accession_number=attributes.text(first.dataset, "AccessionNumber"),
+        study_date_time=_iso_date_time(first, "StudyDate", "StudyTime"),
+        timezone_offset=attributes.text(first.dataset, "TimezoneOffsetFromUTC"),
+        patient=patient,
+        series=tuple(descriptions),
+        warnings=warnings,
+    )
+    return ConvertedStudy(description, volumes)
+
+
+def read_contour(study: DicomStudy, request: ContourRequest, grid: Volume) -> Contour:
+    """A contour that came with the study as a mask on the grid of a converted volume.
+
+    Args:
+        study: From :func:`read_study`.
+        request: Which contour.
+        grid: One of :attr:`ConvertedStudy.volumes`.
+
+    Raises:
+        ContourError, SeriesError: As :func:`~oncoresponse.dicom.contours.contour_mask`.
+    """
+    return contour_mask(study.instances, study.series, request, grid)
+
+
+def _is_no_instance(file: Path) -> bool:
+    with file.open("rb") as stream:
+        head = stream.read(1024)
+    return not is_dicom(head) or is_media_directory(head)
+
+
+def _describe(chosen: ChosenSeries, conversion: SuvConversion | None) -> SeriesDescription:
+    instances = chosen.stack.instances
+    first = instances[0]
+    times = [
+        found for instance in instances if (found := _iso_date_time(instance, "AcquisitionDate", "AcquisitionTime"))
+    ]
+    warnings = list(conversion.warnings) if conversion else []
+    if attributes.text(first.dataset, "LossyImageCompression") == "01":
+        warnings.append("The images were compressed with loss.")
+    return SeriesDescription(
+        series_instance_uid=first.series_instance_uid,
+        modality=first.modality,
+        sop_class_uid=first.sop_class_uid,
+        frame_of_reference_uid=first.frame_of_reference_uid or "",
+        description=attributes.text(first.dataset, "SeriesDescription"),
+        manufacturer=attributes.text(first.dataset, "Manufacturer"),
+        manufacturer_model_name=attributes.text(first.dataset, "ManufacturerModelName"),
+        slice_thickness_mm=_lenient_number(first, "SliceThickness"),
+        convolution_kernel=attributes.text(first.dataset, "ConvolutionKernel"),
+        radiopharmaceutical=conversion.radiopharmaceutical if conversion else None,
+        suv_method=conversion.method if conversion else None,
+        acquisition_date_time=min(times, default=None),
+        sop_instance_uids=tuple(instance.sop_instance_uid for instance in instances),
+        instance_sha256=tuple(instance.sha256 for instance in instances),
+        warnings=tuple(warnings),
+    )
+
+
+def _lenient_number(instance: Instance, keyword: str) -> float | None:
+    """A value that only the report shows; an unreadable one is no reason to refuse the study."""
+    try:
+        return attributes.number(instance.dataset, keyword)
+    except InvalidAttribute:
+        return None
+
+
+def _iso_date_time(instance: Instance, date_keyword: str, time_keyword: str) -> str | None:
+    try:
+        found = date_and_time(instance.dataset, date_keyword, time_keyword)
+    except InvalidAttribute:
+        return None
+    return found.isoformat() if found else None

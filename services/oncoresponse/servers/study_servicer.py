@@ -1,0 +1,193 @@
+"""StudyService: the DICOM instances of an examination, taken in and converted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+
+from oncoresponse.dicom.reading import read_instance
+from oncoresponse.errors import NoImages
+from oncoresponse.servers.dicomweb_import import import_dicomweb, require_allowed_url
+from oncoresponse.servers.directory_import import ImportCount, allowed_directory, import_directory
+from oncoresponse.servers.model_cache import ModelCache
+from oncoresponse.servers.study_conversion import convert
+from oncoresponse.servers.study_settings import StudySettings
+from oncoresponse.servers.study_upload import StudyUpload
+from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.study_database import StudyRecord
+from oncoresponse.storage.study_store import InstanceState, StudyStore
+from oncoresponse.v1 import study_pb2, study_pb2_grpc
+
+_DEFAULT_PAGE_SIZE = 50
+# A progress message for each file would be more traffic than news.
+_FILES_BETWEEN_MESSAGES = 20
+
+
+class StudyServicer(study_pb2_grpc.StudyServiceServicer):
+    """See ``protos/oncoresponse/v1/study.proto``. Whatever touches a disk or a network runs in a thread."""
+
+    def __init__(
+        self, store: StudyStore, artifacts: ArtifactStore, models_directory: Path, settings: StudySettings
+    ) -> None:
+        self._store = store
+        self._artifacts = artifacts
+        self._models = ModelCache(models_directory, lambda folder: folder.definition)
+        self._settings = settings
+        # Threads of their own: a PACS that keeps silent must not hold up uploads and conversions.
+        self._import_threads = ThreadPoolExecutor(settings.concurrent_imports, thread_name_prefix="import")
+
+    async def CreateStudy(
+        self, request: study_pb2.CreateStudyRequest, context: grpc.aio.ServicerContext
+    ) -> study_pb2.CreateStudyResponse:
+        """Create an empty study."""
+        record = await asyncio.to_thread(self._store.create, request.request_id)
+        return study_pb2.CreateStudyResponse(study=_study(record))
+
+    async def UploadInstances(
+        self, request_iterator: AsyncIterator[study_pb2.UploadInstancesRequest], context: grpc.aio.ServicerContext
+    ) -> study_pb2.UploadInstancesResponse:
+        """Take in instances."""
+        upload = StudyUpload(self._store, _check)
+        try:
+            async for message in request_iterator:
+                await asyncio.to_thread(upload.take, message)
+            states = await asyncio.to_thread(upload.states)
+        finally:
+            await asyncio.shield(asyncio.to_thread(upload.close))
+        return study_pb2.UploadInstancesResponse(instances=map(_instance_status, states))
+
+    async def ListInstances(
+        self, request: study_pb2.ListInstancesRequest, context: grpc.aio.ServicerContext
+    ) -> study_pb2.ListInstancesResponse:
+        """Say what has arrived."""
+        states = await asyncio.to_thread(self._store.instances, request.study)
+        return study_pb2.ListInstancesResponse(instances=map(_instance_status, states))
+
+    async def CompleteStudy(
+        self, request: study_pb2.CompleteStudyRequest, context: grpc.aio.ServicerContext
+    ) -> study_pb2.CompleteStudyResponse:
+        """Freeze the study."""
+        record = await asyncio.to_thread(self._store.complete, request.study, request.instance_count)
+        return study_pb2.CompleteStudyResponse(study=_study(record))
+
+    async def ImportDirectory(
+        self, request: study_pb2.ImportDirectoryRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[study_pb2.ImportDirectoryResponse]:
+        """Take in a directory of the server."""
+        allowed = self._settings.allowed_import_directories
+        directory = await asyncio.to_thread(allowed_directory, request.directory, allowed)
+        record = await asyncio.to_thread(self._store.create, request.request_id, f"directory {directory}")
+        if not record.complete:
+            counts = import_directory(self._store, record.name, directory, allowed, _check)
+            async for count in self._import(counts):
+                yield study_pb2.ImportDirectoryResponse(progress=_progress(count))
+            record = await asyncio.to_thread(self._complete_import, record.name)
+        yield study_pb2.ImportDirectoryResponse(study=_study(record))
+
+    async def ImportDicomWeb(
+        self, request: study_pb2.ImportDicomWebRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[study_pb2.ImportDicomWebResponse]:
+        """Take in a study from a DICOMweb server."""
+        require_allowed_url(request.url, self._settings.allowed_dicomweb_urls)
+        purpose = f"dicomweb {request.url} {request.study_instance_uid}"
+        record = await asyncio.to_thread(self._store.create, request.request_id, purpose)
+        if not record.complete:
+            counts = import_dicomweb(
+                self._store, record.name, request.url, request.study_instance_uid, self._settings, _check
+            )
+            async for count in self._import(counts):
+                yield study_pb2.ImportDicomWebResponse(progress=_progress(count))
+            record = await asyncio.to_thread(self._complete_import, record.name)
+        yield study_pb2.ImportDicomWebResponse(study=_study(record))
+
+    async def GetStudy(
+        self, request: study_pb2.GetStudyRequest, context: grpc.aio.ServicerContext
+    ) -> study_pb2.GetStudyResponse:
+        """Describe one study."""
+        return study_pb2.GetStudyResponse(study=_study(await asyncio.to_thread(self._store.get, request.name)))
+
+    async def ListStudies(
+        self, request: study_pb2.ListStudiesRequest, context: grpc.aio.ServicerContext
+    ) -> study_pb2.ListStudiesResponse:
+        """List studies, newest first."""
+        size = request.page_size or _DEFAULT_PAGE_SIZE
+        page = await asyncio.to_thread(self._store.list_page, size, request.page_token)
+        return study_pb2.ListStudiesResponse(studies=map(_study, page.studies), next_page_token=page.next_token)
+
+    async def DeleteStudy(
+        self, request: study_pb2.DeleteStudyRequest, context: grpc.aio.ServicerContext
+    ) -> study_pb2.DeleteStudyResponse:
+        """Delete one study."""
+        await asyncio.to_thread(self._store.delete, request.name)
+        return study_pb2.DeleteStudyResponse()
+
+    async def ConvertStudy(
+        self, request: study_pb2.ConvertStudyRequest, context: grpc.aio.ServicerContext
+    ) -> study_pb2.ConvertStudyResponse:
+        """Choose and convert the series a model requires."""
+        _, definition = await asyncio.to_thread(self._models.get, request.model)
+        return await asyncio.to_thread(convert, self._artifacts, definition, request)
+
+    async def _import(self, counts: Iterator[ImportCount]) -> AsyncIterator[ImportCount]:
+        """Advance an import file by file in a thread; gives some of its counts, and always the last."""
+        loop = asyncio.get_running_loop()
+        last: ImportCount | None = None
+        step: asyncio.Future[ImportCount | None] | None = None
+        try:
+            while True:
+                step = loop.run_in_executor(self._import_threads, next, counts, None)
+                # A cancelled call must not lose sight of the thread that still works for it.
+                count = await asyncio.shield(step)
+                if count is None:
+                    break
+                last = count
+                if count.examined % _FILES_BETWEEN_MESSAGES == 0:
+                    yield count
+            if last is not None:
+                yield last
+        finally:
+            if step is not None:
+                step.add_done_callback(lambda done: _close(counts, done))
+
+    def _complete_import(self, name: str) -> StudyRecord:
+        if not self._store.get(name).instance_count:
+            self._store.delete(name)
+            raise NoImages("No DICOM file was found. Give the place of a study that holds DICOM images.")
+        return self._store.complete(name)
+
+
+def _close(counts: Iterator[ImportCount], done: asyncio.Future[ImportCount | None]) -> None:
+    # Without this, a failure that nobody waits for any more would be printed with its text.
+    if not done.cancelled():
+        done.exception()
+    close = getattr(counts, "close", None)
+    if close is not None:
+        close()
+
+
+def _check(path: Path) -> None:
+    read_instance(path)
+
+
+def _study(record: StudyRecord) -> study_pb2.Study:
+    study = study_pb2.Study(
+        name=record.name,
+        complete=record.complete,
+        instance_count=record.instance_count,
+        size_bytes=record.size_bytes,
+        manifest=None if record.manifest is None else record.manifest.to_message(),
+    )
+    study.create_time.FromNanoseconds(record.create_time_ns)
+    return study
+
+
+def _instance_status(state: InstanceState) -> study_pb2.InstanceStatus:
+    return study_pb2.InstanceStatus(sha256=state.sha256, received_bytes=state.received_bytes, finished=state.finished)
+
+
+def _progress(count: ImportCount) -> study_pb2.ImportProgress:
+    return study_pb2.ImportProgress(examined=count.examined, imported=count.imported, left_out=count.left_out)

@@ -1,0 +1,27 @@
+"""Settings of StudyService."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from oncoresponse.storage.study_store import StudyQuota
+
+
+class StudySettings(StudyQuota):
+    """What may come in, from where, and how much of it.
+
+    Attributes:
+        allowed_import_directories: ImportDirectory reads these and what is below them. Empty: nothing.
+        allowed_dicomweb_urls: ImportDicomWeb reads these base URLs and what is below them. Empty: nothing.
+        dicomweb_connect_timeout_seconds: Time a DICOMweb server has to accept the connection.
+        dicomweb_read_timeout_seconds: Longest silence of a DICOMweb server.
+        concurrent_imports: Imports that advance at the same time; others wait their turn.
+    """
+
+    allowed_import_directories: tuple[Path, ...] = ()
+    allowed_dicomweb_urls: tuple[str, ...] = ()
+    dicomweb_connect_timeout_seconds: float = Field(default=10.0, gt=0)
+    dicomweb_read_timeout_seconds: float = Field(default=60.0, gt=0)
+    concurrent_imports: int = Field(default=8, ge=1, le=64)

@@ -1,0 +1,291 @@
+"""The SQLite file that says which studies exist and which instances belong to each.
+
+SQLite because a killed process leaves it intact, several processes of one machine may use it at once,
+and it needs no server. It holds digests and sizes, no UID and nothing of a patient.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from oncoresponse.errors import DiskFull, InvalidRequest, RequestConflict, StudyNotFound
+from oncoresponse.storage.artifact_store import JSON_MEDIA_TYPE, StoredArtifact
+from oncoresponse.storage.disk_space import NO_ROOM_MESSAGE
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS study (
+    study_id TEXT PRIMARY KEY,
+    purpose_sha256 TEXT NOT NULL,
+    create_time_ns INTEGER NOT NULL,
+    manifest_sha256 TEXT,
+    manifest_size_bytes INTEGER
+) STRICT;
+CREATE INDEX IF NOT EXISTS study_by_time ON study (create_time_ns, study_id);
+CREATE INDEX IF NOT EXISTS study_by_manifest ON study (manifest_sha256);
+CREATE TABLE IF NOT EXISTS instance (
+    study_id TEXT NOT NULL REFERENCES study ON DELETE CASCADE,
+    sha256 TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    finished INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (study_id, sha256)
+) STRICT;
+CREATE INDEX IF NOT EXISTS instance_by_digest ON instance (sha256);
+"""
+_SELECT_STUDY = """
+SELECT study.*, count(instance.sha256) AS instance_count, coalesce(sum(instance.size_bytes), 0) AS size_bytes
+FROM study LEFT JOIN instance ON instance.study_id = study.study_id AND instance.finished
+"""
+_WAIT_FOR_OTHER_WRITERS_SECONDS = 60.0
+_TOKEN_PATTERN = re.compile(r"(\d{1,19})/([a-z0-9-]{1,63})")
+_AFTER_ALL_NS = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study as the store knows it.
+
+    Attributes:
+        name: Resource name, ``studies/{study}``.
+        create_time_ns: Nanoseconds since 1970 (UTC).
+        instance_count: Instances that have arrived whole.
+        size_bytes: Their bytes.
+        manifest: The :class:`StudyManifest` artifact, once the study is complete.
+    """
+
+    name: str
+    create_time_ns: int
+    instance_count: int
+    size_bytes: int
+    manifest: StoredArtifact | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the study is frozen."""
+        return self.manifest is not None
+
+
+@dataclass(frozen=True)
+class InstanceRow:
+    """An instance that a study has or was promised."""
+
+    sha256: str
+    size_bytes: int
+    finished: bool
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """One page of a listing; ``next_token`` is empty on the last one."""
+
+    studies: tuple[StudyRecord, ...]
+    next_token: str
+
+
+class StudyDatabase:
+    """Opens one connection for each piece of work, so that any thread may do it.
+
+    Args:
+        path: The file; made when it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.touch(mode=0o600)
+        with closing(self._connect()) as connection, _disk_full_when_sqlite_is():
+            # With a write-ahead log, readers do not wait for writers.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+
+    @contextmanager
+    def reading(self) -> Iterator[StudyTables]:
+        """The tables in one state throughout."""
+        with closing(self._connect()) as connection, _disk_full_when_sqlite_is():
+            connection.execute("BEGIN")
+            yield StudyTables(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[StudyTables]:
+        """A transaction that excludes every other writer, of this process and others.
+
+        It is committed at the end and then survives a power loss; an exception undoes it.
+
+        Raises:
+            DiskFull: The file could not grow; nothing changed.
+        """
+        with closing(self._connect()) as connection, _disk_full_when_sqlite_is():
+            connection.execute("BEGIN IMMEDIATE")
+            # Closing without COMMIT rolls back.
+            yield StudyTables(connection)
+            connection.execute("COMMIT")
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=_WAIT_FOR_OTHER_WRITERS_SECONDS, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+
+class StudyTables:
+    """The statements, inside one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def create_study(self, study_id: str, purpose_sha256: str, create_time_ns: int) -> StudyRecord:
+        """Insert a study, or find it.
+
+        Raises:
+            RequestConflict: It exists for another purpose.
+        """
+        self._connection.execute(
+            "INSERT INTO study (study_id, purpose_sha256, create_time_ns) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            (study_id, purpose_sha256, create_time_ns),
+        )
+        row = self._study_row(study_id)
+        if row["purpose_sha256"] != purpose_sha256:
+            raise RequestConflict("This request_id was used for a different request. Use a new UUID for a new study.")
+        return _record(row)
+
+    def study(self, study_id: str) -> StudyRecord:
+        """One study.
+
+        Raises:
+            StudyNotFound: There is none of this id.
+        """
+        return _record(self._study_row(study_id))
+
+    def page(self, page_size: int, page_token: str) -> StudyPage:
+        """Newest first; the token names the last study of the page before.
+
+        Raises:
+            InvalidRequest: The token is malformed.
+        """
+        rows = self._connection.execute(
+            f"{_SELECT_STUDY} WHERE (study.create_time_ns, study.study_id) < (?, ?) GROUP BY study.study_id "
+            "ORDER BY study.create_time_ns DESC, study.study_id DESC LIMIT ?",
+            (*_position(page_token), page_size + 1),
+        ).fetchall()
+        token = ""
+        if len(rows) > page_size:
+            last = rows[page_size - 1]
+            token = base64.urlsafe_b64encode(f"{last['create_time_ns']}/{last['study_id']}".encode()).decode()
+        return StudyPage(tuple(_record(row) for row in rows[:page_size]), token)
+
+    def study_ids(self) -> set[str]:
+        """All of them."""
+        return {row["study_id"] for row in self._connection.execute("SELECT study_id FROM study")}
+
+    def set_manifest(self, study_id: str, manifest: StoredArtifact) -> None:
+        """Freeze the study."""
+        self._connection.execute(
+            "UPDATE study SET manifest_sha256 = ?, manifest_size_bytes = ? WHERE study_id = ?",
+            (manifest.sha256, manifest.size_bytes, study_id),
+        )
+
+    def remove_study(self, study_id: str) -> None:
+        """Remove the study and its instances."""
+        self._connection.execute("DELETE FROM study WHERE study_id = ?", (study_id,))
+
+    def instances(self, study_id: str) -> list[InstanceRow]:
+        """Instances of a study, ordered by digest."""
+        rows = self._connection.execute("SELECT * FROM instance WHERE study_id = ? ORDER BY sha256", (study_id,))
+        return [_instance(row) for row in rows]
+
+    def instance(self, study_id: str, sha256: str) -> InstanceRow | None:
+        """One instance of a study."""
+        row = self._connection.execute(
+            "SELECT * FROM instance WHERE study_id = ? AND sha256 = ?", (study_id, sha256)
+        ).fetchone()
+        return None if row is None else _instance(row)
+
+    def put_instance(self, study_id: str, sha256: str, size_bytes: int) -> None:
+        """Note an unfinished instance, or its new size."""
+        self._connection.execute(
+            "INSERT INTO instance (study_id, sha256, size_bytes) VALUES (?, ?, ?) "
+            "ON CONFLICT (study_id, sha256) DO UPDATE SET size_bytes = excluded.size_bytes",
+            (study_id, sha256, size_bytes),
+        )
+
+    def finish_instance(self, study_id: str, sha256: str, size_bytes: int) -> None:
+        """Note that an instance is in the artifact store."""
+        self._connection.execute(
+            "INSERT INTO instance (study_id, sha256, size_bytes, finished) VALUES (?, ?, ?, 1) "
+            "ON CONFLICT (study_id, sha256) DO UPDATE SET finished = 1",
+            (study_id, sha256, size_bytes),
+        )
+
+    def remove_unfinished_instance(self, study_id: str, sha256: str) -> None:
+        """Remove an instance unless it is finished."""
+        self._connection.execute(
+            "DELETE FROM instance WHERE study_id = ? AND sha256 = ? AND NOT finished", (study_id, sha256)
+        )
+
+    def reserved_bytes(self, study_id: str | None = None) -> int:
+        """Bytes of all instances, finished or not, of one study or of all."""
+        row = self._connection.execute(
+            "SELECT coalesce(sum(size_bytes), 0) FROM instance WHERE ?1 IS NULL OR study_id = ?1", (study_id,)
+        ).fetchone()
+        return int(row[0])
+
+    def is_used(self, sha256: str) -> bool:
+        """Whether a study has, awaits, or is described by the artifact of this digest."""
+        row = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM instance WHERE sha256 = ?1) "
+            "OR EXISTS (SELECT 1 FROM study WHERE manifest_sha256 = ?1)",
+            (sha256,),
+        ).fetchone()
+        return bool(row[0])
+
+    def _study_row(self, study_id: str) -> sqlite3.Row:
+        row: sqlite3.Row | None = self._connection.execute(
+            f"{_SELECT_STUDY} WHERE study.study_id = ? GROUP BY study.study_id", (study_id,)
+        ).fetchone()
+        if row is None:
+            raise StudyNotFound("There is no study of this name. ListStudies gives the names.")
+        return row
+
+
+def _record(row: sqlite3.Row) -> StudyRecord:
+    manifest = None
+    if row["manifest_sha256"] is not None:
+        manifest = StoredArtifact(
+            sha256=row["manifest_sha256"], size_bytes=row["manifest_size_bytes"], media_type=JSON_MEDIA_TYPE
+        )
+    return StudyRecord(
+        f"studies/{row['study_id']}", row["create_time_ns"], row["instance_count"], row["size_bytes"], manifest
+    )
+
+
+def _instance(row: sqlite3.Row) -> InstanceRow:
+    return InstanceRow(row["sha256"], row["size_bytes"], bool(row["finished"]))
+
+
+def _position(page_token: str) -> tuple[int, str]:
+    if not page_token:
+        return _AFTER_ALL_NS, ""
+    try:
+        text = base64.b64decode(page_token.encode(), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        text = ""
+    match = _TOKEN_PATTERN.fullmatch(text)
+    if match is None:
+        raise InvalidRequest("page_token is not one that this service gave. Start again without it.")
+    return min(int(match[1]), _AFTER_ALL_NS), match[2]
+
+
+@contextmanager
+def _disk_full_when_sqlite_is() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise DiskFull(NO_ROOM_MESSAGE) from error
+        raise

@@ -1,0 +1,29 @@
+"""The list of instances of a complete study: what an assessment of the study is an assessment of."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, StoredArtifact
+
+
+class ManifestInstance(BaseModel):
+    """One DICOM file of the study."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    size_bytes: int
+
+    @property
+    def artifact(self) -> StoredArtifact:
+        """Where the file is."""
+        return StoredArtifact(sha256=self.sha256, size_bytes=self.size_bytes, media_type=DICOM_MEDIA_TYPE)
+
+
+class StudyManifest(BaseModel):
+    """All instances, ordered by digest, so that the same instances give the same manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    instances: tuple[ManifestInstance, ...]

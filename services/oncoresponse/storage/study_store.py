@@ -1,0 +1,366 @@
+"""Studies: which instances belong together, what has arrived of each, and when the whole is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from oncoresponse.errors import (
+    ChecksumMismatch,
+    DicomError,
+    InvalidRequest,
+    QuotaExceeded,
+    StudyAlreadyComplete,
+    StudyNotComplete,
+    StudyNotFound,
+)
+from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, ArtifactStore, StoredArtifact
+from oncoresponse.storage.disk_space import disk_full_when_no_room, require_free_space
+from oncoresponse.storage.instance_upload import InstanceUpload
+from oncoresponse.storage.study_database import InstanceRow, StudyDatabase, StudyPage, StudyRecord
+from oncoresponse.storage.study_manifest import ManifestInstance, StudyManifest
+from oncoresponse.volume import file_sha256
+
+_PREFIX = "studies/"
+# Names derive from request ids, so that the same request finds its study after any crash.
+_NAMESPACE = uuid.UUID("5d1c2c1e-7a55-5b62-8d3a-0d0a86f0a3c4")
+# A copy that an import was making when it was killed is removed at a later start.
+_COPY_SUFFIX = ".copy"
+_COPY_LIFETIME_SECONDS = 24 * 3600
+
+CheckInstance = Callable[[Path], None]
+"""Refuses a file that is not a readable DICOM instance, by raising the error that says why."""
+
+
+class StudyQuota(BaseModel):
+    """How much may be stored.
+
+    Attributes:
+        quota_bytes_per_study: Largest study, by the sizes its uploads declare.
+        quota_bytes_total: All studies together; an instance that two studies share counts twice.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    quota_bytes_per_study: int = Field(default=4 * 1024**3, gt=0)
+    quota_bytes_total: int = Field(default=200 * 1024**3, gt=0)
+
+
+class InstanceState(BaseModel):
+    """What has arrived of one instance."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    received_bytes: int
+    finished: bool
+
+
+class StudyStore:
+    """Studies in one data folder, for several threads and processes of one machine. All methods block.
+
+    Every method that takes a study's name raises :class:`StudyNotFound` when there is none of that name.
+
+    Args:
+        data_directory: Gets a folder ``studies`` with the database and what has arrived of unfinished instances.
+        artifacts: Where finished instances go.
+        quota: Limits.
+    """
+
+    def __init__(self, data_directory: Path, artifacts: ArtifactStore, quota: StudyQuota) -> None:
+        folder = data_directory / "studies"
+        self._parts = folder / "parts"
+        self._parts.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        self._artifacts = artifacts
+        self._quota = quota
+        self._database = StudyDatabase(folder / "studies.sqlite")
+        self._remove_leftovers()
+
+    def create(self, request_id: str, purpose: str = "") -> StudyRecord:
+        """Create an empty study, or find the one the same request created.
+
+        Args:
+            request_id: UUID of the request.
+            purpose: What the request asks for beside the id; only its digest is kept.
+
+        Raises:
+            RequestConflict: The ``request_id`` was used for another purpose.
+            DiskFull: The record could not be written.
+        """
+        study_id = str(uuid.uuid5(_NAMESPACE, request_id.lower()))
+        with self._database.writing() as table:
+            return table.create_study(study_id, hashlib.sha256(purpose.encode()).hexdigest(), time.time_ns())
+
+    def get(self, name: str) -> StudyRecord:
+        """Look one up."""
+        with self._database.reading() as table:
+            return table.study(_study_id(name))
+
+    def list_page(self, page_size: int, page_token: str = "") -> StudyPage:
+        """Newest first.
+
+        Raises:
+            InvalidRequest: The token is none of ours.
+        """
+        with self._database.reading() as table:
+            return table.page(page_size, page_token)
+
+    def instances(self, name: str) -> tuple[InstanceState, ...]:
+        """What has arrived, ordered by digest; an instance of which nothing arrived is left out."""
+        study_id = _study_id(name)
+        with self._database.reading() as table:
+            table.study(study_id)
+            rows = table.instances(study_id)
+        states = (self._state(study_id, row) for row in rows)
+        return tuple(state for state in states if state.received_bytes)
+
+    def receive(self, name: str, sha256: str, size_bytes: int, offset_bytes: int) -> InstanceUpload | None:
+        """Begin or continue an instance; ``None`` when it is finished already. The caller closes the upload.
+
+        Bytes are not taken from another study that holds the same digest: knowing a digest is no proof
+        of having the file.
+
+        Raises:
+            StudyAlreadyComplete: The study is frozen and the instance is not in it.
+            InvalidRequest: The offset is past what has arrived.
+            QuotaExceeded: The study or the store would grow over its limit; what had arrived is removed.
+            Busy: Another stream sends this instance at the moment.
+            DiskFull: There is no room.
+        """
+        study_id = _study_id(name)
+        path = self._part(study_id, sha256)
+        try:
+            if self._reserve(study_id, sha256, size_bytes):
+                return None
+        except QuotaExceeded:
+            path.unlink(missing_ok=True)
+            raise
+        with disk_full_when_no_room():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+        upload = InstanceUpload(path, sha256, size_bytes, self._artifacts.minimum_free_bytes)
+        try:
+            # Another stream may have finished it between our look at the database and our lock.
+            if self._reserve(study_id, sha256, size_bytes):
+                upload.discard()
+                upload.close()
+                return None
+            upload.go_to(offset_bytes)
+        except BaseException:
+            upload.close()
+            raise
+        return upload
+
+    def finish(self, name: str, upload: InstanceUpload, check: CheckInstance) -> None:
+        """Check an instance of which every byte has arrived and make it part of the study.
+
+        Raises:
+            ChecksumMismatch: The bytes are not those of the digest. They are removed.
+            DicomError: ``check`` refused the file. It is removed.
+            StudyAlreadyComplete, StudyNotFound: The study was completed or deleted meanwhile.
+            DiskFull: There is no room; the bytes stay, to be finished later.
+        """
+        study_id = _study_id(name)
+        try:
+            if file_sha256(upload.path) != upload.sha256:
+                raise ChecksumMismatch(
+                    "The bytes of an instance do not have the SHA-256 that its header names. "
+                    "Send the instance again from its first byte."
+                )
+            check(upload.path)
+            self._admit(study_id, upload.path, upload.sha256)
+        except FileNotFoundError:
+            # The study was deleted or completed meanwhile, and its unfinished files with it.
+            self.get(name)
+            raise _already_complete() from None
+        except (ChecksumMismatch, DicomError, StudyNotFound, StudyAlreadyComplete):
+            upload.discard()
+            self._forget(study_id, upload.sha256)
+            raise
+
+    def add(self, name: str, blocks: Iterable[bytes], check: CheckInstance) -> None:
+        """Make a file that the server itself has read part of the study.
+
+        Raises:
+            DicomError: ``check`` refused the file.
+            StudyAlreadyComplete, QuotaExceeded, DiskFull: See :meth:`receive`; nothing of the file stays.
+        """
+        study_id = _study_id(name)
+        copy = self._part(study_id, uuid.uuid4().hex).with_suffix(_COPY_SUFFIX)
+        size_bytes, digest = 0, hashlib.sha256()
+        try:
+            with disk_full_when_no_room():
+                copy.parent.mkdir(mode=0o700, exist_ok=True)
+                copy.touch(mode=0o600)
+                with copy.open("wb") as file:
+                    for block in blocks:
+                        size_bytes += len(block)
+                        self._require_quota("study", size_bytes, self._quota.quota_bytes_per_study)
+                        require_free_space(copy.parent, len(block), self._artifacts.minimum_free_bytes)
+                        digest.update(block)
+                        file.write(block)
+            sha256 = digest.hexdigest()
+            check(copy)
+            if not self._reserve(study_id, sha256, size_bytes):
+                self._admit(study_id, copy, sha256)
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def complete(self, name: str, instance_count: int | None = None) -> StudyRecord:
+        """Freeze the study and write its manifest. What has not arrived whole is removed.
+
+        Args:
+            name: The study.
+            instance_count: How many different instances the caller sent; ``None`` when nobody counted.
+
+        Raises:
+            StudyNotComplete: Fewer instances have arrived whole.
+            InvalidRequest: More have.
+            StudyAlreadyComplete: The study is complete with another number of instances.
+            DiskFull: The manifest could not be written; the study stays open.
+        """
+        study_id = _study_id(name)
+        with self._database.writing() as table:
+            study = table.study(study_id)
+            expected = study.instance_count if instance_count is None else instance_count
+            _require_count(study, expected)
+            if study.complete:
+                return study
+            rows = table.instances(study_id)
+            manifest = StudyManifest(
+                instances=tuple(
+                    ManifestInstance(sha256=row.sha256, size_bytes=row.size_bytes) for row in rows if row.finished
+                )
+            )
+            for row in rows:
+                if not row.finished:
+                    table.remove_unfinished_instance(study_id, row.sha256)
+                    self._delete_unless_used(table.is_used(row.sha256), row.sha256)
+            table.set_manifest(study_id, self._artifacts.put_document(manifest))
+            study = table.study(study_id)
+        shutil.rmtree(self._parts / study_id, ignore_errors=True)
+        return study
+
+    def delete(self, name: str) -> None:
+        """Remove the study and every instance that no other study holds.
+
+        The files go before the record does, so that a crash in between leaves a study that can be deleted again.
+        """
+        study_id = _study_id(name)
+        with self._database.writing() as table:
+            study = table.study(study_id)
+            digests = [row.sha256 for row in table.instances(study_id)]
+            if study.manifest is not None:
+                digests.append(study.manifest.sha256)
+            table.remove_study(study_id)
+            for sha256 in digests:
+                self._delete_unless_used(table.is_used(sha256), sha256)
+        shutil.rmtree(self._parts / study_id, ignore_errors=True)
+
+    def _reserve(self, study_id: str, sha256: str, size_bytes: int) -> bool:
+        """Count the instance against the quota before its first byte; whether it is finished already."""
+        with self._database.writing() as table:
+            study = table.study(study_id)
+            known = table.instance(study_id, sha256)
+            if known is not None and known.finished:
+                return True
+            if study.complete:
+                raise _already_complete()
+            if known is not None and known.size_bytes == size_bytes:
+                return False
+            counted_bytes = known.size_bytes if known is not None else 0
+            self._require_quota(
+                "study",
+                table.reserved_bytes(study_id) - counted_bytes + size_bytes,
+                self._quota.quota_bytes_per_study,
+            )
+            self._require_quota(
+                "total", table.reserved_bytes() - counted_bytes + size_bytes, self._quota.quota_bytes_total
+            )
+            table.put_instance(study_id, sha256, size_bytes)
+            return False
+
+    def _admit(self, study_id: str, path: Path, sha256: str) -> None:
+        """Move a checked file into the artifact store and note it as finished."""
+        artifact = self._artifacts.take_file(path, sha256, DICOM_MEDIA_TYPE)
+        with self._database.writing() as table:
+            try:
+                study = table.study(study_id)
+                if study.complete:
+                    raise _already_complete()
+                table.finish_instance(study_id, sha256, artifact.size_bytes)
+            except (StudyNotFound, StudyAlreadyComplete):
+                self._delete_unless_used(table.is_used(sha256), sha256)
+                raise
+
+    def _forget(self, study_id: str, sha256: str) -> None:
+        with self._database.writing() as table:
+            table.remove_unfinished_instance(study_id, sha256)
+
+    def _delete_unless_used(self, used: bool, sha256: str) -> None:
+        # Only inside a writing transaction: nobody can begin to use the digest meanwhile.
+        if not used:
+            self._artifacts.delete(StoredArtifact(sha256=sha256, size_bytes=0, media_type=DICOM_MEDIA_TYPE))
+
+    def _require_quota(self, scope: str, size_bytes: int, limit_bytes: int) -> None:
+        if size_bytes > limit_bytes:
+            whose = "The study" if scope == "study" else "All studies together"
+            raise QuotaExceeded(
+                f"{whose} would be larger than this server allows. Send only the series that are needed, delete "
+                "studies that are not, or ask the administrator for more.",
+                scope=scope,
+                limit_bytes=limit_bytes,
+            )
+
+    def _state(self, study_id: str, row: InstanceRow) -> InstanceState:
+        received = row.size_bytes if row.finished else 0
+        path = self._part(study_id, row.sha256)
+        if not row.finished and path.is_file():
+            received = path.stat().st_size
+        return InstanceState(sha256=row.sha256, received_bytes=received, finished=row.finished)
+
+    def _part(self, study_id: str, sha256: str) -> Path:
+        return self._parts / study_id / f"{sha256}.part"
+
+    def _remove_leftovers(self) -> None:
+        with self._database.reading() as table:
+            known = table.study_ids()
+        for folder in self._parts.iterdir():
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+                continue
+            for copy in folder.glob(f"*{_COPY_SUFFIX}"):
+                if time.time() - copy.stat().st_mtime > _COPY_LIFETIME_SECONDS:
+                    copy.unlink(missing_ok=True)
+
+
+def _require_count(study: StudyRecord, expected: int) -> None:
+    if study.instance_count == expected:
+        return
+    counts = {"arrived": study.instance_count, "expected": expected}
+    if study.complete:
+        raise StudyAlreadyComplete("The study is complete with another number of instances.", **counts)
+    if study.instance_count < expected:
+        raise StudyNotComplete(
+            "Fewer instances have arrived whole than instance_count says. ListInstances tells which are missing.",
+            **counts,
+        )
+    raise InvalidRequest(
+        "More instances have arrived than instance_count says. Count those of every upload to this study.", **counts
+    )
+
+
+def _study_id(name: str) -> str:
+    return name.removeprefix(_PREFIX)
+
+
+def _already_complete() -> StudyAlreadyComplete:
+    return StudyAlreadyComplete(
+        "The study was declared complete and takes no more instances. Create a new study for them."
+    )

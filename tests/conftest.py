@@ -1,0 +1,161 @@
+"""Fixtures shared by all tests: synthetic DICOM series, and the real sample studies of ``examples/``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+    generate_uid,
+)
+
+SOP_CLASSES = {"CT": CTImageStorage, "PT": PositronEmissionTomographyImageStorage, "MR": MRImageStorage}
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class SyntheticSeries:
+    """What ``write_series`` wrote.
+
+    Attributes:
+        directory: Folder with one file for each slice.
+        files: In slice order (ascending along row x column direction).
+        stored: Stored pixel values, axes (slice, row, column).
+        series_instance_uid, study_instance_uid, frame_of_reference_uid: UIDs of the series.
+    """
+
+    directory: Path
+    files: tuple[Path, ...]
+    stored: np.ndarray
+    series_instance_uid: str
+    study_instance_uid: str
+    frame_of_reference_uid: str
+
+
+@pytest.fixture(scope="session")
+def write_series(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SyntheticSeries]:
+    """Factory: write a CT, PT or MR series of single-frame slices and return :class:`SyntheticSeries`.
+
+    All arguments are keywords:
+
+    - ``modality`` CT, PT or MR; ``unit`` of a PT: BQML, GML, CNTS, ...
+    - ``stored``: int16 array (slice, row, column); or ``shape`` for a random one from a fixed seed.
+    - ``spacing_mm`` along column index, row index, slice; ``orientation``: six cosines; ``origin_mm``.
+    - ``patient_id``; ``study``, ``series``, ``frame_of_reference``: any words, from which UIDs are made. Series of
+      one study share the first and the third word, which are the same by default.
+    - ``attributes``: keyword -> value for every slice, or -> function of the slice number; ``None`` removes one.
+      Keywords of RadiopharmaceuticalInformationSequence's item are found by themselves.
+    - ``change``: function of (dataset, slice number) called last.
+    - ``transfer_syntax_uid``: the pixels are compressed where it is a compressed one.
+    - ``directory``: where to write; a new folder when left out. File names are meaningless.
+    """
+
+    def write(
+        *,
+        modality: str = "CT",
+        stored: np.ndarray | None = None,
+        shape: tuple[int, int, int] = (5, 6, 7),
+        spacing_mm: Sequence[float] = (1.5, 1.25, 3.0),
+        orientation: Sequence[float] = AXIAL,
+        origin_mm: Sequence[float] = (-20.0, -30.0, 40.0),
+        unit: str = "BQML",
+        patient_id: str = "SYNTHETIC",
+        study: str = "study",
+        series: str | None = None,
+        frame_of_reference: str = "frame",
+        attributes: Mapping[str, Any] | None = None,
+        change: Callable[[FileDataset, int], None] | None = None,
+        transfer_syntax_uid: str = ExplicitVRLittleEndian,
+        directory: Path | None = None,
+    ) -> SyntheticSeries:
+        folder = directory or tmp_path_factory.mktemp(modality)
+        pixels = np.random.default_rng(7).integers(0, 2000, shape) if stored is None else stored
+        uids = [
+            generate_uid(entropy_srcs=[kind, word])
+            for kind, word in (("study", study), ("series", series or modality), ("frame", frame_of_reference))
+        ]
+        row, column = np.array(orientation[:3]), np.array(orientation[3:])
+        files = []
+        for k, plane in enumerate(np.asarray(pixels, dtype=np.int16)):
+            position = np.array(origin_mm) + k * spacing_mm[2] * np.cross(row, column)
+            dataset = _slice(modality, unit, plane)
+            dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = uids
+            dataset.SOPInstanceUID = generate_uid(entropy_srcs=[*uids, modality, str(k)])
+            dataset.PatientID = patient_id
+            dataset.ImagePositionPatient = [f"{value:.10g}" for value in position]
+            dataset.ImageOrientationPatient = [f"{value:.12f}" for value in (*row, *column)]
+            dataset.PixelSpacing = [f"{spacing_mm[1]:.10g}", f"{spacing_mm[0]:.10g}"]
+            for keyword, value in (attributes or {}).items():
+                _set(dataset, keyword, value(k) if callable(value) else value)
+            if change is not None:
+                change(dataset, k)
+            dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+            if transfer_syntax_uid != ExplicitVRLittleEndian:
+                _encode(dataset, transfer_syntax_uid)
+            # Backwards, so that no test relies on the order of the names.
+            file = folder / f"{uids[1][-6:]}{1000 - k}"
+            dataset.save_as(file, enforce_file_format=True)
+            files.append(file)
+        return SyntheticSeries(folder, tuple(files), np.asarray(pixels, dtype=np.int16), uids[1], uids[0], uids[2])
+
+    return write
+
+
+def _slice(modality: str, unit: str, plane: np.ndarray) -> FileDataset:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID = SOP_CLASSES[modality]
+    dataset.Modality = modality
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.StudyDate = dataset.SeriesDate = dataset.AcquisitionDate = "20240301"
+    dataset.StudyTime, dataset.SeriesTime, dataset.AcquisitionTime = "095500", "100000", "100000"
+    dataset.PatientName, dataset.PatientBirthDate, dataset.PatientSex = "Synthetic^Patient", "19600131", "F"
+    dataset.Rows, dataset.Columns = plane.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
+    dataset.RescaleSlope, dataset.RescaleIntercept = ("1", "-1024") if modality == "CT" else ("1", "0")
+    dataset.PixelData = np.ascontiguousarray(plane).tobytes()
+    if modality == "PT":
+        dataset.Units, dataset.DecayCorrection, dataset.PatientWeight = unit, "START", "70"
+        dataset.CorrectedImage = ["DECY", "ATTN", "SCAT"]
+        dataset.ActualFrameDuration = "120000"
+        information = Dataset()
+        information.Radiopharmaceutical = "FDG"
+        information.RadiopharmaceuticalStartTime = "090000"
+        information.RadionuclideTotalDose = "370000000"
+        information.RadionuclideHalfLife = "6586.2"
+        dataset.RadiopharmaceuticalInformationSequence = [information]
+    return dataset
+
+
+def _set(dataset: FileDataset, keyword: str, value: Any) -> None:
+    if keyword.startswith("Radi") and not keyword.endswith("InformationSequence"):
+        dataset = dataset.RadiopharmaceuticalInformationSequence[0]
+    if value is not None:
+        setattr(dataset, keyword, value)
+    elif keyword in dataset:
+        delattr(dataset, keyword)
+
+
+def _encode(dataset: FileDataset, transfer_syntax_uid: str) -> None:
+    # pydicom encodes RLE, JPEG-LS and JPEG 2000 with its plugins; the UID of the instance stays.
+    uid = dataset.SOPInstanceUID
+    dataset.compress(transfer_syntax_uid, generate_instance_uid=False)
+    dataset.SOPInstanceUID = uid
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """Folder with the real sample studies STS_019 and STS_032, which no training has seen."""
+    return Path(__file__).parents[1] / "examples"

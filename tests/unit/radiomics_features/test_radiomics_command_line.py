@@ -1,0 +1,62 @@
+"""``oncoradiomics extract`` and ``oncoradiomics cohort``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import pytest
+from oncoradiomics.command_line import app, run
+from oncoradiomics.extraction import describe_lesion
+from oncoradiomics.features import FeatureDocument
+from typer.testing import CliRunner
+
+
+@pytest.fixture
+def settings_file(tmp_path):
+    file = tmp_path / "settings.yaml"
+    file.write_text("setting: {binWidth: 0.5}\nfeatureClass: {shape: , firstorder: [Mean]}\n", encoding="utf-8")
+    return file
+
+
+def test_extract_writes_the_document(lesion_files, settings_file, tmp_path):
+    output = tmp_path / "features.json"
+    arguments = ["extract", *map(str, lesion_files), "--settings", str(settings_file), "--output", str(output)]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    document = FeatureDocument.model_validate_json(output.read_bytes())
+    assert len(document.features) == 15
+    assert document.image_quantity == "g/mL{SUVbw}"
+
+
+def test_cohort_writes_one_row_a_patient_and_says_who_failed(lesion, lesion_files, settings_file, tmp_path):
+    from oncoradiomics.settings import Settings
+
+    data = tmp_path / "cohort"
+    for patient in ("P1", "P2", "P3"):
+        (data / patient).mkdir(parents=True)
+        shutil.copy(lesion_files[0], data / patient / "image.nrrd")
+        shutil.copy(lesion_files[1], data / patient / "mask.nrrd")
+    (data / "P2" / "mask.nrrd").write_bytes(b"not an image")
+    output = tmp_path / "features.csv"
+    arguments = ["cohort", str(data), "--settings", str(settings_file), "--output", str(output), "--exclude", "P3"]
+    arguments += ["--image", "image.nrrd", "--mask", "mask.nrrd", "--processes", "1"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "P2: FEATURE_EXTRACTION_FAILED" in result.output
+    with output.open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert row.pop("patient_id") == "P1"
+    settings = Settings.from_yaml(settings_file)
+    assert {name: float(value) for name, value in row.items()} == describe_lesion(*lesion, settings).values()
+    provenance = json.loads(output.with_suffix(".provenance.json").read_text(encoding="utf-8"))
+    assert provenance["excluded"] == ["P3"]
+    assert provenance["settings_sha256"] == settings.sha256
+
+
+def test_an_intended_error_is_one_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sys.argv", ["oncoradiomics", "extract", "a", "b", "--settings", str(tmp_path / "absent.yaml")])
+    with pytest.raises(SystemExit) as caught:
+        run()
+    assert caught.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
