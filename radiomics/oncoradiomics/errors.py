@@ -8,7 +8,8 @@
     ├── EmptyMaskError        EMPTY_MASK                  nothing inside the mask
     ├── ImageFileError        FEATURE_EXTRACTION_FAILED   an image or mask file cannot be read
     └── ExtractionError       FEATURE_EXTRACTION_FAILED   the engine could not compute the features
-        └── ExtractionTimeout DEADLINE_EXCEEDED           it took longer than allowed
+        ├── ExtractionTimeout     DEADLINE_EXCEEDED   it took longer than allowed
+        └── ExtractionOutOfMemory OUT_OF_MEMORY       the image is too large for the free memory
 
 A message says what is wrong and what to do, without file names and without anything about a patient.
 """
@@ -54,3 +55,7 @@ class ExtractionError(RadiomicsError):
 
 class ExtractionTimeout(ExtractionError):
     reason = "DEADLINE_EXCEEDED"
+
+
+class ExtractionOutOfMemory(ExtractionError):
+    reason = "OUT_OF_MEMORY"

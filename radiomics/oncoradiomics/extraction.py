@@ -15,7 +15,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
-from oncoradiomics.errors import EmptyMaskError, ExtractionError
+from oncoradiomics.errors import EmptyMaskError, ExtractionError, ExtractionOutOfMemory
 from oncoradiomics.feature_units import ARBITRARY_INTENSITY, feature_unit
 from oncoradiomics.features import Feature, FeatureDocument, Features
 from oncoradiomics.ibsi_identifiers import ibsi_identifier
@@ -54,6 +54,7 @@ def extract(
         GeometryError: Image and mask are on different grids.
         EmptyMaskError: No voxel has the label, or none is left after resampling or resegmentation.
         ExtractionError: The mask is too small for these settings, or the engine stopped.
+        ExtractionOutOfMemory: There is not enough free memory.
     """
     if engine != "pyradiomics":
         raise ExtractionError(f"There is no engine '{engine}'. Use 'pyradiomics'.")
@@ -82,6 +83,9 @@ def extract(
 def describe_lesion(image: sitk.Image, mask: sitk.Image, settings: Settings) -> FeatureDocument:
     """Features and measures of a lesion in PET.
 
+    Where the settings resample, features are computed on the lesion with its surroundings (``padDistance``), so that
+    they do not depend on where the image begins and ends; see :func:`crop_to_surroundings`.
+
     Args:
         image: PET in body-weight SUV, g/mL; LPS, mm.
         mask: Label map on the image's grid.
@@ -93,8 +97,32 @@ def describe_lesion(image: sitk.Image, mask: sitk.Image, settings: Settings) -> 
         ExtractionError: Features or measures cannot be computed.
     """
     measures = measure_lesion(image, mask, settings.setting.label)
-    features = extract(image, mask, settings, intensity_unit=SUV_UNIT)
+    features = extract(*crop_to_surroundings(image, mask, settings), settings, intensity_unit=SUV_UNIT)
     return features.to_document(measures, SUV_QUANTITY)
+
+
+def crop_to_surroundings(image: sitk.Image, mask: sitk.Image, settings: Settings) -> tuple[sitk.Image, sitk.Image]:
+    """Image and mask cut to what resampling by ``settings`` uses: the lesion and ``padDistance`` around it.
+
+    pyradiomics aligns its resampling grid with the corner of the image, so a whole-body scan and a part of it would
+    give different features of one lesion. After this cut they give the same, provided both hold the surroundings.
+    Without resampling, filters see the whole image and nothing is cut.
+
+    Raises:
+        GeometryError: Image and mask are on different grids.
+        EmptyMaskError: The mask is empty.
+    """
+    region = tumor_region(image, mask, settings.setting.label)
+    target_mm = settings.setting.resampled_pixel_spacing_mm
+    if target_mm is None or settings.setting.interpolator is None:
+        return image, mask
+    box = ndimage.find_objects(region.astype(np.uint8))[0][::-1]
+    cut = []
+    for part, size, spacing_mm, wanted_mm in zip(box, image.GetSize(), image.GetSpacing(), target_mm, strict=True):
+        # A target of 0 keeps the spacing of that axis.
+        margin = math.ceil(settings.setting.pad_distance_voxels * (wanted_mm or spacing_mm) / spacing_mm)
+        cut.append(slice(max(part.start - margin, 0), min(part.stop + margin, size)))
+    return image[tuple(cut)], mask[tuple(cut)]
 
 
 def pyradiomics_version() -> str:
@@ -136,6 +164,8 @@ def _run_pyradiomics(image: sitk.Image, mask: sitk.Image, settings: Settings) ->
                     "the settings."
                 ) from error
             raise ExtractionError(f"pyradiomics refused the image and mask: {error}") from error
+        except MemoryError as error:
+            raise ExtractionOutOfMemory("The image is too large for the free memory. Try again later.") from error
         except (RuntimeError, ArithmeticError, IndexError, AssertionError) as error:
             raise ExtractionError(
                 f"pyradiomics stopped with {type(error).__name__}. Check that the settings suit the image."

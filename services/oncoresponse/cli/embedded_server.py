@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from oncoresponse.errors import ConfigurationError
+from oncoresponse.errors import ConfigurationError, InternalError
 
 _STOP_SECONDS = 40
 
@@ -43,6 +43,10 @@ def embedded_server(models_directory: Path | None = None) -> Iterator[str]:
                 words = log_path.read_text(encoding="utf-8", errors="replace").strip()
                 raise ConfigurationError(f"The server did not start. {words[-2000:]}")
             yield line.removeprefix("ready ").strip()
+        except InternalError:
+            # The log goes away with the data folder, and it holds the cause.
+            sys.stderr.write(log_path.read_text(encoding="utf-8", errors="replace")[-2000:])
+            raise
         finally:
             process.terminate()
             try:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -55,14 +53,11 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log each call (no patient data).")] = False,
 ) -> None:
     """Run the services until SIGTERM. Prints 'ready HOST:PORT' when all of them can work."""
+    from oncoresponse.servers.process_log import log_to_standard_error
     from oncoresponse.servers.server_process import ServerProcess
     from oncoresponse.servers.settings import load_settings
 
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
+    log_to_standard_error(verbose=verbose)
     loaded = load_settings(
         settings,
         roles=roles,

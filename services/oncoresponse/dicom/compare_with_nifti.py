@@ -19,9 +19,10 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from oncoresponse.dicom.contours import ContourRequest
+from oncoresponse.dicom.slice_geometry import grid_affine
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import SeriesNotFound
-from oncoresponse.volume import Volume, resample_to
+from oncoresponse.volume import Volume, VolumeGeometry, resample_to
 
 _FILES = {"PT": "PET", "CT": "CT"}
 
@@ -75,15 +76,15 @@ def compare(dicom: Path, nifti: Path) -> Iterator[Comparison]:
 def _compare_image(folder: str, modality: str, volume: Volume, mask: Volume, reference: Path, name: str) -> Comparison:
     # SimpleITK turns the RAS affine of NIfTI into LPS.
     image = sitk.ReadImage(str(reference / f"{name}.nii.gz"))
-    tumor = sitk.GetArrayFromImage(sitk.ReadImage(str(reference / f"{name}_tumor.nii.gz"))) > 0
+    tumor = np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(reference / f"{name}_tumor.nii.gz"))), bool)
     ours = _sampled(volume.image, image)
-    drawn = _sampled(mask.image, image) > 0
+    drawn = _sampled(mask.image, image).astype(bool)
     difference = np.abs(ours.astype(np.float64) - sitk.GetArrayFromImage(image))
     return Comparison(
         folder=folder,
         modality=modality,
         voxels=int(difference.size),
-        grid_distance_mm=_grid_distance(image, volume.image),
+        grid_distance_mm=_grid_distance(volume.with_image(image, volume.quantity).geometry, volume.geometry),
         largest_difference=float(difference.max()),
         dice=2 * float(np.sum(drawn & tumor)) / float(drawn.sum() + tumor.sum()),
         differing_voxels=int(np.sum(drawn ^ tumor)),
@@ -98,15 +99,13 @@ def _sampled(image: sitk.Image, grid: sitk.Image) -> npt.NDArray[np.generic]:
     return sampled
 
 
-def _grid_distance(inner: sitk.Image, outer: sitk.Image) -> float:
+def _grid_distance(inner: VolumeGeometry, outer: VolumeGeometry) -> float:
     """Largest distance of the corners of one grid from the nearest voxel centres of another, in mm."""
-    corners = np.array(np.meshgrid(*([0, size - 1] for size in inner.GetSize()))).reshape(3, -1).T
-    distances = []
-    for corner in corners.tolist():
-        point = inner.TransformIndexToPhysicalPoint(corner)
-        index = outer.TransformPhysicalPointToIndex(point)
-        distances.append(np.linalg.norm(np.subtract(point, outer.TransformIndexToPhysicalPoint(index))))
-    return float(max(distances))
+    corners = np.array(np.meshgrid(*([0, size - 1] for size in inner.size), [1])).reshape(4, -1)
+    points = grid_affine(inner.spacing_mm, inner.origin_mm, inner.direction) @ corners
+    affine = grid_affine(outer.spacing_mm, outer.origin_mm, outer.direction)
+    nearest = np.rint(np.linalg.solve(affine, points))
+    return float(np.linalg.norm((points - affine @ nearest)[:3], axis=0).max())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -116,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--nifti", type=Path, required=True, metavar="DIR")
     options = parser.parse_args(arguments)
     lines = [
-        "| DICOM | image | voxels | grids apart (mm) | largest difference | mask voxels | voxels in one mask only | Dice |",
+        "| DICOM | image | voxels | grids apart (mm) | largest difference | mask voxels | in one mask only | Dice |",
         "|---|---|---|---|---|---|---|---|",
     ]
     found = list(compare(options.dicom, options.nifti))

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import SimpleITK as sitk
 
 from oncoresponse.dicom import rtstruct, segmentation_object
 from oncoresponse.dicom.reading import RTSTRUCT_SOP_CLASS, SEGMENTATION_SOP_CLASS, Instance
 from oncoresponse.dicom.series import ImageSeries
-from oncoresponse.dicom.slice_geometry import SliceStack, stack_slices, volume_of_stack
+from oncoresponse.dicom.slice_geometry import SliceStack, grid_affine, stack_slices, volume_of_stack
 from oncoresponse.errors import AmbiguousSeries, ContourNotFound, EmptyMask
-from oncoresponse.volume import Quantity, Volume, VolumeGeometry, resample_to
+from oncoresponse.volume import Quantity, Volume, resample_to
 
 
 @dataclass(frozen=True)
@@ -72,25 +70,19 @@ def contour_mask(
     region = rtstruct.choose_region(source, request.structure_name)
     rtstruct.require_frame_of_reference(region, grid.frame_of_reference_uid)
     drawn_on = _drawn_on(source, series, grid)
-    geometry = grid.geometry
     if drawn_on is None:
-        array = rtstruct.rasterize(region, _index_to_patient(geometry), geometry.size, grid.frame_of_reference_uid)
+        own = grid.geometry
+        affine = grid_affine(own.spacing_mm, own.origin_mm, own.direction)
+        array = rtstruct.rasterize(region, affine, own.size, grid.frame_of_reference_uid)
         image = sitk.GetImageFromArray(array)
         image.CopyInformation(grid.image)  # type: ignore[no-untyped-call]
     else:
         array = rtstruct.rasterize(region, drawn_on.index_to_patient, drawn_on.size, grid.frame_of_reference_uid)
-        own = volume_of_stack(drawn_on, array, Quantity.MASK).image
-        image = resample_to(own, grid.image, interpolator=sitk.sitkNearestNeighbor, outside=0)
+        drawn = volume_of_stack(drawn_on, array, Quantity.MASK).image
+        image = resample_to(drawn, grid.image, interpolator=sitk.sitkNearestNeighbor, outside=0)
         if not sitk.GetArrayViewFromImage(image).any():
             raise EmptyMask("The contours enclose no voxel of the image. Check that they belong to it.")
     return Contour(grid.with_image(image, Quantity.MASK), "rtstruct")
-
-
-def _index_to_patient(geometry: VolumeGeometry) -> npt.NDArray[np.float64]:
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(geometry.direction, (3, 3)) * geometry.spacing_mm
-    affine[:3, 3] = geometry.origin_mm
-    return affine
 
 
 def _drawn_on(source: Instance, series: Sequence[ImageSeries], grid: Volume) -> SliceStack | None:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pydicom import config, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import generate_frames
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.pixels.decoders.base import get_decoder
@@ -31,6 +32,7 @@ from pydicom.uid import (
     LegacyConvertedEnhancedPETImageStorage,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
+    RLELossless,
     RTStructureSetStorage,
     SegmentationStorage,
 )
@@ -252,8 +254,13 @@ def _require_known_transfer_syntax(data: bytes) -> None:
             meta = read_partial(BytesIO(data), stop_when=lambda _tag, _vr, _length: True).file_meta
     except (EOFError, OSError, struct.error, zlib.error, *_PARSE_ERRORS):
         return
+    end_of_meta = _PREAMBLE_LENGTH + 16 + (attributes.number(meta, "FileMetaInformationGroupLength") or 0)
     syntax = attributes.text(meta, "TransferSyntaxUID")
-    if syntax is not None and (_uid(syntax).is_private or not _uid(syntax).is_transfer_syntax):
+    if (
+        syntax is not None
+        and len(data) >= end_of_meta
+        and (_uid(syntax).is_private or not _uid(syntax).is_transfer_syntax)
+    ):
         raise _unsupported(syntax)
 
 
@@ -278,10 +285,22 @@ def _require_complete(dataset: FileDataset, sop_class: str) -> None:
             if not subsampled and length * 8 < bits:
                 raise _truncated()
     elif "PixelData" in dataset and sop_class in _DECODED_SOP_CLASSES:
+        _require_complete_codestream(dataset, syntax)
+
+
+def _require_complete_codestream(dataset: FileDataset, syntax: str) -> None:
+    # Some decoders fill up what is missing without a word, so the end marker is looked for here. JPEG, JPEG-LS
+    # and JPEG 2000 share it (FFD9); RLE has none, but its decoder counts.
+    frames = attributes.number(dataset, "NumberOfFrames")
+    if syntax == RLELossless or not _uid(syntax).is_encapsulated or frames not in (None, 1):
+        return
+    try:
         with without_pydicom_messages():
-            length = len(dataset.PixelData or b"")
-        if length <= 16:
-            raise _truncated()
+            frame = next(generate_frames(dataset.PixelData or b"", number_of_frames=1))
+    except (StopIteration, ValueError, struct.error, EOFError):
+        raise _truncated() from None
+    if not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
+        raise _truncated()
 
 
 def _uid(value: str) -> UID:
@@ -292,7 +311,8 @@ def _is_decodable(syntax: str) -> bool:
     if _uid(syntax).is_private:
         return False
     try:
-        return bool(get_decoder(_uid(syntax)).is_available)
+        with without_pydicom_messages():
+            return bool(get_decoder(_uid(syntax)).is_available)
     except NotImplementedError:
         return False
 

@@ -93,10 +93,17 @@ class SliceStack:
     @property
     def index_to_patient(self) -> npt.NDArray[np.float64]:
         """Affine, shape (4, 4): homogeneous (i, j, k) to LPS mm."""
-        affine = np.eye(4)
-        affine[:3, :3] = np.reshape(self.direction, (3, 3)) * self.spacing_mm
-        affine[:3, 3] = self.origin_mm
-        return affine
+        return grid_affine(self.spacing_mm, self.origin_mm, self.direction)
+
+
+def grid_affine(
+    spacing_mm: Sequence[float], origin_mm: Sequence[float], direction: Sequence[float]
+) -> npt.NDArray[np.float64]:
+    """Affine, shape (4, 4), of a grid: homogeneous (i, j, k) to LPS mm; direction as in :class:`SliceStack`."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(direction, (3, 3)) * spacing_mm
+    affine[:3, 3] = origin_mm
+    return affine
 
 
 def volume_of_stack(stack: SliceStack, array: npt.NDArray[np.generic], quantity: Quantity) -> Volume:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -24,14 +26,19 @@ def _properties(size: float, weight: str) -> FontProperties:
     return FontProperties(family=["DejaVu Sans"], size=size, weight=weight)
 
 
+@cache
+def _known_characters() -> frozenset[int]:
+    return frozenset(get_font(findfont(_properties(8, "normal"))).get_charmap())
+
+
 def drawable(text: str) -> str:
     """The text with control characters gone and characters the font lacks shown as an empty box."""
-    font = get_font(findfont(_properties(8, "normal")))
+    known = _known_characters()
     shown = []
     for character in " ".join(text.split()):
         if ord(character) < 32 or 127 <= ord(character) < 160:
             continue
-        shown.append(character if font.get_char_index(ord(character)) else _UNKNOWN_GLYPH)
+        shown.append(character if ord(character) in known else _UNKNOWN_GLYPH)
     return "".join(shown)
 
 
@@ -73,10 +80,8 @@ class Page:
         lines = self.wrap(text, width, size, weight)
         if len(lines) > most_lines:
             lines = lines[:most_lines]
-            last = lines[-1]
-            while last and self.width(f"{last} …", size, weight) > width:
-                last = last[:-1].rstrip()
-            lines[-1] = f"{last} …"
+            cut = self._longest(lines[-1], " …", width, size, weight)
+            lines[-1] = f"{lines[-1][:cut].rstrip()} …"
         for line in lines:
             self.text(x, y, line, size=size, weight=weight, **style)
             y += size * _MM_PER_POINT * _LEADING
@@ -94,9 +99,7 @@ class Page:
             if line:
                 lines.append(line)
             while self.width(word, size, weight) > width:
-                cut = len(word) - 1
-                while cut > 1 and self.width(word[:cut], size, weight) > width:
-                    cut -= 1
+                cut = max(self._longest(word, "", width, size, weight), 1)
                 lines.append(word[:cut])
                 word = word[cut:]
             line = word
@@ -109,9 +112,12 @@ class Page:
         text = drawable(text)
         if self.width(text, size, weight) <= width:
             return text
-        while text and self.width(f"{text}…", size, weight) > width:
-            text = text[:-1]
-        return f"{text.rstrip()}…"
+        return f"{text[: self._longest(text, '…', width, size, weight)].rstrip()}…"
+
+    def _longest(self, text: str, ending: str, width: float, size: float, weight: str) -> int:
+        """How many characters fit, with the ending, into ``width`` mm."""
+        fits = bisect_right(range(len(text)), width, key=lambda n: self.width(text[: n + 1] + ending, size, weight))
+        return int(fits)
 
     def width(self, text: str, size: float, weight: str = "normal") -> float:
         """Width of one line in mm."""

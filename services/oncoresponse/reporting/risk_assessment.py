@@ -15,7 +15,6 @@ from oncoresponse.reporting.wording import (
     ASSOCIATION,
     answer_sentences,
     contribution_sentence,
-    interval_sentence,
     limits,
 )
 from oncoresponse.response.prediction import Prediction
@@ -28,26 +27,27 @@ def risk_assessment(
 ) -> RiskAssessment:
     """R4 RiskAssessment of the favorable outcome.
 
-    Where the model abstains the prediction has no probability and its rationale says why. ``mitigation`` stays
-    empty: the software proposes no action.
+    Where the model abstains there is no ``prediction``, because R4's ras-2 asks for a probability in each; the notes
+    say why. ``mitigation`` stays empty: the software proposes no action.
     """
-    shown = prediction.contributions[:_REASONS_SHOWN]
-    reasons = "; ".join(contribution_sentence(item, abstains=prediction.abstains) for item in shown)
-    abstained = " ".join(item.text for item in prediction.abstain_reasons)
-    rationale = f"{reasons}." if reasons else ""
-    predicted: Json = {
-        "outcome": concept(local(prediction.outcome_code, prediction.outcome_title), text=prediction.outcome_title),
-    }
-    if prediction.abstains or prediction.probability is None:
-        rationale = f"{abstained} {rationale}"
-    else:
-        rationale = f"{rationale} {ASSOCIATION}"
-        predicted["probabilityDecimal"] = round(100 * prediction.probability, 1)
-    if rationale.strip():
-        predicted["rationale"] = rationale.strip()
     notes = [prediction.research_use_statement, " ".join(answer_sentences(prediction))]
-    if interval_sentence(prediction) is not None:
+    predicted: list[Json] = []
+    shown = [
+        contribution_sentence(item, abstains=prediction.abstains) for item in prediction.contributions[:_REASONS_SHOWN]
+    ]
+    if prediction.abstains or prediction.probability is None:
+        notes += [item.text for item in prediction.abstain_reasons]
+        notes += [f"Inputs: {'; '.join(shown)}."] if shown else []
+    else:
         notes.append(f"Interval: {prediction.interval_method}")
+        outcome = local(prediction.outcome_code, prediction.outcome_title)
+        predicted = [
+            {
+                "outcome": concept(outcome, text=prediction.outcome_title),
+                "probabilityDecimal": round(100 * prediction.probability, 1),
+                **({"rationale": f"{'; '.join(shown)}. {ASSOCIATION}"} if shown else {}),
+            }
+        ]
     element: Json = {
         "meta": ai_asserted(),
         "text": narrative(" ".join(notes[:2])),
@@ -61,9 +61,10 @@ def risk_assessment(
             *(observation_reference(context, role) for role in basis_roles),
             imaging_study_reference(context),
         ],
-        "prediction": [predicted],
         "note": [{"text": text} for text in (*notes, *limits(context))],
     }
+    if predicted:
+        element["prediction"] = predicted
     if based_on := order(context):
         element["basedOn"] = based_on[0]
     return RiskAssessment.model_validate(element)

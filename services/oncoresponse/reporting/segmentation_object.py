@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from highdicom import AlgorithmIdentificationSequence
+from highdicom import AlgorithmIdentificationSequence, PixelMeasuresSequence
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -16,6 +16,7 @@ from pydicom.sr.codedict import codes
 from pydicom.valuerep import validate_value
 
 from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
+from oncoresponse.reporting.fhir_identifiers import derived_dicom_uid
 from oncoresponse.reporting.imaging_study import (
     segmentation_series_uid,
     segmentation_sop_instance_uid,
@@ -61,8 +62,6 @@ _COPIED = (
     "Modality",
     "Laterality",
     "PositionReferenceIndicator",
-    "SliceThickness",
-    "SpacingBetweenSlices",
     "TimezoneOffsetFromUTC",
 )
 _IDENTIFYING = frozenset({"PatientID", "PatientName"})
@@ -119,6 +118,9 @@ def segmentation_object(context: ReportContext, mask: Volume, source: Sequence[D
     frames = frames_on_source_planes(mask, images)
     if not frames.any():
         raise EmptyMask("The tumor mask is empty. Draw a contour, or check the segmentation.")
+    measures = _pixel_measures(mask, images[0])
+    for image in images:  # highdicom compares it with the pixel measures and cannot do without
+        image.SliceThickness = measures[0].SliceThickness
     segmentation = Segmentation(
         source_images=images,
         pixel_array=frames,
@@ -132,12 +134,14 @@ def segmentation_object(context: ReportContext, mask: Volume, source: Sequence[D
         manufacturer_model_name="OncoResponse",
         software_versions=context.software_version,
         device_serial_number=context.model_sha256[:16],
+        pixel_measures=measures,
         content_label="TUMOR",
         content_description="Tumor contour, research use only",
         series_description="Tumor contour, research use only",
     )
     for element in names:
         segmentation.add(element)
+    _set_dimension_organization(segmentation, context)
     _set_times(segmentation, context)
     buffer = io.BytesIO()
     segmentation.save_as(buffer, enforce_file_format=True)
@@ -178,6 +182,17 @@ def frames_on_source_planes(mask: Volume, images: Sequence[Dataset]) -> npt.NDAr
     if int(frames.sum()) != int(voxels.sum()):
         raise _mismatch()
     return frames
+
+
+def _pixel_measures(mask: Volume, image: Dataset) -> PixelMeasuresSequence:
+    """Voxel size from the grid itself: SliceThickness of a source may be absent, or differ from the slice distance."""
+    orientation = np.array(image.ImageOrientationPatient, float)
+    normal = np.cross(orientation[:3], orientation[3:])
+    geometry = mask.geometry
+    along = np.array(geometry.direction).reshape(3, 3).T @ normal
+    distance = float(f"{geometry.spacing_mm[int(np.argmax(np.abs(along)))]:.8g}")
+    spacing = [float(value) for value in image.PixelSpacing]
+    return PixelMeasuresSequence(pixel_spacing=spacing, slice_thickness=distance, spacing_between_slices=distance)
 
 
 def _mismatch() -> GeometryMismatch:
@@ -253,10 +268,19 @@ def _is_valid(element: pydicom.DataElement) -> bool:
     values = value if isinstance(value, MultiValue | list) else [value]
     try:
         for item in values:
-            validate_value(element.VR, getattr(item, "original_string", item), pydicom.config.RAISE)
+            # numbers keep the text they were read from, which may be longer than DS or IS allows
+            text = getattr(item, "original_string", None) or str(item)
+            validate_value(element.VR, text, pydicom.config.RAISE)
     except (ValueError, TypeError):
         return False
     return True
+
+
+def _set_dimension_organization(segmentation: Segmentation, context: ReportContext) -> None:
+    """Replace the random UID of the dimension organization (PS3.3 C.7.6.17) by one of this assessment."""
+    uid = derived_dicom_uid(context.assessment_id, "segmentation-dimensions")
+    for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
+        item.DimensionOrganizationUID = uid
 
 
 def _set_times(segmentation: Segmentation, context: ReportContext) -> None:

@@ -36,7 +36,7 @@ _TREATMENT = (
 )
 _DIRECTIVE = re.compile(
     r"\b(?:start|stop|change|continue|discontinue|switch|initiate|withhold|escalate|de-escalate|intensify|omit|give|"
-    r"administer|prescribe|add|offer|choose)\b(?:\W+[\w-]+){0,3}?\W+" + _TREATMENT + r"\b"
+    r"administer|prescribe|add|offer|choose)\b(?!\W+of\b)(?:\W+[\w-]+){0,3}?\W+" + _TREATMENT + r"\b"
     r"|\b(?:recommend(?:ed|s)?|advise[ds]?|indicated)\b(?:\W+[\w-]+){0,4}?\W+" + _TREATMENT + r"\b"
     r"|\b" + _TREATMENT + r"\b(?:\W+[\w-]+){0,2}?\W+(?:should|must|is recommended|is advised|is indicated)\b",
     re.IGNORECASE,

@@ -5,15 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.transforms import (
-    Compose,
-    RandAffined,
-    RandFlipd,
-    RandGaussianNoised,
-    RandGaussianSmoothd,
-    RandScaleIntensityd,
-    RandSimulateLowResolutiond,
-)
+from monai.transforms.compose import Compose
+from monai.transforms.intensity.dictionary import RandGaussianNoised, RandGaussianSmoothd, RandScaleIntensityd
+from monai.transforms.spatial.dictionary import RandAffined, RandFlipd, RandSimulateLowResolutiond
 
 from oncoresponse.segmentation.cohort import TrainingPatient
 from oncoresponse.segmentation.training_settings import AugmentationSettings

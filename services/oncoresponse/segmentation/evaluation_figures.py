@@ -27,11 +27,10 @@ def draw_cross_validation(table: pd.DataFrame, settings: InferenceSettings, path
         path: PNG to write.
     """
     figure = Figure(figsize=(11, 7.5), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1.1, 1])
-    _draw_dice(top.subplots(), table)
-    volume_axes, expected_axes = bottom.subplots(1, 2)
-    _draw_volumes(volume_axes, table)
-    _draw_expected(expected_axes, table, settings)
+    grid = figure.add_gridspec(2, 2, height_ratios=[1.1, 1])
+    _draw_dice(figure.add_subplot(grid[0, :]), table)
+    _draw_volumes(figure.add_subplot(grid[1, 0]), table)
+    _draw_expected(figure.add_subplot(grid[1, 1]), table, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 

@@ -27,7 +27,7 @@ from oncoresponse.segmentation.network import (
 )
 from oncoresponse.segmentation.preprocessing import field_of_view_mm, prepare, probability_on_image
 from oncoresponse.segmentation.summary import SegmentationSummary
-from oncoresponse.segmentation.windowed_prediction import memory_format, predict_probabilities
+from oncoresponse.segmentation.windowed_prediction import place_network, predict_probabilities
 from oncoresponse.volume import Quantity, Volume, file_sha256, require_same_frame_of_reference
 
 SEGMENTATION_FOLDER = "segmentation"
@@ -69,7 +69,7 @@ class Segmenter:
         self.network_sha256 = network_sha256
         self.device = device
         self._limits = limits
-        self._networks = [network.to(device, memory_format=memory_format(device)).eval() for network in networks]
+        self._networks = [place_network(network, device).eval() for network in networks]
 
     @classmethod
     def open(cls, model: ModelFolder, device: Device = "auto") -> Segmenter:
@@ -159,12 +159,12 @@ class Segmenter:
 
 def mask_from_probability(probability: sitk.Image, settings: InferenceSettings) -> sitk.Image:
     """Threshold, then keep the parts that are not much smaller than the largest (uint8 0/1, same grid)."""
-    mask = sitk.BinaryThreshold(probability, settings.threshold, 2.0, 1, 0)
+    mask: sitk.Image = sitk.BinaryThreshold(probability, settings.threshold, 2.0, 1, 0)
     components = sitk.ConnectedComponent(mask, False)
     labels = sitk.GetArrayViewFromImage(components)
     sizes = np.bincount(labels.ravel())[1:]
     if sizes.size <= 1:
-        return sitk.Cast(mask, sitk.sitkUInt8)
+        return mask
     # argmax takes the first of equals: a fixed choice, so that equal input gives equal bytes.
     keep = sizes >= settings.minimum_component_share * sizes.max()
     if settings.minimum_component_share == 1.0:

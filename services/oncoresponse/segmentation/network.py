@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from monai.networks.nets import SegResNet
+from monai.networks.nets.segresnet import SegResNet
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors

@@ -111,12 +111,8 @@ def probability_on_image(probability: npt.NDArray[np.float32], grid: sitk.Image,
     """A probability, axes (k, j, i) on the common grid, linearly interpolated at the voxel centres of ``reference``."""
     image = sitk.GetImageFromArray(probability.astype(np.float32))
     image.CopyInformation(grid)
-    return sitk.Clamp(
-        sitk.Resample(image, reference, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32),
-        sitk.sitkFloat32,
-        0,
-        1,
-    )
+    resampled: sitk.Image = sitk.Resample(image, reference, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    return resampled
 
 
 def field_of_view_mm(image: sitk.Image) -> tuple[float, float, float]:
@@ -133,13 +129,14 @@ def _average_and_sample(image: sitk.Image, grid: sitk.Image) -> sitk.Image:
     """
     part = _part_over(image, grid)
     if part is None:
-        empty = sitk.Image(grid.GetSize(), sitk.sitkFloat32) + _OUTSIDE
+        empty: sitk.Image = sitk.Image(grid.GetSize(), sitk.sitkFloat32) + _OUTSIDE
         empty.CopyInformation(grid)
         return empty
     factors = _shrink_factors(part, grid)
     if any(factor > 1 for factor in factors):
         part = sitk.BinShrink(part, factors)
-    return sitk.Resample(part, grid, sitk.Transform(), sitk.sitkLinear, _OUTSIDE, sitk.sitkFloat32)
+    sampled: sitk.Image = sitk.Resample(part, grid, sitk.Transform(), sitk.sitkLinear, _OUTSIDE, sitk.sitkFloat32)
+    return sampled
 
 
 def _shrink_factors(image: sitk.Image, grid: sitk.Image) -> list[int]:
@@ -168,4 +165,5 @@ def _part_over(image: sitk.Image, grid: sitk.Image) -> sitk.Image | None:
     if (high < low).any():
         return None
     size = (high - low + 1).tolist()
-    return sitk.Cast(sitk.RegionOfInterest(image, size, low.tolist()), sitk.sitkFloat32)
+    part: sitk.Image = sitk.Cast(sitk.RegionOfInterest(image, size, low.tolist()), sitk.sitkFloat32)
+    return part

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 import torch
-from monai.losses import DiceCELoss
+from monai.losses.dice import DiceCELoss
 from rich.progress import Progress
 
 from oncoresponse.errors import ConfigurationError
@@ -51,7 +51,7 @@ from oncoresponse.segmentation.network import (
 from oncoresponse.segmentation.preprocessing import field_of_view_mm
 from oncoresponse.segmentation.training_curves import draw_training_curves
 from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings, write_training_settings
-from oncoresponse.segmentation.windowed_prediction import memory_format, predict_probabilities
+from oncoresponse.segmentation.windowed_prediction import memory_format, place_network, predict_probabilities
 from oncoresponse.volume import file_sha256
 
 CONFIG_FILE = "config.yaml"
@@ -203,7 +203,7 @@ def _train_fold(
 ) -> WeightsFile:
     device = choose_device(settings.device)
     torch.manual_seed(settings.seed + fold)
-    network = build_network(settings.network).to(device, memory_format=memory_format(device))
+    network = place_network(build_network(settings.network), device)
     average = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     state = _FoldState(network, average, optimizer)

@@ -91,7 +91,14 @@ class _AllowedSession(requests.Session):
     def __init__(self, settings: StudySettings) -> None:
         super().__init__()
         self._settings = settings
+        self._responses: list[requests.Response] = []
         self.hooks["response"].append(self._limit)
+
+    def close(self) -> None:
+        # The pool does not know the connection of an answer that nobody has read to its end.
+        for response in self._responses:
+            response.close()
+        super().close()
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         target = super().get_redirect_target(resp)
@@ -102,6 +109,7 @@ class _AllowedSession(requests.Session):
 
     def _limit(self, response: requests.Response, **_: object) -> None:
         # The client looks for the end of a part before it hands it on; a part without end would fill the memory.
+        self._responses.append(response)
         iterate, limit = response.iter_content, self._settings.quota_bytes_per_study
 
         def limited(*arguments: Any, **named: Any) -> Iterator[bytes]:

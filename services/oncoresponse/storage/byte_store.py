@@ -80,7 +80,8 @@ class FolderByteStore(ByteStore):
         """See :meth:`ByteStore.take`. A file on the same disk is renamed, not copied."""
         target = self._path(key)
         with disk_full_when_no_room():
-            self._make_folders(target.parent)
+            for folder in (target.parent.parent, target.parent):
+                folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
             if path.stat().st_dev == self._root.stat().st_dev:
                 _make_durable(path)
                 path.replace(target)
@@ -91,7 +92,7 @@ class FolderByteStore(ByteStore):
                     _make_durable(copy)
                     copy.replace(target)
                 path.unlink()
-            sync_folder(target.parent)
+            _make_name_durable(target)
 
     @contextmanager
     def local_path(self, key: str) -> Iterator[Path]:
@@ -119,12 +120,6 @@ class FolderByteStore(ByteStore):
 
     def _path(self, key: str) -> Path:
         return self._root / key[:2] / key[2:4] / key
-
-    def _make_folders(self, folder: Path) -> None:
-        for level in (folder.parent, folder):
-            if not level.is_dir():
-                level.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-                sync_folder(level.parent)
 
     def _remove_old_scratch(self) -> None:
         for folder in self._scratch.iterdir():
@@ -195,9 +190,9 @@ def open_byte_store(url: str, minimum_free_bytes: int) -> ByteStore:
     return RemoteByteStore(file_system, root)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make names that were added to or removed from a folder survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _make_name_durable(path: Path) -> None:
+    # Folders above that are new as well are in the same transaction of a journaling file system.
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -102,6 +103,11 @@ class StudyDatabase:
             # With a write-ahead log, readers do not wait for writers.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
+        # The last connection that closes writes the log into the database file, which takes several
+        # flushes of the disk. One that stays open keeps that from happening after each piece of work.
+        keeper = self._connect(check_same_thread=False)
+        keeper.execute("SELECT count(*) FROM study").fetchone()
+        weakref.finalize(self, keeper.close)
 
     @contextmanager
     def reading(self) -> Iterator[StudyTables]:
@@ -111,25 +117,34 @@ class StudyDatabase:
             yield StudyTables(connection)
 
     @contextmanager
-    def writing(self) -> Iterator[StudyTables]:
+    def writing(self, *, durable: bool = True) -> Iterator[StudyTables]:
         """A transaction that excludes every other writer, of this process and others.
 
-        It is committed at the end and then survives a power loss; an exception undoes it.
+        It is committed at the end and then survives the end of the process; an exception undoes it.
+
+        Args:
+            durable: Survive a power loss as well, with everything that was committed before. Takes a
+                flush of the disk.
 
         Raises:
             DiskFull: The file could not grow; nothing changed.
         """
         with closing(self._connect()) as connection, _disk_full_when_sqlite_is():
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             # Closing without COMMIT rolls back.
             yield StudyTables(connection)
             connection.execute("COMMIT")
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_WAIT_FOR_OTHER_WRITERS_SECONDS, isolation_level=None)
+    def _connect(self, *, check_same_thread: bool = True) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path,
+            timeout=_WAIT_FOR_OTHER_WRITERS_SECONDS,
+            isolation_level=None,
+            check_same_thread=check_same_thread,
+        )
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
         return connection
 
 

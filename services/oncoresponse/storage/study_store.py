@@ -65,6 +65,9 @@ class InstanceState(BaseModel):
 class StudyStore:
     """Studies in one data folder, for several threads and processes of one machine. All methods block.
 
+    Everything survives the end of the process at any moment. Instances of a study that is not complete may
+    have to be sent again after a power loss; a complete study survives that too.
+
     Every method that takes a study's name raises :class:`StudyNotFound` when there is none of that name.
 
     Args:
@@ -265,7 +268,7 @@ class StudyStore:
 
     def _reserve(self, study_id: str, sha256: str, size_bytes: int) -> bool:
         """Count the instance against the quota before its first byte; whether it is finished already."""
-        with self._database.writing() as table:
+        with self._database.writing(durable=False) as table:
             study = table.study(study_id)
             known = table.instance(study_id, sha256)
             if known is not None and known.finished:
@@ -289,7 +292,7 @@ class StudyStore:
     def _admit(self, study_id: str, path: Path, sha256: str) -> None:
         """Move a checked file into the artifact store and note it as finished."""
         artifact = self._artifacts.take_file(path, sha256, DICOM_MEDIA_TYPE)
-        with self._database.writing() as table:
+        with self._database.writing(durable=False) as table:
             try:
                 study = table.study(study_id)
                 if study.complete:
@@ -300,7 +303,7 @@ class StudyStore:
                 raise
 
     def _forget(self, study_id: str, sha256: str) -> None:
-        with self._database.writing() as table:
+        with self._database.writing(durable=False) as table:
             table.remove_unfinished_instance(study_id, sha256)
 
     def _delete_unless_used(self, used: bool, sha256: str) -> None:

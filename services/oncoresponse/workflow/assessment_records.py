@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 import oncoresponse
 from oncoresponse.errors import AssessmentNotFound, Busy, InternalError, RequestConflict, error_for_reason
+from oncoresponse.servers.process_log import TextWithheld
 from oncoresponse.servers.rpc_status import to_status
 from oncoresponse.servers.settings import ServerSettings
 from oncoresponse.v1 import assessment_pb2
@@ -42,16 +43,6 @@ class Page:
     next_offset: int | None
 
 
-class _TextWithheld(logging.Filter):
-    """Keeps where DBOS warned, drops what it said: its texts repeat arguments of steps, patient data included."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = f"workflow engine: {record.levelname.lower()} at {record.filename}:{record.lineno}"
-        record.args = ()
-        record.exc_info = None
-        return True
-
-
 class AssessmentRecords:
     """The durable side of AssessmentService. One per process, because DBOS is one per process."""
 
@@ -69,8 +60,9 @@ class AssessmentRecords:
             "log_level": "WARNING",
         }
         engine_log = logging.getLogger("dbos")
-        if not any(isinstance(each, _TextWithheld) for each in engine_log.filters):
-            engine_log.addFilter(_TextWithheld())
+        if not any(isinstance(each, TextWithheld) for each in engine_log.filters):
+            # DBOS has a handler of its own, so the filter has to sit on its logger.
+            engine_log.addFilter(TextWithheld())
         DBOS(config=config)
         DBOS.launch()
         await DBOS.register_queue_async(

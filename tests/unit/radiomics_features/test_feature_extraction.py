@@ -111,6 +111,27 @@ def test_a_value_that_is_not_finite_is_reported_as_undefined(make_image):
     assert len(found) + len(found.undefined) == 107
 
 
+def test_a_part_of_a_scan_gives_the_features_of_the_whole(make_image):
+    random = np.random.default_rng(11)
+    uptake = random.gamma(2.0, 1.0, (40, 44, 48)).astype(np.float32)
+    mask = np.zeros(uptake.shape, np.uint8)
+    mask[18:23, 20:25, 21:27] = random.random((5, 5, 6)) < 0.8
+    # Binary fractions, so that the corner of the part is the very same point.
+    grid = {"spacing": (3.5, 3.5, 3.0), "direction": (1, 0, 0, 0, 1, 0, 0, 0, 1), "origin": (64.0, -128.0, 32.0)}
+    image, region = make_image(uptake, **grid), make_image(mask, **grid)
+    what = Settings.from_mapping(
+        {
+            "imageType": {"Original": {}, "LoG": {"sigma": [4.0]}},
+            "featureClass": {"firstorder": None, "glcm": None},
+            "setting": {"binWidth": 0.5, "resampledPixelSpacing": [4, 4, 4], "padDistance": 8},
+        }
+    )
+    whole = describe_lesion(image, region, what)
+    part = describe_lesion(image[5:40, 4:41, 3:37], region[5:40, 4:41, 3:37], what)
+    assert part == whole
+    assert dict(extract(image[5:40, 4:41, 3:37], region[5:40, 4:41, 3:37], what)) != dict(extract(image, region, what))
+
+
 @pytest.mark.parametrize("change", ["origin", "spacing", "direction", "size"])
 def test_a_mask_on_another_grid_is_refused(change, lesion, plain_settings):
     image, mask = lesion

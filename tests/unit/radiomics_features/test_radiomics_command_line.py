@@ -9,7 +9,9 @@ import shutil
 import pytest
 from oncoradiomics.command_line import app, run
 from oncoradiomics.extraction import describe_lesion
+from oncoradiomics.extraction_processes import read_image
 from oncoradiomics.features import FeatureDocument
+from oncoradiomics.settings import Settings
 from typer.testing import CliRunner
 
 
@@ -29,9 +31,7 @@ def test_extract_writes_the_document(lesion_files, settings_file, tmp_path):
     assert document.image_quantity == "g/mL{SUVbw}"
 
 
-def test_cohort_writes_one_row_a_patient_and_says_who_failed(lesion, lesion_files, settings_file, tmp_path):
-    from oncoradiomics.settings import Settings
-
+def test_cohort_writes_one_row_a_patient_and_says_who_failed(lesion_files, settings_file, tmp_path):
     data = tmp_path / "cohort"
     for patient in ("P1", "P2", "P3"):
         (data / patient).mkdir(parents=True)
@@ -48,7 +48,8 @@ def test_cohort_writes_one_row_a_patient_and_says_who_failed(lesion, lesion_file
         (row,) = csv.DictReader(file)
     assert row.pop("patient_id") == "P1"
     settings = Settings.from_yaml(settings_file)
-    assert {name: float(value) for name, value in row.items()} == describe_lesion(*lesion, settings).values()
+    expected = describe_lesion(*map(read_image, lesion_files), settings).values()
+    assert {name: float(value) for name, value in row.items()} == expected
     provenance = json.loads(output.with_suffix(".provenance.json").read_text(encoding="utf-8"))
     assert provenance["excluded"] == ["P3"]
     assert provenance["settings_sha256"] == settings.sha256

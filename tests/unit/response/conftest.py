@@ -51,7 +51,7 @@ def task_fields() -> Callable[..., dict[str, object]]:
                 "folds": 4,
                 "repeats": 2,
                 "inner_repeats": 1,
-                "permutations": 9,
+                "permutations": 3,
                 "bootstrap_samples": 500,
                 "simulated_cohorts": 2,
             },
@@ -90,6 +90,7 @@ class TrainingFiles:
     features: Path
     clinical: Path
     model: Path
+    features_automatic: Path
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +118,15 @@ def write_training_files(
             writer = csv.writer(stream)
             writer.writerow(["patient_id", "treatment", "first_failure"])
             writer.writerows([f"P{row:03d}", "R", "" if favourable[row] else "Mets"] for row in range(50))
-        return TrainingFiles(task, features, clinical, model)
+        # Automatic contours a tenth larger; one failed, one patient is not in the table.
+        automatic = directory / "features-automatic.csv"
+        with automatic.open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["patient_id", "m0", "m1", "m2"])
+            for row in range(2, 49):
+                cells = ["", "", ""] if row == 7 else [repr(float(value)) for value in 1.1 * np.exp(values[row])]
+                writer.writerow([f"P{row:03d}", *cells])
+        return TrainingFiles(task, features, clinical, model, automatic)
 
     return write
 
@@ -137,6 +146,7 @@ def trained(training_files: TrainingFiles, tmp_path_factory: pytest.TempPathFact
         training_files.clinical,
         training_files.model,
         tmp_path_factory.mktemp("run"),
+        features_automatic_csv=training_files.features_automatic,
     )
 
 

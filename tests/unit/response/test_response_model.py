@@ -36,9 +36,24 @@ def test_training_twice_gives_the_same_bytes(
     trained: TrainedResponse, write_training_files: Callable[[Path], object], tmp_path: Path
 ) -> None:
     files = write_training_files(tmp_path)
-    again = train_response(files.task, files.features, files.clinical, files.model, tmp_path / "run")
+    again = train_response(
+        files.task,
+        files.features,
+        files.clinical,
+        files.model,
+        tmp_path / "run",
+        features_automatic_csv=files.features_automatic,
+    )
     for name in ("booster.ubj", "ensemble.zip", "response.json", "evaluation.json"):
         assert (again.model_directory / name).read_bytes() == (trained.run_directory / name).read_bytes(), name
+
+
+def test_automatic_contours_are_reported_for_the_patients_that_have_one(trained: TrainedResponse) -> None:
+    figures = trained.evaluation.automatic_contours
+    assert figures is not None
+    assert (figures.patients, figures.patients_without) == (46, 2)
+    assert 0 < figures.mean_absolute_change < 0.2
+    assert figures.figures.auc.text in " ".join(trained.document.limits)
 
 
 def test_no_patient_is_named_in_the_model(trained: TrainedResponse) -> None:
@@ -56,7 +71,7 @@ def test_training_refuses_a_booster_that_learned_nothing(
         train_response(files.task, files.features, files.clinical, files.model, tmp_path / "run")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.tuples(*[st.floats(0.05, 20.0) for _ in TYPICAL]))
 def test_contributions_add_up_and_the_probability_is_inside_its_interval(
     model: ResponseModel, values: tuple[float, ...]
@@ -76,7 +91,7 @@ def test_contributions_add_up_and_the_probability_is_inside_its_interval(
     assert Prediction.model_validate_json(found.model_dump_json()) == found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.tuples(*[st.floats(0.05, 20.0) for _ in TYPICAL]), st.sampled_from(list(TYPICAL)), st.floats(1.0, 10.0))
 def test_a_larger_value_never_raises_the_probability(
     model: ResponseModel, values: tuple[float, ...], name: str, factor: float
@@ -120,9 +135,9 @@ def test_a_patient_unlike_the_cohort_is_outside(model: ResponseModel) -> None:
 
 
 def test_most_patients_of_the_same_kind_are_inside(model: ResponseModel) -> None:
-    values = np.exp(np.random.default_rng(77).normal(size=(150, 3)))
+    values = np.exp(np.random.default_rng(77).normal(size=(80, 3)))
     outside = sum(model.predict(dict(zip(TYPICAL, row, strict=True))).outside.is_outside for row in values)
-    assert outside <= 15
+    assert outside <= 10
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, 1e7])

@@ -20,12 +20,17 @@ from sklearn.tree import DecisionTreeClassifier
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
 MakeTask = Callable[..., ResponseTask]
 
+WITH_PERMUTATIONS = {"folds": 4, "repeats": 2, "inner_repeats": 1, "permutations": 9, "bootstrap_samples": 500}
+
 
 def test_a_signal_is_found(make_task: MakeTask, draw_cohort: Draw) -> None:
     inputs, favourable = draw_cohort(80, strength=2.5, seed=1)
     seen: list[float] = []
     evaluation, found = evaluate(
-        make_task(), inputs, favourable, progress=lambda stage, share: seen.append(share) if "nested" in stage else None
+        make_task(validation=WITH_PERMUTATIONS),
+        inputs,
+        favourable,
+        progress=lambda stage, share: seen.append(share) if "nested" in stage else None,
     )
     # The best any model can do is the AUC of the true log-odds.
     ceiling = roc_auc_score(favourable, -inputs[:, 0])
@@ -42,7 +47,7 @@ def test_a_signal_is_found(make_task: MakeTask, draw_cohort: Draw) -> None:
 
 def test_noise_is_not_found(make_task: MakeTask, draw_cohort: Draw) -> None:
     inputs, favourable = draw_cohort(60, strength=0.0, seed=3)
-    evaluation, _ = evaluate(make_task(sign=0), inputs, favourable)
+    evaluation, _ = evaluate(make_task(sign=0, validation=WITH_PERMUTATIONS), inputs, favourable)
     assert evaluation.booster.auc.low < 0.5 < evaluation.booster.auc.high or evaluation.booster.auc.high < 0.5
     assert evaluation.permutation is not None
     assert evaluation.permutation.p_value > 0.1

@@ -1,0 +1,111 @@
+"""A real StudyService on a loopback port, with the interceptor of the product."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from oncoresponse.errors import OncoResponseError
+from oncoresponse.model_folder import seal_model_folder
+from oncoresponse.servers.interceptors import RulesAndErrors
+from oncoresponse.servers.rpc_status import from_rpc_error
+from oncoresponse.servers.study_servicer import StudyServicer
+from oncoresponse.servers.study_settings import StudySettings
+from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.study_store import StudyStore
+from oncoresponse.v1 import study_pb2, study_pb2_grpc
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class RunningStudyService:
+    """A server, a stub of a client, and the store behind."""
+
+    stub: study_pb2_grpc.StudyServiceStub
+    artifacts: ArtifactStore
+    data_directory: Path
+
+
+def _model_definition_alone(models: Path) -> Path:
+    """StudyService needs to know which series a model requires, not its weights."""
+    folder = models / "sts-petct"
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        shutil.copy(ROOT / "models" / "sts-petct" / "model.yaml", folder)
+        seal_model_folder(folder)
+    return models
+
+
+@asynccontextmanager
+async def _run(data_directory: Path, **settings: object) -> AsyncIterator[RunningStudyService]:
+    study_settings = StudySettings(**settings)
+    artifacts = ArtifactStore(str(data_directory / "artifacts"))
+    models = _model_definition_alone(data_directory / "models")
+    store = StudyStore(data_directory, artifacts, study_settings)
+    server = grpc.aio.server(interceptors=(RulesAndErrors(),))
+    servicer = StudyServicer(store, artifacts, models, study_settings)
+    study_pb2_grpc.add_StudyServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield RunningStudyService(study_pb2_grpc.StudyServiceStub(channel), artifacts, data_directory)
+    finally:
+        await server.stop(None)
+
+
+@pytest.fixture
+def run_study_service() -> Callable[..., object]:
+    """Asynchronous context manager of a data directory and the keywords of StudySettings."""
+    return _run
+
+
+@pytest.fixture
+async def study_service(tmp_path: Path) -> AsyncIterator[RunningStudyService]:
+    """The service with its defaults."""
+    async with _run(tmp_path / "data") as service:
+        yield service
+
+
+@pytest.fixture
+def upload_messages() -> Callable[..., Iterator[study_pb2.UploadInstancesRequest]]:
+    """The messages that send files, in chunks of ``chunk_bytes``."""
+
+    def messages(study: str, files: Iterable[bytes], *, chunk_bytes: int = 256 * 1024, offset: int = 0):
+        for data in files:
+            header = study_pb2.InstanceHeader(
+                study=study, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data), offset_bytes=offset
+            )
+            yield study_pb2.UploadInstancesRequest(header=header)
+            for start in range(offset, len(data), chunk_bytes):
+                block = data[start : start + chunk_bytes]
+                chunk = study_pb2.InstanceChunk(data=block, crc32=zlib.crc32(block))
+                yield study_pb2.UploadInstancesRequest(chunk=chunk)
+
+    return messages
+
+
+@pytest.fixture
+def refusal() -> Callable[..., object]:
+    """Awaits a call, or reads a stream to its end, that must fail; gives the error the server meant."""
+
+    async def failed(call: object) -> OncoResponseError:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            if isinstance(call, grpc.aio.UnaryStreamCall):
+                async for _ in call:
+                    pass
+            else:
+                await call
+        error = from_rpc_error(caught.value)
+        assert caught.value.code() is error.status
+        return error
+
+    return failed

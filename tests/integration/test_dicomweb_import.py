@@ -1,0 +1,326 @@
+"""ImportDicomWeb from a real Orthanc, and from servers that behave badly over a real socket."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import requests
+from dicomweb_client.web import DICOMwebClient
+from oncoresponse.errors import UrlNotAllowed
+from oncoresponse.servers.dicomweb_import import require_allowed_url
+from oncoresponse.storage.artifact_store import StoredArtifact
+from oncoresponse.storage.study_manifest import StudyManifest
+from oncoresponse.v1 import study_pb2
+
+PET = sorted((Path(__file__).parents[2] / "examples" / "STS_019" / "PET").glob("0*.dcm"))
+STUDY_UID = str(pydicom.dcmread(PET[0], stop_before_pixels=True).StudyInstanceUID)
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+ORTHANC = shutil.which("Orthanc")
+USER, PASSWORD = "radiology", "s3cret:word@1"
+
+
+@dataclass(frozen=True)
+class Orthanc:
+    """A running server that holds the PET of the sample."""
+
+    origin: str
+
+    def url(self, user: str = USER, password: str = PASSWORD) -> str:
+        quoted = requests.utils.quote(password, safe="")
+        return f"{self.origin.replace('://', f'://{user}:{quoted}@')}/dicom-web"
+
+    def files(self) -> list[bytes]:
+        """Through Orthanc's own interface, not DICOMweb."""
+        login = (USER, PASSWORD)
+        names = requests.get(f"{self.origin}/instances", auth=login, timeout=30).json()
+        return [requests.get(f"{self.origin}/instances/{n}/file", auth=login, timeout=30).content for n in names]
+
+
+@pytest.fixture(scope="module")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    if ORTHANC is None or not PLUGIN.is_file():
+        pytest.skip("Orthanc with its DICOMweb plugin is not installed (Debian: orthanc, orthanc-dicomweb)")
+    folder = tmp_path_factory.mktemp("orthanc")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "Name": "Test",
+        "StorageDirectory": str(folder / "storage"),
+        "IndexDirectory": str(folder / "storage"),
+        "HttpBindAddresses": ["127.0.0.1"],
+        "HttpPort": port,
+        "DicomServerEnabled": False,
+        "AuthenticationEnabled": True,
+        "RegisteredUsers": {USER: PASSWORD},
+        "Plugins": [str(PLUGIN)],
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+    }
+    path = folder / "orthanc.json"
+    path.write_text(json.dumps(settings))
+    process = subprocess.Popen([ORTHANC, str(path)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
+        words = []
+        for line in process.stderr:
+            words.append(line)
+            if "Orthanc has started" in line:
+                break
+        else:
+            pytest.fail("Orthanc did not start: " + "".join(words)[-2000:])
+        # Its log would fill the pipe.
+        reader = threading.Thread(target=process.stderr.read)
+        reader.start()
+        server = Orthanc(f"http://127.0.0.1:{port}")
+        with requests.Session() as session:
+            session.auth = (USER, PASSWORD)
+            DICOMwebClient(f"{server.origin}/dicom-web", session=session).store_instances(
+                [pydicom.dcmread(path) for path in PET]
+            )
+        yield server
+    finally:
+        process.terminate()
+        process.wait(30)
+        reader.join()
+        process.stderr.close()
+
+
+def _import(service, url: str, uid: str = STUDY_UID, request_id: str = ""):
+    return service.stub.ImportDicomWeb(
+        study_pb2.ImportDicomWebRequest(request_id=request_id or str(uuid.uuid4()), url=url, study_instance_uid=uid)
+    )
+
+
+async def test_a_study_comes_from_orthanc_byte_for_byte(run_study_service, orthanc, tmp_path):
+    allowed = (f"{orthanc.origin}/dicom-web",)
+    async with run_study_service(tmp_path, allowed_dicomweb_urls=allowed) as service:
+        request_id = str(uuid.uuid4())
+        events = [event async for event in _import(service, orthanc.url(), request_id=request_id)]
+        study = events[-1].study
+        assert study.complete
+        assert study.instance_count == events[-2].progress.imported == len(PET)
+        manifest = service.artifacts.read_document(StoredArtifact.from_message(study.manifest), StudyManifest)
+        kept = {hashlib.sha256(data).hexdigest() for data in orthanc.files()}
+        assert {item.sha256 for item in manifest.instances} == kept
+        sent = {dataset.SOPInstanceUID: dataset for dataset in map(pydicom.dcmread, PET)}
+        for item in manifest.instances:
+            dataset = pydicom.dcmread(io.BytesIO(service.artifacts.read_bytes(item.artifact)))
+            np.testing.assert_array_equal(dataset.pixel_array, sent[dataset.SOPInstanceUID].pixel_array)
+            assert dataset.RescaleSlope == sent[dataset.SOPInstanceUID].RescaleSlope
+        again = [event async for event in _import(service, orthanc.url(), request_id=request_id)]
+        assert [event.study for event in again] == [study]
+
+
+async def test_what_orthanc_refuses(run_study_service, orthanc, tmp_path, refusal, caplog):
+    async with run_study_service(tmp_path, allowed_dicomweb_urls=(orthanc.origin,)) as service:
+        error = await refusal(_import(service, orthanc.url(), "1.2.3.4.5"))
+        assert error.reason == "NO_IMAGES"
+        error = await refusal(_import(service, orthanc.url(USER, "wrong")))
+        assert (error.reason, error.metadata["http_status"]) == ("PEER_UNAVAILABLE", "401")
+        for text in (error.message, *(record.getMessage() for record in caplog.records)):
+            assert not any(secret in text for secret in ("wrong", STUDY_UID, "127.0.0.1"))
+        # Not DICOMweb, but something of Orthanc's own.
+        error = await refusal(_import(service, orthanc.url().replace("/dicom-web", "/app")))
+        assert error.reason in ("PEER_UNAVAILABLE", "NO_IMAGES")
+
+
+@contextmanager
+def _http_server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer(self)
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _begin_multipart(handler: BaseHTTPRequestHandler, length: int | None = None) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", 'multipart/related; type="application/dicom"; boundary=edge')
+    if length is not None:
+        handler.send_header("Content-Length", str(length))
+    handler.end_headers()
+
+
+def _part(data: bytes) -> bytes:
+    return b"\r\n--edge\r\nContent-Type: application/dicom\r\n\r\n" + data
+
+
+async def test_a_server_that_breaks_off(run_study_service, tmp_path, refusal):
+    files = [path.read_bytes() for path in PET[:3]]
+    whole = b"".join(map(_part, files)) + b"\r\n--edge--\r\n"
+    healthy = False
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        _begin_multipart(handler, len(whole))
+        handler.wfile.write(whole if healthy else whole[: len(whole) // 2])
+
+    with _http_server(answer) as url:
+        async with run_study_service(tmp_path, allowed_dicomweb_urls=(url,)) as service:
+            request_id = str(uuid.uuid4())
+            assert (await refusal(_import(service, url, request_id=request_id))).reason == "PEER_UNAVAILABLE"
+            healthy = True
+            events = [event async for event in _import(service, url, request_id=request_id)]
+            assert events[-1].study.instance_count == 3
+
+
+async def test_answers_that_are_no_dicom(run_study_service, tmp_path, refusal):
+    def page(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/html")
+        handler.end_headers()
+        handler.wfile.write(b"<html>Log in, Doe^Jane</html>")
+
+    def nameless(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+
+    def other_parts(handler: BaseHTTPRequestHandler) -> None:
+        _begin_multipart(handler)
+        handler.wfile.write(_part(b"Doe^Jane" * 100) + b"\r\n--edge--\r\n")
+
+    def failure(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_error(503)
+
+    for answer in (page, nameless, other_parts, failure):
+        with _http_server(answer) as url:
+            async with run_study_service(tmp_path, allowed_dicomweb_urls=(url,)) as service:
+                error = await refusal(_import(service, url))
+                assert error.reason == "PEER_UNAVAILABLE", answer
+                assert "Doe" not in error.message
+
+
+async def test_an_answer_without_end_is_cut_at_the_quota(run_study_service, tmp_path, refusal):
+    sent = 0
+
+    def endless(handler: BaseHTTPRequestHandler) -> None:
+        nonlocal sent
+        _begin_multipart(handler)
+        handler.wfile.write(_part(PET[0].read_bytes()))
+        try:
+            while sent < 2**28:
+                sent += handler.wfile.write(bytes(2**20))
+        except OSError:
+            return
+
+    with _http_server(endless) as url:
+        settings = {"allowed_dicomweb_urls": (url,), "quota_bytes_per_study": 2**22}
+        async with run_study_service(tmp_path, **settings) as service:
+            assert (await refusal(_import(service, url))).reason == "QUOTA_EXCEEDED"
+    assert sent < 2**27
+
+
+async def test_a_server_that_is_not_there_or_keeps_silent(run_study_service, tmp_path, refusal):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/dicom-web"
+        settings = {"allowed_dicomweb_urls": (url,), "dicomweb_read_timeout_seconds": 0.2}
+        async with run_study_service(tmp_path, **settings) as service:
+            assert (await refusal(_import(service, url))).reason == "PEER_UNAVAILABLE"
+            silent.listen()
+            assert (await refusal(_import(service, url))).reason == "PEER_UNAVAILABLE"
+
+
+async def test_redirects_stay_on_the_allow_list(run_study_service, tmp_path, refusal):
+    asked = []
+
+    def elsewhere(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.headers.get("Authorization"))
+        _begin_multipart(handler)
+        handler.wfile.write(_part(PET[0].read_bytes()) + b"\r\n--edge--\r\n")
+
+    with _http_server(elsewhere) as target:
+
+        def redirect(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(307)
+            handler.send_header("Location", f"{target}{handler.path}")
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+
+        with _http_server(redirect) as url:
+            login = url.replace("://", "://user:word@")
+            async with run_study_service(tmp_path / "a", allowed_dicomweb_urls=(url,)) as service:
+                assert (await refusal(_import(service, login))).reason == "URL_NOT_ALLOWED"
+                assert asked == []
+            async with run_study_service(tmp_path / "b", allowed_dicomweb_urls=(url, target)) as service:
+                events = [event async for event in _import(service, login)]
+                assert events[-1].study.instance_count == 1
+
+
+async def test_no_url_is_allowed_unless_the_administrator_says_so(study_service, refusal):
+    error = await refusal(_import(study_service, "http://127.0.0.1:8042/dicom-web"))
+    assert error.reason == "URL_NOT_ALLOWED"
+    error = await refusal(_import(study_service, "not a url"))
+    assert error.reason == "INVALID_REQUEST"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://pacs.example/dicom-web",
+        "https://pacs.example/dicom-web/",
+        "https://pacs.example:443/dicom-web/rs",
+        "https://PACS.example/dicom-web",
+        "https://user:word@pacs.example/dicom-web",
+        "http://pacs.example:8042",
+        "http://pacs.example:8042/any/path",
+    ],
+)
+def test_allowed_urls(url):
+    require_allowed_url(url, ("https://pacs.example/dicom-web", "http://pacs.example:8042/"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://pacs.example/dicom-web-admin",
+        "https://pacs.example/",
+        "https://pacs.example/other",
+        "https://pacs.example/dicom-web/../other",
+        "https://pacs.example/dicom-web/%2e%2e/other",
+        "https://pacs.example/dicom-web/%252e%252e/other",
+        "https://pacs.example/dicom-web/..%2fother",
+        "https://pacs.example/dicom-web\\..\\other",
+        "https://pacs.example/dicom-web//other",
+        "https://pacs.example/dicom-web?target=http://inner/",
+        "https://pacs.example/dicom-web#x",
+        "http://pacs.example/dicom-web",
+        "https://pacs.example:8443/dicom-web",
+        "https://pacs.example.evil.example/dicom-web",
+        "https://pacs.example@evil.example/dicom-web",
+        "https://evil.example/https://pacs.example/dicom-web",
+        "https://pacs.example:port/dicom-web",
+        "ftp://pacs.example/dicom-web",
+        "file:///etc/passwd",
+        "https:///dicom-web",
+        "https://[::1/dicom-web",
+        "",
+    ],
+)
+def test_urls_off_the_allow_list(url):
+    with pytest.raises(UrlNotAllowed):
+        require_allowed_url(url, ("https://pacs.example/dicom-web",))

@@ -1,0 +1,270 @@
+"""The page, the picture, the words: what a reader sees, and that the same input gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pypdf
+import pytest
+import SimpleITK as sitk
+from oncoresponse.errors import EmptyMask, FrameOfReferenceMismatch, GeometryMismatch, ModelFolderInvalid
+from oncoresponse.model_folder import ModelDefinition
+from oncoresponse.reporting.compose import Report, compose_report
+from oncoresponse.reporting.key_image import CONTOUR_COLOR, anatomical_label, key_image_panels, key_image_png
+from oncoresponse.reporting.pdf_page import A4_WIDTH_MM, Page
+from oncoresponse.reporting.pdf_report import pdf_report
+from oncoresponse.reporting.report_content import ReportContext
+from oncoresponse.reporting.wording import percent, readable_summary, significant, treatment_directives
+from oncoresponse.response.prediction import Answer, Prediction
+from oncoresponse.volume import Quantity, Volume
+from PIL import Image
+
+MakeContext = Callable[..., ReportContext]
+MakePrediction = Callable[..., Prediction]
+
+
+def page_text(data: bytes) -> str:
+    pages = pypdf.PdfReader(io.BytesIO(data)).pages
+    assert len(pages) == 1
+    width, height = (float(value) / 72 * 25.4 for value in pages[0].mediabox[2:])
+    assert (round(width), round(height)) == (210, 297)
+    return " ".join(pages[0].extract_text().split())
+
+
+def phantom(direction: tuple[float, ...] = (1, 0, 0, 0, 1, 0, 0, 0, 1)) -> tuple[Volume, Volume]:
+    """PET 5 at LPS (+20, -10, +30) mm around, 1 elsewhere, on an anisotropic grid, with its mask."""
+    grid = sitk.Image(40, 30, 20, sitk.sitkFloat32)
+    grid.SetSpacing((2.0, 3.0, 5.0))
+    grid.SetDirection(direction)
+    matrix = np.array(direction).reshape(3, 3)
+    grid.SetOrigin((-(matrix @ np.array([39.0, 43.5, 47.5]))).tolist())
+    k, j, i = np.indices((20, 30, 40))
+    index = np.stack([i, j, k], -1) * np.array([2.0, 3.0, 5.0])
+    points = index @ matrix.T + np.array(grid.GetOrigin())
+    inside = np.linalg.norm(points - np.array([20.0, -10.0, 20.0]), axis=-1) < 12
+    pet = sitk.GetImageFromArray(np.where(inside, 5.0, 1.0).astype(np.float32))
+    mask = sitk.GetImageFromArray(inside.astype(np.uint8))
+    for image in (pet, mask):
+        image.CopyInformation(grid)
+    return Volume(pet, Quantity.SUV_BODY_WEIGHT, "1.2.3", "1.2.4"), Volume(mask, Quantity.MASK, "1.2.3", "1.2.4")
+
+
+# --- the same input, the same bytes ----------------------------------------------------------------
+
+
+def test_same_input_same_bytes(
+    make_context: MakeContext, report: Report, pet: Volume, ct: Volume, mask: Volume, pet_series: list[Any]
+) -> None:
+    assert compose_report(make_context(), pet, ct, mask, pet_series) == report
+    later = make_context(issued=make_context().issued + timedelta(seconds=1))
+    assert compose_report(later, pet, ct, mask, pet_series).pdf != report.pdf
+
+
+# --- the page --------------------------------------------------------------------------------------
+
+
+def test_page_says_who_what_and_how_sure(report: Report) -> None:
+    text = page_text(report.pdf)
+    for expected in (
+        "Research use only. Not a cleared or approved medical device. Not for clinical decisions.",
+        "PRELIMINARY, not signed",
+        "Doe, Jane Q",
+        "STS_019",
+        "1953-04-02",
+        "Durable response likely",
+        "73 % (90 % interval 51 % to 88 %)",
+        "215 ml",
+        "SUVmax 9.8 g/mL",
+        "Tumor volume",
+        "raises (+0.34)",
+        "Associations in the training patients, not causes.",
+        "not validated elsewhere",
+        "Planned treatment (from the order, not an input)",
+        "The tumor reaches within 5 mm",
+        "0123456789abcdef" * 4,
+    ):
+        assert expected in text, expected
+
+
+def test_page_without_a_call_shows_no_number(abstaining_report: Report) -> None:
+    text = page_text(abstaining_report.pdf)
+    assert "Indeterminate: the evidence does not allow a call" in text
+    assert "Neither outcome can be ruled out for this patient." in text
+    for number in ("73 %", "51 %", "88 %", "66 %", "raises", "lowers", "+0.34"):
+        assert number not in text
+        assert number not in abstaining_report.summary
+
+
+def test_page_without_prediction_or_ct(make_context: MakeContext, pet: Volume, mask: Volume) -> None:
+    text = page_text(pdf_report(make_context(prediction=None), key_image_panels(pet, None, mask)))
+    assert "No response prediction was made." in text
+    assert "CT, axial" not in text
+
+
+def test_page_survives_long_and_odd_words(
+    make_context: MakeContext, make_prediction: MakePrediction, pet: Volume, mask: Volume
+) -> None:
+    """Overlong values are cut or wrapped inside the page; characters the font lacks become a box, not a warning."""
+    study = make_context().study
+    patient = study.patient.model_copy(
+        update={"name": "Wolfeschlegelsteinhausenbergerdorff^Hubert=\u5c71\u7530^\u592a\u90ce", "patient_id": "9" * 64}
+    )
+    context = make_context(
+        study=study.model_copy(update={"patient": patient}),
+        planned_treatment="$\\frac{1}{2}$ " + "x" * 180,
+        prediction=make_prediction(limits=tuple(f"Limit {n}: " + "word " * 60 for n in range(9))),
+    )
+    text = page_text(pdf_report(context, key_image_panels(pet, None, mask)))
+    assert "…" in text
+    assert "$\\frac" in text
+    by_ideograph = study.model_copy(
+        update={"patient": patient.model_copy(update={"name": "=\u5c71\u7530^\u592a\u90ce"})}
+    )
+    assert "STS_019" not in page_text(pdf_report(make_context(study=by_ideograph), key_image_panels(pet, None, mask)))
+
+
+def test_wrapped_lines_fit() -> None:
+    page = Page()
+    lines = page.wrap("word " * 50 + "x" * 300, 60, 8)
+    assert " ".join(lines).replace(" ", "") == "word" * 50 + "x" * 300
+    assert all(page.width(line, 8) <= 60 for line in lines)
+    assert page.width("W" * 10, 8) < A4_WIDTH_MM
+
+
+# --- the picture -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "direction",
+    [
+        (1, 0, 0, 0, 1, 0, 0, 0, 1),
+        (-1, 0, 0, 0, -1, 0, 0, 0, 1),
+        (1, 0, 0, 0, -1, 0, 0, 0, -1),
+        (0, 0, 1, 1, 0, 0, 0, 1, 0),
+    ],
+)
+def test_tumor_is_drawn_where_the_patient_has_it(direction: tuple[float, ...]) -> None:
+    """A tumor at the left, anterior, cranial side of the patient is right of, above and above the middle."""
+    pet, mask = phantom(direction)
+    axial, coronal = key_image_panels(pet, None, mask)
+    for panel, expected in ((axial, (20.0, -10.0)), (coronal, (20.0, 20.0))):
+        rows, columns = np.nonzero(panel.contour)
+        left, right, bottom, top = panel.extent_mm
+        assert columns.mean() / panel.contour.shape[1] > 0.5
+        assert rows.mean() / panel.contour.shape[0] < 0.5
+        assert (
+            panel.pixels[tuple(int(value) for value in np.unravel_index(panel.pixels.argmax(), panel.pixels.shape))]
+            == 5
+        )
+        if panel is axial:  # mm, so unequal voxels keep their proportions
+            width_mm = (columns.max() - columns.min() + 1) / panel.contour.shape[1] * (right - left)
+            height_mm = (rows.max() - rows.min() + 1) / panel.contour.shape[0] * (top - bottom)
+            assert abs(width_mm - 24) < 5
+            assert abs(height_mm - 24) < 7
+        assert expected
+    assert axial.labels == ("R", "L", "A", "P")
+    assert coronal.labels == ("R", "L", "H", "F")
+
+
+def test_labels_name_the_secondary_direction() -> None:
+    assert anatomical_label((1.0, 0.0, 0.0)) == "L"
+    assert anatomical_label((-0.8, 0.6, 0.0)) == "RP"
+    assert anatomical_label((0.0, -0.1, -0.99)) == "F"
+
+
+def test_key_image_is_a_png_with_the_contour(report: Report) -> None:
+    image = Image.open(io.BytesIO(report.key_image))
+    assert image.format == "PNG"
+    assert set(image.info) <= {"dpi"}
+    pixels = np.asarray(image.convert("RGB")).astype(int)
+    wanted = np.array([int(CONTOUR_COLOR[n : n + 2], 16) for n in (1, 3, 5)])
+    assert (np.abs(pixels - wanted).max(axis=-1) < 8).sum() > 300
+
+
+def test_key_image_needs_matching_volumes(pet: Volume, mask: Volume) -> None:
+    phantom_pet, phantom_mask = phantom()
+    with pytest.raises(EmptyMask):
+        key_image_panels(phantom_pet, None, phantom_mask.with_image(phantom_mask.image * 0, Quantity.MASK))
+    with pytest.raises(FrameOfReferenceMismatch):
+        key_image_panels(phantom_pet, None, mask)
+    with pytest.raises(FrameOfReferenceMismatch):
+        key_image_panels(phantom_pet, pet, phantom_mask)
+    shrunk = phantom_mask.with_image(phantom_mask.image[:-1], Quantity.MASK)
+    with pytest.raises(GeometryMismatch):
+        key_image_panels(phantom_pet, None, shrunk)
+    data, size = key_image_png(key_image_panels(phantom_pet, phantom_pet, phantom_mask), "Research use only.")
+    assert Image.open(io.BytesIO(data)).size == size
+
+
+# --- the words -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Start neoadjuvant chemotherapy.",
+        "Consider to stop the current treatment",
+        "We recommend a change of regimen.",
+        "Treatment should be intensified.",
+        "Switch to immunotherapy",
+        "Surgery is recommended",
+    ],
+)
+def test_a_directive_is_found(text: str) -> None:
+    assert treatment_directives(text)
+
+
+def test_a_model_that_gives_directives_is_refused(
+    make_context: MakeContext,
+    make_prediction: MakePrediction,
+    model: ModelDefinition,
+    pet: Volume,
+    mask: Volume,
+    pet_series: list[Any],
+) -> None:
+    by_answer = make_context(prediction=make_prediction(answer_text="Recurrence likely: escalate the therapy"))
+    by_limit = make_context(model=model.model_copy(update={"limitations": ("If unsure, stop treatment.",)}))
+    for context in (by_answer, by_limit):
+        with pytest.raises(ModelFolderInvalid):
+            compose_report(context, pet, None, mask, pet_series)
+
+
+def test_our_words_and_the_installed_model_hold_no_directive(
+    make_context: MakeContext, make_prediction: MakePrediction, model: ModelDefinition
+) -> None:
+    for answer in Answer:
+        assert treatment_directives(readable_summary(make_context(prediction=make_prediction(answer)))) == []
+    for text in (
+        *model.limitations,
+        model.outcome.title,
+        model.outcome.definition,
+        *model.intended_use.contraindications,
+    ):
+        assert treatment_directives(text) == []
+
+
+def test_summary_holds_the_result_and_no_identity(report: Report) -> None:
+    assert "Research use only." in report.summary
+    assert "Estimated probability 73 % (90 % interval 51 % to 88 %)." in report.summary
+    assert "Tumor volume" in report.summary
+    for identity in ("Doe", "STS_019", "1953", "2144184978610994"):
+        assert identity not in report.summary
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.004, "<1 %"), (0.996, ">99 %"), (0.5, "50 %"), (0.01, "1 %"), (0.99, "99 %")]
+)
+def test_percent_is_never_certain(value: float, shown: str) -> None:
+    assert percent(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0, "0"), (1234.56, "1235"), (999.9, "1000"), (0.0123, "0.0123"), (2.5e7, "2.50e+07"), (-0.5, "-0.5")],
+)
+def test_significant_digits(value: float, shown: str) -> None:
+    assert significant(value) == shown

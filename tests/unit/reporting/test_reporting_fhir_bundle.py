@@ -1,0 +1,424 @@
+"""The Bundle against FHIR R4: fhir.resources, and the requirements that it does not check."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fhir.resources.R4B import get_fhir_model_class
+from fhir.resources.R4B.bundle import Bundle
+from oncoresponse.errors import InvalidRequest
+from oncoresponse.reporting.compose import Report
+from oncoresponse.reporting.fhir_bundle import fhir_bundle
+from oncoresponse.reporting.report_content import ReportContext
+from oncoresponse.response.prediction import Answer, Prediction
+from pydicom.sr._concepts_dict import concepts
+
+Json = dict[str, Any]
+REQUIREMENTS: Json = json.loads((Path(__file__).parents[2] / "data/fhir/r4_requirements.json").read_text())
+BACKBONE = ("BackboneElement", "Element")
+
+
+def problems(bundle: Json) -> list[str]:
+    """Breaches of R4 cardinality, required bindings, reference targets and of this project's own rules."""
+    types = {entry["fullUrl"]: entry["resource"]["resourceType"] for entry in bundle["entry"]}
+    found = list(_structure("Bundle", "", {key: value for key, value in bundle.items() if key != "entry"}, types))
+    for entry in bundle["entry"]:
+        found += _structure(entry["resource"]["resourceType"], "", entry["resource"], types)
+        found += _structure("Bundle", "entry.request", entry["request"], types)
+        if not entry["request"].get("ifNoneExist"):
+            found.append(f"{entry['fullUrl']}: not conditional")
+    text = json.dumps(bundle)
+    if "97509-4" in text:
+        found.append("LOINC 97509-4 is a clinician's judgment")
+    observed = resource(bundle, "Observation", "predicted-response-probability")
+    for predicted in resource(bundle, "RiskAssessment").get("prediction", []):
+        percent = predicted.get("probabilityDecimal")
+        if percent != observed.get("valueQuantity", {}).get("value"):
+            found.append("RiskAssessment.prediction.probabilityDecimal is not the percentage of the Observation")
+    return found
+
+
+def _structure(name: str, path: str, value: Json, types: dict[str, str]) -> Iterator[str]:
+    table = REQUIREMENTS[name]
+    prefix = f"{path}." if path else ""
+    present: set[str] = set()
+    for key, item in value.items():
+        if key in ("resourceType", "extension"):
+            continue
+        element, kind = _element(table, prefix, key)
+        if element is None:
+            yield f"{name}.{prefix}{key}: no such element in R4"
+            continue
+        present.add(element)
+        rule = table[element]
+        items = item if isinstance(item, list) else [item]
+        if isinstance(item, list) != (rule["max"] == "*"):
+            yield f"{name}.{element}: cardinality {rule['min']}..{rule['max']}"
+        for single in items:
+            yield from _value(name, element, rule, kind, single, types)
+    for element, rule in table.items():
+        if element.startswith(prefix) and "." not in element[len(prefix) :] and rule["min"] and element not in present:
+            yield f"{name}.{element}: missing"
+
+
+def _element(table: Json, prefix: str, key: str) -> tuple[str | None, str | None]:
+    if prefix + key in table:
+        kinds = table[prefix + key]["types"]
+        return prefix + key, kinds[0] if kinds else None
+    for element, rule in table.items():
+        if element.startswith(prefix) and element.endswith("[x]") and key.startswith(element[len(prefix) : -3]):
+            suffix = key[len(element) - len(prefix) - 3 :]
+            for kind in rule["types"]:
+                if kind.lower() == suffix.lower():
+                    return element, kind
+    return None, None
+
+
+def _value(name: str, element: str, rule: Json, kind: str | None, value: Any, types: dict[str, str]) -> Iterator[str]:
+    if "codes" in rule and value not in rule["codes"]:
+        yield f"{name}.{element}: '{value}' is not in the required value set"
+    if kind == "Reference":
+        target = value.get("type") or value.get("reference", "").split("/")[0]
+        reference = value.get("reference", "")
+        if reference.startswith("urn:"):
+            if reference not in types:
+                yield f"{name}.{element}: reference to nothing in the Bundle"
+            target = types.get(reference, target)
+        if "Resource" not in rule["targets"] and target not in rule["targets"]:
+            yield f"{name}.{element}: may not refer to {target}"
+    if rule.get("same_as"):
+        yield from _structure(name, rule["same_as"], value, types)
+    elif kind in BACKBONE:
+        yield from _structure(name, element, value, types)
+    elif kind in REQUIREMENTS and isinstance(value, dict):
+        yield from _structure(kind, "", value, types)
+
+
+def resource(bundle: Json, kind: str, code: str | None = None) -> Json:
+    """The first resource of a type, or the one with that code."""
+    for entry in bundle["entry"]:
+        item: Json = entry["resource"]
+        if item["resourceType"] == kind and (code is None or code in json.dumps(item["code"])):
+            return item
+    raise AssertionError(f"no {kind} {code}")
+
+
+def resources(bundle: Json, kind: str) -> list[Json]:
+    return [entry["resource"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == kind]
+
+
+def strings(element: Any) -> Iterator[str]:
+    if isinstance(element, dict):
+        for key, value in element.items():
+            if key != "data":
+                yield from strings(value)
+    elif isinstance(element, list):
+        for value in element:
+            yield from strings(value)
+    elif isinstance(element, str):
+        yield element
+
+
+def compose(context: ReportContext) -> Json:
+    data = fhir_bundle(context, pdf=b"%PDF", key_image=b"\x89PNG", key_image_size=(4, 3), segmentation=b"DICM")
+    parsed: Json = json.loads(data)
+    return parsed
+
+
+# --- against R4 ------------------------------------------------------------------------------------
+
+
+def test_meets_r4_requirements(bundle: Json, abstaining_bundle: Json) -> None:
+    assert problems(bundle) == []
+    assert problems(abstaining_bundle) == []
+
+
+def test_every_resource_is_read_by_fhir_resources(bundle: Json) -> None:
+    Bundle.model_validate(bundle)
+    for entry in bundle["entry"]:
+        get_fhir_model_class(entry["resource"]["resourceType"]).model_validate(entry["resource"])
+
+
+def _banana(bundle: Json) -> None:
+    resource(bundle, "Observation")["status"] = "banana"
+
+
+def _wrong_target(bundle: Json) -> None:
+    observed = resource(bundle, "Observation")
+    observed["subject"] = {"reference": "Banana/1"}
+
+
+def _result_refers_to_risk(bundle: Json) -> None:
+    url = next(entry["fullUrl"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "RiskAssessment")
+    resource(bundle, "DiagnosticReport")["result"].append({"reference": url})
+
+
+def _dangling(bundle: Json) -> None:
+    resource(bundle, "DiagnosticReport")["imagingStudy"][0]["reference"] = "urn:uuid:0"
+
+
+def _fraction(bundle: Json) -> None:
+    resource(bundle, "RiskAssessment")["prediction"][0]["probabilityDecimal"] = 0.734
+
+
+def _disease_status(bundle: Json) -> None:
+    resource(bundle, "Observation")["code"]["coding"].append({"system": "http://loinc.org", "code": "97509-4"})
+
+
+def _unconditional(bundle: Json) -> None:
+    del bundle["entry"][3]["request"]["ifNoneExist"]
+
+
+def _unknown_element(bundle: Json) -> None:
+    resource(bundle, "DiagnosticReport")["supportingInfo"] = []
+
+
+def _missing_element(bundle: Json) -> None:
+    del resource(bundle, "RiskAssessment")["subject"]
+
+
+@pytest.mark.parametrize(
+    ("breach", "message"),
+    [
+        (_banana, "'banana' is not in the required value set"),
+        (_wrong_target, "may not refer to Banana"),
+        (_result_refers_to_risk, "may not refer to RiskAssessment"),
+        (_dangling, "reference to nothing"),
+        (_fraction, "is not the percentage"),
+        (_disease_status, "97509-4"),
+        (_unconditional, "not conditional"),
+        (_unknown_element, "no such element"),
+        (_missing_element, "subject: missing"),
+    ],
+)
+def test_the_check_finds_a_breach(bundle: Json, breach: Callable[[Json], None], message: str) -> None:
+    breach(bundle)
+    assert any(message in problem for problem in problems(bundle))
+
+
+def test_public_codes_exist_in_dicom_context_groups(bundle: Json) -> None:
+    schemes = {
+        "http://dicom.nema.org/resources/ontology/DCM": "DCM",
+        "http://snomed.info/sct": "SCT",
+        "urn:oid:1.2.840.10008.2.16.13": "IBSI",
+    }
+    known = {(scheme, code) for scheme in schemes.values() for entry in concepts[scheme].values() for code in entry}
+    # In the IBSI reference manual, not in the copy of PS3.16 that pydicom holds.
+    known |= {("IBSI", "84IY"), ("IBSI", "Q4LE"), ("IBSI", "0F91")}
+    seen = set()
+
+    def walk(element: Any) -> None:
+        if isinstance(element, dict):
+            if element.get("system") in schemes and "code" in element:
+                seen.add((schemes[element["system"]], element["code"]))
+            for value in element.values():
+                walk(value)
+        elif isinstance(element, list):
+            for value in element:
+                walk(value)
+
+    walk(bundle)
+    assert {"DCM", "SCT", "IBSI"} == {scheme for scheme, _ in seen}
+    assert seen - known == set()
+
+
+# --- what the report says --------------------------------------------------------------------------
+
+
+def test_report_is_preliminary_and_unsigned(bundle: Json) -> None:
+    report = resource(bundle, "DiagnosticReport")
+    assert report["status"] == "preliminary"
+    assert "resultsInterpreter" not in report
+    assert "profile" not in report["meta"]
+    assert report["conclusion"].startswith("Research use only.")
+
+
+def test_probability_is_a_percentage_with_its_interval(bundle: Json) -> None:
+    observed = resource(bundle, "Observation", "predicted-response-probability")
+    assert observed["valueQuantity"] == {
+        "value": 73.4,
+        "unit": "%",
+        "system": "http://unitsofmeasure.org",
+        "code": "%",
+    }
+    bounds = {
+        component["code"]["coding"][0]["code"]: component["valueQuantity"]["value"]
+        for component in observed["component"]
+        if "valueQuantity" in component
+    }
+    assert bounds == {"probability-interval-low": 51.2, "probability-interval-high": 87.8}
+    assert resource(bundle, "RiskAssessment")["prediction"][0]["probabilityDecimal"] == 73.4
+    assert observed["device"]["display"] == "sts-petct response 0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(Answer.INDETERMINATE, "unknown"), (Answer.OUTSIDE_EXPERIENCE, "unsupported")]
+)
+def test_abstention_shows_a_reason_and_no_number(
+    make_context: Callable[..., ReportContext],
+    make_prediction: Callable[..., Prediction],
+    answer: Answer,
+    reason: str,
+) -> None:
+    made = make_prediction(answer)
+    bundle = compose(make_context(prediction=made))
+    observed = resource(bundle, "Observation", "predicted-response-probability")
+    assert "valueQuantity" not in observed
+    assert observed["dataAbsentReason"]["coding"][0]["code"] == reason
+    assert observed["dataAbsentReason"]["text"] == made.abstain_reasons[0].text
+    risk = resource(bundle, "RiskAssessment")
+    assert "prediction" not in risk
+    assert made.abstain_reasons[0].text in [note["text"] for note in risk["note"]]
+    assert made.answer_text in resource(bundle, "DiagnosticReport")["conclusion"]
+    shown = " ".join(strings(bundle))
+    assert not re.search(r"\b7[34](\.4)? ?%|\b51(\.2)? ?%|\b88 ?%|raises|lowers", shown)
+
+
+def test_without_prediction_only_measures_are_reported(make_context: Callable[..., ReportContext]) -> None:
+    bundle = compose(make_context(prediction=None))
+    assert resources(bundle, "RiskAssessment") == []
+    assert "No response prediction was made." in resource(bundle, "DiagnosticReport")["conclusion"]
+    assert len(resources(bundle, "Observation")) == 7
+
+
+def test_measures_have_value_unit_and_code(bundle: Json) -> None:
+    volume = resource(bundle, "Observation", "118565006")
+    assert volume["valueQuantity"] == {
+        "value": 214.8,
+        "unit": "ml",
+        "system": "http://unitsofmeasure.org",
+        "code": "ml",
+    }
+    assert {item["code"] for item in volume["code"]["coding"]} == {"lesion-volume", "118565006", "YEKZ"}
+    size = resource(bundle, "Observation", "21889-1")
+    assert "valueQuantity" not in size
+    assert [item["valueQuantity"]["value"] for item in size["component"]] == [87.3, 61.2]
+    peak = resource(bundle, "Observation", "suv-peak")
+    assert peak["component"][0]["valueCodeableConcept"]["coding"][0]["code"] == "126031"
+
+
+def test_a_filtered_feature_gets_no_ibsi_code(bundle: Json) -> None:
+    inputs = resource(bundle, "Observation", "125007")
+    codes = {item["code"]["coding"][0]["code"]: len(item["code"]["coding"]) for item in inputs["component"]}
+    assert codes["original_shape_Sphericity"] == 2
+    assert codes["wavelet-LLH_glcm_Contrast"] == 1
+
+
+def test_ai_label_follows_who_made_the_contour(bundle: Json, make_context: Callable[..., ReportContext]) -> None:
+    def labelled(item: Json) -> bool:
+        return any(label["code"] == "AIAST" for label in item.get("meta", {}).get("security", []))
+
+    assert all(labelled(item) for item in resources(bundle, "Observation"))
+    context = make_context()
+    supplied = context.segmentation.model_copy(
+        update={"method": "supplied_rtstruct", "network_sha256": "", "expected_dice": None}
+    )
+    by_hand = compose(make_context(segmentation=supplied))
+    assert not labelled(resource(by_hand, "Observation", "118565006"))
+    assert labelled(resource(by_hand, "Observation", "predicted-response-probability"))
+    assert labelled(resource(by_hand, "DiagnosticReport"))
+    names = [item["deviceName"][0]["name"] for item in resources(by_hand, "Device")]
+    assert "sts-petct segmentation" not in names
+
+
+def test_attachments_carry_size_and_sha1(bundle: Json, report: Report) -> None:
+    form = resource(bundle, "DiagnosticReport")["presentedForm"][0]
+    assert base64.b64decode(form["data"]) == report.pdf
+    assert form["size"] == len(report.pdf)
+    assert base64.b64decode(form["hash"]) == hashlib.sha1(report.pdf, usedforsecurity=False).digest()
+    image = resource(bundle, "Media")
+    assert base64.b64decode(image["content"]["data"]) == report.key_image
+    document = resource(bundle, "DocumentReference")["content"][0]["attachment"]
+    assert base64.b64decode(document["hash"]) == hashlib.sha1(report.segmentation, usedforsecurity=False).digest()
+
+
+def test_provenance_names_every_result_and_digest(bundle: Json) -> None:
+    provenance = resource(bundle, "Provenance")
+    targets = {item["reference"] for item in provenance["target"]}
+    made = {
+        entry["fullUrl"]
+        for entry in bundle["entry"]
+        if entry["resource"]["resourceType"] not in ("ImagingStudy", "Device", "Provenance")
+    }
+    assert targets == made
+    digests = {item["what"].get("identifier", {}).get("value") for item in provenance["entity"]}
+    assert {"c" * 64, "e" * 64, "0123456789abcdef" * 4} <= digests
+    assert len(provenance["agent"]) == 4
+
+
+# --- identity --------------------------------------------------------------------------------------
+
+
+def test_a_repeat_has_the_same_identity_and_another_assessment_another(
+    make_context: Callable[..., ReportContext],
+) -> None:
+    def queries(bundle: Json) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for entry in bundle["entry"]:
+            found.setdefault(entry["resource"]["resourceType"], set()).add(entry["request"]["ifNoneExist"])
+        return found
+
+    first, again = queries(compose(make_context())), queries(compose(make_context()))
+    assert first == again
+    all_queries = [query for group in first.values() for query in group]
+    assert len(all_queries) == len(set(all_queries)) == len(compose(make_context())["entry"])
+    other = queries(compose(make_context(assessment_id="another")))
+    assert other["Device"] == first["Device"]
+    assert other["ImagingStudy"] == first["ImagingStudy"]
+    for kind in ("Observation", "RiskAssessment", "DiagnosticReport", "Media", "Provenance", "BodyStructure"):
+        assert not other[kind] & first[kind]
+
+
+def test_no_patient_is_created(bundle: Json, make_context: Callable[..., ReportContext]) -> None:
+    assert resources(bundle, "Patient") == []
+    subject = resource(bundle, "DiagnosticReport")["subject"]
+    assert subject["identifier"]["value"] == "STS_019"
+    assert "reference" not in subject
+    known = compose(make_context(patient_reference="Patient/123"))
+    assert resource(known, "DiagnosticReport")["subject"] == {"reference": "Patient/123", "type": "Patient"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"patient_reference": "Patient/1?active=false"}, "patient_reference"),
+        ({"patient_reference": "Group/1"}, "patient_reference"),
+        ({"service_request_reference": "Task/1"}, "service_request_reference"),
+        ({"model_sha256": "f" * 64}, "prediction"),
+    ],
+)
+def test_contradictory_content_is_refused(
+    make_context: Callable[..., ReportContext], changes: Json, field: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        make_context(**changes)
+    assert refused.value.metadata["field"] == field
+
+
+def test_time_of_scan_has_a_time_only_with_a_zone(make_context: Callable[..., ReportContext]) -> None:
+    study = make_context().study
+    assert resource(compose(make_context()), "Observation")["effectiveDateTime"] == "2001-11-27"
+    zoned = study.model_copy(update={"timezone_offset": "-0500"})
+    assert resource(compose(make_context(study=zoned)), "Observation")["effectiveDateTime"].startswith(
+        "2001-11-27T16:53:31-05:00"
+    )
+
+
+def test_only_the_reference_to_the_patient_holds_identity(bundle: Json) -> None:
+    text = " ".join(strings(bundle))
+    assert "Doe" not in text
+    assert "1953" not in text
+
+
+def test_text_needs_no_escaping_by_the_reader(make_context: Callable[..., ReportContext]) -> None:
+    bundle = compose(make_context(planned_treatment='<script>alert("x")</script> & more'))
+    report = resource(bundle, "DiagnosticReport")
+    assert "<script>" not in report["text"]["div"]
+    assert problems(bundle) == []
