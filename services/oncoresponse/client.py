@@ -75,7 +75,8 @@ class Client:
                 return grpc.insecure_channel(target)
             return grpc.secure_channel(target, grpc.ssl_channel_credentials(trusted))
 
-        self._channels = {target: channel(target) for target in {address, study_address, model_address} - {None}}
+        addresses = {address, study_address or address, model_address or address}
+        self._channels = {target: channel(target) for target in sorted(addresses)}
         self._assessments = assessment_pb2_grpc.AssessmentServiceStub(self._channels[address])
         self._studies = study_pb2_grpc.StudyServiceStub(self._channels[study_address or address])
         self._models = model_pb2_grpc.ModelServiceStub(self._channels[model_address or address])
@@ -122,7 +123,8 @@ class Client:
 
             self._studies.UploadInstances(messages())
             complete = study_pb2.CompleteStudyRequest(study=study.name, instance_count=len(digests))
-            return self._studies.CompleteStudy(complete).study
+            completed: study_pb2.Study = self._studies.CompleteStudy(complete).study
+        return completed
 
     def assess(self, study: study_pb2.Study, order: Order, progress: Progress) -> assessment_pb2.Assessment:
         """Create an assessment and watch it to its end.
@@ -148,7 +150,8 @@ class Client:
         if order.patient_id is not None:
             request.expected_patient.patient_id = order.patient_id
         with _errors():
-            return self._assessments.CreateAssessment(request).assessment
+            created: assessment_pb2.Assessment = self._assessments.CreateAssessment(request).assessment
+        return created
 
     def watch(self, name: str, progress: Progress) -> assessment_pb2.Assessment:
         """Follow an assessment to its end.
@@ -164,6 +167,13 @@ class Client:
         if assessment.state == assessment_pb2.ASSESSMENT_STATE_FAILED:
             raise from_status(assessment.error)
         return assessment
+
+    def cancel(self, name: str) -> assessment_pb2.Assessment:
+        """Stop an assessment; a finished one stays as it is."""
+        with _errors():
+            request = assessment_pb2.CancelAssessmentRequest(name=name)
+            cancelled: assessment_pb2.Assessment = self._assessments.CancelAssessment(request).assessment
+        return cancelled
 
     def download_artifacts(self, assessment: assessment_pb2.Assessment, directory: Path) -> list[Path]:
         """Write every artifact of a finished assessment into a directory."""

@@ -31,6 +31,7 @@
     │       ├── GantryTilt              GANTRY_TILT
     │       ├── MixedOrientation        MIXED_ORIENTATION
     │       ├── TooFewSlices            TOO_FEW_SLICES
+    │       ├── UnsupportedSopClass     UNSUPPORTED_SOP_CLASS
     │       ├── SeriesNotFound          REQUIRED_SERIES_MISSING
     │       ├── AmbiguousSeries         AMBIGUOUS_SERIES
     │       ├── FrameOfReferenceMismatch FRAME_OF_REFERENCE_MISMATCH

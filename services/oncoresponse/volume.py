@@ -57,6 +57,14 @@ class VolumeGeometry(BaseModel):
         return float(np.prod(self.spacing_mm))
 
 
+class _MemoryOfImage:
+    """Ties an array to the image it looks into: SimpleITK's own view dangles once the image is gone."""
+
+    def __init__(self, image: sitk.Image) -> None:
+        self._image = image
+        self.__array_interface__ = sitk.GetArrayViewFromImage(image).__array_interface__
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """A SimpleITK image (LPS, mm) with its meaning.
@@ -86,8 +94,8 @@ class Volume:
 
     @property
     def array(self) -> npt.NDArray[np.generic]:
-        """A read-only view with axes (k, j, i): slice, row, column."""
-        return sitk.GetArrayViewFromImage(self.image)
+        """A read-only view with axes (k, j, i): slice, row, column. It keeps the image's memory alive."""
+        return np.asarray(_MemoryOfImage(self.image))
 
     def with_image(self, image: sitk.Image, quantity: Quantity) -> Volume:
         """A volume of another quantity in the same frame of reference and of the same series."""

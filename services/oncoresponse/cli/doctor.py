@@ -79,7 +79,7 @@ def _device() -> Iterator[Finding]:
 
 
 def _codecs() -> Iterator[Finding]:
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import (
         JPEG2000,
         JPEG2000Lossless,

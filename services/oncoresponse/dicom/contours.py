@@ -75,7 +75,7 @@ def contour_mask(
         affine = grid_affine(own.spacing_mm, own.origin_mm, own.direction)
         array = rtstruct.rasterize(region, affine, own.size, grid.frame_of_reference_uid)
         image = sitk.GetImageFromArray(array)
-        image.CopyInformation(grid.image)  # type: ignore[no-untyped-call]
+        image.CopyInformation(grid.image)
     else:
         array = rtstruct.rasterize(region, drawn_on.index_to_patient, drawn_on.size, grid.frame_of_reference_uid)
         drawn = volume_of_stack(drawn_on, array, Quantity.MASK).image

@@ -129,9 +129,9 @@ def place_image(
     image: sitk.Image, spacing_mm: Sequence[float], origin_mm: Sequence[float], direction: Sequence[float]
 ) -> None:
     """Give an image its grid (LPS, mm), as :class:`SliceStack` describes one."""
-    image.SetSpacing(spacing_mm)  # type: ignore[no-untyped-call]
-    image.SetOrigin(origin_mm)  # type: ignore[no-untyped-call]
-    image.SetDirection(direction)  # type: ignore[no-untyped-call]
+    image.SetSpacing(spacing_mm)
+    image.SetOrigin(origin_mm)
+    image.SetDirection(direction)
 
 
 def slice_plane(instance: Instance) -> SlicePlane:

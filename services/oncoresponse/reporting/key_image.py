@@ -249,7 +249,7 @@ def _coronal_panel(
     repeat = [max(round(length / _PIXEL_MM), 1) for length in (spacing[2], spacing[0])]
     contour = inside.max(axis=1)[::-1].repeat(repeat[0], axis=0).repeat(repeat[1], axis=1)
     return Panel(
-        title="PET, coronal projection",
+        title="PET, coronal",
         pixels=values.max(axis=1)[::-1],
         window=window,
         inverted=True,

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
@@ -18,12 +18,15 @@ A4_WIDTH_MM, A4_HEIGHT_MM = 210.0, 297.0
 _MM_PER_INCH = 25.4
 _MM_PER_POINT = _MM_PER_INCH / 72
 _LEADING = 1.28
-_WIDTH_MARGIN = 1.015  # the PDF sets glyphs without the pixel hinting they are measured with
+_MEASURE_SCALE = 20
 _UNKNOWN_GLYPH = "\u25a1"
 
 
 def _properties(size: float, weight: str) -> FontProperties:
     return FontProperties(family=["DejaVu Sans"], size=size, weight=weight)
+
+
+_untyped_renderer: Any = RendererAgg  # matplotlib gives it no types
 
 
 @cache
@@ -50,8 +53,9 @@ class Page:
 
     def __post_init__(self) -> None:
         self.figure.set_dpi(72)
-        canvas: Any = FigureCanvasAgg(self.figure)
-        self._renderer = canvas.get_renderer()
+        FigureCanvasAgg(self.figure)
+        # Measured large, because at 72 dots an inch every glyph is rounded to whole dots.
+        self._renderer: Any = _untyped_renderer(1, 1, 72 * _MEASURE_SCALE)
 
     def text(self, x: float, y: float, text: str, *, size: float = 8, weight: str = "normal", **style: Any) -> None:
         """One line whose top is at y; ``ha`` and ``color`` as in matplotlib."""
@@ -122,7 +126,7 @@ class Page:
     def width(self, text: str, size: float, weight: str = "normal") -> float:
         """Width of one line in mm."""
         points, _, _ = self._renderer.get_text_width_height_descent(text, _properties(size, weight), ismath=False)
-        return float(points) * _MM_PER_POINT * _WIDTH_MARGIN
+        return float(points) / _MEASURE_SCALE * _MM_PER_POINT
 
     def box(self, x: float, y: float, width: float, height: float, *, color: str, edge: str = "none") -> None:
         """Filled rectangle."""

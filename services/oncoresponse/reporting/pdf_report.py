@@ -9,7 +9,7 @@ from datetime import UTC
 from pydicom.valuerep import PersonName
 
 from oncoresponse.reporting.key_image import Panel, draw_panel, report_style
-from oncoresponse.reporting.pdf_page import A4_WIDTH_MM, Page
+from oncoresponse.reporting.pdf_page import A4_WIDTH_MM, Page, drawable
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import (
     ASSOCIATION,
@@ -101,11 +101,18 @@ def _header(page: Page, context: ReportContext, y: float) -> float:
         for row, (title, value) in enumerate(column):
             top = y + 2 + 8 * row
             page.text(x, top, title, size=6.5, color=_SOFT)
-            page.text(
-                x, top + 2.9, page.fit(value, share * _WIDTH - 4, 8.5, "bold"), size=8.5, weight="bold", color=_INK
-            )
+            _value(page, x, top + 2.9, share * _WIDTH - 4, value)
         x += share * _WIDTH
     return y + 17.5
+
+
+def _value(page: Page, x: float, y: float, width: float, value: str) -> None:
+    """A value of the header: identity is made small before it is cut."""
+    for size in (8.5, 7.5, 6.5):
+        if page.width(drawable(value), size, "bold") <= width:
+            page.text(x, y + 0.3 * (8.5 - size) * 0.35, value, size=size, weight="bold", color=_INK)
+            return
+    page.paragraph(x, y - 0.2, width, value, size=5.5, weight="bold", most_lines=2, color=_INK)
 
 
 def _images(page: Page, panels: Sequence[Panel], y: float) -> float:
@@ -255,9 +262,11 @@ def _limits(page: Page, context: ReportContext, y: float) -> None:
 
 
 def _bullets(page: Page, texts: Sequence[str], y: float, bottom: float) -> float:
-    for text in texts:
+    for shown, text in enumerate(texts):
         lines = min(len(page.wrap(text, _WIDTH - 3.5, 7.5)), 2)
-        if y + 3.4 * lines > bottom:
+        is_last = shown == len(texts) - 1
+        if y + 3.4 * lines > bottom - (0 if is_last else 3.4):
+            page.text(_LEFT + 3.5, y, f"{len(texts) - shown} more in the FHIR report.", size=7.5, color=_SOFT)
             break
         page.text(_LEFT, y, "•", size=7.5, color=_ACCENT)
         y = page.paragraph(_LEFT + 3.5, y, _WIDTH - 3.5, text, size=7.5, color=_INK, most_lines=2) + 0.4

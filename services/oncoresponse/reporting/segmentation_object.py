@@ -15,6 +15,7 @@ from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import validate_value
 
+from oncoresponse.dicom.attributes import without_pydicom_messages
 from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
 from oncoresponse.reporting.fhir_identifiers import derived_dicom_uid
 from oncoresponse.reporting.imaging_study import (
@@ -100,7 +101,7 @@ def segmentation_object(context: ReportContext, mask: Volume, source: Sequence[D
         MissingAttribute: A source image lacks what a reference to it needs.
         InvalidAttribute: The source images are not of one study and series.
     """
-    with pydicom.config.disable_value_validation():  # reading a blemish is no reason to warn: it is dealt with below
+    with without_pydicom_messages():  # a blemish is dealt with below, and a warning would quote it
         images = [_clean_copy(dataset) for dataset in source]
     if not images:
         raise MissingAttribute("The series the tumor was contoured on has no images. Send the complete study.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,12 @@ def hausdorff_95_mm(first: npt.NDArray[Any], second: npt.NDArray[Any], spacing_m
     if not np.any(first) or not np.any(second):
         return float("nan")
     one, two = (torch.from_numpy(np.ascontiguousarray(mask != 0))[None, None] for mask in (first, second))
-    distance = compute_hausdorff_distance(
-        one, two, include_background=True, percentile=95, spacing=list(reversed(spacing_mm))
-    )
+    with warnings.catch_warnings():
+        # MONAI 1.6 calls its own function with an argument that it has deprecated.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
+        distance = compute_hausdorff_distance(
+            one, two, include_background=True, percentile=95, spacing=list(reversed(spacing_mm))
+        )
     return float(distance)
 
 

@@ -5,6 +5,7 @@ Keys are lower-case hexadecimal SHA-256 digests, so writing one again can only w
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -82,10 +83,12 @@ class FolderByteStore(ByteStore):
         with disk_full_when_no_room():
             for folder in (target.parent.parent, target.parent):
                 folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-            if path.stat().st_dev == self._root.stat().st_dev:
-                _make_durable(path)
+            _make_durable(path)
+            try:
                 path.replace(target)
-            else:
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
                 with self.scratch_folder(path.stat().st_size) as scratch:
                     copy = scratch / key
                     shutil.copyfile(path, copy)

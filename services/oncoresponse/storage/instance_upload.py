@@ -82,9 +82,9 @@ class InstanceUpload:
         self.received_bytes += len(data)
 
     def discard(self) -> None:
-        """Drop everything that has arrived."""
-        self._cut_to(0)
+        """Drop everything that has arrived. Not after the file was moved to another place."""
         self.path.unlink(missing_ok=True)
+        self._cut_to(0)
 
     def close(self) -> None:
         """Close the file and let others send the instance. Bytes that arrived stay."""

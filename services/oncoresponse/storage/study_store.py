@@ -15,6 +15,7 @@ from oncoresponse.errors import (
     ChecksumMismatch,
     DicomError,
     InvalidRequest,
+    OncoResponseError,
     QuotaExceeded,
     StudyAlreadyComplete,
     StudyNotComplete,
@@ -171,21 +172,20 @@ class StudyStore:
         """
         study_id = _study_id(name)
         try:
-            if file_sha256(upload.path) != upload.sha256:
-                raise ChecksumMismatch(
-                    "The bytes of an instance do not have the SHA-256 that its header names. "
-                    "Send the instance again from its first byte."
-                )
-            check(upload.path)
+            try:
+                if file_sha256(upload.path) != upload.sha256:
+                    raise ChecksumMismatch(
+                        "The bytes of an instance do not have the SHA-256 that its header names. "
+                        "Send the instance again from its first byte."
+                    )
+                check(upload.path)
+            except (ChecksumMismatch, DicomError):
+                upload.discard()
+                self._forget(study_id, upload.sha256)
+                raise
             self._admit(study_id, upload.path, upload.sha256)
         except FileNotFoundError:
-            # The study was deleted or completed meanwhile, and its unfinished files with it.
-            self.get(name)
-            raise _already_complete() from None
-        except (ChecksumMismatch, DicomError, StudyNotFound, StudyAlreadyComplete):
-            upload.discard()
-            self._forget(study_id, upload.sha256)
-            raise
+            raise self._gone(name) from None
 
     def add(self, name: str, blocks: Iterable[bytes], check: CheckInstance) -> None:
         """Make a file that the server itself has read part of the study.
@@ -194,6 +194,7 @@ class StudyStore:
             DicomError: ``check`` refused the file.
             StudyAlreadyComplete, QuotaExceeded, DiskFull: See :meth:`receive`; nothing of the file stays.
         """
+        self.get(name)
         study_id = _study_id(name)
         copy = self._part(study_id, uuid.uuid4().hex).with_suffix(_COPY_SUFFIX)
         size_bytes, digest = 0, hashlib.sha256()
@@ -212,6 +213,8 @@ class StudyStore:
             check(copy)
             if not self._reserve(study_id, sha256, size_bytes):
                 self._admit(study_id, copy, sha256)
+        except FileNotFoundError:
+            raise self._gone(name) from None
         finally:
             copy.unlink(missing_ok=True)
 
@@ -302,6 +305,14 @@ class StudyStore:
                 self._delete_unless_used(table.is_used(sha256), sha256)
                 raise
 
+    def _gone(self, name: str) -> OncoResponseError:
+        """Why the unfinished files of a study are not there any more."""
+        try:
+            self.get(name)
+        except StudyNotFound as error:
+            return error
+        return _already_complete()
+
     def _forget(self, study_id: str, sha256: str) -> None:
         with self._database.writing(durable=False) as table:
             table.remove_unfinished_instance(study_id, sha256)
@@ -332,9 +343,11 @@ class StudyStore:
         return self._parts / study_id / f"{sha256}.part"
 
     def _remove_leftovers(self) -> None:
+        # In this order: a study is noted before its folder is made, so each of these folders has been.
+        folders = list(self._parts.iterdir())
         with self._database.reading() as table:
             known = table.study_ids()
-        for folder in self._parts.iterdir():
+        for folder in folders:
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue

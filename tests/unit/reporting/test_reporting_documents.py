@@ -120,6 +120,7 @@ def test_page_survives_long_and_odd_words(
     )
     text = page_text(pdf_report(context, key_image_panels(pet, None, mask)))
     assert "…" in text
+    assert "more in the FHIR report." in text
     assert "$\\frac" in text
     by_ideograph = study.model_copy(
         update={"patient": patient.model_copy(update={"name": "=\u5c71\u7530^\u592a\u90ce"})}

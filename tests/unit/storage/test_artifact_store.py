@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -165,6 +166,17 @@ def test_a_writer_that_is_killed_leaves_no_artifact(tmp_path):
     store = ArtifactStore(str(tmp_path / "store"))
     with pytest.raises(ArtifactNotFound):
         store.read_bytes(StoredArtifact(sha256=digest, size_bytes=4, media_type="text/plain"))
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no second file system to move a file from")
+def test_a_file_of_another_disk_is_taken_over(folder_store, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        path = Path(other) / "file"
+        path.write_bytes(b"from afar")
+        artifact = folder_store.take_file(path, hashlib.sha256(b"from afar").hexdigest(), "text/plain")
+        assert not path.exists()
+    assert folder_store.read_bytes(artifact) == b"from afar"
+    assert len(_files(tmp_path / "store")) == 1
 
 
 def test_what_an_old_crash_left_is_removed_at_a_later_start(tmp_path):

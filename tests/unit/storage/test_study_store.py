@@ -250,6 +250,36 @@ def test_completing_while_an_instance_is_on_its_way(store, tmp_path):
     assert len(_files(tmp_path)) == 2
 
 
+@pytest.mark.parametrize("end", ["complete", "delete"])
+def test_ending_a_study_at_the_last_moment_does_no_harm_to_another(store, tmp_path, monkeypatch, end):
+    other, name = _create(store), _create(store)
+    _send(store, other, b"shared")
+    _send(store, name, b"own")
+    take_file = ArtifactStore.take_file
+
+    def take_and_end(self, *arguments):
+        monkeypatch.undo()
+        artifact = take_file(self, *arguments)
+        store.complete(name, 1) if end == "complete" else store.delete(name)
+        return artifact
+
+    monkeypatch.setattr(ArtifactStore, "take_file", take_and_end)
+    with pytest.raises(StudyAlreadyComplete if end == "complete" else StudyNotFound):
+        _send(store, name, b"shared")
+    artifacts = ArtifactStore(str(tmp_path / "artifacts"))
+    manifest = artifacts.read_document(store.complete(other, 1).manifest, StudyManifest)
+    assert artifacts.read_bytes(manifest.instances[0].artifact) == b"shared"
+
+
+def test_a_file_for_a_study_that_is_not_there(store, tmp_path):
+    with pytest.raises(StudyNotFound):
+        store.add("studies/none", [b"x"], _accept)
+    name = _create(store)
+    with pytest.raises(StudyNotFound):
+        store.add(name, [b"x"], lambda _path: store.delete(name))
+    assert _files(tmp_path) == []
+
+
 def test_the_count_guards_against_a_lost_instance(store):
     name = _create(store)
     _send(store, name, b"one")

@@ -1,0 +1,380 @@
+"""AssessmentService of a real server process: results, refusals, and that the server is healthy after each."""
+
+import json
+import shutil
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pydicom
+import pytest
+import yaml
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from oncoresponse.client import Client, Order
+from oncoresponse.errors import OncoResponseError
+from oncoresponse.v1 import assessment_pb2, study_pb2
+from pydicom.config import disable_value_validation
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "examples" / "STS_019"
+
+
+def silent(_message: str, _fraction: float) -> None:
+    return None
+
+
+@pytest.fixture(scope="module")
+def data_directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def server(serve_for_module, data_directory):
+    """All roles in one process."""
+    process = serve_for_module("--listen", "127.0.0.1:0", "--data-dir", str(data_directory), "--reflection")
+    process.wait_until_ready()
+    return process
+
+
+@pytest.fixture(scope="module")
+def front(serve_for_module, tmp_path_factory):
+    """The front door alone; segmentation is somewhere that never answers, and a stage gets three seconds."""
+    folder = tmp_path_factory.mktemp("front")
+    settings = folder / "settings.yaml"
+    dead = dict.fromkeys(("segmentation", "radiomics", "response", "reporting"), "127.0.0.1:9")
+    settings.write_text(yaml.safe_dump({"addresses": dead, "stage_timeout_seconds": 3.0}))
+    arguments = ("--roles", "study,assessment,model", "--listen", "127.0.0.1:0", "--data-dir", str(folder / "data"))
+    process = serve_for_module(*arguments, settings=settings)
+    process.wait_until_ready()
+    return process
+
+
+@pytest.fixture
+def client(server):
+    client = Client(server.address)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def sample_study(server):
+    client = Client(server.address)
+    yield client.upload_study(SAMPLE, silent)
+    client.close()
+
+
+@pytest.fixture
+def changed_sample(tmp_path):
+    """Factory: a copy of the sample study with every instance changed by ``change(dataset, modality)``."""
+
+    def make(change, left_out=lambda modality, number: False) -> Path:
+        for modality in ("CT", "PET"):
+            (tmp_path / "study" / modality).mkdir(parents=True)
+            for number, path in enumerate(sorted((SAMPLE / modality).iterdir())):
+                if left_out(modality, number):
+                    continue
+                with disable_value_validation():
+                    dataset = pydicom.dcmread(path)
+                    change(dataset, dataset.Modality)
+                    dataset.save_as(tmp_path / "study" / modality / path.name)
+        return tmp_path / "study"
+
+    return make
+
+
+def refused(client, directory: Path, order: Order) -> OncoResponseError:
+    study = client.upload_study(directory, silent)
+    with pytest.raises(OncoResponseError) as caught:
+        client.assess(study, order, silent)
+    return caught.value
+
+
+def require_healthy(address: str) -> None:
+    with grpc.insecure_channel(address) as channel:
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=""))
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+# --- results ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def result(server, sample_study, tmp_path_factory):
+    client = Client(server.address)
+    assessment = client.assess(sample_study, Order("sts-petct", planned_treatment="Doxorubicin"), silent)
+    folder = tmp_path_factory.mktemp("result")
+    client.download_artifacts(assessment, folder)
+    client.close()
+    return assessment, folder
+
+
+def test_result_tells_one_story(result):
+    """The message, the JSON documents and the FHIR Bundle hold the same numbers."""
+    assessment, folder = result
+    features = json.loads((folder / "features.json").read_text())
+    prediction = json.loads((folder / "prediction.json").read_text())
+    bundle = json.loads((folder / "report.json").read_text())
+    volume = next(item["value"] for item in features["measures"] if item["name"] == "lesion_volume")
+    quantities = [entry["resource"].get("valueQuantity", {}) for entry in bundle["entry"]]
+    assert any(abs(float(quantity.get("value", -1)) - volume) < 0.06 for quantity in quantities)
+    assert assessment.result.prediction.probability == pytest.approx(prediction["probability"])
+    assert "Research use only" in assessment.result.summary
+    report = next(e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "DiagnosticReport")
+    assert report["status"] == "preliminary"
+
+
+def test_the_same_order_gives_the_same_measures(client, sample_study, result, tmp_path):
+    """Another assessment of the same study with the same model: equal bytes of mask, features and prediction."""
+    again = client.assess(sample_study, Order("sts-petct", planned_treatment="Doxorubicin"), silent)
+    first = result[0].result.artifacts
+    for name in ("mask.nrrd", "probability.nrrd", "features.json", "prediction.json"):
+        assert again.result.artifacts[name].sha256 == first[name].sha256, name
+
+
+def test_contour_of_the_study_replaces_segmentation(client, sample_study, tmp_path):
+    order = Order("sts-petct", contour=study_pb2.SuppliedContour(), patient_reference="Patient/123")
+    assessment = client.assess(sample_study, order, silent)
+    client.download_artifacts(assessment, tmp_path)
+    assert json.loads((tmp_path / "segmentation.json").read_text())["method"] == "supplied_rtstruct"
+    assert "probability.nrrd" not in assessment.result.artifacts
+    bundle = (tmp_path / "report.json").read_text()
+    assert '"Patient/123"' in bundle
+
+
+def test_segmentation_object_that_was_written_can_be_read_back_as_the_contour(client, result, tmp_path):
+    """The DICOM SEG of one assessment, sent with the study, gives the same volume in the next."""
+    _, folder = result
+    shutil.copytree(SAMPLE, tmp_path / "study")
+    for structure_set in (tmp_path / "study").rglob("RTSTRUCT.dcm"):
+        structure_set.unlink()
+    shutil.copy(folder / "segmentation.dcm", tmp_path / "study")
+    study = client.upload_study(tmp_path / "study", silent)
+    assessment = client.assess(study, Order("sts-petct", contour=study_pb2.SuppliedContour()), silent)
+    client.download_artifacts(assessment, tmp_path / "out")
+    summaries = [json.loads((path / "segmentation.json").read_text()) for path in (folder, tmp_path / "out")]
+    assert summaries[1]["method"] == "supplied_segmentation"
+    assert summaries[0]["volume_ml"] == pytest.approx(summaries[1]["volume_ml"], rel=1e-9)
+
+
+def test_the_same_request_id_is_one_assessment_and_another_request_under_it_is_refused(client, sample_study):
+    request_id = str(uuid.uuid4())
+    order = Order("sts-petct", contour=study_pb2.SuppliedContour())
+    first = client.create_assessment(sample_study, order, request_id)
+    assert client.create_assessment(sample_study, order, request_id).name == first.name
+    with pytest.raises(OncoResponseError) as caught:
+        client.create_assessment(sample_study, Order("sts-petct"), request_id)
+    assert caught.value.reason == "REQUEST_ID_REUSED"
+    assert client.watch(first.name, silent).state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+
+
+def test_two_assessments_at_once(server, sample_study):
+    def run(_number: int) -> int:
+        client = Client(server.address)
+        try:
+            return client.assess(sample_study, Order("sts-petct", contour=study_pb2.SuppliedContour()), silent).state
+        finally:
+            client.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(run, range(2))) == [assessment_pb2.ASSESSMENT_STATE_SUCCEEDED] * 2
+
+
+def test_reflection_tells_the_services(server):
+    with grpc.insecure_channel(server.address) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        answer = next(iter(stub.ServerReflectionInfo(iter([request]))))
+    names = {service.name for service in answer.list_services_response.service}
+    assert {"oncoresponse.v1.StudyService", "oncoresponse.v1.AssessmentService", "grpc.health.v1.Health"} <= names
+
+
+# --- refusals --------------------------------------------------------------------------------------
+
+
+def _nothing(dataset, modality):
+    return None
+
+
+def _set(modality, **values):
+    def change(dataset, found):
+        if found == modality:
+            for keyword, value in values.items():
+                target = dataset
+                if keyword in ("RadionuclideTotalDose",):
+                    target = dataset.RadiopharmaceuticalInformationSequence[0]
+                if value is None:
+                    delattr(target, keyword)
+                else:
+                    setattr(target, keyword, value)
+
+    return change
+
+
+def _counts(**values):
+    """PET in BQML instead of SUV, with everything needed for SUV but for what ``values`` says."""
+
+    def change(dataset, modality):
+        if modality != "PT":
+            return
+        injection = pydicom.Dataset()
+        injection.RadionuclideTotalDose = 370e6
+        injection.RadionuclideHalfLife = 6586.2
+        injection.RadiopharmaceuticalStartTime = dataset.get("SeriesTime") or "100000"
+        injection.Radiopharmaceutical = "FDG"
+        dataset.RadiopharmaceuticalInformationSequence = [injection]
+        dataset.Units = "BQML"
+        dataset.DecayCorrection = "START"
+        dataset.PatientWeight = 70
+        _set("PT", **values)(dataset, modality)
+
+    return change
+
+
+CASES = {
+    "missing slices": (_nothing, lambda modality, number: modality == "PET" and 10 <= number < 13, "MISSING_SLICES"),
+    "no PET": (_nothing, lambda modality, _: modality == "PET", "REQUIRED_SERIES_MISSING"),
+    "no CT": (_nothing, lambda modality, _: modality == "CT", "REQUIRED_SERIES_MISSING"),
+    "PET without weight": (_counts(PatientWeight=None), None, "MISSING_PATIENT_WEIGHT"),
+    "PET without dose": (_counts(RadionuclideTotalDose=None), None, "MISSING_INJECTED_DOSE"),
+    "unknown unit": (_set("PT", Units="PROPCNTS"), None, "UNSUPPORTED_PET_UNIT"),
+    "two patients": (_set("CT", PatientID="SOMEBODY_ELSE"), None, "PATIENT_MISMATCH"),
+    "two frames of reference": (_set("CT", FrameOfReferenceUID="1.2.3.4"), None, "FRAME_OF_REFERENCE_MISMATCH"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_study_that_cannot_be_assessed(client, changed_sample, case):
+    change, left_out, reason = CASES[case]
+    error = refused(client, changed_sample(change, left_out or (lambda *_: False)), Order("sts-petct"))
+    assert error.reason == reason
+    assert "STS_019" not in error.message + str(error.metadata)
+    require_healthy(client_address(client))
+
+
+def client_address(client) -> str:
+    return next(iter(client._channels))
+
+
+def test_two_pets(client, tmp_path):
+    shutil.copytree(SAMPLE, tmp_path / "study")
+    for number, path in enumerate(sorted((SAMPLE / "PET").glob("0*.dcm"))):
+        with disable_value_validation():
+            dataset = pydicom.dcmread(path)
+            dataset.SeriesInstanceUID += ".1"
+            dataset.SOPInstanceUID += f".{number}"
+            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+            dataset.save_as(tmp_path / "study" / f"second-{path.name}")
+    assert refused(client, tmp_path / "study", Order("sts-petct")).reason == "AMBIGUOUS_SERIES"
+
+
+def test_other_patient_than_the_request_means(client, sample_study):
+    with pytest.raises(OncoResponseError) as caught:
+        client.assess(sample_study, Order("sts-petct", patient_id="4711"), silent)
+    assert caught.value.reason == "PATIENT_MISMATCH"
+    assert "4711" not in caught.value.message + str(caught.value.metadata)
+
+
+def _contours(change):
+    """Changes the points (n, 3) of every contour of the PET's structure set."""
+
+    def apply(dataset, modality):
+        if modality != "RTSTRUCT":
+            return
+        points = [
+            np.reshape([float(value) for value in contour.ContourData], (-1, 3))
+            for roi in dataset.ROIContourSequence
+            for contour in roi.ContourSequence
+        ]
+        center = np.concatenate(points).mean(axis=0)
+        for roi in dataset.ROIContourSequence:
+            for contour in roi.ContourSequence:
+                moved = change(np.reshape([float(value) for value in contour.ContourData], (-1, 3)), center)
+                contour.ContourData = [f"{value:.6g}" for value in moved.ravel()]
+
+    return apply
+
+
+def _shrunk(points, center):
+    in_plane = np.array([1.0, 1.0, 0.0])
+    return points * (1 - in_plane) + (center + 0.15 * (points - center)) * in_plane
+
+
+def _moved(distance):
+    def change(points, _center):
+        return points + np.array([distance, 0.0, 0.0])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(_shrunk, "TUMOR_TOO_SMALL"), (_moved(-400.0), "EMPTY_MASK"), (_moved(55.0), "MASK_TOUCHES_BORDER")],
+    ids=["shrunk to nothing much", "beside the image", "half out of the image"],
+)
+def test_contour_that_cannot_be_used(client, changed_sample, change, reason):
+    order = Order("sts-petct", contour=study_pb2.SuppliedContour())
+    assert refused(client, changed_sample(_contours(change)), order).reason == reason
+
+
+def test_unknown_model_study_and_assessment(client, sample_study):
+    for call, reason in (
+        (lambda: client.assess(sample_study, Order("oracle"), silent), "MODEL_NOT_FOUND"),
+        (lambda: client.assess(study_pb2.Study(name="studies/none"), Order("sts-petct"), silent), "STUDY_NOT_FOUND"),
+        (lambda: client.watch("assessments/none", silent), "ASSESSMENT_NOT_FOUND"),
+        (lambda: client.assess(sample_study, Order("sts-petct", {"age": 3.0}), silent), "INVALID_REQUEST"),
+        (lambda: client.assess(sample_study, Order("Not A Name"), silent), "INVALID_REQUEST"),
+    ):
+        with pytest.raises(OncoResponseError) as caught:
+            call()
+        assert caught.value.reason == reason
+
+
+def test_stage_that_never_answers_meets_its_deadline(front):
+    client = Client(front.address)
+    study = client.upload_study(SAMPLE, silent)
+    with pytest.raises(OncoResponseError) as caught:
+        client.assess(study, Order("sts-petct"), silent)
+    client.close()
+    assert caught.value.reason == "DEADLINE_EXCEEDED"
+    require_healthy(front.address)
+
+
+def test_cancelled_assessment_stops_and_logs_nothing_of_the_patient(front):
+    client = Client(front.address)
+    study = client.upload_study(SAMPLE, silent)
+    order = Order("sts-petct", patient_id="STS_019", planned_treatment="Secret therapy")
+    name = client.create_assessment(study, order, str(uuid.uuid4())).name
+
+    def cancel_in_segmentation(message: str, _fraction: float) -> None:
+        if message == "Contouring the tumor":
+            client.cancel(name)
+
+    assessment = client.watch(name, cancel_in_segmentation)
+    client.close()
+    assert assessment.state == assessment_pb2.ASSESSMENT_STATE_CANCELLED
+    log = front.log.read_text()
+    assert "CancelAssessment OK" in log
+    for secret in ("STS_019", "Secret", "1.3.6.1.4.1.14519"):
+        assert secret not in log
+
+
+def test_artifact_of_an_unfinished_assessment(front):
+    client = Client(front.address)
+    study = client.upload_study(SAMPLE, silent)
+    assessment = client.create_assessment(study, Order("sts-petct"), str(uuid.uuid4()))
+    assessment.result.artifacts["report.pdf"].size_bytes = 1
+    with pytest.raises(OncoResponseError) as caught:
+        client.download_artifacts(assessment, front.log.parent / "out")
+    assert caught.value.reason == "ASSESSMENT_NOT_FINISHED"
+    client.cancel(assessment.name)
+    client.close()
+
+
+def test_no_log_of_the_server_names_the_patient(server, result):
+    log = server.log.read_text()
+    assert "ComposeReport OK" in log
+    for secret in ("STS_019", "SOMEBODY_ELSE", "Doxorubicin", "1.3.6.1.4.1.14519"):
+        assert secret not in log

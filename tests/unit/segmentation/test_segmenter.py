@@ -1,0 +1,183 @@
+"""PET and CT in, mask out: positions, determinism, refusals, warnings."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from oncoresponse.errors import (
+    ConfigurationError,
+    EmptyMask,
+    FieldOfViewTooLarge,
+    FrameOfReferenceMismatch,
+    InvalidRequest,
+    MaskTouchesBorder,
+    OutOfMemory,
+    TumorTooSmall,
+)
+from oncoresponse.model_folder import TumorLimits
+from oncoresponse.segmentation.inference import Segmenter, choose_device, mask_from_probability
+from oncoresponse.segmentation.metrics import dice
+from oncoresponse.segmentation.network import InferenceSettings, NetworkSettings, build_network
+from oncoresponse.segmentation.windowed_prediction import predict_probabilities
+from oncoresponse.volume import Quantity, Volume, require_same_grid
+from scipy.spatial.transform import Rotation
+
+CENTER = (12.0, -20.0, 8.0)
+
+
+def reference(draw_sphere, pet, center=CENTER, radius=25.0):
+    return sitk.GetArrayViewFromImage(draw_sphere(pet.image, center, radius, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("angle", "flip", "spacing"),
+    [
+        ((0, 0, 0), (1, 1, 1), (4.7, 4.7, 3.27)),
+        ((0, 0, 0), (1, 1, -1), (4.7, 4.7, 3.27)),
+        ((25, -15, 30), (1, 1, 1), (3.9, 5.4, 3.27)),
+        ((10, 20, -30), (-1, 1, -1), (5.47, 3.9, 2.5)),
+    ],
+)
+def test_the_mask_lies_where_the_uptake_is(uptake_segmenter, pet_and_ct, grid_image, draw_sphere, angle, flip, spacing):
+    matrix = Rotation.from_euler("xyz", angle, degrees=True).as_matrix() @ np.diag(flip)
+    pet, ct = pet_and_ct(CENTER, pet_grid=grid_image((36, 34, 42), spacing, matrix))
+    result = uptake_segmenter.segment(pet, ct)
+    require_same_grid(result.mask, pet)
+    require_same_grid(result.probability, pet)
+    assert result.mask.quantity is Quantity.MASK
+    assert result.mask.image.GetPixelID() == sitk.sitkUInt8
+    assert result.probability.image.GetPixelID() == sitk.sitkFloat32
+    assert dice(result.mask.array, reference(draw_sphere, pet)) > 0.93
+    assert result.summary.volume_ml == pytest.approx(4 / 3 * np.pi * 2.5**3, rel=0.1)
+    assert result.summary.volume_low_ml <= result.summary.volume_ml <= result.summary.volume_high_ml
+    assert result.summary.warnings == ()
+
+
+def test_the_same_study_gives_the_same_bytes(description, pet_and_ct):
+    torch.manual_seed(3)
+    networks = [build_network(description.network) for _ in range(2)]
+    limits = TumorLimits(minimum_volume_ml=1e-6, maximum_volume_ml=1e6)
+    array = np.random.default_rng(0).random((2, 20, 18, 22), dtype=np.float32)
+    cpu = torch.device("cpu")
+    arguments = (array, description.network, description.inference, cpu, description.patch_size)
+    assert (
+        predict_probabilities(networks, *arguments).tobytes() == predict_probabilities(networks, *arguments).tobytes()
+    )
+    segmenter = Segmenter(description, networks, limits, "0" * 64, cpu)
+    segmenter.warm_up()
+
+
+def test_the_same_uptake_gives_the_same_bytes(uptake_segmenter, pet_and_ct):
+    first, second = (uptake_segmenter.segment(*pet_and_ct()) for _ in range(2))
+    assert first.mask.array.tobytes() == second.mask.array.tobytes()
+    assert first.probability.array.tobytes() == second.probability.array.tobytes()
+    assert first.summary.model_copy(update={"seconds": 0.0}) == second.summary.model_copy(update={"seconds": 0.0})
+
+
+def test_sliding_windows_agree_with_one_window(description):
+    class Local(torch.nn.Module):
+        def forward(self, inputs):
+            return inputs[:, :1] - 0.5 * inputs[:, 1:]
+
+    array = np.random.default_rng(0).random((2, 40, 37, 50), dtype=np.float32)
+    whole, windows = (
+        predict_probabilities(
+            [Local()],
+            array,
+            NetworkSettings(),
+            InferenceSettings(largest_window=largest, sliding_window=24),
+            torch.device("cpu"),
+            16,
+        )
+        for largest in (96, 24)
+    )
+    assert whole.shape == (1, 40, 37, 50)
+    np.testing.assert_allclose(windows, whole, atol=1e-5)
+
+
+def test_a_small_field_of_view_is_padded_and_comes_back_in_place(description):
+    class FirstChannel(torch.nn.Module):
+        def forward(self, inputs):
+            assert min(inputs.shape[2:]) >= 16
+            return inputs[:, :1]
+
+    array = np.random.default_rng(1).random((2, 5, 9, 13), dtype=np.float32)
+    probability = predict_probabilities(
+        [FirstChannel()], array, description.network, description.inference, torch.device("cpu"), 16
+    )
+    np.testing.assert_allclose(probability[0], 1 / (1 + np.exp(-array[0])), rtol=1e-5)
+
+
+def test_no_uptake_is_an_empty_mask(uptake_segmenter, pet_and_ct):
+    with pytest.raises(EmptyMask):
+        uptake_segmenter.segment(*pet_and_ct(uptake=1.0))
+
+
+def test_a_tiny_tumor_is_refused(uptake_segmenter, pet_and_ct):
+    with pytest.raises(TumorTooSmall):
+        uptake_segmenter.segment(*pet_and_ct(radius=5.0, uptake=20.0))
+
+
+def test_a_tumor_at_the_edge_of_the_scan_is_refused(uptake_segmenter, pet_and_ct):
+    with pytest.raises(MaskTouchesBorder):
+        uptake_segmenter.segment(*pet_and_ct(center=(0.0, 0.0, 70.0)))
+
+
+def test_a_whole_body_scan_is_refused_with_advice(uptake_segmenter, pet_and_ct, grid_image):
+    whole_body = grid_image((60, 60, 100), (5.5, 5.5, 8.0))
+    with pytest.raises(FieldOfViewTooLarge, match="Supply a tumor contour") as caught:
+        uptake_segmenter.segment(*pet_and_ct(pet_grid=whole_body))
+    assert caught.value.metadata["field_of_view_mm"] == "330 x 330 x 800 mm"
+
+
+def test_the_field_of_view_is_measured_along_the_patient_not_the_array(description, uptake_segmenter, pet_and_ct):
+    field = description.field_of_view.model_copy(update={"limit_mm": (300.0, 300.0, 100.0)})
+    narrow = uptake_segmenter.description.model_copy(update={"field_of_view": field})
+    uptake_segmenter.description = narrow
+    with pytest.raises(FieldOfViewTooLarge):
+        uptake_segmenter.segment(*pet_and_ct())
+
+
+def test_swapped_volumes_and_foreign_frames_are_refused(uptake_segmenter, pet_and_ct):
+    pet, ct = pet_and_ct()
+    with pytest.raises(InvalidRequest):
+        uptake_segmenter.segment(ct, pet)
+    with pytest.raises(FrameOfReferenceMismatch):
+        uptake_segmenter.segment(pet, Volume(ct.image, ct.quantity, "1.2.3.9", "1.2"))
+
+
+def test_doubt_and_missing_ct_are_said_in_the_summary(uptake_segmenter, pet_and_ct, grid_image):
+    pet, ct = pet_and_ct(ct_grid=grid_image((110, 110, 40), (2.0, 2.0, 2.5), center=(0, 0, 10)))
+    inference = uptake_segmenter.description.inference.model_copy(update={"review_below_expected_dice": 0.999})
+    uptake_segmenter.description = uptake_segmenter.description.model_copy(update={"inference": inference})
+    warnings = uptake_segmenter.segment(pet, ct).summary.warnings
+    assert "needs review" in warnings[0]
+    assert "CT covers" in warnings[1]
+
+
+def test_only_the_largest_part_stays():
+    array = np.zeros((8, 9, 10), np.float32)
+    array[1:4, 1:4, 1:4] = 0.9
+    array[6:8, 6:8, 6:8] = 1.0
+    image = sitk.GetImageFromArray(array)
+    only = mask_from_probability(image, InferenceSettings())
+    both = mask_from_probability(image, InferenceSettings(minimum_component_share=0.25))
+    assert sitk.GetArrayViewFromImage(only).sum() == 27
+    assert sitk.GetArrayViewFromImage(both).sum() == 35
+
+
+def test_a_gpu_out_of_memory_becomes_a_retryable_error(description):
+    class Greedy(torch.nn.Module):
+        def forward(self, inputs):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    array = np.zeros((2, 16, 16, 16), np.float32)
+    with pytest.raises(OutOfMemory):
+        predict_probabilities([Greedy()], array, description.network, description.inference, torch.device("cpu"), 16)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_cuda_is_asked_for_and_not_there():
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(ConfigurationError):
+        choose_device("cuda")
