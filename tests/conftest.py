@@ -1,8 +1,13 @@
-"""Fixtures shared by all tests: synthetic DICOM series, and the real sample studies of ``examples/``."""
+"""Fixtures shared by all tests: synthetic DICOM series, the real sample studies of ``examples/``, server processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,3 +169,62 @@ def _encode(dataset: FileDataset, transfer_syntax_uid: str) -> None:
 def examples() -> Path:
     """Folder with the real sample studies STS_019 and STS_032, which no training has seen."""
     return Path(__file__).parents[1] / "examples"
+
+
+class ServerProcess:
+    """One ``oncoresponse serve`` as an administrator starts it. ``address`` is known once it is ready."""
+
+    def __init__(self, *arguments: str, settings: Path | None = None) -> None:
+        environment = {**os.environ, **({"ONCORESPONSE_SETTINGS_FILE": str(settings)} if settings else {})}
+        data_directory = Path(arguments[arguments.index("--data-dir") + 1])
+        data_directory.mkdir(parents=True, exist_ok=True)
+        self.log = data_directory / f"log-{len(list(data_directory.glob('log-*')))}.txt"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "oncoresponse.cli.main", "serve", "--verbose", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=Path(__file__).parents[1],
+                env=environment,
+            )
+        self.address = ""
+
+    def wait_until_ready(self) -> str:
+        """The address, once every role can work."""
+        line = self.process.stdout.readline()
+        assert line.startswith("ready "), self.log.read_text()
+        self.address = line.split()[1]
+        return self.address
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Send a signal and wait for the end."""
+        with suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        self.process.wait(60)
+        self.process.stdout.close()
+
+
+def _started_servers() -> Iterator[Callable[..., ServerProcess]]:
+    started: list[ServerProcess] = []
+
+    def start(*arguments: str, settings: Path | None = None) -> ServerProcess:
+        started.append(ServerProcess(*arguments, settings=settings))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.stop()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., ServerProcess]]:
+    """Starts server processes with the arguments of ``oncoresponse serve``; stops them after the test."""
+    yield from _started_servers()
+
+
+@pytest.fixture(scope="module")
+def serve_for_module() -> Iterator[Callable[..., ServerProcess]]:
+    """The same, stopped after the last test of the module."""
+    yield from _started_servers()

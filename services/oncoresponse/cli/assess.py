@@ -105,9 +105,9 @@ def _covariates(items: list[str]) -> dict[str, float]:
 def _print_result(assessment: assessment_pb2.Assessment, written: list[Path], out: Path, seconds: float) -> None:
     console = Console(highlight=False)
     console.print()
-    console.print(assessment.result.summary, markup=False)
+    console.print(assessment.result.summary, markup=False, soft_wrap=True)
     console.print()
     stages = json.loads((out / "timings.json").read_text(encoding="utf-8"))["stage_seconds"]
     parts = ", ".join(f"{name} {value:.1f}" for name, value in stages.items())
-    console.print(f"{seconds:.1f} s in all ({parts})")
-    console.print(f"Files in {out}: {', '.join(path.name for path in written)}")
+    console.print(f"{seconds:.1f} s in all ({parts})", soft_wrap=True)
+    console.print(f"Files in {out}: {', '.join(path.name for path in written)}", soft_wrap=True)

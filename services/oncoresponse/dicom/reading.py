@@ -38,7 +38,6 @@ from pydicom.uid import (
 )
 
 from oncoresponse.dicom import attributes
-from oncoresponse.dicom.attributes import without_pydicom_messages
 from oncoresponse.errors import (
     DicomError,
     InvalidAttribute,
@@ -46,6 +45,7 @@ from oncoresponse.errors import (
     TruncatedFile,
     UnsupportedTransferSyntax,
 )
+from oncoresponse.pydicom_messages import without_pydicom_messages
 from oncoresponse.study_description import PatientIdentity
 
 SLICE_SOP_CLASSES = {"CT": CTImageStorage, "PT": PositronEmissionTomographyImageStorage, "MR": MRImageStorage}

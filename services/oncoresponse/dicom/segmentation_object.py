@@ -11,10 +11,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from oncoresponse.dicom import attributes
-from oncoresponse.dicom.attributes import without_pydicom_messages
 from oncoresponse.dicom.reading import Instance
 from oncoresponse.dicom.slice_geometry import place_image
 from oncoresponse.errors import AmbiguousSeries, ContourNotFound, EmptyMask, FrameOfReferenceMismatch, InvalidAttribute
+from oncoresponse.pydicom_messages import without_pydicom_messages
 from oncoresponse.volume import Quantity, Volume, resample_to
 
 # SNOMED CT: neoplasm (morphology), neoplasm primary, mass, gross tumor volume.

@@ -15,8 +15,8 @@ from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import validate_value
 
-from oncoresponse.dicom.attributes import without_pydicom_messages
 from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
+from oncoresponse.pydicom_messages import without_pydicom_messages
 from oncoresponse.reporting.fhir_identifiers import derived_dicom_uid
 from oncoresponse.reporting.imaging_study import (
     segmentation_series_uid,

@@ -42,6 +42,9 @@ _DIRECTIVE = re.compile(
     re.IGNORECASE,
 )
 
+# A terminal shows the answer on one screen.
+_LIMITS_IN_SUMMARY = 2
+
 
 def treatment_directives(text: str) -> list[str]:
     """Passages of a text that tell the reader what to do about a treatment; empty for an acceptable text."""
@@ -218,7 +221,10 @@ def conclusion(context: ReportContext) -> str:
 
 
 def readable_summary(context: ReportContext) -> str:
-    """The result for a terminal: measures, answer with its doubt, reasons, limits. Holds no patient identity."""
+    """The result for a terminal: measures, answer with its doubt, reasons. Holds no patient identity.
+
+    The first limits stand here; the report has them all.
+    """
     lines = [_sentence(research_use_statement(context)), NOT_SIGNED, ""]
     measures = measure_lines(context)
     width = max((len(title) for title, _, _ in measures), default=0)
@@ -234,7 +240,10 @@ def readable_summary(context: ReportContext) -> str:
         ]
         if not prediction.abstains:
             lines.append(ASSOCIATION)
-    lines += ["", "Limits:", *[f"  - {text}" for text in limits(context)]]
+    every = limits(context)
+    lines += ["", *every[:_LIMITS_IN_SUMMARY]]
+    if (more := len(every) - _LIMITS_IN_SUMMARY) > 0:
+        lines.append(f"The report states {more} more limits.")
     lines += ["", f"Model {context.model.name} {context.model.version} ({context.model_sha256[:12]})"]
     return "\n".join(lines) + "\n"
 

@@ -22,7 +22,7 @@ from rich.progress import Progress
 
 from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.segmentation.cohort import CohortImages, assign_folds, cohort_patients, cohort_sha256, read_patient
-from oncoresponse.segmentation.evaluation_figures import draw_cross_validation
+from oncoresponse.segmentation.evaluation_figures import Case, draw_cases, draw_cross_validation
 from oncoresponse.segmentation.inference import mask_from_probability
 from oncoresponse.segmentation.mask_checks import measure_mask
 from oncoresponse.segmentation.metrics import dice, hausdorff_95_mm, soft_dice_confidence, volume_error_percent
@@ -57,6 +57,7 @@ _TRIM_KEPT_MARGIN_MM = 10.0
 _FOUND_DICE = 0.1
 _POOR_DICE = 0.5
 _BOOTSTRAP_SAMPLES = 10_000
+_SHOWN_CASES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +80,14 @@ def evaluate_segmentation(
 
     Writes ``evaluation.csv`` (one row a patient) and ``evaluation.json`` beside the weights, the chosen threshold and
     the expected-Dice line into ``network.json``, each out-of-fold mask and probability as NRRD on the PET grid below
-    ``run_directory/out_of_fold``, and a picture.
+    ``run_directory/out_of_fold``, and two pictures.
 
     Args:
         data: The cohort the networks were trained on.
         run_directory: Gets the out-of-fold volumes.
         segmentation_directory: ``segmentation/`` of the model folder.
-        figure: Where the picture goes; ``run_directory/cross-validation.png`` when None.
+        figure: Where the picture goes; ``run_directory/cross-validation.png`` when None. The patients with the lowest
+            Dice are drawn beside it, in a file whose name ends in ``-lowest-dice.png``.
         progress: Shows a bar.
 
     Returns:
@@ -114,16 +116,28 @@ def evaluate_segmentation(
     table["expected_dice"] = _leave_one_out_expectation(table["confidence"], table["dice"])
     table["needs_review"] = table["expected_dice"] < description.inference.review_below_expected_dice
     chosen = description.inference.model_copy(update={"threshold": _best_threshold(dice_at)})
-    description = description.model_copy(
-        update={"inference": chosen, "expected_dice": _calibration(table), "weights": description.weights}
-    )
+    description = description.model_copy(update={"inference": chosen, "expected_dice": _calibration(table)})
     summary = _summary(table, description)
     table.insert(0, "patient", table.pop("patient"))
     table.to_csv(segmentation_directory / EVALUATION_TABLE, index=False, float_format="%.4f")
     (segmentation_directory / EVALUATION_SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     (segmentation_directory / NETWORK_FILE).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    draw_cross_validation(table, chosen, figure or run_directory / "cross-validation.png")
+    figure = figure or run_directory / "cross-validation.png"
+    draw_cross_validation(table, chosen, figure)
+    draw_cases(_lowest_cases(table, predictions, description), figure.with_name(f"{figure.stem}-lowest-dice.png"))
     return summary
+
+
+def _lowest_cases(
+    table: pd.DataFrame, predictions: Sequence[_Prediction], description: NetworkDescription
+) -> list[Case]:
+    cases = []
+    for index in table["dice"].nsmallest(_SHOWN_CASES).index:
+        images = predictions[index].images
+        settings = description.inference.model_copy(update={"threshold": float(table["threshold"][index])})
+        mask = mask_from_probability(predictions[index].probability, settings)
+        cases.append(Case(f"{images.patient}: Dice {table['dice'][index]:.2f}", images.pet, images.tumor, mask))
+    return cases
 
 
 def _predict_out_of_fold(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import SimpleITK as sitk
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from oncoresponse.segmentation.network import InferenceSettings
+
+_SHOWN_SUV = 10.0
 
 _METHODS = {
     "dice": ("network, out of fold", "o", "#1f5fa8"),
@@ -16,6 +22,48 @@ _METHODS = {
     "dice_suv_2_5": ("SUV >= 2.5", "s", "#b5512c"),
     "dice_41_percent_of_suv_max": ("41 % of SUVmax", "x", "#7a7a7a"),
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One patient to draw: PET (SUVbw, g/mL), physician's and network's mask on its grid, and what to write above."""
+
+    title: str
+    pet: sitk.Image
+    physician: sitk.Image
+    network: sitk.Image
+
+
+def draw_cases(cases: Sequence[Case], path: Path) -> None:
+    """Axial and coronal PET plane through the middle of what either contour marks, with both contours.
+
+    Args:
+        cases: One column each.
+        path: PNG to write.
+    """
+    figure = Figure(figsize=(2.6 * len(cases), 6.2), layout="constrained")
+    axes = figure.subplots(2, len(cases), squeeze=False)
+    for column, case in enumerate(cases):
+        suv, physician, network = (
+            sitk.GetArrayViewFromImage(sitk.DICOMOrient(image, "LPS"))
+            for image in (case.pet, case.physician, case.network)
+        )
+        marked = np.argwhere((physician > 0) | (network > 0))
+        k, j, _ = np.median(marked, axis=0).astype(int)
+        across, along, through = sitk.DICOMOrient(case.pet, "LPS").GetSpacing()
+        for row, (plane, aspect) in enumerate(((np.s_[k], along / across), (np.s_[:, j], through / across))):
+            shown = axes[row, column]
+            # Slice 0 is the lowest, rows run from anterior to posterior.
+            shown.imshow(
+                suv[plane], cmap="gray_r", vmin=0, vmax=_SHOWN_SUV, aspect=aspect, origin="lower" if row else "upper"
+            )
+            for mask, color in ((physician, "#1f9d55"), (network, "#d6336c")):
+                if mask[plane].any():
+                    shown.contour(mask[plane], levels=[0.5], colors=color, linewidths=1.2)
+            shown.set_axis_off()
+        axes[0, column].set_title(case.title, fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
 
 
 def draw_cross_validation(table: pd.DataFrame, settings: InferenceSettings, path: Path) -> None:

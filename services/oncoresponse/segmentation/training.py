@@ -55,6 +55,7 @@ from oncoresponse.segmentation.windowed_prediction import memory_format, place_n
 from oncoresponse.volume import file_sha256
 
 CONFIG_FILE = "config.yaml"
+TRAINING_FILE = "training.yaml"
 _LOG_COLUMNS = ("iteration", "loss", "learning_rate", "validation_dice")
 
 _log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ def train_segmentation(
     segmentation_directory: Path,
     progress: Progress | None = None,
 ) -> NetworkDescription:
-    """Train the networks of all folds and write them with ``network.json``. Goes on where a killed run stopped.
+    """Train the networks of all folds and write them with ``network.json`` and ``training.yaml``. Goes on where a killed run stopped.
 
     The same settings, data, device and thread count give the same weights, interrupted or not.
 
@@ -162,6 +163,8 @@ def train_segmentation(
             },
         ),
     )
+    # With the weights goes what defines the run, so that a stranger can repeat it.
+    (segmentation_directory / TRAINING_FILE).write_bytes(config.read_bytes())
     (segmentation_directory / NETWORK_FILE).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return description
 

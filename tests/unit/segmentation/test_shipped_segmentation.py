@@ -1,0 +1,44 @@
+"""The shipped networks on a sample study that no training saw, against the physician's contour."""
+
+from pathlib import Path
+
+import pytest
+from oncoresponse.dicom.contours import ContourRequest
+from oncoresponse.dicom.study import convert_study, read_contour, read_study
+from oncoresponse.model_folder import ModelFolder, TumorLimits
+from oncoresponse.segmentation.inference import Segmenter, choose_device
+from oncoresponse.segmentation.metrics import dice
+from oncoresponse.segmentation.network import load_networks, read_network_description
+
+REPOSITORY = Path(__file__).parents[3]
+SEGMENTATION = REPOSITORY / "models" / "sts-petct" / "segmentation"
+
+
+@pytest.fixture(scope="module")
+def shipped_segmenter():
+    description = read_network_description(SEGMENTATION)
+    limits = TumorLimits(minimum_volume_ml=1.0, maximum_volume_ml=3000.0)
+    return Segmenter(description, load_networks(SEGMENTATION, description), limits, "", choose_device("cpu"))
+
+
+@pytest.mark.parametrize(("patient", "lowest_dice"), [("STS_019", 0.6), ("STS_032", 0.6)])
+def test_the_sample_tumors_are_found(shipped_segmenter, patient, lowest_dice):
+    study = read_study(REPOSITORY / "examples" / patient)
+    volumes = convert_study(study, ["PT", "CT"]).volumes
+    physician = read_contour(study, ContourRequest(), volumes["PT"]).mask
+    result = shipped_segmenter.segment(volumes["PT"], volumes["CT"])
+    assert dice(result.mask.array, physician.array) > lowest_dice
+    assert result.summary.expected_dice is not None
+
+
+def test_the_samples_were_held_out(shipped_segmenter):
+    assert set(shipped_segmenter.description.training.held_out_patients) == {"STS_019", "STS_032"}
+    assert len(shipped_segmenter.description.weights) == 5
+
+
+def test_the_weights_are_small():
+    assert sum(file.stat().st_size for file in SEGMENTATION.glob("*.safetensors")) < 15e6
+
+
+def test_a_model_folder_opens_as_a_segmenter():
+    assert Segmenter.open(ModelFolder.open(SEGMENTATION.parent), "cpu").network_sha256
