@@ -101,9 +101,10 @@ def train_segmentation(
     segmentation_directory: Path,
     progress: Progress | None = None,
 ) -> NetworkDescription:
-    """Train the networks of all folds and write them with ``network.json`` and ``training.yaml``. Goes on where a killed run stopped.
+    """Train the networks of all folds and write them with ``network.json`` and ``training.yaml``.
 
-    The same settings, data, device and thread count give the same weights, interrupted or not.
+    A killed run goes on where it stopped. The same settings, data, device and thread count give the same weights,
+    interrupted or not.
 
     Args:
         settings: The run. Patients in ``held_out_patients`` are not read.
