@@ -214,8 +214,7 @@ def _started_servers() -> Iterator[Callable[..., ServerProcess]]:
 
     yield start
     for server in started:
-        if server.process.poll() is None:
-            server.stop()
+        server.stop()
 
 
 @pytest.fixture

@@ -196,7 +196,7 @@ def _random_trim(
     """
     spacing = np.array(images.pet.GetSpacing())
     size = np.array(images.pet.GetSize())
-    tumor = np.argwhere(sitk.GetArrayViewFromImage(images.tumor))[:, ::-1]
+    tumor = np.argwhere(sitk.GetArrayFromImage(images.tumor))[:, ::-1]
     largest = np.floor(_TRIM_LARGEST_MM / spacing)
     kept = np.ceil(_TRIM_KEPT_MARGIN_MM / spacing)
     room_low = np.clip(np.minimum(tumor.min(axis=0) - kept, largest), 0, None)
@@ -206,11 +206,14 @@ def _random_trim(
     return low, high
 
 
+# Arrays here are copies: a view does not keep alive the image it looks at, and most images here are short-lived.
+
+
 def _dice_at_thresholds(prediction: _Prediction, settings: InferenceSettings) -> list[float]:
-    tumor = sitk.GetArrayViewFromImage(prediction.images.tumor)
+    tumor = sitk.GetArrayFromImage(prediction.images.tumor)
     return [
         dice(
-            sitk.GetArrayViewFromImage(
+            sitk.GetArrayFromImage(
                 mask_from_probability(prediction.probability, settings.model_copy(update={"threshold": threshold}))
             ),
             tumor,
@@ -226,14 +229,14 @@ def _best_threshold(dice_at: npt.NDArray[np.float64]) -> float:
 
 def _evaluate_patient(prediction: _Prediction, settings: InferenceSettings, volumes: Path) -> dict[str, Any]:
     images = prediction.images
-    tumor = sitk.GetArrayViewFromImage(images.tumor)
-    suv = sitk.GetArrayViewFromImage(images.pet)
+    tumor = sitk.GetArrayFromImage(images.tumor)
+    suv = sitk.GetArrayFromImage(images.pet)
     spacing = images.pet.GetSpacing()
     mask_image = mask_from_probability(prediction.probability, settings)
-    mask = sitk.GetArrayViewFromImage(mask_image)
-    probability = sitk.GetArrayViewFromImage(prediction.probability)
+    mask = sitk.GetArrayFromImage(mask_image)
+    probability = sitk.GetArrayFromImage(prediction.probability)
     measures = measure_mask(mask_image)
-    trimmed = sitk.GetArrayViewFromImage(mask_from_probability(prediction.trimmed_probability, settings))
+    trimmed = sitk.GetArrayFromImage(mask_from_probability(prediction.trimmed_probability, settings))
     _write_out_of_fold(images, mask_image, prediction.probability, volumes)
     margin = [int(np.ceil(_BOX_MARGIN_MM / step)) for step in reversed(spacing)]
     box = box_around(tumor, (margin[0], margin[1], margin[2]))
@@ -253,7 +256,7 @@ def _evaluate_patient(prediction: _Prediction, settings: InferenceSettings, volu
         "touches_border": measures.touches_border,
         "physician_touches_border": measure_mask(images.tumor).touches_border,
         "confidence": soft_dice_confidence(probability, mask),
-        "dice_trimmed_field_of_view": dice(trimmed, sitk.GetArrayViewFromImage(prediction.trimmed_tumor)),
+        "dice_trimmed_field_of_view": dice(trimmed, sitk.GetArrayFromImage(prediction.trimmed_tumor)),
     }
     for name, found in masks.items():
         suffix = "" if name == "network" else f"_{name}"

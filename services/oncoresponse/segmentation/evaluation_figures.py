@@ -45,8 +45,7 @@ def draw_cases(cases: Sequence[Case], path: Path) -> None:
     axes = figure.subplots(2, len(cases), squeeze=False)
     for column, case in enumerate(cases):
         suv, physician, network = (
-            sitk.GetArrayViewFromImage(sitk.DICOMOrient(image, "LPS"))
-            for image in (case.pet, case.physician, case.network)
+            sitk.GetArrayFromImage(sitk.DICOMOrient(image, "LPS")) for image in (case.pet, case.physician, case.network)
         )
         marked = np.argwhere((physician > 0) | (network > 0))
         k, j, _ = np.median(marked, axis=0).astype(int)

@@ -70,10 +70,10 @@ class InferenceSettings(_Frozen):
 
     threshold: float = Field(default=0.5, gt=0, lt=1)
     minimum_component_share: float = Field(default=1.0, gt=0, le=1)
-    largest_window: int = Field(default=48, gt=0)
-    sliding_window: int = Field(default=48, gt=0)
+    largest_window: int = Field(default=128, gt=0)
+    sliding_window: int = Field(default=96, gt=0)
     sliding_overlap: float = Field(default=0.5, ge=0, lt=1)
-    review_below_expected_dice: float = Field(default=0.8, ge=0, le=1)
+    review_below_expected_dice: float = Field(default=0.75, ge=0, le=1)
 
 
 class FieldOfView(_Frozen):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import hashlib
 import logging
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +77,8 @@ class AssessmentRecords:
     async def close(self) -> None:
         """Stop taking work. What runs is continued after the next start."""
         DBOS.destroy(workflow_completion_timeout_sec=0)
+        # DBOS had made its own thread pool the loop's default and has just shut it down.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="after-dbos"))
 
     async def create(
         self, request: assessment_pb2.CreateAssessmentRequest, study_manifest: ArtifactReference

@@ -26,7 +26,7 @@ CENTER = (12.0, -20.0, 8.0)
 
 
 def reference(draw_sphere, pet, center=CENTER, radius=25.0):
-    return sitk.GetArrayViewFromImage(draw_sphere(pet.image, center, radius, 1, 0))
+    return sitk.GetArrayFromImage(draw_sphere(pet.image, center, radius, 1, 0))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def shipped_segmenter():
     return Segmenter(description, load_networks(SEGMENTATION, description), limits, "", choose_device("cpu"))
 
 
-@pytest.mark.parametrize(("patient", "lowest_dice"), [("STS_019", 0.6), ("STS_032", 0.6)])
+@pytest.mark.parametrize(("patient", "lowest_dice"), [("STS_019", 0.5), ("STS_032", 0.75)])
 def test_the_sample_tumors_are_found(shipped_segmenter, patient, lowest_dice):
     study = read_study(REPOSITORY / "examples" / patient)
     volumes = convert_study(study, ["PT", "CT"]).volumes
