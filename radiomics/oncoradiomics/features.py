@@ -8,6 +8,18 @@ from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+MEASURE_NAMES = (
+    "lesion_volume",
+    "longest_axial_diameter",
+    "perpendicular_axial_diameter",
+    "suv_max",
+    "suv_peak",
+    "suv_mean",
+    "metabolic_tumor_volume",
+    "total_lesion_glycolysis",
+)
+"""Names of the measures, in the order of a report."""
+
 
 class Feature(BaseModel):
     """One radiomic feature.
@@ -33,7 +45,7 @@ class Measure(BaseModel):
     """One measure an oncologist knows, such as the tumor volume.
 
     Attributes:
-        name: Stable machine name; see :data:`oncoradiomics.lesion_measures.MEASURE_NAMES`.
+        name: Stable machine name; see :data:`MEASURE_NAMES`.
         title: The name in a report.
         value: Finite, in ``unit``.
         unit: UCUM.

@@ -13,18 +13,6 @@ from oncoradiomics.errors import ExtractionError
 from oncoradiomics.features import Measure
 from oncoradiomics.image_checks import tumor_region
 
-MEASURE_NAMES = (
-    "lesion_volume",
-    "longest_axial_diameter",
-    "perpendicular_axial_diameter",
-    "suv_max",
-    "suv_peak",
-    "suv_mean",
-    "metabolic_tumor_volume",
-    "total_lesion_glycolysis",
-)
-"""Names of the measures, in the order of a report."""
-
 SUV_UNIT = "g/mL"
 PEAK_SPHERE_RADIUS_MM = (3.0 * 1000.0 / (4.0 * np.pi)) ** (1.0 / 3.0)
 """Radius of a sphere of 1 ml, 6.204 mm."""
@@ -45,7 +33,7 @@ def measure_lesion(image: sitk.Image, mask: sitk.Image, label: int = 1) -> tuple
         label: The mask's value inside the lesion.
 
     Returns:
-        One measure for each of :data:`MEASURE_NAMES`, in that order.
+        One measure for each of :data:`oncoradiomics.features.MEASURE_NAMES`, in that order.
 
     Raises:
         GeometryError: Image and mask are on different grids.

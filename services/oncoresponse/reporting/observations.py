@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fhir.resources.R4B.observation import Observation
-from oncoradiomics.features import Measure
+from oncoradiomics.features import MEASURE_NAMES, Measure
 
 from oncoresponse.reporting.code_systems import (
     CATEGORY_IMAGING,
@@ -41,7 +41,6 @@ from oncoresponse.reporting.fhir_identifiers import full_url, identifier, order,
 from oncoresponse.reporting.imaging_study import imaging_study_reference, lesion_reference
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import (
-    MEASURE_ORDER,
     answer_sentences,
     contour_sentence,
     contribution_sentence,
@@ -76,8 +75,8 @@ _NOT_COMPUTABLE = Code(DATA_ABSENT_REASON, "not-a-number", "Not a Number (NaN)")
 def observations(context: ReportContext, devices: dict[str, Algorithm]) -> dict[str, Observation]:
     """Every Observation of the report by its role, in the order the chart shows them."""
     found: dict[str, Observation] = {}
-    names = [name for name in MEASURE_ORDER if name not in (_LONGEST, _PERPENDICULAR)]
-    names += [item.name for item in context.features.measures if item.name not in MEASURE_ORDER]
+    names = [name for name in MEASURE_NAMES if name not in (_LONGEST, _PERPENDICULAR)]
+    names += [item.name for item in context.features.measures if item.name not in MEASURE_NAMES]
     for name in names:
         measure = context.measure(name)
         if measure is not None:

@@ -9,24 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from oncoradiomics.features import MEASURE_NAMES
+
 from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.response.prediction import Answer, Contribution, Prediction
 
 NOT_SIGNED = "Preliminary: not reviewed or signed by a physician."
 ASSOCIATION = "Associations in the training patients, not causes."
-
-MEASURE_ORDER = (
-    "lesion_volume",
-    "longest_axial_diameter",
-    "perpendicular_axial_diameter",
-    "suv_max",
-    "suv_peak",
-    "suv_mean",
-    "metabolic_tumor_volume",
-    "total_lesion_glycolysis",
-)
-"""Measures an oncologist looks for first, in the order they are shown."""
 
 _DECIMALS = {"mm": 0, "g/mL": 1, "g": 0}
 
@@ -170,8 +160,8 @@ def contribution_sentence(contribution: Contribution, *, abstains: bool) -> str:
 
 def measure_lines(context: ReportContext) -> list[tuple[str, str, str]]:
     """Title, value and unit of each measure, the well-known ones first."""
-    known = [measure for name in MEASURE_ORDER if (measure := context.measure(name)) is not None]
-    others = [measure for measure in context.features.measures if measure.name not in MEASURE_ORDER]
+    known = [measure for name in MEASURE_NAMES if (measure := context.measure(name)) is not None]
+    others = [measure for measure in context.features.measures if measure.name not in MEASURE_NAMES]
     return [
         (measure.title, number(measure.value, measure.unit), readable_unit(measure.unit)) for measure in known + others
     ]

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -70,19 +71,8 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
 def _unary_answer(behavior: Callable[..., Awaitable[Message]], method: str) -> Callable[..., Awaitable[Message]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> Message:
-        start = time.perf_counter()
-        try:
-            answer = await behavior(_checked(request), context)
-        except asyncio.CancelledError:
-            _note(method, "CANCELLED", "", start)
-            raise
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:
-            await _abort(context, error, method, start)
-            raise
-        _note(method, "OK", "", start)
-        return answer
+        async with _outcome(method, context):
+            return await behavior(_checked(request), context)
 
     return call
 
@@ -91,21 +81,31 @@ def _streamed_answer(
     behavior: Callable[..., AsyncIterator[Message]], method: str
 ) -> Callable[..., AsyncIterator[Message]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
-        start = time.perf_counter()
-        try:
+        async with _outcome(method, context):
             async for answer in behavior(_checked(request), context):
                 yield answer
-        except asyncio.CancelledError:
-            _note(method, "CANCELLED", "", start)
-            raise
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:
-            await _abort(context, error, method, start)
-            raise
-        _note(method, "OK", "", start)
 
     return call
+
+
+@asynccontextmanager
+async def _outcome(method: str, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
+    """Log how a call ended, and end it with a rich status when it raised."""
+    start = time.perf_counter()
+    try:
+        yield
+    except asyncio.CancelledError:
+        _note(method, "CANCELLED", "", start)
+        raise
+    except grpc.aio.AbortError:
+        raise
+    except Exception as error:
+        intended = intended_error(error)
+        _note(method, intended.status.name, intended.reason, start)
+        details = ((DETAILS_KEY, to_status(intended).SerializeToString()),)
+        await context.abort(intended.status, intended.message, trailing_metadata=details)
+    else:
+        _note(method, "OK", "", start)
 
 
 def _checked(request: Any) -> Any:
@@ -119,14 +119,6 @@ async def _checked_stream(requests: AsyncIterator[Message]) -> AsyncIterator[Mes
     async for request in requests:
         require_valid(request)
         yield request
-
-
-async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: str, start: float) -> None:
-    intended = intended_error(error)
-    _note(method, intended.status.name, intended.reason, start)
-    await context.abort(
-        intended.status, intended.message, trailing_metadata=((DETAILS_KEY, to_status(intended).SerializeToString()),)
-    )
 
 
 def _note(method: str, status: str, reason: str, start: float) -> None:

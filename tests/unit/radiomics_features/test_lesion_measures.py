@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oncoradiomics.errors import EmptyMaskError, ExtractionError, GeometryError
+from oncoradiomics.features import MEASURE_NAMES
 from oncoradiomics.lesion_measures import (
-    MEASURE_NAMES,
     PEAK_SPHERE_RADIUS_MM,
     axial_diameters_mm,
     measure_lesion,
