@@ -26,6 +26,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 from monai.losses.dice import DiceCELoss
+from monai.losses.ds_loss import DeepSupervisionLoss
 from rich.progress import Progress
 
 from oncoresponse.errors import ConfigurationError
@@ -51,7 +52,7 @@ from oncoresponse.segmentation.network import (
 from oncoresponse.segmentation.preprocessing import field_of_view_mm
 from oncoresponse.segmentation.training_curves import draw_training_curves
 from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings, write_training_settings
-from oncoresponse.segmentation.windowed_prediction import memory_format, place_network, predict_probabilities
+from oncoresponse.segmentation.windowed_prediction import MEMORY_FORMAT, place_network, predict_probabilities
 from oncoresponse.volume import file_sha256
 
 CONFIG_FILE = "config.yaml"
@@ -216,7 +217,7 @@ def _train_fold(
         state.restore(checkpoint)
         _log.info("fold %d goes on at step %d", fold, state.iteration)
     sampler = PatchSampler(settings.patch_size, settings.preprocessing.spacing_mm, settings.augmentation)
-    loss_function = DiceCELoss(sigmoid=True, batch=True)
+    loss_function = DeepSupervisionLoss(DiceCELoss(sigmoid=True, batch=True))
     task = None
     if progress is not None:
         task = progress.add_task(f"fold {fold + 1} of {settings.folds}", total=settings.iterations)
@@ -254,7 +255,7 @@ def _step(
     random = np.random.default_rng([settings.seed, fold, state.iteration])
     chosen = random.choice(len(training), size=settings.batch_size, replace=len(training) < settings.batch_size)
     patches = [sampler.sample(training[index], random) for index in chosen]
-    image = torch.stack([patch[0] for patch in patches]).to(device, memory_format=memory_format(device))
+    image = torch.stack([patch[0] for patch in patches]).to(device, memory_format=MEMORY_FORMAT)
     tumor = torch.stack([patch[1] for patch in patches]).to(device)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate
@@ -262,7 +263,7 @@ def _step(
     reduced = _reduced_precision(settings, device)
     with torch.autocast(device.type, torch.bfloat16) if reduced else nullcontext():
         logits = state.network(image)
-    loss: torch.Tensor = loss_function(logits.float(), tumor)
+    loss: torch.Tensor = loss_function(logits, tumor)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.gradient_norm)
@@ -272,6 +273,8 @@ def _step(
     with torch.no_grad():
         for averaged, current in zip(state.average.parameters(), state.network.parameters(), strict=True):
             averaged.lerp_(current, 1 - decay)
+        for kept, seen in zip(state.average.buffers(), state.network.buffers(), strict=True):
+            kept.copy_(seen)
     return float(loss.detach())
 
 
@@ -297,9 +300,14 @@ def _validation_dice(
     scores = []
     for patient in validation:
         probability = predict_probabilities(
-            [network], patient.inputs.array, settings.network, settings.inference, device, settings.patch_size
+            [network],
+            patient.inputs.with_prompt(None),
+            settings.network,
+            settings.inference,
+            device,
+            settings.patch_size,
         )[0]
-        scores.append(dice(probability >= settings.inference.threshold, patient.tumor > 0))
+        scores.append(dice(probability >= 0.5, patient.tumor > 0))
     return float(np.mean(scores))
 
 

@@ -27,8 +27,14 @@ class AugmentationSettings(_Frozen):
             learn that distance instead of the tumor; cutting at random takes the hint away.
         rotation_degrees: Largest rotation about each axis.
         scale: Largest relative change of size along each axis.
+        elastic_limit: Largest shift of a distortion grid of four cells an axis, as a share of a cell.
         intensity_scale: Largest relative change of the scaled PET and of the scaled CT.
         noise_sigma: Largest standard deviation of added noise, in scaled intensity.
+        physiological_uptake_probability: A hot ellipsoid of water density is pasted beside the tumor. The cohort's
+            images hold little of the body, so bladders and the like are rare in them.
+        without_ct_probability: The CT is left out.
+        box_probability: The network is told a box around the tumor, each face wrong by up to ``box_error_mm``.
+        point_probability: The network is told a point in the tumor. In what is left it is told nothing.
     """
 
     tumor_center_probability: float = Field(default=0.6, ge=0, le=1)
@@ -38,12 +44,26 @@ class AugmentationSettings(_Frozen):
     affine_probability: float = Field(default=0.6, ge=0, le=1)
     rotation_degrees: float = Field(default=20.0, ge=0, le=180)
     scale: float = Field(default=0.2, ge=0, lt=1)
+    elastic_probability: float = Field(default=0.2, ge=0, le=1)
+    elastic_limit: float = Field(default=0.2, ge=0, lt=1)
     intensity_probability: float = Field(default=0.4, ge=0, le=1)
     intensity_scale: float = Field(default=0.2, ge=0, lt=1)
     noise_probability: float = Field(default=0.2, ge=0, le=1)
     noise_sigma: float = Field(default=0.05, ge=0)
+    contrast_probability: float = Field(default=0.15, ge=0, le=1)
     smooth_probability: float = Field(default=0.15, ge=0, le=1)
     low_resolution_probability: float = Field(default=0.15, ge=0, le=1)
+    physiological_uptake_probability: float = Field(default=0.15, ge=0, le=1)
+    without_ct_probability: float = Field(default=0.1, ge=0, le=1)
+    box_probability: float = Field(default=0.3, ge=0, le=1)
+    point_probability: float = Field(default=0.2, ge=0, le=1)
+    box_error_mm: float = Field(default=10.0, ge=0)
+
+    @model_validator(mode="after")
+    def _prompts_leave_room(self) -> AugmentationSettings:
+        if self.box_probability + self.point_probability > 1:
+            raise ValueError("box_probability and point_probability must not exceed 1 together")
+        return self
 
 
 class SegmentationTrainingSettings(_Frozen):
