@@ -40,14 +40,15 @@ class NetworkSettings(_Frozen):
         architecture: Only ``SegResNetDS`` (MONAI) is known.
         initial_filters: Feature maps at full resolution; doubled at each level.
         blocks_down: Residual blocks at each resolution of the encoder; the decoder has one at each.
-        normalization: ``batch`` keeps what a voxel looks like independent of the field of view; ``instance`` does not.
+        normalization: ``instance`` was measured better here (docs/segmentation.md); ``batch`` keeps what a voxel looks
+            like independent of the field of view.
         deep_supervision_levels: Resolutions of the decoder, the finest first, that the training loss looks at.
     """
 
     architecture: Literal["SegResNetDS"] = "SegResNetDS"
-    initial_filters: int = Field(default=8, gt=0)
+    initial_filters: int = Field(default=12, gt=0)
     blocks_down: tuple[int, ...] = (1, 2, 2, 4)
-    normalization: Literal["batch", "instance"] = "batch"
+    normalization: Literal["batch", "instance"] = "instance"
     deep_supervision_levels: int = Field(default=3, ge=1)
 
     @property
