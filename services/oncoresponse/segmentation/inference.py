@@ -36,7 +36,13 @@ from oncoresponse.segmentation.network import (
     read_network_description,
 )
 from oncoresponse.segmentation.preprocessing import field_of_view_mm, prepare, probability_on_image
-from oncoresponse.segmentation.prompted_region import ATTEMPTS, Region, reaches_inner_face, region_around
+from oncoresponse.segmentation.scan_region import (
+    ATTEMPTS,
+    Region,
+    reaches_inner_face,
+    region_around,
+    region_of_uptake,
+)
 from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.segmentation.windowed_prediction import place_network, predict_probabilities
 from oncoresponse.volume import Quantity, Volume, file_sha256, require_same_frame_of_reference
@@ -185,17 +191,21 @@ class Segmenter:
     def find_candidates(self, pet: Volume, ct: Volume) -> tuple[LesionCandidate, ...]:
         """Places in a large scan that may be the lesion, the most likely first, for a physician to choose from.
 
-        One network of the ensemble looks at the whole scan, leaving out windows without uptake.
+        One network of the ensemble looks at the part of the scan that has uptake.
 
         Raises:
             As :meth:`segment`, but for those about the mask.
         """
         _require_volumes(pet, ct)
-        inputs = prepare(pet.image, ct.image, self.description.preprocessing)
-        probability = self._predict(self._networks[:1], inputs.with_prompt(None), skip_cold=True)[0]
-        on_pet = probability_on_image(probability, inputs.grid, pet.image)
+        region = region_of_uptake(pet.image)
+        if region is None:
+            return ()
+        part = region.of(pet.image)
+        inputs = prepare(part, ct.image, self.description.preprocessing)
+        probability = self._predict(self._networks[:1], inputs.with_prompt(None))[0]
+        on_pet = region.put_back(probability_on_image(probability, inputs.grid, part), pet.image)
         settings = self.description.masks.none
-        return rank_candidates(on_pet, pet.image, settings.threshold, self._limits.minimum_volume_ml)
+        return rank_candidates(on_pet, pet.image, settings.threshold, self._limits)
 
     def _find_near(self, pet: sitk.Image, ct: sitk.Image, prompt: LesionPrompt) -> _Found:
         for attempt in range(ATTEMPTS):
@@ -234,9 +244,7 @@ class Segmenter:
             if np.any(sitk.GetArrayViewFromImage(image))
         }
 
-    def _predict(
-        self, networks: Sequence[torch.nn.Module], array: npt.NDArray[np.float32], *, skip_cold: bool = False
-    ) -> npt.NDArray[np.float32]:
+    def _predict(self, networks: Sequence[torch.nn.Module], array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return predict_probabilities(
             networks,
             array,
@@ -244,7 +252,6 @@ class Segmenter:
             self.description.inference,
             self.device,
             self.description.patch_size,
-            skip_cold=skip_cold,
         )
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 from pydantic import BaseModel, ConfigDict, Field
 
+from oncoresponse.model_folder import TumorLimits
+
 LARGEST_NUMBER = 12
 """More candidates than this help nobody."""
 
@@ -47,15 +49,15 @@ class LesionCandidates(BaseModel):
 
 
 def rank_candidates(
-    probability: sitk.Image, pet: sitk.Image, threshold: float, minimum_volume_ml: float
+    probability: sitk.Image, pet: sitk.Image, threshold: float, limits: TumorLimits
 ) -> tuple[LesionCandidate, ...]:
-    """The face-connected parts that reach the threshold and are large enough, the most likely first.
+    """The face-connected parts that reach the threshold and have a tumor's volume, the most likely first.
 
     Args:
         probability: 0 to 1, on the grid of ``pet``.
         pet: SUV, g/mL.
         threshold: A voxel belongs to a candidate from this probability on.
-        minimum_volume_ml: Smaller parts are left out.
+        limits: Parts below or above these volumes are left out.
     """
     components = sitk.ConnectedComponent(sitk.BinaryThreshold(probability, threshold, 2.0, 1, 0), False)
     labels = sitk.GetArrayFromImage(components)
@@ -63,9 +65,13 @@ def rank_candidates(
     uptake = sitk.GetArrayFromImage(pet)
     voxel_ml = float(np.prod(pet.GetSpacing())) / 1000
     sizes = np.bincount(labels.ravel())
-    large_enough = [label for label in range(1, len(sizes)) if sizes[label] * voxel_ml >= minimum_volume_ml]
-    confidences = {label: float(chances[labels == label].mean(dtype=np.float64)) for label in large_enough}
-    ranked = sorted(large_enough, key=lambda label: (-confidences[label], label))[:LARGEST_NUMBER]
+    possible = [
+        label
+        for label in range(1, len(sizes))
+        if limits.minimum_volume_ml <= sizes[label] * voxel_ml <= limits.maximum_volume_ml
+    ]
+    confidences = {label: float(chances[labels == label].mean(dtype=np.float64)) for label in possible}
+    ranked = sorted(possible, key=lambda label: (-confidences[label], label))[:LARGEST_NUMBER]
     candidates = []
     for number, label in enumerate(ranked, start=1):
         found = np.argwhere(labels == label)

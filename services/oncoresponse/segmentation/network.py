@@ -74,8 +74,8 @@ class InferenceSettings(_Frozen):
     """
 
     largest_window: int = Field(default=96, gt=0)
-    sliding_window: int = Field(default=64, gt=0)
-    sliding_overlap: float = Field(default=0.5, ge=0, lt=1)
+    sliding_window: int = Field(default=96, gt=0)
+    sliding_overlap: float = Field(default=0.25, ge=0, lt=1)
 
 
 class FieldOfView(_Frozen):

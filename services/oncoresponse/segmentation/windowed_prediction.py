@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +12,6 @@ from monai.inferers.utils import sliding_window_inference
 from oncoresponse.errors import OutOfMemory
 from oncoresponse.segmentation.network import InferenceSettings, NetworkSettings
 
-COLD_SUV = 1.0
-"""SUV (g/mL) below which no lesion is looked for in a large scan."""
-_SURELY_NOT = -20.0
 MEMORY_FORMAT = torch.channels_last_3d
 """What tensor cores want, and twice as fast as the plain order in a bfloat16 training step on a CPU."""
 
@@ -27,8 +23,6 @@ def predict_probabilities(
     settings: InferenceSettings,
     device: torch.device,
     minimum_size: int,
-    *,
-    skip_cold: bool = False,
 ) -> npt.NDArray[np.float32]:
     """Tumor probability of each voxel by each network.
 
@@ -41,8 +35,6 @@ def predict_probabilities(
         settings: Window sizes.
         device: Where the networks are.
         minimum_size: Smaller fields of view are padded with zeros ("nothing there") to this many voxels.
-        skip_cold: Windows in which no voxel has at least ``COLD_SUV`` get probability 0 without a look; for scans
-            that are mostly air.
 
     Returns:
         float32, axes (network, k, j, i).
@@ -58,9 +50,7 @@ def predict_probabilities(
         inputs = torch.from_numpy(padded)[None].to(device).contiguous(memory_format=MEMORY_FORMAT)
         with torch.inference_mode(), torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
             probabilities = [
-                torch.sigmoid(_logits(_uptake_only(network) if skip_cold else network, inputs, settings).float())[0, 0]
-                .cpu()
-                .numpy()[inside]
+                torch.sigmoid(_logits(network, inputs, settings).float())[0, 0].cpu().numpy()[inside]
                 for network in networks
             ]
     except torch.OutOfMemoryError as error:
@@ -72,25 +62,13 @@ def predict_probabilities(
     return np.stack(probabilities)
 
 
-def _uptake_only(network: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    def predict(window: torch.Tensor) -> torch.Tensor:
-        if float(window[:, 0].max()) < math.log1p(COLD_SUV):
-            return torch.full_like(window[:, :1], _SURELY_NOT)
-        found: torch.Tensor = network(window)
-        return found
-
-    return predict
-
-
 def place_network(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     """Move a network to a device, in the memory format that is fastest there."""
     placed: torch.nn.Module = network.to(device, memory_format=MEMORY_FORMAT)  # type: ignore[call-overload]
     return placed
 
 
-def _logits(
-    network: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, settings: InferenceSettings
-) -> torch.Tensor:
+def _logits(network: torch.nn.Module, inputs: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:
     if max(inputs.shape[2:]) <= settings.largest_window:
         whole: torch.Tensor = network(inputs)
         return whole

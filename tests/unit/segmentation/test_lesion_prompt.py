@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, box_of_mask, prompt_channels
-from oncoresponse.segmentation.prompted_region import region_around
+from oncoresponse.segmentation.scan_region import region_around
 from scipy.spatial.transform import Rotation
 
 angles = st.tuples(*[st.integers(-17, 17).map(lambda step: 10 * step)] * 3)

@@ -1,4 +1,4 @@
-"""The part of a scan that a lesion prompt points at, as large as the images the networks were trained on."""
+"""Parts of a scan that are worth a look: around a lesion prompt, or all that has uptake."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ POINT_MARGIN_MM = 100.0
 GROWTH = 1.6
 """Factor by which the margin grows where a mask reaches the edge of the region."""
 ATTEMPTS = 3
+COLD_SUV = 1.0
+"""SUV (g/mL) below which no lesion is looked for in a large scan."""
+_UPTAKE_MARGIN_MM = 20.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,17 @@ def region_around(image: sitk.Image, prompt: LesionPrompt, attempt: int) -> Regi
     last = np.array(image.GetSize()) - 1
     low = np.clip(np.floor(np.min(corners, axis=0)), 0, last).astype(int)
     high = np.clip(np.ceil(np.max(corners, axis=0)), 0, last).astype(int)
+    return Region(_triple(low), _triple(high - low + 1))
+
+
+def region_of_uptake(pet: sitk.Image) -> Region | None:
+    """The block that holds every voxel with at least ``COLD_SUV``, with a margin; None where there is no such voxel."""
+    found = np.argwhere(sitk.GetArrayViewFromImage(pet) >= COLD_SUV)[:, ::-1]
+    if found.size == 0:
+        return None
+    margin = np.ceil(_UPTAKE_MARGIN_MM / np.array(pet.GetSpacing())).astype(int)
+    low = np.maximum(found.min(axis=0) - margin, 0)
+    high = np.minimum(found.max(axis=0) + margin, np.array(pet.GetSize()) - 1)
     return Region(_triple(low), _triple(high - low + 1))
 
 
