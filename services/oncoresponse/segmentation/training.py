@@ -37,7 +37,7 @@ from oncoresponse.segmentation.cohort import (
     cohort_sha256,
     read_training_patients,
 )
-from oncoresponse.segmentation.inference import choose_device
+from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.segmentation.network import (
     NETWORK_FILE,
