@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
 
@@ -20,6 +20,16 @@ EXTERNAL_NETWORK_FILE = "external_network.json"
 Modality = Literal["PT", "CT"]
 _Positive = Annotated[float, Field(gt=0)]
 _Voxels = Annotated[int, Field(gt=0)]
+_AXES = ("LR", "PA", "SI")
+
+
+def _is_orientation(value: str) -> str:
+    if len(value) != 3 or any(sum(letter in pair for letter in value) != 1 for pair in _AXES):
+        raise ValueError("three letters are needed, one each of L or R, P or A, S or I")
+    return value
+
+
+_Orientation = Annotated[str, AfterValidator(_is_orientation)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -101,7 +111,7 @@ class Preprocessing(_Strict):
     """
 
     reference: Modality
-    orientation: str = Field(pattern=r"^(?=.*[LR])(?=.*[AP])(?=.*[IS])[LRAPIS]{3}$")
+    orientation: _Orientation
     axis_order: Literal["xyz", "zyx"]
     spacing_mm: tuple[_Positive, _Positive, _Positive] | None = None
     channels: tuple[Channel, ...] = Field(min_length=1)
@@ -248,7 +258,7 @@ class NnunetDeclaration(_ExternalNetwork):
     checkpoint: str = "checkpoint_final.pth"
     channels: tuple[Modality, ...] = Field(min_length=1)
     reference: Modality
-    orientation: str = Field(default="LPS", pattern=r"^(?=.*[LR])(?=.*[AP])(?=.*[IS])[LRAPIS]{3}$")
+    orientation: _Orientation = "LPS"
     outside_ct_hu: float = -1024.0
     tumor_labels: tuple[str, ...] = Field(min_length=1)
     overlap: float = Field(default=0.5, ge=0, lt=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -61,6 +62,8 @@ def load_checkpoint(content: bytes, name: str) -> dict[str, Any]:
     Raises:
         ModelFolderInvalid: The file asks for anything but tensors, containers, text and numbers, or is unreadable.
     """
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise ModelFolderInvalid(f"{name} is refused: it is not a file that torch.save of torch 1.6 or later wrote.")
     try:
         with torch.serialization.safe_globals(_STAND_INS):
             found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
