@@ -12,8 +12,9 @@ import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 
-from oncoresponse.errors import ConfigurationError, FieldOfViewTooLarge, InvalidRequest
+from oncoresponse.errors import FieldOfViewTooLarge, InvalidRequest
 from oncoresponse.model_folder import ModelFolder, TumorLimits
+from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.doubt import (
     DoubtMeasures,
     doubt_measures,
@@ -44,14 +45,12 @@ from oncoresponse.segmentation.scan_region import (
     region_of_uptake,
 )
 from oncoresponse.segmentation.summary import SegmentationSummary
-from oncoresponse.segmentation.windowed_prediction import place_network, predict_probabilities
+from oncoresponse.segmentation.windowed_prediction import place_network, predict_probabilities, warm_up_shapes
 from oncoresponse.volume import Quantity, Volume, file_sha256, require_same_frame_of_reference
 
 SEGMENTATION_FOLDER = "segmentation"
 _FULL_COVERAGE = 0.9
 _MEMBER_VARIANTS = 3
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,20 +97,23 @@ class Segmenter:
         limits: TumorLimits,
         network_sha256: str,
         device: torch.device,
+        *,
+        torch_compile: bool = False,
     ) -> None:
         self.description = description
         self.network_sha256 = network_sha256
         self.device = device
         self._limits = limits
-        self._networks = [place_network(network, device).eval() for network in networks]
+        self._networks = [place_network(network, device, torch_compile=torch_compile) for network in networks]
 
     @classmethod
-    def open(cls, model: ModelFolder, device: Device = "auto") -> Segmenter:
+    def open(cls, model: ModelFolder, device: str = "auto", *, torch_compile: bool = False) -> Segmenter:
         """Load the networks of a model folder.
 
         Args:
             model: An opened, and so verified, model folder.
-            device: ``auto`` is CUDA where there is a device, else the CPU.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is CUDA where there is a device, else the CPU.
+            torch_compile: Compile the networks for speed; :meth:`warm_up` then takes a minute or more.
 
         Raises:
             ModelFolderInvalid: The model has no usable segmentation.
@@ -122,12 +124,16 @@ class Segmenter:
         description = read_network_description(directory)
         networks = load_networks(directory, description)
         digest = file_sha256(directory / NETWORK_FILE)
-        return cls(description, networks, model.definition.tumor_limits, digest, choose_device(device))
+        limits, chosen = model.definition.tumor_limits, choose_device(device)
+        return cls(description, networks, limits, digest, chosen, torch_compile=torch_compile)
 
     def warm_up(self) -> None:
-        """Run the networks once on an empty image, so that the first study does not pay for it."""
-        size = self.description.patch_size
-        self._predict(self._networks, np.zeros((INPUT_CHANNELS, size, size, size), dtype=np.float32))
+        """Run the networks once on empty images, in one window and in several, so that no study pays for it.
+
+        On CUDA this is in half precision, as every study is.
+        """
+        for shape in warm_up_shapes(self.description.inference, self.description.patch_size):
+            self._predict(self._networks, np.zeros((INPUT_CHANNELS, *shape), dtype=np.float32))
 
     def needs_prompt(self, pet: Volume) -> bool:
         """Whether the scan shows so much of the body that somebody has to say which lesion is meant."""
@@ -277,19 +283,6 @@ def require_field_of_view(pet: Volume, field_of_view: FieldOfView) -> None:
             field_of_view_mm=_millimetres(extent),
             limit_mm=_millimetres(field_of_view.limit_mm),
         )
-
-
-def choose_device(device: Device) -> torch.device:
-    """The torch device of a setting.
-
-    Raises:
-        ConfigurationError: CUDA is asked for and not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError("The settings ask for CUDA, and this machine has no CUDA device. Use auto or cpu.")
-    return torch.device(device)
 
 
 def _within(extent: tuple[float, float, float], field_of_view: FieldOfView) -> bool:

@@ -62,10 +62,24 @@ def predict_probabilities(
     return np.stack(probabilities)
 
 
-def place_network(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
-    """Move a network to a device, in the memory format that is fastest there."""
-    placed: torch.nn.Module = network.to(device, memory_format=MEMORY_FORMAT)  # type: ignore[call-overload]
-    return placed
+def place_network(network: torch.nn.Module, device: torch.device, *, torch_compile: bool = False) -> torch.nn.Module:
+    """A network on a device, in the memory format that is fastest there, in evaluation mode.
+
+    Args:
+        network: Moved, not copied.
+        device: Where to.
+        torch_compile: Compile it at its first use. Sizes are left open, because every field of view has its own.
+    """
+    placed: torch.nn.Module = network.to(device, memory_format=MEMORY_FORMAT).eval()  # type: ignore[call-overload]
+    return torch.compile(placed, dynamic=True) if torch_compile else placed  # type: ignore[return-value]
+
+
+def warm_up_shapes(settings: InferenceSettings, minimum_size: int) -> list[tuple[int, int, int]]:
+    """Fields of view, axes (k, j, i), that between them take every path of :func:`predict_probabilities`.
+
+    One is a single window; one is long enough for the sliding window and else as small as can be.
+    """
+    return [(minimum_size,) * 3, (settings.largest_window + 1, minimum_size, minimum_size)]
 
 
 def _logits(network: torch.nn.Module, inputs: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import grpc
 
@@ -14,18 +14,17 @@ from oncoresponse.errors import Busy, EmptyMask, InvalidRequest, SeriesNotFound
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.segmentation.candidate_picture import draw_candidates
 from oncoresponse.segmentation.contour_variants import variants_of_contour
+from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
 from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, LesionCandidates
 from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, LesionPrompt, box_of_mask
 from oncoresponse.segmentation.mask_checks import check_mask
+from oncoresponse.segmentation.open_segmenter import open_segmenter
 from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.v1 import artifact_pb2, lesion_pb2, segmentation_pb2, segmentation_pb2_grpc
 from oncoresponse.volume import Quantity, Volume, require_same_grid
-
-# A study takes seconds; a caller beyond this many would wait minutes and is better told so at once.
-_WAITING_LIMIT = 64
 
 _METHODS: dict[str, Literal["supplied_rtstruct", "supplied_segmentation"]] = {
     "rtstruct": "supplied_rtstruct",
@@ -37,12 +36,27 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
     """See ``protos/oncoresponse/v1/segmentation.proto``.
 
     One study is at work at a time, because a network uses the whole device; the others wait in order.
+
+    Args:
+        artifacts: Where volumes are read from and written to.
+        models_directory: Installed models; the networks of each are loaded once.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A second device needs a second process.
+        queue_limit: Studies at work or waiting; one more is refused with BUSY.
+        torch_compile: Compile the networks.
     """
 
-    def __init__(self, artifacts: ArtifactStore, models_directory: Path, device: str) -> None:
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        models_directory: Path,
+        device: str,
+        *,
+        queue_limit: int = 64,
+        torch_compile: bool = False,
+    ) -> None:
         self._artifacts = artifacts
-        chosen = cast(Literal["auto", "cpu", "cuda"], device)
-        self._models = ModelCache(models_directory, lambda folder: _warm(folder, chosen))
+        self._models = ModelCache(models_directory, lambda folder: _warm(folder, device, torch_compile))
+        self._queue_limit = queue_limit
         self._device_lock = asyncio.Lock()
         self._waiting = 0
 
@@ -54,8 +68,11 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         self, request: segmentation_pb2.SegmentRequest, context: grpc.aio.ServicerContext
     ) -> segmentation_pb2.SegmentResponse:
         """Segment, or check a supplied mask."""
-        if self._waiting >= _WAITING_LIMIT:
-            raise Busy("Too many studies are waiting for segmentation. Send the request again later.")
+        if self._waiting >= self._queue_limit:
+            raise Busy(
+                f"{self._waiting} studies are waiting for segmentation. Send the request again later.",
+                queue_limit=self._queue_limit,
+            )
         self._waiting += 1
         try:
             async with self._device_lock:
@@ -71,15 +88,18 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             return self._answer(
                 mask, _check_supplied(folder, pet, mask, request.supplied_mask_kind), variants_of_contour(mask)
             )
-        if not request.HasField("ct"):
-            raise SeriesNotFound(
-                "The network of this model needs the CT as well. Send it, or supply a contour.", modality="CT"
-            )
-        ct = self._volume(request.ct)
+        ct = self._volume(request.ct) if request.HasField("ct") else None
         prompt = self._prompt(request, pet)
-        if prompt is None and segmenter.needs_prompt(pet):
-            return self._candidates(segmenter, pet, ct)
-        found = segmenter.segment(pet, ct, prompt)
+        if isinstance(segmenter, ExternalSegmenter):
+            found = segmenter.segment(pet, ct, prompt)
+        else:
+            if ct is None:
+                raise SeriesNotFound(
+                    "The network of this model needs the CT as well. Send it, or supply a contour.", modality="CT"
+                )
+            if prompt is None and segmenter.needs_prompt(pet):
+                return self._candidates(segmenter, pet, ct)
+            found = segmenter.segment(pet, ct, prompt)
         response = self._answer(found.mask, found.summary, found.variants)
         response.probability.CopyFrom(self._artifacts.put_volume(found.probability).to_message())
         return response
@@ -146,8 +166,8 @@ def _candidate(item: LesionCandidate) -> lesion_pb2.LesionCandidate:
     )
 
 
-def _warm(folder: ModelFolder, device: Literal["auto", "cpu", "cuda"]) -> Segmenter:
-    segmenter = Segmenter.open(folder, device)
+def _warm(folder: ModelFolder, device: str, torch_compile: bool) -> Segmenter | ExternalSegmenter:
+    segmenter = open_segmenter(folder, device, torch_compile=torch_compile)
     segmenter.warm_up()
     return segmenter
 
