@@ -38,6 +38,7 @@ class Order:
         covariates: Clinical inputs by name, in the unit the model declares.
         planned_treatment: Shown in the report; never an input.
         contour: ``None`` for automatic segmentation; else which contour of the study to use.
+        lesion: Where the lesion is, for a scan that is not cropped around it; excludes ``contour``.
         patient_id: DICOM Patient ID that the study must have; ``None`` for no check.
         patient_reference: FHIR reference of the patient in the EHR, ``Patient/...``; empty for none.
     """
@@ -46,6 +47,7 @@ class Order:
     covariates: dict[str, float] = field(default_factory=dict)
     planned_treatment: str = ""
     contour: study_pb2.SuppliedContour | None = None
+    lesion: assessment_pb2.LesionPrompt | None = None
     patient_id: str | None = None
     patient_reference: str = ""
 
@@ -147,6 +149,8 @@ class Client:
             request.covariates.add(name=name, value=value)
         if order.contour is not None:
             request.contour.CopyFrom(order.contour)
+        if order.lesion is not None:
+            request.lesion.CopyFrom(order.lesion)
         if order.patient_id is not None:
             request.expected_patient.patient_id = order.patient_id
         with _errors():

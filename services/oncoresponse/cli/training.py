@@ -29,6 +29,10 @@ def train_segmentation(
     model: _Model = Path("models/sts-petct"),
     run: _Run = Path("runs/segmentation"),
     config: Annotated[Path | None, typer.Option(help="YAML file that defines the run.")] = None,
+    fold: Annotated[
+        list[int] | None,
+        typer.Option(help="Train this fold only, once for each; lets several processes or GPUs share a run."),
+    ] = None,
 ) -> None:
     """Train the segmentation networks by cross-validation and evaluate them on the patients left out."""
     from oncoresponse.segmentation.evaluation import evaluate_segmentation
@@ -38,7 +42,9 @@ def train_segmentation(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = read_training_settings(config) if config is not None else SegmentationTrainingSettings()
     with _progress() as bar:
-        train(settings, data, run, model / "segmentation", bar)
+        if train(settings, data, run, model / "segmentation", bar, fold) is None:
+            typer.echo("Trained. When all folds are, the same command without --fold evaluates them.")
+            return
         evaluate_segmentation(data, run, model / "segmentation", progress=bar)
     _sealed(model)
 

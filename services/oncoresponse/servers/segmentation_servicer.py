@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import grpc
 
-from oncoresponse.errors import Busy, InvalidRequest, SeriesNotFound
+from oncoresponse.errors import Busy, EmptyMask, InvalidRequest
 from oncoresponse.model_folder import ModelFolder
+from oncoresponse.segmentation.candidate_picture import draw_candidates
+from oncoresponse.segmentation.contour_variants import variants_of_contour
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
-from oncoresponse.segmentation.inference import SegmentationResult, Segmenter
+from oncoresponse.segmentation.inference import Segmenter
+from oncoresponse.segmentation.lesion_candidates import LesionCandidate, LesionCandidates
+from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, LesionPrompt, box_of_mask
 from oncoresponse.segmentation.mask_checks import check_mask
 from oncoresponse.segmentation.open_segmenter import open_segmenter
 from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
-from oncoresponse.v1 import artifact_pb2, segmentation_pb2, segmentation_pb2_grpc
+from oncoresponse.v1 import artifact_pb2, lesion_pb2, segmentation_pb2, segmentation_pb2_grpc
 from oncoresponse.volume import Quantity, Volume, require_same_grid
 
 _METHODS: dict[str, Literal["supplied_rtstruct", "supplied_segmentation"]] = {
@@ -80,40 +85,86 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         pet = self._volume(request.pet)
         if request.HasField("supplied_mask"):
             mask = self._volume(request.supplied_mask)
-            return self._answer(mask, _check_supplied(folder, pet, mask, request.supplied_mask_kind), None)
-        found = _segment(segmenter, pet, self._volume(request.ct) if request.HasField("ct") else None)
-        return self._answer(found.mask, found.summary, found.probability)
+            return self._answer(
+                mask, _check_supplied(folder, pet, mask, request.supplied_mask_kind), variants_of_contour(mask)
+            )
+        ct = self._volume(request.ct) if request.HasField("ct") else None
+        prompt = self._prompt(request, pet)
+        if prompt is None and segmenter.needs_prompt(pet):
+            return self._candidates(segmenter, pet, ct)
+        found = segmenter.segment(pet, ct, prompt)
+        response = self._answer(found.mask, found.summary, found.variants)
+        response.probability.CopyFrom(self._artifacts.put_volume(found.probability).to_message())
+        return response
 
     def _answer(
-        self, mask: Volume, summary: SegmentationSummary, probability: Volume | None
+        self, mask: Volume, summary: SegmentationSummary, variants: Mapping[str, Volume]
     ) -> segmentation_pb2.SegmentResponse:
-        response = segmentation_pb2.SegmentResponse(
+        return segmentation_pb2.SegmentResponse(
             mask=self._artifacts.put_volume(mask).to_message(),
             summary=self._artifacts.put_document(summary).to_message(),
             volume_ml=summary.volume_ml,
+            variants=[
+                segmentation_pb2.MaskVariant(name=name, mask=self._artifacts.put_volume(variant).to_message())
+                for name, variant in variants.items()
+            ],
         )
-        if probability is not None:
-            response.probability.CopyFrom(self._artifacts.put_volume(probability).to_message())
-        return response
+
+    def _candidates(
+        self, segmenter: Segmenter | ExternalSegmenter, pet: Volume, ct: Volume | None
+    ) -> segmentation_pb2.SegmentResponse:
+        found = segmenter.find_candidates(pet, ct)
+        if not found:
+            raise EmptyMask(
+                "The scan shows much of the body, and the network found no place in it that looks like the lesion. "
+                "Give a point in the lesion, a box around it, or a contour."
+            )
+        document = self._artifacts.put_document(LesionCandidates(candidates=found))
+        picture = self._artifacts.put_bytes(draw_candidates(pet.image, found), "image/png")
+        return segmentation_pb2.SegmentResponse(
+            candidates=[_candidate(item) for item in found],
+            candidates_document=document.to_message(),
+            candidates_picture=picture.to_message(),
+        )
+
+    def _prompt(self, request: segmentation_pb2.SegmentRequest, pet: Volume) -> LesionPrompt | None:
+        kind = request.WhichOneof("lesion")
+        if kind is None:
+            return None
+        if kind == "lesion_point":
+            return LesionPoint(_position(request.lesion_point))
+        if kind == "lesion_box":
+            return LesionBox(_position(request.lesion_box.low), _position(request.lesion_box.high))
+        mask = self._volume(request.lesion_mask)
+        require_same_grid(pet, mask)
+        return box_of_mask(mask.image)
 
     def _volume(self, reference: artifact_pb2.ArtifactReference) -> Volume:
         return self._artifacts.read_volume(StoredArtifact.from_message(reference))
+
+
+def _position(position: lesion_pb2.PatientPosition) -> tuple[float, float, float]:
+    return position.x_mm, position.y_mm, position.z_mm
+
+
+def _candidate(item: LesionCandidate) -> lesion_pb2.LesionCandidate:
+    low, high, hottest = (
+        lesion_pb2.PatientPosition(x_mm=x, y_mm=y, z_mm=z) for x, y, z in (item.low_mm, item.high_mm, item.hottest_mm)
+    )
+    return lesion_pb2.LesionCandidate(
+        number=item.number,
+        box=lesion_pb2.LesionBox(low=low, high=high),
+        hottest=hottest,
+        volume_ml=item.volume_ml,
+        suv_max=item.suv_max,
+        confidence=item.confidence,
+    )
 
 
 def _warm(folder: ModelFolder, device: str, torch_compile: bool) -> Segmenter | ExternalSegmenter:
     segmenter = open_segmenter(folder, device, torch_compile=torch_compile)
     segmenter.warm_up()
     return segmenter
-
-
-def _segment(segmenter: Segmenter | ExternalSegmenter, pet: Volume, ct: Volume | None) -> SegmentationResult:
-    if isinstance(segmenter, ExternalSegmenter):
-        return segmenter.segment(pet, ct)
-    if ct is None:
-        raise SeriesNotFound(
-            "The network of this model needs the CT as well. Send it, or supply a contour.", modality="CT"
-        )
-    return segmenter.segment(pet, ct)
 
 
 def _check_supplied(folder: ModelFolder, pet: Volume, mask: Volume, kind: str) -> SegmentationSummary:
