@@ -139,11 +139,11 @@ class Segmenter:
         return cls(description, networks, limits, digest, chosen, torch_compile=torch_compile)
 
     def warm_up(self) -> None:
-        """Run the networks once on empty images, in one window and in several, so that no study pays for it.
+        """Run the networks once on empty images, so that no study pays for it.
 
-        On CUDA this is in half precision, as every study is.
+        On CUDA in one window and in several, and in half precision, as every study is.
         """
-        for shape in warm_up_shapes(self._inference, self.description.patch_size):
+        for shape in warm_up_shapes(self._inference, self.description.patch_size, self.device):
             self._predict(self._networks, np.zeros((INPUT_CHANNELS, *shape), dtype=np.float32))
 
     def needs_prompt(self, pet: Volume) -> bool:

@@ -83,12 +83,15 @@ def with_equal_windows(settings: InferenceSettings, size: int) -> InferenceSetti
     return settings.model_copy(update={"largest_window": size, "sliding_window": size})
 
 
-def warm_up_shapes(settings: InferenceSettings, minimum_size: int) -> list[tuple[int, int, int]]:
-    """Fields of view, axes (k, j, i), that between them take every path of :func:`predict_probabilities`.
+def warm_up_shapes(settings: InferenceSettings, minimum_size: int, device: torch.device) -> list[tuple[int, int, int]]:
+    """Fields of view, axes (k, j, i), that load everything :func:`predict_probabilities` needs on a device.
 
-    One is a single window; one is long enough for the sliding window and else as small as can be.
+    One is a single window. CUDA loads its kernels at their first use, so there one more is long enough for the sliding
+    window and else as small as can be.
     """
-    return [(minimum_size,) * 3, (settings.largest_window + 1, minimum_size, minimum_size)]
+    one = (minimum_size, minimum_size, minimum_size)
+    several = (settings.largest_window + 1, minimum_size, minimum_size)
+    return [one, several] if device.type == "cuda" else [one]
 
 
 def _logits(network: torch.nn.Module, inputs: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:
