@@ -62,6 +62,7 @@ stubs-check: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.stages
+	$(BIN)/python -m benchmarks.segmentation
 
 clean:
 	rm -rf build demo-output .pytest_cache .mypy_cache .ruff_cache

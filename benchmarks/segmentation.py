@@ -24,20 +24,20 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "sts-petct"
-WARM_CALLS = 5
+WARM_CALLS = 3
 WAYS = ("plain MONAI", "OncoResponse")
 
 Segment = Callable[[], Any]
 """One study from volumes on disk to a mask array on the PET grid."""
 
 
-def ours(folder: Path, device: str) -> Segment:
+def ours(folder: Path, model: Path, device: str) -> Segment:
     """The product's segmenter, as the service holds it."""
     from oncoresponse.model_folder import ModelFolder
     from oncoresponse.segmentation.inference import Segmenter
     from oncoresponse.volume import read_volume
 
-    segmenter = Segmenter.open(ModelFolder.open(MODEL), device)
+    segmenter = Segmenter.open(ModelFolder.open(model), device)
 
     def call() -> Any:
         found = segmenter.segment(read_volume(folder / "PT.nrrd"), read_volume(folder / "CT.nrrd"))
@@ -46,7 +46,7 @@ def ours(folder: Path, device: str) -> Segment:
     return call
 
 
-def plain(folder: Path, device: str) -> Segment:
+def plain(folder: Path, model: Path, device: str) -> Segment:
     """MONAI's transforms and its sliding window with default settings."""
     import torch
     from monai.inferers.inferer import SlidingWindowInferer
@@ -61,14 +61,14 @@ def plain(folder: Path, device: str) -> Segment:
         ScaleIntensityRanged,
         Spacingd,
     )
-    from oncoresponse.segmentation.inference import mask_from_probability
-    from oncoresponse.segmentation.network import load_networks, read_network_description
+    from oncoresponse.segmentation.mask_selection import mask_from_probability
+    from oncoresponse.segmentation.network import INPUT_CHANNELS, load_networks, read_network_description
     from oncoresponse.volume import read_volume
 
     # What MONAI says about optional readers of other formats.
     warnings.filterwarnings("ignore", message=".*nvImageCodec", category=UserWarning)
     logging.getLogger("monai").setLevel(logging.ERROR)
-    directory = MODEL / "segmentation"
+    directory = model / "segmentation"
     description = read_network_description(directory)
     settings, size = description.preprocessing, description.patch_size
     networks = [network.to(device) for network in load_networks(directory, description)]
@@ -91,7 +91,9 @@ def plain(folder: Path, device: str) -> Segment:
         data = transforms({"PT": str(folder / "PT.nii.gz"), "CT": str(folder / "CT.nii.gz")})
         data["PT"] = torch.log1p(data["PT"].clamp(min=0))
         # The networks see (k, j, i), MONAI holds (i, j, k).
-        inputs = stack(data)["image"].permute(0, 3, 2, 1)[None].to(device)
+        inputs = torch.zeros(1, INPUT_CHANNELS, *reversed(data["PT"].shape[1:]))
+        inputs[:, :2] = stack(data)["image"].as_tensor().permute(0, 3, 2, 1)  # the other channels hold no prompt
+        inputs = inputs.to(device)
         with torch.no_grad():
             mean = torch.stack([torch.sigmoid(inferer(inputs, network)) for network in networks]).mean(dim=0)
         probability = data["PT"].clone()
@@ -109,12 +111,12 @@ def _mask(array: Any, pet: Any, description: Any, threshold: Callable[..., Any])
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
     image.CopyInformation(pet.image)
-    return sitk.GetArrayFromImage(threshold(image, description.inference))
+    return sitk.GetArrayFromImage(threshold(image, description.masks.none.threshold))
 
 
-def _measure(way: str, device: str, folder: Path) -> None:
+def _measure(way: str, device: str, folder: Path, model: Path) -> None:
     begun = time.perf_counter()
-    call = (ours if way == "OncoResponse" else plain)(folder, device)
+    call = (ours if way == "OncoResponse" else plain)(folder, model, device)
     mask = call()
     seconds = [time.perf_counter() - begun]
     for _ in range(WARM_CALLS):
@@ -158,7 +160,7 @@ def _devices(folder: Path) -> None:
     (folder / "devices.json").write_text(json.dumps(names))
 
 
-def main(study_directory: Path) -> None:
+def main(study_directory: Path, model: Path) -> None:
     """Print one row for each way and device, then what the difference is."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -170,7 +172,7 @@ def main(study_directory: Path) -> None:
         for device, title in devices.items():
             results = {}
             for way in WAYS:
-                _in_a_fresh_process(_measure, way, device, folder)
+                _in_a_fresh_process(_measure, way, device, folder, model)
                 found = results[way] = json.loads((folder / f"{way}-{device}.json").read_text())
                 found["warm"] = statistics.median(found["seconds"][1:])
                 cuda = f"{found['cuda_peak_mib']:.0f}" if "cuda_peak_mib" in found else "-"
@@ -186,4 +188,5 @@ def main(study_directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "examples" / "STS_019")
+    arguments = [Path(argument) for argument in sys.argv[1:]]
+    main(*(arguments + [ROOT / "examples" / "STS_019", MODEL][len(arguments) :]))

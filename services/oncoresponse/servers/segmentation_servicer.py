@@ -10,7 +10,7 @@ from typing import Literal
 
 import grpc
 
-from oncoresponse.errors import Busy, EmptyMask, InvalidRequest, SeriesNotFound
+from oncoresponse.errors import Busy, EmptyMask, InvalidRequest
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.segmentation.candidate_picture import draw_candidates
 from oncoresponse.segmentation.contour_variants import variants_of_contour
@@ -90,16 +90,9 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             )
         ct = self._volume(request.ct) if request.HasField("ct") else None
         prompt = self._prompt(request, pet)
-        if isinstance(segmenter, ExternalSegmenter):
-            found = segmenter.segment(pet, ct, prompt)
-        else:
-            if ct is None:
-                raise SeriesNotFound(
-                    "The network of this model needs the CT as well. Send it, or supply a contour.", modality="CT"
-                )
-            if prompt is None and segmenter.needs_prompt(pet):
-                return self._candidates(segmenter, pet, ct)
-            found = segmenter.segment(pet, ct, prompt)
+        if prompt is None and segmenter.needs_prompt(pet):
+            return self._candidates(segmenter, pet, ct)
+        found = segmenter.segment(pet, ct, prompt)
         response = self._answer(found.mask, found.summary, found.variants)
         response.probability.CopyFrom(self._artifacts.put_volume(found.probability).to_message())
         return response
@@ -117,7 +110,9 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             ],
         )
 
-    def _candidates(self, segmenter: Segmenter, pet: Volume, ct: Volume) -> segmentation_pb2.SegmentResponse:
+    def _candidates(
+        self, segmenter: Segmenter | ExternalSegmenter, pet: Volume, ct: Volume | None
+    ) -> segmentation_pb2.SegmentResponse:
         found = segmenter.find_candidates(pet, ct)
         if not found:
             raise EmptyMask(

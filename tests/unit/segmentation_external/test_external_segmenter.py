@@ -23,12 +23,12 @@ from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.external.channel_sampling import network_grid
 from oncoresponse.segmentation.external.declaration import EXTERNAL_NETWORK_FILE, read_declaration
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
-from oncoresponse.segmentation.inference import Segmenter
+from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint
 from oncoresponse.segmentation.open_segmenter import open_segmenter
 from oncoresponse.volume import Quantity, Volume, require_same_grid
 from scipy.spatial.transform import Rotation
 
-from .conftest import PREPROCESSING, ROOT
+from .conftest import PREPROCESSING
 
 SIGMOID = {"activation": "sigmoid", "tumor_channels": [0]}
 
@@ -74,13 +74,16 @@ def test_model_folder_segments_and_says_that_nothing_was_measured(install, open_
     assert len(found.summary.network_sha256) == 64
     (warning,) = found.summary.warnings
     assert "Test network" in warning
-    assert "Review the mask" in warning
+    assert "needs review" in warning
+    assert found.summary.needs_review
+    smaller, larger = (sitk.GetArrayFromImage(found.variants[name].image).sum() for name in ("smaller", "larger"))
+    assert smaller < sitk.GetArrayFromImage(found.mask.image).sum() < larger
 
 
-def test_built_in_ensemble_is_opened_as_before():
-    from oncoresponse.model_folder import ModelFolder
-
-    assert isinstance(open_segmenter(ModelFolder.open(ROOT / "models" / "sts-petct"), "cpu"), Segmenter)
+def test_folder_without_declaration_holds_the_built_in_ensemble(model_folder, open_model):
+    (model_folder / "segmentation" / "network.json").write_text("{}")
+    with pytest.raises(ModelFolderInvalid, match=r"network\.json is not valid"):
+        open_segmenter(open_model(), "cpu")
 
 
 def test_both_networks_in_one_folder_are_refused(install, model_folder, open_model):
@@ -93,8 +96,9 @@ def test_both_networks_in_one_folder_are_refused(install, model_folder, open_mod
 def test_mask_settings_and_limits_of_the_declaration_count(install, open_model, hot_sphere):
     install(mask={"threshold": 0.5}, field_of_view_limit_mm=[100, 500, 500])
     pet, ct = hot_sphere()
-    with pytest.raises(FieldOfViewTooLarge, match="128 x 120 x 120 mm"):
+    with pytest.raises(FieldOfViewTooLarge) as caught:
         open_segmenter(open_model(), "cpu").segment(pet, ct)
+    assert caught.value.metadata["field_of_view_mm"] == "128 x 120 x 120 mm"
     install(
         mask={"threshold": 0.9999999},
         output={"activation": "sigmoid", "tumor_channels": [0]},
@@ -105,6 +109,40 @@ def test_mask_settings_and_limits_of_the_declaration_count(install, open_model, 
     assert not segmenter.needs_ct
     with pytest.raises(EmptyMask):
         segmenter.segment(pet, None)
+
+
+def two_spheres(hot_sphere):
+    """A large hot sphere and a small one, and the CT of both."""
+    first, ct = hot_sphere(center=(-25.0, 20.0, 0.0), radius=20.0)
+    second, _ = hot_sphere(center=(30.0, -25.0, 10.0), radius=12.0)
+    both = sitk.Maximum(first.image, second.image)
+    return first.with_image(both, Quantity.SUV_BODY_WEIGHT), ct
+
+
+@pytest.mark.parametrize(
+    ("prompt", "radius"),
+    [
+        (None, 20.0),
+        (LesionPoint((30.0, -25.0, 10.0)), 12.0),
+        (LesionPoint((-25.0, 20.0, 0.0)), 20.0),
+        (LesionBox((15.0, -40.0, -5.0), (45.0, -10.0, 25.0)), 12.0),
+    ],
+)
+def test_prompt_says_which_lesion_is_meant(install, open_model, hot_sphere, prompt, radius):
+    install()
+    pet, ct = two_spheres(hot_sphere)
+    found = open_segmenter(open_model(), "cpu").segment(pet, ct, prompt)
+    assert found.summary.volume_ml == pytest.approx(4 / 3 * np.pi * (radius / 10) ** 3, rel=0.15)
+    assert found.summary.component_count == 1
+
+
+def test_large_scan_gives_candidates(install, open_model, hot_sphere):
+    install(field_of_view_limit_mm=[100, 100, 100])
+    pet, ct = two_spheres(hot_sphere)
+    segmenter = open_segmenter(open_model(), "cpu")
+    assert segmenter.needs_prompt(pet)
+    candidates = segmenter.find_candidates(pet, ct)
+    assert sorted(round(item.volume_ml) for item in candidates) == pytest.approx([7, 34], rel=0.15)
 
 
 def test_refusals(install, open_model, hot_sphere, as_volume):
@@ -174,7 +212,7 @@ spacings = st.tuples(*[st.floats(0.5, 6.0)] * 3)
     size=st.tuples(*[st.integers(1, 20)] * 3),
     old=spacings,
     new=spacings,
-    angles=st.tuples(*[st.floats(-180, 180)] * 3),
+    angles=st.tuples(*[st.integers(-180, 180)] * 3),
     orientation=st.sampled_from(["LPS", "RAS", "SAR", "IPL"]),
 )
 def test_network_grid_covers_the_image(size, old, new, angles, orientation):

@@ -167,8 +167,7 @@ class MaskSettings(_Strict):
     """From probability to mask.
 
     Attributes:
-        threshold: A voxel belongs to the tumor where its probability is at least this. Of several face-connected parts
-            the largest is kept, or the one that a lesion prompt means.
+        threshold: A voxel belongs to the tumor where its probability is at least this.
     """
 
     threshold: float = Field(default=0.5, gt=0, lt=1)
@@ -183,7 +182,9 @@ class _ExternalNetwork(_Strict):
         files: Each file of the network, relative to ``segmentation/``, with its SHA-256.
         mask: From probability to mask.
         minimum_ct_coverage: Smallest share of the PET field of view that the CT must cover, where the CT is an input.
-        field_of_view_limit_mm: Largest PET field of view along L, P, S; null where the network takes any.
+        field_of_view_limit_mm: Largest PET field of view (along L, P, S) in which the largest part found is taken for
+            the lesion. Beyond it the request has to say which lesion is meant, or candidates are offered. Null where
+            the largest part always counts: right for a scan cropped around one lesion, a guess for a whole body.
     """
 
     name: str = Field(min_length=1, max_length=100)

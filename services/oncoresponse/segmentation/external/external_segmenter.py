@@ -10,6 +10,7 @@ import torch
 
 from oncoresponse.errors import FieldOfViewTooLarge, InvalidRequest
 from oncoresponse.model_folder import ModelFolder, TumorLimits
+from oncoresponse.segmentation.contour_variants import variants_of_contour
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.external.channel_sampling import ct_coverage
 from oncoresponse.segmentation.external.declaration import (
@@ -22,12 +23,12 @@ from oncoresponse.segmentation.external.declaration import (
 )
 from oncoresponse.segmentation.external.tumor_network import TumorNetwork
 from oncoresponse.segmentation.inference import SEGMENTATION_FOLDER, SegmentationResult, prompt_kind
+from oncoresponse.segmentation.lesion_candidates import LesionCandidate, rank_candidates
 from oncoresponse.segmentation.lesion_prompt import LesionPrompt
 from oncoresponse.segmentation.mask_checks import check_mask
 from oncoresponse.segmentation.mask_selection import mask_from_probability
 from oncoresponse.segmentation.metrics import mean_binary_entropy
 from oncoresponse.segmentation.preprocessing import field_of_view_mm
-from oncoresponse.segmentation.scan_region import ATTEMPTS, reaches_inner_face, region_around
 from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.volume import Quantity, Volume, file_sha256, require_same_frame_of_reference
 
@@ -68,16 +69,24 @@ class ExternalSegmenter:
         """Run the network once, so that the first study does not pay for it."""
         self._network.warm_up()
 
+    def needs_prompt(self, pet: Volume) -> bool:
+        """Whether the scan shows so much of the body that somebody has to say which lesion is meant."""
+        limit = self.declaration.field_of_view_limit_mm
+        extent = field_of_view_mm(pet.image)
+        return limit is not None and any(found > most for found, most in zip(extent, limit, strict=True))
+
     def segment(self, pet: Volume, ct: Volume | None, prompt: LesionPrompt | None = None) -> SegmentationResult:
-        """Find the tumor. A prompt confines the search to its surroundings; the network itself is not told of it.
+        """Find the tumor.
+
+        The network sees the whole scan, with or without a prompt. The prompt says which part of what it found is meant.
 
         Args:
             pet: ``Quantity.SUV_BODY_WEIGHT``, g/mL.
             ct: ``Quantity.HOUNSFIELD``, same frame of reference, its own grid; None only where ``needs_ct`` is false.
-            prompt: Where the lesion is (LPS, mm).
+            prompt: Where the lesion is (LPS, mm); None for the largest part.
 
         Raises:
-            InvalidRequest: A volume holds another quantity, or the prompt lies outside the PET.
+            InvalidRequest: A volume holds another quantity.
             SeriesNotFound: The network needs the CT and there is none.
             FrameOfReferenceMismatch: PET and CT positions cannot be compared.
             GeometryMismatch: The CT covers too little of the PET.
@@ -88,21 +97,15 @@ class ExternalSegmenter:
             OutOfMemory: The device's memory does not suffice.
         """
         started = time.monotonic()
-        declared = self.declaration
-        _require_quantity(pet, Quantity.SUV_BODY_WEIGHT)
-        if prompt is None:
-            _require_field_of_view(pet, declared)
-        warnings = [
-            f"The mask is of a network from elsewhere ({declared.name}). How well it agrees with a physician's contour "
-            "was not measured here, so no expected agreement and no range of volumes are given. Review the mask."
-        ]
-        if ct is not None and self.needs_ct:
-            _require_quantity(ct, Quantity.HOUNSFIELD)
-            require_same_frame_of_reference(pet, ct)
-            coverage = ct_coverage(pet, ct, declared.minimum_ct_coverage)
-            if coverage < _FULL_COVERAGE:
-                warnings.append(f"The CT covers {100 * coverage:.0f} % of the PET field of view.")
-        probability, mask_image = self._find(pet, ct if self.needs_ct else None, prompt)
+        if prompt is None and self.needs_prompt(pet):
+            raise FieldOfViewTooLarge(
+                "The PET field of view is larger than this model takes without being told where the lesion is. Give a "
+                "point in the lesion, a box around it, or a contour.",
+                field_of_view_mm=_millimetres(field_of_view_mm(pet.image)),
+                limit_mm=_millimetres(self.declaration.field_of_view_limit_mm or (0, 0, 0)),
+            )
+        probability, coverage = self._probability(pet, ct)
+        mask_image = mask_from_probability(probability, self.declaration.mask.threshold, prompt)
         mask = pet.with_image(mask_image, Quantity.MASK)
         measures = check_mask(mask, self._limits)
         summary = SegmentationSummary(
@@ -117,24 +120,39 @@ class ExternalSegmenter:
             ),
             device=self._network.device_type,
             seconds=time.monotonic() - started,
-            warnings=tuple(warnings),
+            warnings=self._warnings(coverage),
             network_sha256=self.network_sha256,
         )
-        return SegmentationResult(mask, pet.with_image(probability, Quantity.PROBABILITY), summary)
+        result = pet.with_image(probability, Quantity.PROBABILITY)
+        return SegmentationResult(mask, result, summary, variants_of_contour(mask))
 
-    def _find(self, pet: Volume, ct: Volume | None, prompt: LesionPrompt | None) -> tuple[sitk.Image, sitk.Image]:
-        threshold = self.declaration.mask.threshold
-        if prompt is None:
-            probability = self._network.probability(pet, ct)
-            return probability, mask_from_probability(probability, threshold)
-        for attempt in range(ATTEMPTS):
-            region = region_around(pet.image, prompt, attempt)
-            part = pet.with_image(region.of(pet.image), pet.quantity)
-            probability = self._network.probability(part, ct)
-            mask = mask_from_probability(probability, threshold, prompt)
-            if not reaches_inner_face(mask, region, pet.image):
-                break
-        return region.put_back(probability, pet.image), region.put_back(mask, pet.image)
+    def find_candidates(self, pet: Volume, ct: Volume | None) -> tuple[LesionCandidate, ...]:
+        """Places in a large scan that may be the lesion, the most likely first, for a physician to choose from.
+
+        Raises:
+            As :meth:`segment`, but for those about the mask.
+        """
+        probability, _ = self._probability(pet, ct)
+        return rank_candidates(probability, pet.image, self.declaration.mask.threshold, self._limits)
+
+    def _probability(self, pet: Volume, ct: Volume | None) -> tuple[sitk.Image, float]:
+        """Probability on the PET grid, and the share of the PET that the CT covers (1 where no CT is needed)."""
+        _require_quantity(pet, Quantity.SUV_BODY_WEIGHT)
+        coverage = 1.0
+        if ct is not None and self.needs_ct:
+            _require_quantity(ct, Quantity.HOUNSFIELD)
+            require_same_frame_of_reference(pet, ct)
+            coverage = ct_coverage(pet, ct, self.declaration.minimum_ct_coverage)
+        return self._network.probability(pet, ct if self.needs_ct else None), coverage
+
+    def _warnings(self, coverage: float) -> tuple[str, ...]:
+        unmeasured = (
+            f"Mask needs review: it is of a network from elsewhere ({self.declaration.name}), whose agreement with a "
+            "physician's contour was not measured here. So no expected agreement and no range of volumes are given."
+        )
+        if coverage >= _FULL_COVERAGE:
+            return (unmeasured,)
+        return unmeasured, f"The CT covers {100 * coverage:.0f} % of the PET field of view."
 
 
 def open_tumor_network(directory: Path, declaration: ExternalNetworkDeclaration, device: str) -> TumorNetwork:
@@ -166,18 +184,6 @@ def _require_quantity(volume: Volume, quantity: Quantity) -> None:
         raise InvalidRequest(
             f"Segmentation needs a volume in {quantity.value} and got one in {volume.quantity.value}. "
             "Send the PET in body-weight SUV and the CT in HU."
-        )
-
-
-def _require_field_of_view(pet: Volume, declared: ExternalNetworkDeclaration) -> None:
-    limit = declared.field_of_view_limit_mm
-    extent = field_of_view_mm(pet.image)
-    if limit is not None and any(found > most for found, most in zip(extent, limit, strict=True)):
-        raise FieldOfViewTooLarge(
-            f"The PET field of view is {_millimetres(extent)}; this model's network takes at most "
-            f"{_millimetres(limit)} without being told where the lesion is. Give a point, a box, or a contour.",
-            field_of_view_mm=_millimetres(extent),
-            limit_mm=_millimetres(limit),
         )
 
 
