@@ -23,8 +23,8 @@ from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.response.calibration import Sigmoid
 from oncoresponse.response.cohort import FloatArray, IntArray
 from oncoresponse.response.pipeline import LogisticBaseline, ScoringModel, fit_baseline, fit_pipeline
+from oncoresponse.response.progress import Progress, no_progress
 from oncoresponse.response.task import ResponseTask
-from oncoresponse.response.validation import Progress, no_progress
 
 _ENSEMBLE_SEED = 7_003
 _SIMULATION_SEED = 7_004

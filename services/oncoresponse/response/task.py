@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from oncoresponse.errors import TrainingDataInvalid
 
-
 CalibrationMethod = Literal["none", "intercept", "platt"]
 """The booster's log-odds as they are; moved; or scaled and moved (Platt)."""
 
@@ -126,6 +125,7 @@ class TimeToFailureTask(_Strict):
         failure_column: Time of the failure; empty where there was none.
         follow_up_column: Time of the last follow-up.
         unit: UCUM of both, such as ``d``.
+        origin: From when both count, such as ``diagnosis``.
         distribution: Of the logarithm of the time (XGBoost ``aft_loss_distribution``).
         scale: Its scale (XGBoost ``aft_loss_distribution_scale``).
         max_depth: Depth of the trees.
@@ -136,6 +136,7 @@ class TimeToFailureTask(_Strict):
     failure_column: str
     follow_up_column: str
     unit: str = "d"
+    origin: str = "diagnosis"
     distribution: Literal["normal", "logistic"] = "normal"
     scale: float = Field(default=1.0, gt=0)
     max_depth: int = Field(default=1, ge=1)

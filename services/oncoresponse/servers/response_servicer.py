@@ -27,7 +27,7 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
 
     def __init__(self, artifacts: ArtifactStore, models_directory: Path) -> None:
         self._artifacts = artifacts
-        self._models = ModelCache(models_directory, ResponseModel.open)
+        self._models = ModelCache(models_directory, ResponseModel.open, needs="response")
 
     async def make_ready(self) -> None:
         """Load all response models; each checks its golden vectors."""

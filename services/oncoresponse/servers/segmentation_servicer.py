@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 import grpc
 
-from oncoresponse.errors import Busy, InvalidRequest, SeriesNotFound
+from oncoresponse.errors import Busy, ContourNotFound, InvalidRequest, SeriesNotFound
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.mask_checks import check_mask
@@ -64,6 +64,8 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         if request.HasField("supplied_mask"):
             mask = self._volume(request.supplied_mask)
             return self._answer(mask, _check_supplied(folder, pet, mask, request.supplied_mask_kind), None)
+        if segmenter is None:
+            raise ContourNotFound("This model has no segmentation network. Supply a contour with the study.")
         if not request.HasField("ct"):
             raise SeriesNotFound(
                 "The network of this model needs the CT as well. Send it, or supply a contour.", modality="CT"
@@ -87,7 +89,9 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         return self._artifacts.read_volume(StoredArtifact.from_message(reference))
 
 
-def _warm(folder: ModelFolder, device: Literal["auto", "cpu", "cuda"]) -> Segmenter:
+def _warm(folder: ModelFolder, device: Literal["auto", "cpu", "cuda"]) -> Segmenter | None:
+    if not folder.has("segmentation"):
+        return None
     segmenter = Segmenter.open(folder, device)
     segmenter.warm_up()
     return segmenter
