@@ -225,7 +225,11 @@ def _described(entry: Contribution) -> str:
     if entry.unit == "1" and entry.value in (0.0, 1.0):
         return f"{inside_sentence(entry.title)}: {'yes' if entry.value else 'no'}"
     text = f"{inside_sentence(entry.title)} {spoken_value(entry.value, entry.unit)}"
-    return text if entry.percentile is None else f"{text}, above {entry.percentile:.0f} % of the training patients"
+    if entry.percentile is None:
+        return text
+    if entry.percentile in (0, 100):
+        return f"{text}, {'above' if entry.percentile else 'below'} all training patients"
+    return f"{text}, above {entry.percentile:.0f} % of the training patients"
 
 
 def _doubt_sentence(nearest: Sequence[NearestCase], changes: Sequence[AnswerChange]) -> str:

@@ -186,7 +186,7 @@ class ResponseModel:
             nearest_cases=nearest,
             changes=changes,
             contour_interval=contours,
-            time_to_failure=self._time_to_failure(transformed) if finite else None,
+            time_to_failure=self._time_to_failure(transformed) if finite and not outside.is_outside else None,
             base_log_odds=known.base if known else None,
             margin_log_odds=known.log_odds if known else None,
             outside=outside,

@@ -236,7 +236,7 @@ class Prediction(_Document):
         nearest_cases: The three nearest training patients; empty where the model keeps none.
         changes: For each input that can change the answer alone, how far it would have to go, nearest first.
         contour_interval: ``None`` when no contour variants were sent.
-        time_to_failure: ``None`` where the model has none, or when an input is not finite.
+        time_to_failure: ``None`` where the model has none, when an input is not finite, and outside experience.
         base_log_odds: Calibrated log-odds before any contribution; ``None`` when an input is not finite.
         margin_log_odds: ``base_log_odds`` plus the contributions; ``None`` when an input is not finite.
         outside: Distance from the training data.

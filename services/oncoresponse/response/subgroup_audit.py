@@ -156,9 +156,9 @@ def _sentence(
 ) -> str:
     who = f"{group}, {subgroup}"
     if too_small or auc is None:
+        counted = "1 patient" if patients == 1 else f"{patients} patients"
         return (
-            f"{who}: {patients} patients, {events} with the favorable outcome; too few to say whether the model works "
-            "for them."
+            f"{who}: {counted}, {events} with the favorable outcome; too few to say whether the model works for them."
         )
     covers = (
         "as promised"

@@ -121,7 +121,8 @@ def validate_time_to_failure(
         concordance_baseline=figure_baseline,
         longest_follow_up=float(follow_up.time.max()),
         sentence=f"Of two patients, the one who failed earlier was given the shorter time in {figure.value:.0%} of "
-        f"pairs (concordance {figure.text}; logistic regression on the outcome {figure_baseline.text}).",
+        f"pairs (concordance {figure.text}; logistic regression on the outcome {figure_baseline.text}"
+        + (")." if figure.value > figure_baseline.value else ", which orders them better)."),
     )
 
 
