@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,7 +71,7 @@ def train_response(
 ) -> None:
     """Train the response model with nested cross-validation, write its model card, and seal it."""
     from oncoresponse.response.documentation import write_documentation
-    from oncoresponse.response.model_card import write_model_card
+    from oncoresponse.response.model_card import CARD_FILES, write_model_card
     from oncoresponse.response.model_template import require_filled_in
     from oncoresponse.response.training import train_response as train
 
@@ -98,6 +99,10 @@ def train_response(
     if raised is not None:
         typer.echo(f"The model changed: version raised to {raised}.")
     write_model_card(model)
+    for name in CARD_FILES:
+        copy = run / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(model / name, copy)
     if docs is not None:
         write_documentation(trained, model.name, docs)
     for sentence in trained.document.limits:
@@ -161,14 +166,48 @@ def evaluate(
     folder = ModelFolder.open(find_model(models_dir or default_models_directory(), model))
     console = Console(highlight=False)
     console.print(f"[bold]{folder.definition.title}[/bold], {folder.definition.version}")
-    for part in ("segmentation", "response"):
-        name = f"{part}/evaluation.json"
-        if name not in folder.manifest.files:
-            continue
-        table = Table(f"{part}, cross-validated", "", box=None)
-        for key, value in _flat(json.loads(folder.file(name).read_text(encoding="utf-8"))):
+    if folder.has("segmentation/evaluation.json"):
+        table = Table("segmentation, cross-validated", "", box=None)
+        found = json.loads(folder.file("segmentation/evaluation.json").read_text(encoding="utf-8"))
+        for key, value in _flat(found):
             table.add_row(key, value)
         console.print(table)
+    if folder.has("response/evaluation.json"):
+        _show_response(console, folder)
+
+
+def _show_response(console: Console, folder: ModelFolder) -> None:
+    from oncoresponse.response.evaluation_tables import baseline_verdict
+    from oncoresponse.response.validation import Evaluation
+
+    found = Evaluation.model_validate_json(folder.file("response/evaluation.json").read_bytes())
+    table = Table(f"response, cross-validated, {found.patients} patients", "XGBoost", "logistic regression", box=None)
+    for title, field in (
+        ("AUC", "auc"),
+        ("Brier score", "brier"),
+        ("Scaled Brier score", "scaled_brier"),
+        ("Calibration slope", "calibration_slope"),
+        ("Calibration-in-the-large", "calibration_intercept"),
+    ):
+        table.add_row(title, getattr(found.booster, field).text, getattr(found.baseline, field).text)
+    for row in found.thresholds:
+        ours, theirs = (row.sensitivity, row.specificity), (row.sensitivity_baseline, row.specificity_baseline)
+        for title, model, baseline in zip(("Sensitivity", "Specificity"), ours, theirs, strict=True):
+            table.add_row(f"{title} at {row.threshold:g}", model.text, baseline.text)
+    console.print(table)
+    console.print(baseline_verdict(found).replace("**", ""))
+    conformal = found.conformal
+    console.print(
+        f"Prediction sets: {conformal.covered:.1%} covered (promised {conformal.promised:.0%}), {conformal.decided:.1%} of "
+        "patients get a call."
+    )
+    for part in (found.shift, found.time_to_failure, found.power):
+        if part is not None:
+            console.print(part.sentence)
+    for figures in found.subgroups:
+        console.print(f"  {figures.sentence}")
+    if folder.has("model-card.md"):
+        console.print(f"All of it: {folder.file('model-card.md')}")
 
 
 def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -29,6 +29,11 @@ from oncoresponse.response.validation import Evaluation
 CARD_MARKDOWN = "model-card.md"
 CARD_JSON = "model-card.json"
 CARD_FIGURES = "model-card-figures"
+CARD_FILES = (
+    CARD_MARKDOWN,
+    CARD_JSON,
+    *(f"{CARD_FIGURES}/{image}" for image in (ROC_IMAGE, CALIBRATION_IMAGE, DECISION_CURVE_IMAGE)),
+)
 
 
 class ModelCard(BaseModel):
