@@ -198,8 +198,8 @@ def _show_response(console: Console, folder: ModelFolder) -> None:
     console.print(baseline_verdict(found).replace("**", ""))
     conformal = found.conformal
     console.print(
-        f"Prediction sets: {conformal.covered:.1%} covered (promised {conformal.promised:.0%}), {conformal.decided:.1%} of "
-        "patients get a call."
+        f"Prediction sets: {conformal.covered:.1%} covered (promised {conformal.promised:.0%}); "
+        f"{conformal.decided:.1%} of patients get a call."
     )
     for part in (found.shift, found.time_to_failure, found.power):
         if part is not None:

@@ -217,8 +217,8 @@ def _reasons(page: Page, context: ReportContext, y: float) -> float:
     strip = _LEFT + 98
     page.text(_LEFT, y - 0.6, "Input", size=6.5, color=_SOFT)
     page.text(_LEFT + 92, y - 0.6, "This patient", size=6.5, color=_SOFT, ha="right")
-    page.text(strip, y - 0.6, "Training patients, 5th to 95th percentile, median", size=6.5, color=_SOFT)
-    page.text(strip + 60, y - 0.6, "Above", size=6.5, color=_SOFT, ha="right")
+    page.text(strip, y - 0.6, "Training patients, 5 % to 95 %, median", size=6.5, color=_SOFT)
+    page.text(strip + 61, y - 0.6, "Percentile", size=6.5, color=_SOFT, ha="right")
     if not abstains:
         page.text(_RIGHT, y - 0.6, "Effect on the estimate", size=6.5, color=_SOFT, ha="right")
     y += 3.6
@@ -229,7 +229,7 @@ def _reasons(page: Page, context: ReportContext, y: float) -> float:
         page.text(_LEFT + 92, y, value, size=8, weight="bold", color=_INK, ha="right")
         _training_strip(page, item, strip, y)
         if item.percentile is not None:
-            page.text(strip + 60, y, f"{item.percentile:.0f} %", size=8, color=_INK, ha="right")
+            page.text(strip + 61, y, f"{item.percentile:.0f}", size=8, color=_INK, ha="right")
         arrow = "▲" if item.direction == "raises" else "▼"
         if not abstains:
             page.text(_RIGHT, y, f"{arrow} {item.direction} ({item.log_odds:+.2f})", size=8, color=_INK, ha="right")
