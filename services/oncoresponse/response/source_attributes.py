@@ -156,7 +156,7 @@ def _from_training(definition: ModelDefinition, document: ResponseDocument, eval
         f"{evaluation.booster.brier.text}, calibration slope {evaluation.booster.calibration_slope.text}; coverage "
         f"{conformal.covered:.0%}. Logistic regression: AUC {evaluation.baseline.auc.text}. "
         f"{baseline_verdict(evaluation).replace('**', '')}",
-        "fairness_same_source": " ".join(figures.sentence for figures in evaluation.subgroups),
+        "fairness_same_source": _fairness(evaluation),
         "validity_monitoring": "'oncoresponse monitor' compares inputs with the training data and probabilities with "
         "recorded outcomes; how often it is run is the hospital's decision.",
         "fairness_monitoring": "'oncoresponse monitor' does the same by subgroup.",
@@ -165,6 +165,14 @@ def _from_training(definition: ModelDefinition, document: ResponseDocument, eval
         absent = [
             name for name in ("sex", "age", "race") if not any(d.casefold().startswith(name) for d in demographics)
         ]
-        missing = f" Not recorded: {', '.join(absent)}." if absent else ""
+        missing = f" Not audited: {', '.join(absent)}." if absent else ""
         found["training_demographics"] = f"{'; '.join(demographics)}.{missing}"
     return found
+
+
+def _fairness(evaluation: Evaluation) -> str:
+    said = [figures.sentence for figures in evaluation.subgroups if not figures.too_small]
+    small = [f"{figures.group} {figures.subgroup}" for figures in evaluation.subgroups if figures.too_small]
+    if small:
+        said.append(f"Too few patients to say anything: {'; '.join(small)}.")
+    return " ".join(said)
