@@ -166,7 +166,8 @@ def spoken_value(value: float, unit: str) -> str:
 
 def inside_sentence(title: str) -> str:
     """The title with a small first letter, unless it begins with an abbreviation or a name."""
-    return title[:1].lower() + title[1:] if title[1:2].islower() and title[2:5].islower() else title
+    first = title.split(" ")[0]
+    return title[:1].lower() + title[1:] if first[1:].islower() else title
 
 
 def percent(probability: float) -> str:

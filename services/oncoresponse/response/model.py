@@ -330,8 +330,9 @@ class ResponseModel:
         if not np.isfinite(transformed[list(regression.columns)]).all():
             return None
         titles = {entry.name: inside_sentence(entry.title) for entry in document.inputs}
+        *first, last = (titles[name] for name in document.baseline.inputs)
         return BaselinePrediction(
-            name="Logistic regression on " + " and ".join(titles[name] for name in document.baseline.inputs),
+            name="Logistic regression on " + (f"{', '.join(first)} and {last}" if first else last),
             probability=float(regression.probability(transformed.reshape(1, -1))[0]),
         )
 

@@ -38,7 +38,7 @@ async def servicer(store: ArtifactStore) -> ResponseServicer:
 
 def _features(store: ArtifactStore, volume: float, uptake: float) -> artifact_pb2.ArtifactReference:
     measures = tuple(
-        Measure(name=name, title=name, value=value, unit=unit, ibsi_id=None)
+        Measure(name=name, title=name, value=value, unit=unit, method="Stated")
         for name, value, unit in (("lesion_volume", volume, "ml"), ("suv_max", uptake, "g/mL"))
     )
     document = FeatureDocument(
