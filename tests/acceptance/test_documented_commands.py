@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import yaml
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -79,8 +81,21 @@ RUN = {
         "oncoresponse evaluate --model sts-petct",
         "oncoresponse train segmentation --data DATA --model models/sts-petct --run runs/segmentation "
         "--config models/sts-petct/segmentation/training.yaml",
-        "oncoresponse train response --features runs/radiomics/cohort-features.csv --clinical DATA/clinical.csv "
+        "oncoradiomics cohort DATA --image PET.nii.gz --mask PET_tumor.nii.gz "
+        "--settings models/sts-petct/radiomics/settings.yaml --output runs/cohort-features.csv",
+        "oncoresponse train response --features runs/cohort-features.csv --clinical DATA/clinical.csv "
         "--model models/sts-petct --docs docs",
+        "oncoresponse train response --cohort ispy2.csv --model models/breast-nac --run runs/breast-nac --docs docs",
+    ),
+    "a hospital's physicist": (
+        "oncoresponse train new-model models/lung-petct",
+        "oncoresponse train response --cohort cohort.csv --task models/lung-petct/response/task.yaml "
+        "--model models/lung-petct --run runs/lung-petct",
+        "oncoresponse train response --cohort STUDIES --clinical clinical.csv "
+        "--task models/lung-petct/response/task.yaml --model models/lung-petct --run runs/lung-petct",
+        "oncoresponse evaluate --model lung-petct",
+        "oncoresponse models show lung-petct",
+        "oncoresponse train model-card --model models/lung-petct",
     ),
     "benchmark": ("make bench",),
 }
@@ -169,26 +184,151 @@ def cohort(checkout):
     return data
 
 
+def shorten_task(path: Path) -> None:
+    """Training in seconds instead of minutes, on the patients of this test."""
+    task = yaml.safe_load(path.read_text())
+    task |= {"held_out_patients": [], "audit_groups": task["audit_groups"][-1:], "validation": SHORT_VALIDATION}
+    task.pop("time_to_failure", None)
+    task["uncertainty"]["ensemble_members"] = 10
+    path.write_text(yaml.safe_dump(task))
+
+
+def write_breast_table(path: Path) -> None:
+    random = np.random.default_rng(5)
+    rows = [
+        "patient_id,age_years,race,hormone_receptor_positive,her2_positive,mammaprint_high,tumor_volume_ml,"
+        "tumor_slice_extent_mm,slice_spacing_mm,pathologic_complete_response"
+    ]
+    for number in range(60):
+        hormone, her2, mammaprint = random.integers(0, 2, 3)
+        age = "" if number < 2 else f"{random.uniform(30, 70):.0f}"
+        volume, extent = random.uniform(2, 80), random.uniform(20, 90)
+        responds = int(random.random() < 1 / (1 + np.exp(1.5 * hormone - her2 + 0.02 * volume)))
+        cells = (age, "White", hormone, her2, mammaprint, f"{volume:.3f}", f"{extent:.1f}", 2.0, responds)
+        rows.append(",".join(map(str, (f"B{number:02d}", *cells))))
+    path.write_text("\n".join(rows) + "\n")
+
+
 def test_training(checkout, cohort):
-    measure, train_segmentation, train_response, evaluate, train_again, train_and_document = RUN["training"]
+    measure, train_segmentation, train_response, evaluate, train_again, measure_for_docs, train_and_document, breast = (
+        RUN["training"]
+    )
     here = {"DATA": str(cohort), "DATA/clinical.csv": str(cohort / "clinical.csv")}
     run(measure, checkout, replaced=here)
     (checkout / "short.yaml").write_text(yaml.safe_dump(SHORT_SEGMENTATION))
     assert "sealed" in run(train_segmentation, checkout, "--config", "short.yaml", replaced=here)
     here["models/sts-petct/segmentation/training.yaml"] = "short.yaml"
     assert "sealed" in run(train_again, checkout, replaced=here)  # the run is complete, so it only evaluates
-    task = yaml.safe_load((ROOT / "models" / "sts-petct" / "response" / "task.yaml").read_text())
-    task |= {"held_out_patients": [], "validation": SHORT_VALIDATION}
-    task["uncertainty"]["ensemble_members"] = 10
-    (checkout / "models" / "sts-petct" / "response" / "task.yaml").write_text(yaml.safe_dump(task))
+    for name in ("sts-petct", "breast-nac"):
+        shorten_task(checkout / "models" / name / "response" / "task.yaml")
     assert "sealed" in run(train_response, checkout, replaced=here)
     shutil.copytree(ROOT / "docs", checkout / "docs")
-    here["runs/radiomics/cohort-features.csv"] = "features.csv"
+    (checkout / "runs").mkdir(exist_ok=True)
+    run(measure_for_docs, checkout, replaced=here)
     run(train_and_document, checkout, replaced=here)
-    assert f"{PATIENTS} patients" in (checkout / "docs" / "response.md").read_text()
+    write_breast_table(checkout / "ispy2.csv")
+    assert "sealed" in run(breast, checkout)
+    page = (checkout / "docs" / "response.md").read_text()
+    assert f"{PATIENTS} patients" in page
+    assert "left out by rule: 2 (Age not recorded)" in page
     shown = run(evaluate, checkout)
     assert "segmentation, cross-validated" in shown
     assert "response, cross-validated" in shown
+
+
+def write_contour(series, image: sitk.Image, radius_mm: float, path: Path) -> None:
+    """An RTSTRUCT with a circle on each slice of a sphere around the middle of the image."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, RTStructureSetStorage
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID, dataset.Modality, dataset.PatientID = RTStructureSetStorage, "RTSTRUCT", path.parent.name
+    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(path)])
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = series.study_instance_uid, generate_uid()
+    referenced, study, frame, roi, drawn, observation = (Dataset() for _ in range(6))
+    referenced.SeriesInstanceUID, frame.FrameOfReferenceUID = series.series_instance_uid, series.frame_of_reference_uid
+    study.RTReferencedSeriesSequence, frame.RTReferencedStudySequence = [referenced], [study]
+    roi.ROINumber = drawn.ReferencedROINumber = observation.ReferencedROINumber = 1
+    roi.ROIName, roi.ReferencedFrameOfReferenceUID = "GTV", series.frame_of_reference_uid
+    drawn.ContourSequence = []
+    center = np.array(image.TransformContinuousIndexToPhysicalPoint([(size - 1) / 2 for size in image.GetSize()]))
+    for k in range(image.GetSize()[2]):
+        height = image.TransformIndexToPhysicalPoint((0, 0, k))[2] - center[2]
+        if abs(height) < radius_mm:
+            circle = np.sqrt(radius_mm**2 - height**2)
+            angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+            ring = np.column_stack([np.cos(angles) * circle, np.sin(angles) * circle, np.full(24, height)]) + center
+            contour = Dataset()
+            contour.ContourGeometricType, contour.ContourData = "CLOSED_PLANAR", [f"{v:.3f}" for v in ring.ravel()]
+            drawn.ContourSequence.append(contour)
+    dataset.ReferencedFrameOfReferenceSequence, dataset.StructureSetROISequence = [frame], [roi]
+    dataset.ROIContourSequence, dataset.RTROIObservationsSequence = [drawn], [observation]
+    dataset.save_as(path)
+
+
+@pytest.fixture
+def studies(checkout, write_series) -> tuple[Path, Path]:
+    """A folder of DICOM studies and a table of who responded: small tumors do."""
+    folder, table = checkout / "studies", checkout / "clinical.csv"
+    random = np.random.default_rng(11)
+    rows = ["patient_id,responded"]
+    for number in range(PATIENTS):
+        name, radius = f"L{number:02d}", 9.0 + 12.0 * random.random()
+        (folder / name / "any").mkdir(parents=True)
+        grid = np.indices((16, 16, 16)) - 7.5
+        inside = np.sqrt((grid**2).sum(axis=0)) * 4.0 <= radius
+        uptake = np.where(inside, 6.0, 1.0) * random.uniform(0.7, 1.3, inside.shape)
+        series = write_series(
+            modality="PT",
+            unit="GML",
+            stored=(100 * uptake).astype(np.int16),
+            spacing_mm=(4.0, 4.0, 4.0),
+            patient_id=name,
+            study=name,
+            frame_of_reference=name,
+            attributes={"RescaleSlope": "0.01", "SUVType": "BW"},
+            directory=folder / name / "any",
+        )
+        image = sitk.Image(16, 16, 16, sitk.sitkUInt8)
+        image.SetSpacing((4.0, 4.0, 4.0))
+        image.SetOrigin((-20.0, -30.0, 40.0))
+        write_contour(series, image, radius, folder / name / "contour.dcm")
+        rows.append(f"{name},{int(radius + random.normal(0, 3) < 15)}")
+    table.write_text("\n".join(rows) + "\n")
+    return folder, table
+
+
+def test_a_physicist_trains_a_third_model(checkout, studies):
+    make, train_table, train_studies, evaluate, show, card = RUN["a hospital's physicist"]
+    printed = run(make, checkout)
+    model = checkout / "models" / "lung-petct"
+    for name in ("model.yaml", "response/task.yaml", "radiomics/settings.yaml"):
+        assert name in printed
+        path = model / name
+        path.write_text(path.read_text().replace("FILL IN", "Stated"))
+    shorten_task(model / "response" / "task.yaml")
+    random = np.random.default_rng(3)
+    volumes = np.exp(random.normal(4, 1, 40))
+    rows = ["patient_id,lesion_volume,suv_max,responded"]
+    rows += [
+        f"T{number:02d},{volume:.4f},{random.uniform(3, 20):.4f},{int(np.log(volume) + random.normal() < 4)}"
+        for number, volume in enumerate(volumes)
+    ]
+    (checkout / "cohort.csv").write_text("\n".join(rows) + "\n")
+    printed = run(train_table, checkout)
+    assert "Model card" in printed
+    assert "lung-petct 0.1.0 sealed" in printed
+    folder, table = studies
+    printed = run(train_studies, checkout, replaced={"STUDIES": str(folder), "clinical.csv": str(table)})
+    assert "version raised to 0.1.1" in printed
+    text = (model / "model-card.md").read_text()
+    assert f"{PATIENTS} patients" in text
+    assert "Funding of the technical implementation.** **Unknown.**" in text
+    assert "response, cross-validated" in run(evaluate, checkout)
+    assert "Not for clinical decisions" in " ".join(run(show, checkout).split())
+    definition = (model / "model.yaml").read_text()
+    (model / "model.yaml").write_text(definition.replace("source_attributes: {}", "source_attributes: {funding: ours}"))
+    assert "lung-petct 0.1.2 sealed" in run(card, checkout)
+    assert "Funding of the technical implementation.** ours" in (model / "model-card.md").read_text()
 
 
 def test_benchmark():

@@ -44,6 +44,7 @@ from oncoresponse.reporting.wording import (
     answer_sentences,
     contour_sentence,
     contribution_sentence,
+    explanation_sentences,
     limits,
     number,
     readable_unit,
@@ -210,7 +211,7 @@ def predicted_response_observation(context: ReportContext, prediction: Predictio
     element["note"] = [
         {"text": prediction.research_use_statement},
         {"text": " ".join(answer_sentences(prediction))},
-        *({"text": text} for text in limits(context)),
+        *({"text": text} for text in (*explanation_sentences(prediction), *limits(context))),
     ]
     return Observation.model_validate(element)
 

@@ -16,6 +16,7 @@ from oncoresponse.reporting.wording import (
     answer_title,
     conformal_sentence,
     contour_sentence,
+    contour_variants_sentence,
     interval_sentence,
     limits,
     measure_lines,
@@ -165,6 +166,10 @@ def _answer(page: Page, context: ReportContext, y: float) -> float:
     if interval is not None and prediction.baseline is not None:
         text = f"For comparison, {prediction.baseline.name}: {percent(prediction.baseline.probability)}."
         y = page.paragraph(x, y + 0.5, width, text, size=7, color=_SOFT, most_lines=2)
+    if interval is not None and (contours := contour_variants_sentence(prediction)):
+        y = page.paragraph(x, y + 0.5, width, contours, size=7, color=_SOFT, most_lines=2)
+    if interval is not None and prediction.time_to_failure is not None:
+        y = page.paragraph(x, y + 0.5, width, prediction.time_to_failure.text, size=7, color=_SOFT, most_lines=2)
     if context.planned_treatment:
         text = f'Planned treatment (from the order, not an input): "{context.planned_treatment}"'
         y = page.paragraph(x, y + 0.5, width, text, size=7, color=_SOFT, most_lines=2)
@@ -212,20 +217,25 @@ def _reasons(page: Page, context: ReportContext, y: float) -> float:
     strip = _LEFT + 98
     page.text(_LEFT, y - 0.6, "Input", size=6.5, color=_SOFT)
     page.text(_LEFT + 92, y - 0.6, "This patient", size=6.5, color=_SOFT, ha="right")
-    page.text(strip, y - 0.6, "Training patients, 5th to 95th percentile, median", size=6.5, color=_SOFT)
+    page.text(strip, y - 0.6, "Training patients, 5 % to 95 %, median", size=6.5, color=_SOFT)
+    page.text(strip + 61, y - 0.6, "Percentile", size=6.5, color=_SOFT, ha="right")
     if not abstains:
         page.text(_RIGHT, y - 0.6, "Effect on the estimate", size=6.5, color=_SOFT, ha="right")
     y += 3.6
     for item in prediction.contributions[:_REASONS_SHOWN]:
         unit = readable_unit(item.unit)
         value = "not computable" if item.value is None else f"{significant(item.value)} {unit}".strip()
-        page.text(_LEFT, y, page.fit(item.title, 66, 8), size=8, color=_INK)
+        page.text(_LEFT, y, page.fit(f"{item.title} ({item.group})", 66, 8), size=8, color=_INK)
         page.text(_LEFT + 92, y, value, size=8, weight="bold", color=_INK, ha="right")
         _training_strip(page, item, strip, y)
+        if item.percentile is not None:
+            page.text(strip + 61, y, f"{item.percentile:.0f}", size=8, color=_INK, ha="right")
         arrow = "▲" if item.direction == "raises" else "▼"
         if not abstains:
             page.text(_RIGHT, y, f"{arrow} {item.direction} ({item.log_odds:+.2f})", size=8, color=_INK, ha="right")
         y += 5.2
+    if len(prediction.sentences) > 2:
+        y = page.paragraph(_LEFT, y + 0.3, _WIDTH, prediction.sentences[2], size=8, color=_INK, most_lines=3)
     if abstains:
         return y
     text = f"{ASSOCIATION} Effects are in log-odds."

@@ -15,6 +15,7 @@ from oncoresponse.reporting.wording import (
     ASSOCIATION,
     answer_sentences,
     contribution_sentence,
+    explanation_sentences,
     limits,
 )
 from oncoresponse.response.prediction import Prediction
@@ -31,6 +32,7 @@ def risk_assessment(
     say why. ``mitigation`` stays empty: the software proposes no action.
     """
     notes = [prediction.research_use_statement, " ".join(answer_sentences(prediction))]
+    notes += explanation_sentences(prediction)
     predicted: list[Json] = []
     shown = [
         contribution_sentence(item, abstains=prediction.abstains) for item in prediction.contributions[:_REASONS_SHOWN]

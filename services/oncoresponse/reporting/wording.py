@@ -77,7 +77,9 @@ def significant(value: float) -> str:
 
 def readable_unit(unit: str) -> str:
     """UCUM as a physician writes it; empty for a pure number."""
-    return {"1": "", "": "", "mm2": "mm²", "mm3": "mm³"}.get(unit, re.sub(r"\{[^}]*\}", "", unit))
+    return {"1": "", "": "", "a": "years", "d": "days", "mm2": "mm²", "mm3": "mm³"}.get(
+        unit, re.sub(r"\{[^}]*\}", "", unit)
+    )
 
 
 def percent(probability: float) -> str:
@@ -154,8 +156,32 @@ def contribution_sentence(contribution: Contribution, *, abstains: bool) -> str:
     unit = f" {unit}" if unit else ""
     low, high = significant(contribution.training_low), significant(contribution.training_high)
     value = "not computable" if contribution.value is None else f"{significant(contribution.value)}{unit}"
-    text = f"{contribution.title} {value} (training patients {low} to {high}{unit})"
+    rank = "" if contribution.percentile is None else f", this one above {contribution.percentile:.0f} % of them"
+    text = f"{contribution.title} {value} (training patients {low} to {high}{unit}{rank})"
     return text if abstains else f"{text} {contribution.direction} the estimate"
+
+
+def explanation_sentences(prediction: Prediction) -> list[str]:
+    """The reasons in groups and the doubt, other contours, and the time to failure beside a call."""
+    found = list(prediction.sentences[1:])
+    if contours := contour_variants_sentence(prediction):
+        found.append(contours)
+    if prediction.time_to_failure is not None and not prediction.abstains:
+        found.append(prediction.time_to_failure.text)
+    return found
+
+
+def contour_variants_sentence(prediction: Prediction) -> str | None:
+    """What other plausible contours would have given; no number where the model abstains."""
+    contours = prediction.contour_interval
+    if contours is None:
+        return None
+    if prediction.abstains:
+        return f"{contours.variants} other plausible contours of the tumor were tried."
+    return (
+        f"{contours.variants} other plausible contours of the tumor give {percent(contours.low)} to "
+        f"{percent(contours.high)}."
+    )
 
 
 def measure_lines(context: ReportContext) -> list[tuple[str, str, str]]:
@@ -232,6 +258,7 @@ def readable_summary(context: ReportContext) -> str:
         lines += [
             f"  - {contribution_sentence(item, abstains=prediction.abstains)}" for item in prediction.contributions[:5]
         ]
+        lines += explanation_sentences(prediction)[1:]
         if not prediction.abstains:
             lines.append(ASSOCIATION)
     every = limits(context)
@@ -248,6 +275,7 @@ def spoken_texts(context: ReportContext) -> list[str]:
     texts.append(context.model.outcome.title)
     if context.prediction is not None:
         texts += [contribution_sentence(item, abstains=False) for item in context.prediction.contributions]
+        texts += [*context.prediction.sentences, *explanation_sentences(context.prediction)]
     return texts
 
 

@@ -106,19 +106,19 @@ def figures_of_merit(probability: FloatArray, favourable: IntArray, weights: Flo
     slopes, intercepts = _bootstrap_calibration(probability, favourable, weights[:_ROWS_AT_ONCE])
     share = float(favourable.mean())
     return FiguresOfMerit(
-        auc=_estimate(area_under_curve(probability, favourable), bootstrap_auc(probability, favourable, weights)),
-        brier=_estimate(float(squared.mean()), brier),
-        scaled_brier=_estimate(
+        auc=estimate(area_under_curve(probability, favourable), bootstrap_auc(probability, favourable, weights)),
+        brier=estimate(float(squared.mean()), brier),
+        scaled_brier=estimate(
             1 - float(squared.mean()) / (share * (1 - share)), 1 - brier / (prevalence * (1 - prevalence))
         ),
-        calibration_slope=_estimate(slope, slopes),
-        calibration_intercept=_estimate(intercept, intercepts),
+        calibration_slope=estimate(slope, slopes),
+        calibration_intercept=estimate(intercept, intercepts),
     )
 
 
 def auc_difference(first: FloatArray, second: FloatArray, favourable: IntArray, weights: FloatArray) -> Estimate:
     """AUC of ``first`` minus that of ``second``, both (repeats, patients), on the same bootstrap samples."""
-    return _estimate(
+    return estimate(
         area_under_curve(first, favourable) - area_under_curve(second, favourable),
         bootstrap_auc(first, favourable, weights) - bootstrap_auc(second, favourable, weights),
     )
@@ -135,6 +135,21 @@ def _bootstrap_calibration(
     return found[:, 0], found[:, 1]
 
 
-def _estimate(value: float, samples: FloatArray) -> Estimate:
+def bootstrap_calibration_intercept(probability: FloatArray, favourable: IntArray, weights: FloatArray) -> Estimate:
+    """Calibration-in-the-large of (repeats, patients) with its interval."""
+    _, intercept = calibration_slope_and_intercept(probability.ravel(), np.tile(favourable, len(probability)))
+    return estimate(intercept, _bootstrap_calibration(probability, favourable, weights)[1])
+
+
+def wilson_interval(share: float, cases: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    quantile = 1.959964
+    center = (share + quantile**2 / (2 * cases)) / (1 + quantile**2 / cases)
+    half = quantile / (1 + quantile**2 / cases) * np.sqrt(share * (1 - share) / cases + quantile**2 / (4 * cases**2))
+    return center - float(half), center + float(half)
+
+
+def estimate(value: float, samples: FloatArray) -> Estimate:
+    """A figure with the 2.5th and 97.5th percentile of its bootstrap samples."""
     low, high = np.percentile(samples, [_LOW, _HIGH])
     return Estimate(value=round(value, 6), low=round(float(low), 6), high=round(float(high), 6))

@@ -8,7 +8,7 @@ procedure finds where there is nothing (Ojala and Garriga 2010, JMLR 11:1833).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,14 @@ from pydantic import BaseModel, ConfigDict
 from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.response.cohort import FloatArray, IntArray
 from oncoresponse.response.conformal import conformal_p_values, conformal_sets
+from oncoresponse.response.decision_thresholds import (
+    DecisionCurve,
+    ThresholdFigures,
+    decision_curve,
+    threshold_figures,
+)
+from oncoresponse.response.distribution_shift import ShiftFigures
+from oncoresponse.response.evaluation_curves import ModelCurves, model_curves
 from oncoresponse.response.figures_of_merit import (
     Estimate,
     FiguresOfMerit,
@@ -25,18 +33,17 @@ from oncoresponse.response.figures_of_merit import (
     bootstrap_weights,
     figures_of_merit,
 )
+from oncoresponse.response.optimism import OptimismCorrection
 from oncoresponse.response.pipeline import fit_baseline, fit_pipeline, patient_folds
-from oncoresponse.response.task import ResponseTask
-
-Progress = Callable[[str, float], None]
-"""Called with a stage's name and the share of it that is done, 0 to 1."""
+from oncoresponse.response.progress import Progress, no_progress
+from oncoresponse.response.statistical_power import PowerStatement, state_power
+from oncoresponse.response.subgroup_audit import SubgroupFigures, audit_subgroups
+from oncoresponse.response.task import CalibrationMethod, ResponseTask
+from oncoresponse.response.time_to_failure import TimeToFailureFigures
 
 _PERMUTATION_SEED = 7_001
 _BOOTSTRAP_SEED = 7_002
-
-
-def no_progress(_stage: str, _fraction: float) -> None:
-    """Report progress to nobody."""
+_SUBGROUP_SEED = 7_007
 
 
 class _Strict(BaseModel):
@@ -106,6 +113,7 @@ class ChosenHyperParameters(_Strict):
 
     max_depth: int
     rounds: int
+    calibration: CalibrationMethod
     times: int
 
 
@@ -126,8 +134,16 @@ class Evaluation(_Strict):
         permutation: ``None`` when the task asks for no permutations.
         chosen: Hyper-parameters chosen in the outer folds, most frequent first.
         constant_boosters: Outer folds in which the booster was a constant.
-        patients_to_halve_interval: About how many patients would halve the interval of the AUC (width falls with the
-            square root of the number).
+        excluded: Patients left out by the exclusions of the task, by reason.
+        thresholds: Sensitivity and specificity at the thresholds of the task.
+        decision_curve: Net benefit by threshold.
+        booster_curves: ROC and calibration curve.
+        baseline_curves: The same of the baseline.
+        subgroups: The evaluation in each subgroup.
+        power: What the size of the cohort allows to say.
+        optimism: Bootstrap-corrected figures; ``None`` until the ensemble is fitted.
+        shift: Trained on one half, tested on the other; ``None`` where the task declares none.
+        time_to_failure: Concordance of the predicted times; ``None`` where the task declares none.
         automatic_contours: ``None`` when no such table was given.
     """
 
@@ -144,13 +160,27 @@ class Evaluation(_Strict):
     permutation: PermutationTest | None
     chosen: tuple[ChosenHyperParameters, ...]
     constant_boosters: int
-    patients_to_halve_interval: int
+    excluded: dict[str, int] = {}
+    thresholds: tuple[ThresholdFigures, ...]
+    decision_curve: DecisionCurve
+    booster_curves: ModelCurves
+    baseline_curves: ModelCurves
+    subgroups: tuple[SubgroupFigures, ...]
+    power: PowerStatement
+    optimism: OptimismCorrection | None = None
+    shift: ShiftFigures | None = None
+    time_to_failure: TimeToFailureFigures | None = None
     automatic_contours: AutomaticContourFigures | None
 
     @property
     def beats_baseline(self) -> bool:
         """Whether the booster ranks patients better than the baseline beyond what chance explains."""
         return self.difference.low > 0
+
+    @property
+    def below_baseline(self) -> bool:
+        """Whether it ranks patients worse than the baseline beyond what chance explains."""
+        return self.difference.high < 0
 
 
 @dataclass(frozen=True)
@@ -162,7 +192,7 @@ class OutOfFold:
         baseline: Float (repeats, patients).
         automatic: Float (repeats, patients) on automatic contours, NaN where there is none; ``None`` without a table.
         sets: Int (repeats, patients, 2), conformal sets, columns favourable and unfavourable.
-        chosen: Depth and rounds of each outer fold.
+        chosen: Depth, rounds and calibration of each outer fold.
         constant_boosters: Outer folds whose booster was a constant.
     """
 
@@ -170,7 +200,7 @@ class OutOfFold:
     baseline: FloatArray
     automatic: FloatArray | None
     sets: IntArray
-    chosen: tuple[tuple[int, int], ...]
+    chosen: tuple[tuple[int, int, CalibrationMethod], ...]
     constant_boosters: int
 
 
@@ -199,14 +229,14 @@ def cross_validate(
     probability, baseline = np.empty((repeats, patients)), np.empty((repeats, patients))
     from_automatic = None if automatic is None else np.full((repeats, patients), np.nan)
     sets = np.empty((repeats, patients, 2), dtype=np.int64)
-    chosen: list[tuple[int, int]] = []
+    chosen: list[tuple[int, int, CalibrationMethod]] = []
     constant = 0
     for repeat in range(repeats):
         seed = task.seed + 100 * repeat
         for test in patient_folds(favourable, np.arange(patients), task.validation.folds, seed):
             train = np.setdiff1d(np.arange(patients), test)
             fitted = fit_pipeline(task, inputs[train], favourable[train], seed=seed + 1, inner_repeats=inner_repeats)
-            chosen.append((fitted.max_depth, fitted.rounds))
+            chosen.append((fitted.max_depth, fitted.rounds, fitted.calibration))
             constant += fitted.is_constant(inputs[train])
             margin = fitted.margin(inputs[test])
             probability[repeat, test] = fitted.sigmoid.probability(margin)
@@ -253,6 +283,7 @@ def evaluate(
     favourable: IntArray,
     *,
     automatic: FloatArray | None = None,
+    subgroups: Mapping[str, Sequence[str]] | None = None,
     progress: Progress = no_progress,
 ) -> tuple[Evaluation, OutOfFold]:
     """Validate the task on a cohort.
@@ -262,6 +293,7 @@ def evaluate(
         inputs: Float (patients, inputs), transformed.
         favourable: Int (patients,).
         automatic: The same inputs from automatic contours, NaN where there are none.
+        subgroups: By title of the audit group, the subgroup of each patient.
         progress: Told as the work goes on.
 
     Returns:
@@ -272,24 +304,40 @@ def evaluate(
     )
     weights = bootstrap_weights(favourable, task.validation.bootstrap_samples, task.seed + _BOOTSTRAP_SEED)
     permutation = permutation_test(task, inputs, favourable, progress) if task.validation.permutations else None
+    booster = figures_of_merit(found.probability, favourable, weights)
     evaluation = Evaluation(
         patients=len(favourable),
         favourable=int(favourable.sum()),
         held_out_patients=task.held_out_patients,
         folds=task.validation.folds,
         repeats=task.validation.repeats,
-        booster=figures_of_merit(found.probability, favourable, weights),
+        booster=booster,
         baseline=figures_of_merit(found.baseline, favourable, weights),
         baseline_inputs=task.baseline_inputs,
         difference=auc_difference(found.probability, found.baseline, favourable, weights),
         conformal=conformal_figures(found.sets, favourable, task.uncertainty.conformal_coverage),
         permutation=permutation,
         chosen=tuple(
-            ChosenHyperParameters(max_depth=depth, rounds=rounds, times=times)
-            for (depth, rounds), times in Counter(sorted(found.chosen)).most_common()
+            ChosenHyperParameters(max_depth=depth, rounds=rounds, calibration=calibration, times=times)
+            for (depth, rounds, calibration), times in Counter(sorted(found.chosen)).most_common()
         ),
         constant_boosters=found.constant_boosters,
-        patients_to_halve_interval=4 * len(favourable),
+        thresholds=threshold_figures(
+            found.probability, found.baseline, favourable, task.validation.thresholds, weights
+        ),
+        decision_curve=decision_curve(found.probability, found.baseline, favourable),
+        booster_curves=model_curves(found.probability, favourable),
+        baseline_curves=model_curves(found.baseline, favourable),
+        subgroups=audit_subgroups(
+            subgroups or {},
+            found.probability,
+            found.baseline,
+            found.sets,
+            favourable,
+            promised=task.uncertainty.conformal_coverage,
+            seed=task.seed + _SUBGROUP_SEED,
+        ),
+        power=state_power(booster.auc, len(favourable), int(favourable.sum())),
         automatic_contours=_automatic_contours(task, found, favourable),
     )
     return evaluation, found

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from crepes import ConformalClassifier
 from oncoresponse.response.conformal import conformal_p_values, conformal_sets
 from scipy import stats
 
@@ -13,6 +14,19 @@ def test_p_values_of_a_case_worked_by_hand() -> None:
     # 0.7 is as low as 1 of 3 favourable margins and lower than no unfavourable one.
     assert p_favourable == pytest.approx([(1 + 1) / 4, (0 + 1) / 4])
     assert p_unfavourable == pytest.approx([(0 + 1) / 4, (3 + 1) / 4])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_p_values_are_those_of_crepes(seed: int) -> None:
+    """crepes, class-conditional and not smoothed: the nonconformity of an outcome is how far the margin points away."""
+    random = np.random.default_rng(seed)
+    margins, favourable, new = random.normal(size=40), random.integers(0, 2, 40), random.normal(size=25)
+    classifier = ConformalClassifier()
+    classifier.fit(np.where(favourable == 1, -margins, margins), bins=favourable)
+    for outcome, found in zip((1, 0), conformal_p_values(margins[None], favourable, new), strict=True):
+        strangeness = np.stack([-new if outcome else new], axis=1)
+        expected = classifier.predict_p(strangeness, bins=np.full(25, outcome), smoothing=False)
+        assert found == pytest.approx(expected[:, 0])
 
 
 def test_a_p_value_equal_to_the_error_rules_out() -> None:

@@ -78,10 +78,11 @@ def test_contributions_add_up_and_the_probability_is_inside_its_interval(
 ) -> None:
     found = model.predict(dict(zip(TYPICAL, values, strict=True)))
     total = found.base_log_odds + sum(entry.log_odds for entry in found.contributions)
-    assert total == pytest.approx(found.margin_log_odds, abs=1e-5)
-    sigmoid = model.document.calibration
-    expected = 1 / (1 + math.exp(-(sigmoid.slope * found.margin_log_odds + sigmoid.intercept)))
-    assert found.probability == pytest.approx(expected)
+    assert total == pytest.approx(found.margin_log_odds, abs=1e-12)
+    assert found.probability == pytest.approx(1 / (1 + math.exp(-found.margin_log_odds)), abs=1e-12)
+    assert sum(entry.log_odds for entry in found.grouped_contributions) == pytest.approx(
+        total - found.base_log_odds, abs=1e-12
+    )
     assert found.interval_low <= found.probability <= found.interval_high
     sizes = [abs(entry.log_odds) for entry in found.contributions]
     assert sizes == sorted(sizes, reverse=True)
@@ -105,7 +106,9 @@ def test_the_margin_is_that_of_plain_xgboost(model: ResponseModel, trained_folde
     booster = xgboost.Booster(model_file=str(trained_folder.path / "response" / "booster.ubj"))
     data = xgboost.DMatrix(np.log([[0.3, 2.0, 1.5]]), feature_names=list(TYPICAL))
     found = model.predict({"m0": 0.3, "m1": 2.0, "m2": 1.5, "not_an_input": 7.0})
-    assert found.margin_log_odds == pytest.approx(float(booster.predict(data, output_margin=True)[0]), abs=1e-9)
+    margin = float(booster.predict(data, output_margin=True)[0])
+    line = model.document.calibration
+    assert found.margin_log_odds == pytest.approx(line.slope * margin + line.intercept, abs=1e-9)
 
 
 def test_a_clear_patient_gets_a_call_and_a_middling_one_does_not(model: ResponseModel) -> None:
