@@ -68,9 +68,7 @@ def _add_group(metrics: _Metrics, group: str, value: str, abstained: float | Non
     metrics.add("abstention_ratio", "Share of the predictions without a call.", abstained, **labels)
     metrics.add("outcomes", "Patients with a probability and an outcome.", found.patients, **labels)
     metrics.add("outcomes_favorable", "Of these, with the favorable outcome.", found.favorable, **labels)
-    metrics.add(
-        "outcomes_favorable_expected", "Of these, expected by the model.", found.expected_favorable, **labels
-    )
+    metrics.add("outcomes_favorable_expected", "Of these, expected by the model.", found.expected_favorable, **labels)
     if found.figures is None:
         return
     for name, text in (

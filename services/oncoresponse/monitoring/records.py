@@ -1,8 +1,8 @@
 """What monitoring keeps of a prediction and of its outcome, and what it leaves out.
 
-Left out is whatever names a person: patient ID, name, date of birth, accession number, every DICOM UID, and all of a date
-but year and month (45 CFR 164.514(b)(2) lists them). What remains is the resource name of the assessment, which means
-something only to who holds the assessment.
+Left out is whatever names a person: patient ID, name, date of birth, accession number, every DICOM UID, and of dates
+everything but year and month. The resource name of the assessment remains, which means something only to who holds the
+assessment itself.
 """
 
 from __future__ import annotations

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from oncoresponse.model_folder import ModelFolder
-from oncoresponse.monitoring.drift import DriftOfInput, DriftVerdict, drift_of_input
+from oncoresponse.monitoring.drift import FEWEST_PATIENTS, DriftOfInput, DriftVerdict, drift_of_input
 from oncoresponse.monitoring.performance import Performance, Share, performance, share
 from oncoresponse.monitoring.records import MonitoredCase
 from oncoresponse.monitoring.training_reference import PROBABILITY, TrainingReference, training_references
 from oncoresponse.response.model import ResponseModel
+from oncoresponse.response.prediction import Answer
 
 FEWEST_SHOWN = 5
 """A group of fewer patients is not shown: it could give one of them away."""
 
-_FEWEST_JUDGED = 20
+SubgroupKind = Literal["audit", "input", "call"]
 
 
 class _Document(BaseModel):
@@ -38,6 +40,8 @@ class SubgroupReport(_Document):
     """Figures of one subgroup.
 
     Attributes:
+        kind: ``audit``: a group that came with the study, the request or the outcome; ``input``: below or above the
+            training median of an input; ``call``: whether a call was made.
         group: What divides the patients, such as ``sex``.
         value: The group, such as ``female``.
         abstained: Predictions without a call.
@@ -45,6 +49,7 @@ class SubgroupReport(_Document):
         remark: A plain sentence where the group is too small to say anything, else ``None``.
     """
 
+    kind: SubgroupKind
     group: str
     value: str
     abstained: Share
@@ -155,10 +160,10 @@ def monitoring_report(
     outcomes = _outcomes(own)
     shown, hidden = _groups(model, own)
     subgroups = []
-    for number, (group, value, members) in enumerate(shown):
+    for number, (kind, group, value, members) in enumerate(shown):
         if progress is not None:
             progress(number / len(shown))
-        subgroups.append(_subgroup(group, value, members))
+        subgroups.append(_subgroup(kind, group, value, members))
     abstained = _abstained(own)
     months = Counter(case.prediction.month for case in own)
     abstained_months = Counter(case.prediction.month for case in own if case.prediction.abstained)
@@ -221,9 +226,7 @@ def _outcomes(cases: Sequence[MonitoredCase]) -> OutcomeReport:
 
 
 def _call_was_right(case: MonitoredCase) -> bool:
-    # A call always agrees with its probability: otherwise the model abstains (SET_DISAGREES_WITH_PROBABILITY).
-    probability, outcome = case.prediction.probability, case.outcome
-    return probability is not None and outcome is not None and (probability >= 0.5) == outcome.favorable
+    return case.outcome is not None and (case.prediction.answer == Answer.FAVOURABLE) == case.outcome.favorable
 
 
 def _performance(cases: Iterable[MonitoredCase]) -> Performance:
@@ -240,16 +243,16 @@ def _performance(cases: Iterable[MonitoredCase]) -> Performance:
 
 def _groups(
     model: MonitoredModel, cases: Sequence[MonitoredCase]
-) -> tuple[list[tuple[str, str, list[MonitoredCase]]], int]:
-    """Name, value and members of every subgroup that is large enough to be shown, and how many are not."""
-    members: dict[tuple[str, str], list[MonitoredCase]] = {}
+) -> tuple[list[tuple[SubgroupKind, str, str, list[MonitoredCase]]], int]:
+    """Kind, name, value and members of every subgroup that is large enough to be shown, and how many are not."""
+    members: dict[tuple[SubgroupKind, str, str], list[MonitoredCase]] = {}
     for case in cases:
         for group, value in case.groups.items():
-            members.setdefault((group, value), []).append(case)
+            members.setdefault(("audit", group, value), []).append(case)
         for reference in model.references:
             if (found := case.prediction.inputs.get(reference.name)) is not None:
-                members.setdefault((reference.title, _part(reference, found)), []).append(case)
-        members.setdefault(("call", "none made" if case.prediction.abstained else "made"), []).append(case)
+                members.setdefault(("input", reference.title, _part(reference, found)), []).append(case)
+        members.setdefault(("call", "call", "none made" if case.prediction.abstained else "made"), []).append(case)
     shown = [(*key, members[key]) for key in sorted(members) if len(members[key]) >= FEWEST_SHOWN]
     return shown, len(members) - len(shown)
 
@@ -261,10 +264,10 @@ def _part(reference: TrainingReference, value: float) -> str:
     return f"{'up to' if value <= reference.median else 'above'} {reference.median:.3g}{unit} (training median)"
 
 
-def _subgroup(group: str, value: str, cases: Sequence[MonitoredCase]) -> SubgroupReport:
+def _subgroup(kind: SubgroupKind, group: str, value: str, cases: Sequence[MonitoredCase]) -> SubgroupReport:
     found = _performance(case for case in cases if case.outcome is not None)
     return SubgroupReport(
-        group=group, value=value, abstained=_abstained(cases), performance=found, remark=found.too_few
+        kind=kind, group=group, value=value, abstained=_abstained(cases), performance=found, remark=found.too_few
     )
 
 
@@ -279,8 +282,8 @@ def _findings(
     for verdict in (DriftVerdict.LARGE, DriftVerdict.MODERATE):
         sentences += [
             f"{entry.title}: {verdict}. Median {entry.median:.3g} {_unit(entry)}against {entry.training_median:.3g} "
-            f"{_unit(entry)}in training; population stability index {entry.population_stability_index:.2f} (chance alone "
-            f"reaches {entry.index_by_chance:.2f} in one of twenty), Kolmogorov-Smirnov p {entry.ks_p_value:.2g}."
+            f"{_unit(entry)}in training; population stability index {entry.population_stability_index:.2f} (chance "
+            f"alone reaches {entry.index_by_chance:.2f} once in twenty), Kolmogorov-Smirnov p {entry.ks_p_value:.2g}."
             for entry in drift
             if entry.verdict is verdict
         ]
@@ -302,8 +305,8 @@ def _findings(
         sentences += _weak_subgroups(figures.auc.value, subgroups)
     else:
         sentences.append(outcomes.performance.too_few or "")
-    if abstained.total < _FEWEST_JUDGED:
-        sentences.append(f"{abstained.total} predictions are recorded; drift is judged from {_FEWEST_JUDGED} on.")
+    if abstained.total < FEWEST_PATIENTS:
+        sentences.append(f"{abstained.total} predictions are recorded; drift is judged from {FEWEST_PATIENTS} on.")
     else:
         sentences.append(f"No call was made for {abstained.text} of the patients.")
         if all(entry.verdict is DriftVerdict.NONE for entry in drift):
@@ -313,10 +316,12 @@ def _findings(
 
 def _weak_subgroups(overall: float, subgroups: Sequence[SubgroupReport]) -> list[str]:
     return [
-        f"{entry.group}, {entry.value}: AUC {entry.performance.figures.auc.text}, below the {overall:.2f} of all patients "
-        "by more than chance explains."
+        f"{entry.group}, {entry.value}: AUC {entry.performance.figures.auc.text}, its interval below the {overall:.2f} "
+        "of all patients."
         for entry in subgroups
-        if entry.performance.figures is not None and entry.performance.figures.auc.high < overall
+        if entry.kind == "audit"  # within half the range of an input, a lower AUC is to be expected
+        and entry.performance.figures is not None
+        and entry.performance.figures.auc.high < overall
     ]
 
 

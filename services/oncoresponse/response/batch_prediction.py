@@ -194,7 +194,7 @@ def _cells(prediction: Prediction) -> dict[str, str]:
         "interval_level": _number(prediction.interval_level),
         "prediction_set": _LIST_SEPARATOR.join(Answer(outcome).value for outcome in prediction.conformal_set),
         "prediction_set_coverage": _number(prediction.conformal_coverage),
-        "out_of_domain": "yes" if outside.is_outside else "no",
+        "out_of_domain": "yes" if outside.is_outside else ("unknown" if outside.score is None else "no"),
         "out_of_domain_score": _number(None if outside.score is None else outside.score / outside.threshold),
         "inputs_outside_training_range": _LIST_SEPARATOR.join(outside.inputs_outside_range),
         "reasons": _LIST_SEPARATOR.join(reason.code for reason in prediction.abstain_reasons),
