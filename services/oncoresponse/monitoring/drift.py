@@ -22,6 +22,9 @@ IntArray = NDArray[np.int64]
 MODERATE_INDEX, LARGE_INDEX = 0.1, 0.25
 """Customary limits of the population stability index."""
 
+FEWEST_SHOWN = 5
+"""Figures of fewer patients are not given: they could give one of them away."""
+
 FEWEST_PATIENTS = 20
 """Below this many patients no drift is judged."""
 
@@ -29,6 +32,7 @@ _BINS, _BINS_OF_SMALL_COHORT, _SMALL_COHORT = 10, 5, 100
 _CHANCE_LEVEL = 0.95
 _KS_SIGNIFICANCE = 0.01
 _EMPTY_BIN_PATIENTS = 0.5
+_ROUNDING = 1e-9
 
 
 class DriftVerdict(StrEnum):
@@ -66,15 +70,15 @@ class DriftOfInput(_Document):
         unit: UCUM.
         patients: Monitored patients with a value.
         missing: Monitored patients without.
-        median: Of the monitored patients.
+        median: Of the monitored patients; this and all that follows is ``None`` of fewer than five.
         training_median: Of the training patients.
         outside_training_range: Share of the monitored patients beyond the smallest or largest training value.
         population_stability_index: Sum over bins of (q - p) ln(q / p); a bin without a patient counts half a patient.
         index_by_chance: Value that the index exceeds in 5 % of cohorts of this size without any drift.
         ks_statistic: Largest difference of the two cumulative distributions.
         ks_p_value: Of the two-sample test without drift.
-        ks_is_bound: The model keeps only quantiles of its training patients: the statistic was compared there, so it
-            is a lower bound and its p-value an upper one.
+        ks_from_quantiles: The model keeps quantiles of its training patients and not each value, and the distributions
+            were compared at those: between them they may differ by more.
         bins: For the plot.
         verdict: What it comes to.
     """
@@ -91,7 +95,7 @@ class DriftOfInput(_Document):
     index_by_chance: float | None
     ks_statistic: float | None
     ks_p_value: float | None
-    ks_is_bound: bool
+    ks_from_quantiles: bool
     bins: tuple[DriftBin, ...]
     verdict: DriftVerdict
 
@@ -107,31 +111,37 @@ def index_by_chance(bins: int, training_patients: int, patients: int) -> float:
 
 
 def bin_edges(reference: TrainingReference) -> FloatArray:
-    """Inner edges of the bins: deciles of the training values (fifths below 100 patients), or the stored quantiles."""
-    if reference.complete:
-        bins = _BINS if reference.patients >= _SMALL_COHORT else _BINS_OF_SMALL_COHORT
-        # Not interpolated, so that an edge is a value that occurs and ties stay together.
-        edges = np.quantile(reference.values, np.arange(1, bins) / bins, method="inverted_cdf")
-        return np.unique(edges[edges < reference.values[-1]])
-    return np.unique(reference.values[1:-1])
+    """Inner edges of the bins: deciles of the training patients, fifths below 100 patients, or what is stored.
+
+    Every edge is one of the reference's values, so the training share up to it is known and equal values stay together.
+    """
+    bins = _BINS if reference.patients >= _SMALL_COHORT else _BINS_OF_SMALL_COHORT
+    inner = np.arange(1, bins) / bins
+    if not reference.complete and len(reference.values) <= bins:
+        inner = reference.shares
+    # A hair below, so that a share of 0.3 is found where rounding made it 0.30000000000000004 or the other way round.
+    places = np.searchsorted(reference.shares, inner - _ROUNDING)
+    return np.unique(reference.values[places[(places < len(reference.values) - 1) & (reference.shares[places] > 0)]])
 
 
 def training_shares(reference: TrainingReference, edges: FloatArray) -> FloatArray:
-    """Share of the training patients in each bin (len(edges) + 1,)."""
-    up_to = np.array([reference.shares[np.searchsorted(reference.values, edge, side="right") - 1] for edge in edges])
+    """Share of the training patients in each bin (len(edges) + 1,); the edges are values of the reference."""
+    up_to = reference.shares[np.searchsorted(reference.values, edges)]
     return np.diff(np.concatenate([[0.0], up_to, [1.0]]))
 
 
 def kolmogorov_smirnov(reference: TrainingReference, values: FloatArray) -> tuple[float, float]:
-    """Distance and p-value; a lower and an upper bound when the reference keeps only quantiles."""
+    """Distance and p-value of the two-sample test; at the quantiles and asymptotic when the reference keeps no more."""
     if reference.complete:
-        found = ks_2samp(reference.values, values, method="auto")
+        counts = np.rint(np.diff(reference.shares, prepend=0.0) * reference.patients).astype(np.int64)
+        found = ks_2samp(np.repeat(reference.values, counts), values, method="auto")
         return float(found.statistic), float(found.pvalue)
     ordered = np.sort(values)
     up_to = np.searchsorted(ordered, reference.values, side="right") / len(values)
     # Just below the smallest training value there is no training patient yet.
     below = float(np.searchsorted(ordered, reference.values[0], side="left")) / len(values)
-    distance = max(float(np.abs(up_to[1:] - reference.shares[1:]).max()), below)
+    known = reference.shares > 0
+    distance = max(float(np.abs(up_to - reference.shares)[known].max()), below)
     effective = reference.patients * len(values) / (reference.patients + len(values))
     return distance, float(kstwobign.sf(np.sqrt(effective) * distance))
 
@@ -146,10 +156,11 @@ def drift_of_input(reference: TrainingReference, values: FloatArray, missing: in
         comparisons: Number of quantities that are compared; the significance of the Kolmogorov-Smirnov test is shared
             among them (Bonferroni).
     """
-    comparable = reference.complete or len(np.unique(reference.values)) == len(reference.values)
+    comparable = reference.resolved
     index = by_chance = statistic = p_value = None
     bins: tuple[DriftBin, ...] = ()
-    if len(values) and comparable:
+    shown = len(values) >= FEWEST_SHOWN
+    if shown and comparable:
         edges = bin_edges(reference)
         expected = training_shares(reference, edges)
         counts = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
@@ -172,14 +183,14 @@ def drift_of_input(reference: TrainingReference, values: FloatArray, missing: in
         unit=reference.unit,
         patients=len(values),
         missing=missing,
-        median=float(np.median(values)) if len(values) else None,
+        median=float(np.median(values)) if shown else None,
         training_median=reference.median,
-        outside_training_range=float(beyond.mean()) if len(values) else None,
+        outside_training_range=float(beyond.mean()) if shown else None,
         population_stability_index=index,
         index_by_chance=by_chance,
         ks_statistic=statistic,
         ks_p_value=p_value,
-        ks_is_bound=not reference.complete,
+        ks_from_quantiles=not reference.complete,
         bins=bins,
         verdict=_verdict(len(values), comparable, index, by_chance, p_value, comparisons),
     )

@@ -118,6 +118,6 @@ def _too_few(patients: int, rarer: int) -> str:
     if patients == 0:
         return "No outcome is recorded, so nothing can be said about how good the predictions were."
     return (
-        f"{patients} outcomes are recorded, {rarer} of the rarer kind; at least {FEWEST_OF_EACH_OUTCOME} are needed "
-        "before discrimination and calibration say anything."
+        f"Outcomes recorded: {patients}, of the rarer kind {rarer}; at least {FEWEST_OF_EACH_OUTCOME} of each kind are "
+        "needed before discrimination and calibration say anything."
     )

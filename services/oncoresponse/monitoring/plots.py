@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from oncoresponse.monitoring.drift import DriftOfInput, DriftVerdict
 from oncoresponse.monitoring.performance import CalibrationBin, Performance
-from oncoresponse.monitoring.report import MonitoringReport
+from oncoresponse.monitoring.report import MonitoringReport, short_number
 
 _PAGE_INCHES = (11.69, 8.27)  # A4, landscape
-_COLUMNS = 4
+_COLUMNS = 5
 _TRAINING, _MONITORED, _ALARM = "#9aa5b1", "#1f6f8b", "#b3392f"
 _STYLE: dict[Any, Any] = {"font.size": 7, "axes.titlesize": 7.5, "axes.spines.top": False, "axes.spines.right": False}
 _MOST_SUBGROUPS = 14
 _MOST_MONTHS = 24
+_MOST_LEVEL_LABELS = 5
 _LONGEST_LABEL = 44
 _FINDINGS_WIDTH = 235
 _MOST_FINDING_LINES = 9
@@ -55,23 +57,25 @@ def _page(report: MonitoringReport) -> Figure:
         lines = [*lines[: _MOST_FINDING_LINES - 1], "- More in monitoring.json."]
     figure.text(0.04, 0.93, "\n".join(lines), va="top", linespacing=1.35)
     drift_rows = -(-len(report.drift) // _COLUMNS)
-    top = 0.9 - 0.0145 * len(lines)
-    grid = figure.add_gridspec(
-        drift_rows + 1,
-        _COLUMNS,
-        left=0.05,
-        right=0.98,
-        bottom=0.07,
-        top=top,
-        hspace=0.75,
-        wspace=0.3,
-        height_ratios=[*([1.0] * drift_rows), 1.4],
-    )
+    top = 0.87 - 0.017 * len(lines)
+    sides = {"left": 0.05, "right": 0.98}
+    drift = figure.add_gridspec(drift_rows, _COLUMNS, **sides, bottom=0.44, top=top, hspace=0.9, wspace=0.35)
     for number, entry in enumerate(report.drift):
-        _draw_drift(figure.add_subplot(grid[divmod(number, _COLUMNS)]), entry)
-    _draw_calibration(figure.add_subplot(grid[-1, 0]), report.outcomes.performance)
-    _draw_months(figure.add_subplot(grid[-1, 1]), report)
-    _draw_subgroups(figure.add_subplot(grid[-1, 2:]), report)
+        _draw_drift(figure.add_subplot(drift[divmod(number, _COLUMNS)]), entry)
+    figure.legend(
+        handles=[
+            Patch(color=_TRAINING, label="training patients"),
+            Patch(color=_MONITORED, label="monitored patients"),
+        ],
+        loc="upper right",
+        bbox_to_anchor=(0.98, 0.985),
+        frameon=False,
+    )
+    # The empty column holds the names of the subgroups.
+    below = figure.add_gridspec(1, 4, **sides, bottom=0.08, top=0.32, wspace=0.2, width_ratios=[1, 1, 0.7, 1.2])
+    _draw_calibration(figure.add_subplot(below[0]), report.outcomes.performance)
+    _draw_months(figure.add_subplot(below[1]), report)
+    _draw_subgroups(figure.add_subplot(below[3]), report)
     return figure
 
 
@@ -79,28 +83,29 @@ def _draw_drift(axes: Any, entry: DriftOfInput) -> None:
     color = _ALARM if entry.verdict in (DriftVerdict.MODERATE, DriftVerdict.LARGE) else "black"
     axes.set_title(f"{_short(entry.title)}\n{entry.verdict}", color=color, loc="left")
     if not entry.bins:
-        _say(axes, f"{entry.patients} patients with a value")
+        _say(axes, f"Patients with a value: {entry.patients}")
         return
     places = np.arange(len(entry.bins))
-    axes.bar(places - 0.2, [part.training_share for part in entry.bins], 0.4, color=_TRAINING, label="training")
-    axes.bar(places + 0.2, [part.monitored_share for part in entry.bins], 0.4, color=_MONITORED, label="monitored")
-    axes.set_xticks(places, [_range(entry, number) for number in range(len(entry.bins))], fontsize=5.5)
+    axes.bar(places - 0.2, [part.training_share for part in entry.bins], 0.4, color=_TRAINING)
+    axes.bar(places + 0.2, [part.monitored_share for part in entry.bins], 0.4, color=_MONITORED)
+    crowded = len(entry.bins) > _MOST_LEVEL_LABELS
+    labels = [_range(entry, number) for number in range(len(entry.bins))]
+    axes.set_xticks(places, labels, fontsize=5.5, rotation=60 if crowded else 0)
     axes.set_xlabel(
         f"{'' if entry.unit == '1' else entry.unit + '; '}PSI {entry.population_stability_index:.2f} "
-        f"(chance {entry.index_by_chance:.2f}), KS {'at least ' if entry.ks_is_bound else ''}{entry.ks_statistic:.2f}, "
+        f"(chance {entry.index_by_chance:.2f}), KS {entry.ks_statistic:.2f}, "
         f"p {entry.ks_p_value:.2g}",
         fontsize=6,
     )
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.legend(frameon=False, fontsize=6)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 def _range(entry: DriftOfInput, number: int) -> str:
     upper = entry.bins[number].upper
     if upper is not None:
-        return f"\u2264 {upper:.3g}"
+        return f"\u2264 {short_number(upper)}"
     lower = entry.bins[number - 1].upper if number else None
-    return "all" if lower is None else f"> {lower:.3g}"
+    return "all" if lower is None else f"> {short_number(lower)}"
 
 
 def _draw_calibration(axes: Any, found: Performance) -> None:
@@ -134,7 +139,7 @@ def _spread(part: CalibrationBin) -> tuple[float, float]:
 
 
 def _draw_months(axes: Any, report: MonitoringReport) -> None:
-    axes.set_title("Predictions without a call, by month", loc="left")
+    axes.set_title("Predictions by month, and those without a call", loc="left")
     months = report.months[-_MOST_MONTHS:]
     if not months:
         _say(axes, "No predictions are recorded.")
@@ -145,7 +150,8 @@ def _draw_months(axes: Any, report: MonitoringReport) -> None:
     step = -(-len(months) // 8)
     axes.set_xticks(places[::step], [entry.month for entry in months][::step], rotation=45)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False, fontsize=6)
+    axes.set_ylim(0, 1.35 * max(entry.predictions for entry in months))
+    axes.legend(frameon=False, fontsize=6, ncols=2, loc="upper left")
 
 
 def _draw_subgroups(axes: Any, report: MonitoringReport) -> None:

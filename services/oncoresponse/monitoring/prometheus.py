@@ -91,7 +91,7 @@ class _Metrics:
         self._model, self._version = model, version
         self._gauges: dict[str, Gauge] = {}
 
-    def add(self, name: str, text: str, value: float | None, **labels: str) -> None:
+    def add(self, name: str, text: str, value: float | None, /, **labels: str) -> None:
         """Set a gauge; nothing when the value is not known."""
         if value is None:
             return

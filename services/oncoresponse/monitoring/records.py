@@ -13,12 +13,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from oncoresponse.response.prediction import Prediction
+from oncoresponse.response.prediction import Contribution, Prediction
 from oncoresponse.study_description import StudyDescription
 
 _NOT_IN_A_GROUP = re.compile(r"[^A-Za-z0-9 +<>=/_.-]+")
 _LONGEST_GROUP = 40
 _OLDEST_DECADE = 90
+_YEARS = "a"
 _SEXES = {"M": "male", "F": "female", "O": "other"}
 
 
@@ -31,7 +32,8 @@ class PredictionRecord:
         month: ``YYYY-MM`` (UTC) in which the assessment was created.
         model_name, model_version, model_sha256: The model that answered.
         inputs: Values by input name in the units of the model, before any transform; ``None`` where one could not be
-            computed. Empty when the prediction names none because an input was not finite.
+            computed. Empty when the prediction names none because an input was not finite. Ages above 90 are kept
+            as 90.
         answer: Value of :class:`~oncoresponse.response.prediction.Answer`.
         abstained: Whether the model made no call.
         probability: Of the favorable outcome; ``None`` when an input could not be computed.
@@ -107,7 +109,7 @@ def prediction_record(
         covariates: Covariates of the assessment; those that are no input become audit groups.
     """
     outside = prediction.outside
-    inputs = {item.input: _finite(item.value) for item in sorted(prediction.contributions, key=lambda item: item.input)}
+    inputs = {item.input: _kept(item) for item in sorted(prediction.contributions, key=lambda item: item.input)}
     groups = {name: f"{value:g}" for name, value in sorted((covariates or {}).items()) if name not in inputs}
     groups |= _study_groups(study) if study is not None else {}
     return PredictionRecord(
@@ -150,5 +152,7 @@ def _study_groups(study: StudyDescription) -> dict[str, str]:
     return groups
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def _kept(item: Contribution) -> float | None:
+    if item.value is None or not math.isfinite(item.value):
+        return None
+    return min(item.value, float(_OLDEST_DECADE)) if item.unit == _YEARS else item.value

@@ -11,15 +11,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from oncoresponse.model_folder import ModelFolder
-from oncoresponse.monitoring.drift import FEWEST_PATIENTS, DriftOfInput, DriftVerdict, drift_of_input
+from oncoresponse.monitoring.drift import FEWEST_PATIENTS, FEWEST_SHOWN, DriftOfInput, DriftVerdict, drift_of_input
 from oncoresponse.monitoring.performance import Performance, Share, performance, share
 from oncoresponse.monitoring.records import MonitoredCase
 from oncoresponse.monitoring.training_reference import PROBABILITY, TrainingReference, training_references
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.prediction import Answer
-
-FEWEST_SHOWN = 5
-"""A group of fewer patients is not shown: it could give one of them away."""
 
 SubgroupKind = Literal["audit", "input", "call"]
 
@@ -258,10 +255,10 @@ def _groups(
 
 
 def _part(reference: TrainingReference, value: float) -> str:
-    unit = "" if reference.unit in ("", "1") else f" {reference.unit}"
     if reference.discrete_values:
-        return f"{value:g}{unit}"
-    return f"{'up to' if value <= reference.median else 'above'} {reference.median:.3g}{unit} (training median)"
+        return _amount(value, reference.unit)
+    side = "up to" if value <= reference.median else "above"
+    return f"{side} {_amount(reference.median, reference.unit)}"
 
 
 def _subgroup(kind: SubgroupKind, group: str, value: str, cases: Sequence[MonitoredCase]) -> SubgroupReport:
@@ -280,13 +277,7 @@ def _findings(
 ) -> tuple[str, ...]:
     sentences = []
     for verdict in (DriftVerdict.LARGE, DriftVerdict.MODERATE):
-        sentences += [
-            f"{entry.title}: {verdict}. Median {entry.median:.3g} {_unit(entry)}against {entry.training_median:.3g} "
-            f"{_unit(entry)}in training; population stability index {entry.population_stability_index:.2f} (chance "
-            f"alone reaches {entry.index_by_chance:.2f} once in twenty), Kolmogorov-Smirnov p {entry.ks_p_value:.2g}."
-            for entry in drift
-            if entry.verdict is verdict
-        ]
+        sentences += [_drift_sentence(entry) for entry in drift if entry.verdict is verdict]
     figures = outcomes.performance.figures
     if figures is not None:
         sentences.append(
@@ -306,12 +297,21 @@ def _findings(
     else:
         sentences.append(outcomes.performance.too_few or "")
     if abstained.total < FEWEST_PATIENTS:
-        sentences.append(f"{abstained.total} predictions are recorded; drift is judged from {FEWEST_PATIENTS} on.")
+        sentences.append(f"Predictions recorded: {abstained.total}; drift is judged from {FEWEST_PATIENTS} on.")
     else:
-        sentences.append(f"No call was made for {abstained.text} of the patients.")
+        sentences.append(f"No call was made in {abstained.text} predictions.")
         if all(entry.verdict is DriftVerdict.NONE for entry in drift):
             sentences.append(f"No drift was seen against the {model.training_patients} training patients.")
     return tuple(sentences)
+
+
+def _drift_sentence(entry: DriftOfInput) -> str:
+    return (
+        f"{entry.title}: {entry.verdict}. Median {_amount(entry.median, entry.unit)} against "
+        f"{_amount(entry.training_median, entry.unit)} in training; population stability index "
+        f"{entry.population_stability_index:.2f} (chance alone reaches {entry.index_by_chance:.2f} once in twenty), "
+        f"Kolmogorov-Smirnov p {entry.ks_p_value:.2g}."
+    )
 
 
 def _weak_subgroups(overall: float, subgroups: Sequence[SubgroupReport]) -> list[str]:
@@ -325,5 +325,11 @@ def _weak_subgroups(overall: float, subgroups: Sequence[SubgroupReport]) -> list
     ]
 
 
-def _unit(entry: DriftOfInput) -> str:
-    return "" if entry.unit in ("", "1") else f"{entry.unit} "
+def short_number(value: float) -> str:
+    """Three digits, and all those before the decimal point."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _amount(value: float | None, unit: str) -> str:
+    number = "unknown" if value is None else short_number(value)
+    return number if unit in ("", "1") else f"{number} {unit}"

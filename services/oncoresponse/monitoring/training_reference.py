@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oncoresponse.response.model_document import ResponseDocument
+from oncoresponse.response.model_document import ResponseDocument, TrainingDistribution
 
 FloatArray = NDArray[np.float64]
 
 PROBABILITY = "probability"
 """Name of the reference for the predicted probability, which no input has."""
 
-_STORED_SHARES = (0.0, 0.05, 0.5, 0.95, 1.0)
+_FIVE_SHARES = (0.0, 0.05, 0.5, 0.95, 1.0)
+_FINE_SHARES = 0.02
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,11 @@ class TrainingReference:
         title: In clinical words.
         unit: UCUM.
         patients: Number of training patients.
-        values: Float, ascending: every training value when ``complete``, else quantiles.
-        shares: Float, same length: cumulative share of training patients up to each value.
+        values: Float, ascending, no value twice: those that occur when ``complete``, else quantiles.
+        shares: Float, same length: share of the training patients up to each value, itself included.
+        median: Of the training patients.
         complete: Whether ``values`` are all there were.
+        resolved: Whether ``shares`` is known; not so when many patients share a value and the quantiles are few.
     """
 
     name: str
@@ -37,52 +40,55 @@ class TrainingReference:
     patients: int
     values: FloatArray
     shares: FloatArray
+    median: float
     complete: bool
+    resolved: bool
 
     @classmethod
     def of_values(cls, name: str, title: str, unit: str, values: FloatArray) -> TrainingReference:
         """From every training value (patients,)."""
-        count = len(values)
-        return cls(name, title, unit, count, np.sort(values), np.arange(1, count + 1) / count, True)
+        distinct, counts = np.unique(values, return_counts=True)
+        median = float(np.median(values))
+        return cls(name, title, unit, len(values), distinct, np.cumsum(counts) / len(values), median, True, True)
 
     @classmethod
     def of_quantiles(
         cls, name: str, title: str, unit: str, patients: int, values: FloatArray, shares: FloatArray
     ) -> TrainingReference:
         """From quantiles: ``values`` ascending, the share of patients up to each in ``shares`` (0 first, 1 last)."""
-        return cls(name, title, unit, patients, np.asarray(values), np.asarray(shares), False)
-
-    @property
-    def median(self) -> float:
-        """Of the training patients."""
-        if self.complete:
-            return float(np.median(self.values))
-        return float(np.interp(0.5, self.shares, self.values))
+        median = float(np.interp(0.5, shares, values))
+        # The last of equal quantiles tells the share up to the value, itself included, if quantiles are close enough.
+        last = np.append(np.diff(values) > 0, True)
+        resolved = bool(last.all()) or float(np.diff(shares).max()) <= _FINE_SHARES
+        return cls(name, title, unit, patients, values[last], shares[last], median, False, resolved)
 
     @property
     def discrete_values(self) -> tuple[float, ...]:
         """The values themselves when there are one or two, as of a receptor status; else empty."""
-        distinct = np.unique(self.values)
-        return tuple(map(float, distinct)) if len(distinct) <= 2 else ()
+        return tuple(map(float, self.values)) if len(self.values) <= 2 else ()
 
 
 def training_references(document: ResponseDocument) -> tuple[TrainingReference, ...]:
     """A reference for each input and, last, one for the probability.
 
-    The model document holds five quantiles of each input (minimum, 5 %, median, 95 %, maximum), and all out-of-fold
-    probabilities of the training patients.
+    The model document holds all out-of-fold probabilities of the training patients, and quantiles of each input: every
+    percentile, or in older models five (minimum, 5 %, median, 95 %, maximum).
     """
     references = [
         TrainingReference.of_quantiles(
-            entry.name,
-            entry.title,
-            entry.unit,
-            document.training_patients,
-            np.array([training.minimum, training.low, training.median, training.high, training.maximum]),
-            np.array(_STORED_SHARES),
+            entry.name, entry.title, entry.unit, document.training_patients, *_quantiles(training)
         )
         for entry, training in zip(document.inputs, document.training, strict=True)
     ]
     probabilities = np.array(document.calibration.out_of_fold_probabilities)
     score = TrainingReference.of_values(PROBABILITY, "Predicted probability", "1", probabilities)
     return (*references, score)
+
+
+def _quantiles(training: TrainingDistribution) -> tuple[FloatArray, FloatArray]:
+    """Values and shares."""
+    percentiles: tuple[float, ...] = getattr(training, "percentiles", ())
+    if percentiles:
+        return np.array(percentiles), np.linspace(0, 1, len(percentiles))
+    five = (training.minimum, training.low, training.median, training.high, training.maximum)
+    return np.array(five), np.array(_FIVE_SHARES)
