@@ -33,6 +33,7 @@ _CHANCE_LEVEL = 0.95
 _KS_SIGNIFICANCE = 0.01
 _EMPTY_BIN_PATIENTS = 0.5
 _ROUNDING = 1e-9
+_ONE_PERCENTILE = 0.01
 
 
 class DriftVerdict(StrEnum):
@@ -117,11 +118,22 @@ def bin_edges(reference: TrainingReference) -> FloatArray:
     """
     bins = _BINS if reference.patients >= _SMALL_COHORT else _BINS_OF_SMALL_COHORT
     inner = np.arange(1, bins) / bins
-    if not reference.complete and len(reference.values) <= bins:
-        inner = reference.shares
+    smallest = 0.0
+    if not reference.complete:
+        # Between 0 and 1 of a yes-or-no input, interpolated percentiles show a value that no patient has.
+        smallest = _ONE_PERCENTILE
+        if len(reference.values) <= bins:
+            inner = reference.shares
     # A hair below, so that a share of 0.3 is found where rounding made it 0.30000000000000004 or the other way round.
     places = np.searchsorted(reference.shares, inner - _ROUNDING)
-    return np.unique(reference.values[places[(places < len(reference.values) - 1) & (reference.shares[places] > 0)]])
+    edges: list[float] = []
+    below = 0.0
+    for place in np.unique(places):
+        share = float(reference.shares[place])
+        if share - below > _ROUNDING + smallest and 1 - share > _ROUNDING + smallest:
+            edges.append(float(reference.values[place]))
+            below = share
+    return np.array(edges)
 
 
 def training_shares(reference: TrainingReference, edges: FloatArray) -> FloatArray:

@@ -16,6 +16,7 @@ PROBABILITY = "probability"
 
 _FIVE_SHARES = (0.0, 0.05, 0.5, 0.95, 1.0)
 _FINE_SHARES = 0.02
+_ONE_PERCENTILE = 0.01 + 1e-9  # an interpolated percentile between two values is a value that no patient has
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class TrainingReference:
     @property
     def discrete_values(self) -> tuple[float, ...]:
         """The values themselves when there are one or two, as of a receptor status; else empty."""
-        return tuple(map(float, self.values)) if len(self.values) <= 2 else ()
+        common = self.values[np.diff(self.shares, prepend=0.0) > _ONE_PERCENTILE]
+        return tuple(map(float, common)) if len(common) <= 2 else ()
 
 
 def training_references(document: ResponseDocument) -> tuple[TrainingReference, ...]:
