@@ -8,12 +8,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import yaml
+from oncoresponse.client import Client, Order
+from oncoresponse.v1 import study_pb2
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -81,6 +84,13 @@ RUN = {
         "--config models/sts-petct/segmentation/training.yaml",
         "oncoresponse train response --features runs/radiomics/cohort-features.csv --clinical DATA/clinical.csv "
         "--model models/sts-petct --docs docs",
+    ),
+    "monitoring": (
+        "oncoresponse predict --model sts-petct --table inputs.csv --out predictions.csv",
+        "oncoresponse record-outcome assessments/ID favorable --server 127.0.0.1:50051 --follow-up-months 30 "
+        "--group histology=liposarcoma",
+        "oncoresponse monitor --model sts-petct --server 127.0.0.1:50051 --out monitoring",
+        "oncoresponse monitor --model sts-petct --data-dir /srv/oncoresponse --out monitoring --since 2026-01",
     ),
     "benchmark": ("make bench",),
 }
@@ -189,6 +199,40 @@ def test_training(checkout, cohort):
     shown = run(evaluate, checkout)
     assert "segmentation, cross-validated" in shown
     assert "response, cross-validated" in shown
+
+
+def test_monitoring(checkout, serve):
+    predict, outcome, ask_server, ask_database = RUN["monitoring"]
+    (checkout / "inputs.csv").write_text(documented_block("monitoring.md", "csv"))
+    assert "Research use only" in run(predict, checkout)
+    answers = (checkout / "predictions.csv").read_text().splitlines()
+    assert len(answers) == len((checkout / "inputs.csv").read_text().splitlines())
+    data = checkout / "data-of-monitoring"
+    address = serve("--listen", "127.0.0.1:0", "--data-dir", str(data)).wait_until_ready()
+    client = Client(address)
+    study = client.upload_study(ROOT / "examples" / "STS_032", lambda *_: None)
+    order = Order("sts-petct", contour=study_pb2.SuppliedContour())
+    name = client.assess(study, order, lambda *_: None).name
+    client.close()
+    here = {"assessments/ID": name, "127.0.0.1:50051": address, "/srv/oncoresponse": str(data)}
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            run(outcome, checkout, replaced=here)
+            break
+        except AssertionError as error:  # the record comes after the report
+            assert "PREDICTION_NOT_FOUND" in str(error)
+            assert time.monotonic() < deadline
+    for command in (ask_server, ask_database):
+        assert "Outcomes recorded: 1" in run(command, checkout, replaced=here)
+        names = {path.name for path in (checkout / "monitoring").iterdir()}
+        assert names == {"monitoring.json", "monitoring.prom", "monitoring.pdf"}
+
+
+def documented_block(page: str, language: str) -> str:
+    """The one fenced block of a language on a page."""
+    _, _, after = (ROOT / "docs" / page).read_text(encoding="utf-8").partition(f"```{language}\n")
+    return after.partition("```")[0]
 
 
 def test_benchmark():

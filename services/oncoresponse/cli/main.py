@@ -92,16 +92,23 @@ def recover(
     """
     from dbos import DBOSClient
 
+    from oncoresponse.workflow import recording_workflow
     from oncoresponse.workflow.assessment_workflow import WORKFLOW_NAME
 
     client = DBOSClient(system_database_url=database_url)
     try:
-        lost = client.list_workflows(name=WORKFLOW_NAME, status="PENDING", executor_id=executor_id, load_input=False)
+        lost = client.list_workflows(
+            name=[WORKFLOW_NAME, recording_workflow.WORKFLOW_NAME],
+            status="PENDING",
+            executor_id=executor_id,
+            load_input=False,
+        )
         for status in lost:
             client.resume_workflow(status.workflow_id)
     finally:
         client.destroy()
-    typer.echo(f"{len(lost)} assessments of '{executor_id}' were handed over.")
+    assessments = sum(status.name == WORKFLOW_NAME for status in lost)
+    typer.echo(f"{assessments} assessments of '{executor_id}' were handed over.")
 
 
 def run() -> None:
