@@ -238,8 +238,9 @@ def assess_with(worker, server) -> assessment_pb2.Assessment:
         client.close()
 
 
-def test_report_does_not_wait_for_its_record_and_the_record_survives_a_crash(worker, server):
-    """Monitoring is away: the report comes. The worker is killed; after its restart the record comes too."""
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=lambda end: end.name)
+def test_report_does_not_wait_for_its_record_and_the_record_survives_a_restart(worker, server, end):
+    """Monitoring is away: the report comes. The worker is stopped; after its restart the record comes too."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         away = f"127.0.0.1:{listener.getsockname()[1]}"  # bound and not listening: nobody answers, nobody takes it
@@ -247,7 +248,8 @@ def test_report_does_not_wait_for_its_record_and_the_record_survives_a_crash(wor
         assessment = assess_with(first, server)
         assert assessment.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
         assert "report.pdf" in assessment.result.artifacts
-        first.stop(signal.SIGKILL)
+        first.stop(end)
+        assert "Traceback" not in first.log.read_text()
     client = Client(worker("assessment,monitoring").address)
     assert record_when_there(client, outcome_of(assessment)) is False
     client.close()
