@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from oncoresponse.monitoring.drift import DriftVerdict
@@ -196,3 +199,15 @@ def test_report_is_the_same_each_time_and_tells_progress(model, draw_cases):
     assert first == monitoring_report(model, draw_cases(60))
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
+
+
+def test_documentation_names_every_field(report):
+    def names(value: object) -> set[str]:
+        if isinstance(value, dict):
+            return set(value).union(*map(names, value.values()))
+        return set().union(*map(names, value)) if isinstance(value, list) else set()
+
+    page = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    counted = {"answers": {}, "abstain_reasons": {}}  # their keys are answers and codes
+    found = names({**report.model_dump(mode="json"), **counted})
+    assert found - set(re.findall(r"`([a-z0-9_]+)(?:\[\])?`", page)) == set()
