@@ -4,6 +4,7 @@ What a newcomer cannot type literally is replaced: DATA by a small synthetic coh
 the test started. Training gets settings that make it short. Each documented line has to have its run below.
 """
 
+import json
 import shlex
 import shutil
 import subprocess
@@ -203,10 +204,13 @@ def test_training(checkout, cohort):
 
 def test_monitoring(checkout, serve):
     predict, outcome, ask_server, ask_database = RUN["monitoring"]
-    (checkout / "inputs.csv").write_text(documented_block("monitoring.md", "csv"))
+    model = json.loads((ROOT / "models" / "sts-petct" / "response" / "response.json").read_text())
+    columns = [f"{entry['name']} [{entry['unit']}]" for entry in model["inputs"]]
+    assert set(documented_block("monitoring.md", "csv").splitlines()[0].split(",")) <= {"id", *columns}
+    values = [str(entry["median"]) for entry in model["training"]]
+    (checkout / "inputs.csv").write_text(f"{','.join(['id', *columns])}\n{','.join(['1', *values])}\n")
     assert "Research use only" in run(predict, checkout)
-    answers = (checkout / "predictions.csv").read_text().splitlines()
-    assert len(answers) == len((checkout / "inputs.csv").read_text().splitlines())
+    assert len((checkout / "predictions.csv").read_text().splitlines()) == 2
     data = checkout / "data-of-monitoring"
     address = serve("--listen", "127.0.0.1:0", "--data-dir", str(data)).wait_until_ready()
     client = Client(address)

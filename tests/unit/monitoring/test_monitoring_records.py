@@ -7,16 +7,17 @@ import datetime
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.monitoring.records import age_decade, prediction_record
+from oncoresponse.monitoring.training_reference import PROBABILITY, training_references
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.study_description import PatientIdentity, SeriesDescription, StudyDescription
 
 MODEL = Path(__file__).parents[3] / "models" / "sts-petct"
-LARGE_AND_HOT = {"lesion_volume": 800.0, "suv_max": 24.0, "suv_peak": 20.0, "total_lesion_glycolysis": 3200.0}
 CREATED = datetime.datetime(2026, 3, 31, 23, 30, tzinfo=datetime.UTC)
 SECRETS = (
     "PATIENT-4711",
@@ -32,8 +33,19 @@ SECRETS = (
 
 
 @pytest.fixture(scope="module")
-def prediction():
-    return ResponseModel.open(ModelFolder.open(MODEL)).predict(LARGE_AND_HOT)
+def model() -> ResponseModel:
+    return ResponseModel.open(ModelFolder.open(MODEL))
+
+
+@pytest.fixture(scope="module")
+def large_and_hot(model) -> dict[str, float]:
+    document = model.document
+    return {entry.name: training.high for entry, training in zip(document.inputs, document.training, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def prediction(model, large_and_hot):
+    return model.predict(large_and_hot)
 
 
 def study(**patient) -> StudyDescription:
@@ -67,9 +79,9 @@ def study(**patient) -> StudyDescription:
     )
 
 
-def test_inputs_answer_and_groups_are_kept_and_nothing_that_names_the_patient(prediction):
+def test_inputs_answer_and_groups_are_kept_and_nothing_that_names_the_patient(prediction, large_and_hot):
     kept = prediction_record("assessments/x", CREATED, prediction, study=study(), covariates={"race": 3, "suv_max": 24})
-    assert kept.inputs == LARGE_AND_HOT
+    assert kept.inputs == large_and_hot
     assert (kept.answer, kept.abstained, kept.month) == ("unfavourable", False, "2026-03")
     assert kept.probability == prediction.probability
     assert kept.outside_score == prediction.outside.score / prediction.outside.threshold
@@ -88,14 +100,25 @@ def test_month_is_that_of_universal_time(prediction):
     assert prediction_record("assessments/x", created, prediction).month == "2026-04"
 
 
-def test_abstention_is_kept_with_its_reasons():
-    model = ResponseModel.open(ModelFolder.open(MODEL))
-    kept = prediction_record("assessments/x", CREATED, model.predict({**LARGE_AND_HOT, "suv_peak": 1.0}))
+def test_abstention_is_kept_with_its_reasons(model, large_and_hot):
+    extreme = {entry.name: 0.95 * entry.maximum for entry in model.document.inputs}
+    kept = prediction_record("assessments/x", CREATED, model.predict(extreme))
     assert kept.abstained
     assert kept.answer == "outside_experience"
     assert "OUTSIDE_TRAINING_DATA" in kept.abstain_codes
-    missing = prediction_record("assessments/x", CREATED, model.predict({**LARGE_AND_HOT, "suv_peak": float("nan")}))
+    missing = prediction_record("assessments/x", CREATED, model.predict({**large_and_hot, "suv_max": float("nan")}))
     assert (missing.probability, missing.abstain_codes) == (None, ("INPUT_NOT_FINITE",))
+
+
+def test_references_are_the_inputs_of_the_model_and_its_probability(model):
+    references = training_references(model.document)
+    assert [entry.name for entry in references] == [*model.document.input_names, PROBABILITY]
+    for reference, training in zip(references[:-1], model.document.training, strict=True):
+        assert (reference.values[0], reference.values[-1]) == (training.minimum, training.maximum)
+        assert reference.median == pytest.approx(training.median)
+    assert references[-1].complete
+    assert references[-1].patients == model.document.training_patients
+    assert all((np.diff(entry.values) > 0).all() and entry.shares[-1] == 1 for entry in references)
 
 
 def test_age_above_ninety_is_no_exact_age(prediction):
