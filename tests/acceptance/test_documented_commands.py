@@ -4,16 +4,20 @@ What a newcomer cannot type literally is replaced: DATA by a small synthetic coh
 the test started. Training gets settings that make it short. Each documented line has to have its run below.
 """
 
+import json
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import yaml
+from oncoresponse.client import Client, Order
+from oncoresponse.v1 import study_pb2
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
@@ -96,6 +100,13 @@ RUN = {
         "oncoresponse evaluate --model lung-petct",
         "oncoresponse models show lung-petct",
         "oncoresponse train model-card --model models/lung-petct",
+    ),
+    "monitoring": (
+        "oncoresponse predict --model sts-petct --table inputs.csv --out predictions.csv",
+        "oncoresponse record-outcome assessments/ID favorable --server 127.0.0.1:50051 --follow-up-months 30 "
+        "--group histology=liposarcoma",
+        "oncoresponse monitor --model sts-petct --server 127.0.0.1:50051 --out monitoring",
+        "oncoresponse monitor --model sts-petct --data-dir /srv/oncoresponse --out monitoring --since 2026-01",
     ),
     "benchmark": ("make bench",),
 }
@@ -329,6 +340,43 @@ def test_a_physicist_trains_a_third_model(checkout, studies):
     (model / "model.yaml").write_text(definition.replace("source_attributes: {}", "source_attributes: {funding: ours}"))
     assert "lung-petct 0.1.2 sealed" in run(card, checkout)
     assert "Funding of the technical implementation.** ours" in (model / "model-card.md").read_text()
+
+
+def test_monitoring(checkout, serve):
+    predict, outcome, ask_server, ask_database = RUN["monitoring"]
+    model = json.loads((ROOT / "models" / "sts-petct" / "response" / "response.json").read_text())
+    columns = [f"{entry['name']} [{entry['unit']}]" for entry in model["inputs"]]
+    assert set(documented_block("monitoring.md", "csv").splitlines()[0].split(",")) <= {"id", *columns}
+    values = [str(entry["median"]) for entry in model["training"]]
+    (checkout / "inputs.csv").write_text(f"{','.join(['id', *columns])}\n{','.join(['1', *values])}\n")
+    assert "Research use only" in run(predict, checkout)
+    assert len((checkout / "predictions.csv").read_text().splitlines()) == 2
+    data = checkout / "data-of-monitoring"
+    address = serve("--listen", "127.0.0.1:0", "--data-dir", str(data)).wait_until_ready()
+    client = Client(address)
+    study = client.upload_study(ROOT / "examples" / "STS_032", lambda *_: None)
+    order = Order("sts-petct", contour=study_pb2.SuppliedContour())
+    name = client.assess(study, order, lambda *_: None).name
+    client.close()
+    here = {"assessments/ID": name, "127.0.0.1:50051": address, "/srv/oncoresponse": str(data)}
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            run(outcome, checkout, replaced=here)
+            break
+        except AssertionError as error:  # the record comes after the report
+            assert "PREDICTION_NOT_FOUND" in str(error)
+            assert time.monotonic() < deadline
+    for command in (ask_server, ask_database):
+        assert "Outcomes recorded: 1" in run(command, checkout, replaced=here)
+        names = {path.name for path in (checkout / "monitoring").iterdir()}
+        assert names == {"monitoring.json", "monitoring.prom", "monitoring.pdf"}
+
+
+def documented_block(page: str, language: str) -> str:
+    """The one fenced block of a language on a page."""
+    _, _, after = (ROOT / "docs" / page).read_text(encoding="utf-8").partition(f"```{language}\n")
+    return after.partition("```")[0]
 
 
 def test_benchmark():

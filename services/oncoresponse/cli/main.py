@@ -13,6 +13,8 @@ import oncoresponse
 from oncoresponse.cli import assess as assess_command
 from oncoresponse.cli import doctor as doctor_command
 from oncoresponse.cli import models as models_command
+from oncoresponse.cli import monitor as monitor_command
+from oncoresponse.cli import predict as predict_command
 from oncoresponse.cli import training as training_command
 from oncoresponse.errors import OncoResponseError
 
@@ -24,6 +26,9 @@ app = typer.Typer(
 app.command("assess")(assess_command.assess)
 app.command("doctor")(doctor_command.doctor)
 app.command("evaluate")(training_command.evaluate)
+app.command("monitor")(monitor_command.monitor)
+app.command("predict")(predict_command.predict)
+app.command("record-outcome")(monitor_command.record_outcome)
 app.add_typer(models_command.app, name="models")
 app.add_typer(training_command.app, name="train")
 
@@ -87,16 +92,23 @@ def recover(
     """
     from dbos import DBOSClient
 
+    from oncoresponse.workflow import recording_workflow
     from oncoresponse.workflow.assessment_workflow import WORKFLOW_NAME
 
     client = DBOSClient(system_database_url=database_url)
     try:
-        lost = client.list_workflows(name=WORKFLOW_NAME, status="PENDING", executor_id=executor_id, load_input=False)
+        lost = client.list_workflows(
+            name=[WORKFLOW_NAME, recording_workflow.WORKFLOW_NAME],
+            status="PENDING",
+            executor_id=executor_id,
+            load_input=False,
+        )
         for status in lost:
             client.resume_workflow(status.workflow_id)
     finally:
         client.destroy()
-    typer.echo(f"{len(lost)} assessments of '{executor_id}' were handed over.")
+    assessments = sum(status.name == WORKFLOW_NAME for status in lost)
+    typer.echo(f"{assessments} assessments of '{executor_id}' were handed over.")
 
 
 def run() -> None:

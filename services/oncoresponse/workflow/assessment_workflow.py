@@ -29,6 +29,7 @@ from oncoresponse.v1 import (
     segmentation_pb2,
     study_pb2,
 )
+from oncoresponse.workflow.recording_workflow import start_recording
 
 PROGRESS_EVENT = "progress"
 WORKFLOW_NAME = "assess"
@@ -104,7 +105,9 @@ async def assess(request: Json) -> Json:
         seconds[name] = outcome["seconds"]
         if outcome["answer"].get("candidates"):
             return await candidates_step(outcome["answer"], seconds)
-    return await collect_step(request, done, seconds)
+    result = await collect_step(request, done, seconds)
+    await start_recording(request, done)
+    return result
 
 
 @DBOS.step(name="conversion", preemptible=True)
