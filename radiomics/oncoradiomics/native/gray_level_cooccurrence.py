@@ -294,7 +294,7 @@ def _features(
 
 
 def cooccurrence_features(
-    counts: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int32],
     gray: GrayLevels,
     *,
     symmetric: bool,
@@ -331,8 +331,10 @@ def cooccurrence_features(
             row[_MCC] = _asymmetric_correlation(matrix)
     if one_level:
         out[:, _MCC] = 1
-    means = [np.nanmean(column) if not np.isnan(column).all() else np.nan for column in out.T]
-    return dict(zip(FEATURES, map(float, means), strict=True))
+    known = ~np.isnan(out)
+    with np.errstate(invalid="ignore"):
+        means = np.where(known, out, 0).sum(axis=0) / known.sum(axis=0)
+    return dict(zip(FEATURES, means.tolist(), strict=True))
 
 
 def _asymmetric_correlation(matrix: npt.NDArray[np.float64]) -> float:

@@ -30,26 +30,34 @@ FEATURES = {
 }
 
 
-@compiled("boolean(int32[::1], int64[::1], int64, float64[:,::1])")
+@compiled("boolean(int32[::1], int64[:,::1], int64, int32[::1], int32[:,::1])")
 def _count_runs(
-    grid: npt.NDArray[np.int32], positions: npt.NDArray[np.int64], offset: int, runs: npt.NDArray[np.float64]
+    grid: npt.NDArray[np.int32],
+    rows: npt.NDArray[np.int64],
+    offset: int,
+    lengths: npt.NDArray[np.int32],
+    runs: npt.NDArray[np.int32],
 ) -> bool:
-    """Count the runs along one direction; true if two voxels of the lesion are neighbors along it."""
-    neighbors = False
-    for v in range(positions.size):
-        position = positions[v]
-        level = grid[position]
-        if grid[position - offset] == level:
-            neighbors = True
-            continue
-        ahead = position + offset
-        length = 0
-        neighbors |= grid[ahead] > 0
-        while grid[ahead] == level:
-            length += 1
-            ahead += offset
-        runs[level - 1, length] += 1
-    return neighbors
+    """Count the runs along one direction; true if two voxels of the lesion are neighbors along it.
+
+    A voxel's run is one longer than that of the voxel before if the two are equal, and is counted where it ends. The
+    conditions are summands, since no processor can predict them. Row 0 of ``runs``, outside the lesion, is for nobody.
+    """
+    neighbors = 0
+    for r in range(rows.shape[0]):
+        start = rows[r, 0]
+        size = rows[r, 1] - start
+        row = grid[start : start + size]
+        before = grid[start - offset : start - offset + size]
+        behind = grid[start + offset : start + offset + size]
+        length = lengths[start : start + size]
+        length_before = lengths[start - offset : start - offset + size]
+        for x in range(size):
+            length[x] = np.int32(row[x] > 0) * (np.int32(before[x] == row[x]) * length_before[x] + np.int32(1))
+            neighbors += np.int32(before[x] > 0) & np.int32(row[x] > 0)
+        for x in range(size):
+            runs[row[x], length[x]] += np.int32(behind[x] != row[x])
+    return neighbors > 0
 
 
 def run_length_features(
@@ -72,11 +80,13 @@ def run_length_features(
     """
     levels = gray.levels[1:].astype(np.float64)
     lengths = np.arange(1.0, max(roi.region.shape) + 1)
-    matrices = np.zeros((len(directions), levels.size, lengths.size))
-    for matrix, direction, offset in zip(matrices, directions, roi.flat_offsets(directions), strict=True):
-        neighbors = _count_runs(grid, roi.positions, int(offset), matrix)
+    counts = np.zeros((len(directions), levels.size + 1, lengths.size + 1), np.int32)
+    so_far = np.zeros(grid.size, np.int32)
+    for count, direction, offset in zip(counts, directions, roi.flat_offsets(directions), strict=True):
+        neighbors = _count_runs(grid, roi.rows, int(offset), so_far, count)
         if not neighbors and not _on_one_line(roi.coordinates, direction):
-            matrix[:] = 0
+            count[:] = 0
+    matrices = counts[:, 1:, 1:].astype(np.float64)
     if weights is not None:
         matrices = np.ascontiguousarray(np.tensordot(weights, matrices, 1)[None])
     values = [sums.size_matrix_features(matrix, levels, lengths) for matrix in matrices if matrix.any()]

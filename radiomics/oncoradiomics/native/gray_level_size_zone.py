@@ -38,54 +38,77 @@ def _root(parents: npt.NDArray[np.int32], voxel: int) -> int:
     return voxel
 
 
-@compiled("int64[:,::1](int32[::1], int32[::1], int64[::1], int64[::1], int64[::1], int64)")
+_LOWEST_BIT = np.array([0] + [(bits & -bits).bit_length() - 1 for bits in range(1, 1 << 13)], np.uint8)
+"""Place of the lowest bit set, for each set of up to 13 neighbors."""
+
+
+@compiled("int64[:,::1](int32[::1], int32[::1], int64[:,::1], int64, int64[::1], int32, int32)")
 def _zones(
     grid: npt.NDArray[np.int32],
     numbers: npt.NDArray[np.int32],
-    positions: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    voxels: int,
     offsets: npt.NDArray[np.int64],
-    offsets_beyond_previous: npt.NDArray[np.int64],
-    to_previous: int,
+    previous: int,
+    ahead: int,
 ) -> npt.NDArray[np.int64]:
     """Zones of one level by union and find: rows of level and size.
 
-    Where the previous voxel of the row is in the same zone, that voxel has joined all neighbors the two share.
+    Equal neighbors are found for a whole row at a time, as bits, since no processor could predict a branch on each. Where
+    the previous voxel of the row is in the same zone (bit ``previous``), that voxel has joined all neighbors the two
+    share, and only those one column ahead (bits ``ahead``) are left.
     """
-    voxels = positions.size
     parents = np.empty(voxels, np.int32)
-    for v in range(voxels):
-        parents[v] = v
-        position = positions[v]
-        level = grid[position]
-        root = np.int32(v)
-        candidates = offsets
-        if to_previous > 0 and grid[position - to_previous] == level:
-            root = _root(parents, numbers[position - to_previous])
-            parents[v] = root
-            candidates = offsets_beyond_previous
-        for a in range(candidates.size):
-            other = position - candidates[a]
-            if grid[other] != level:
+    longest = 0
+    for r in range(rows.shape[0]):
+        longest = max(longest, rows[r, 1] - rows[r, 0])
+    equal = np.empty(longest, np.int32)
+    for r in range(rows.shape[0]):
+        start = rows[r, 0]
+        size = rows[r, 1] - start
+        row = grid[start : start + size]
+        equal[:size] = 0
+        for a in range(offsets.size):
+            other = grid[start - offsets[a] : start - offsets[a] + size]
+            bit = np.int32(1 << a)
+            for x in range(size):
+                equal[x] |= np.int32(other[x] == row[x]) * bit
+        for x in range(size):
+            if row[x] == 0:
                 continue
-            other_root = _root(parents, numbers[other])
-            if other_root < root:
-                parents[root] = other_root
-                root = other_root
-            elif root < other_root:
-                parents[other_root] = root
+            voxel = numbers[start + x]
+            bits = equal[x]
+            root = voxel
+            parents[voxel] = voxel
+            if bits & previous:
+                root = _root(parents, numbers[start + x - 1])
+                parents[voxel] = root
+                bits &= ahead
+            while bits:
+                other_root = _root(parents, numbers[start + x - offsets[_LOWEST_BIT[bits]]])
+                bits &= bits - np.int32(1)
+                if other_root < root:
+                    parents[root] = other_root
+                    root = other_root
+                elif root < other_root:
+                    parents[other_root] = root
+            parents[voxel] = root
+    # A root comes before its voxels, so one pass in order suffices.
     sizes = np.zeros(voxels, np.int64)
     number = 0
     for v in range(voxels):
-        root = _root(parents, np.int32(v))
+        root = parents[parents[v]]
+        parents[v] = root
         number += sizes[root] == 0
         sizes[root] += 1
     zones = np.empty((number, 2), np.int64)
     place = 0
-    for v in range(voxels):
-        if sizes[v] > 0:
-            zones[place, 0] = grid[positions[v]] - 1
-            zones[place, 1] = sizes[v]
-            place += 1
+    for r in range(rows.shape[0]):
+        for position in range(rows[r, 0], rows[r, 1]):
+            if grid[position] > 0 and sizes[numbers[position]] > 0:
+                zones[place, 0] = grid[position] - 1
+                zones[place, 1] = sizes[numbers[position]]
+                place += 1
     return zones
 
 
@@ -100,16 +123,18 @@ def size_zone_features(
         gray: Its gray levels.
         directions: One of each pair of opposite neighbors (k, j, i), the earlier in raster order subtracted.
     """
-    along_row = bool((directions == (0, 0, 1)).all(axis=1).any())
+    along_row = (directions == (0, 0, 1)).all(axis=1)
     # Seen from a voxel, only the neighbors one column ahead are no neighbors of the previous voxel in the row.
     ahead = directions[:, 2] == -1
+    bits = 1 << np.arange(len(directions))
     zones = _zones(
         grid,
         roi.numbers,
-        roi.positions,
+        roi.rows,
+        roi.positions.size,
         roi.flat_offsets(directions),
-        roi.flat_offsets(directions[ahead]),
-        int(along_row),
+        int(bits[along_row].sum()),
+        int(bits[ahead].sum()),
     )
     sizes, columns = np.unique(zones[:, 1], return_inverse=True)
     levels = gray.levels[1:].astype(np.float64)

@@ -144,7 +144,8 @@ def mesh_diameters(
         (along_j.transpose(1, 0, 2), 2, 0, 1),
     )
     longest = []
-    corners: set[tuple[int, int, int]] | None = None
+    corners: npt.NDArray[np.int64] | None = None
+    size = np.array([rows * columns, columns, 1])
     for extents, plane_axis, line_axis, axis in views:
         found = np.empty((2 * extents.shape[1], 2), np.int64)
         square = 0.0
@@ -158,9 +159,9 @@ def mesh_diameters(
             square = max(square, _longest_square(points * half))
             here.append(points)
         longest.append(math.sqrt(square))
-        in_planes = {(int(k), int(j), int(i)) for k, j, i in np.concatenate(here)} if here else set()
-        corners = in_planes if corners is None else corners & in_planes
-    everywhere = np.array(sorted(corners or ()), np.float64).reshape(-1, 3) * half
+        in_planes = np.concatenate(here) @ size if here else np.empty(0, np.int64)
+        corners = in_planes if corners is None else np.intersect1d(corners, in_planes)
+    everywhere = np.stack(np.unravel_index(corners, (planes, rows, columns)), axis=1) * half
     return longest[0], longest[1], longest[2], math.sqrt(_longest_square(everywhere))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ def bounding_box(region: npt.NDArray[np.bool_]) -> Box:
     return slice(*ends[0]), slice(*ends[1]), slice(*ends[2])
 
 
+@cache
 def neighbor_directions(
     shape: tuple[int, ...], distances: tuple[int, ...], plane_axis: int | None
 ) -> npt.NDArray[np.int64]:
@@ -79,6 +80,14 @@ class RegionOfInterest:
             tuple((self.coordinates + self.pad).T), self.padded_shape
         ).astype(np.int64)
         return flat
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Flat index of the first voxel and one past the last voxel of each row with voxels, shape (rows, 2)."""
+        keys = np.flatnonzero(np.diff(self.positions // self.padded_shape[2])) + 1
+        starts = np.concatenate([[0], keys])
+        ends = np.concatenate([keys, [self.positions.size]]) - 1
+        return np.stack([self.positions[starts], self.positions[ends] + 1], axis=1)
 
     @cached_property
     def numbers(self) -> npt.NDArray[np.int32]:

@@ -7,6 +7,7 @@ term by term in the same order and precision, are formed only where the lesion's
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,20 @@ def _filter_axis(
                         high[o, x, i] = image[o, row, i] * b if f == 0 else high[o, x, i] + image[o, row, i] * b
 
 
+@cache
+def _filters(wavelet: str, kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Rows low-pass and high-pass, read off PyWavelets' response to a single one.
+
+    Its filters in single precision are not those in double precision rounded.
+    """
+    bank = pywt.Wavelet(wavelet)
+    taps = bank.dec_len
+    impulse = np.zeros(4 * taps, kind)
+    impulse[taps] = 1
+    start = taps - taps // 2
+    return np.array([band[start : start + taps] for band in pywt.swt(impulse, bank, level=1)[0]], kind)
+
+
 def _both(
     image: npt.NDArray[Any], filters: npt.NDArray[Any], axis: int, first: int, period: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -107,9 +122,8 @@ def wavelet_images(
         levels: Decompositions.
         plane_axis: Axis (0 for k) that is not filtered, ``None`` for three dimensions.
     """
-    bank = pywt.Wavelet(wavelet)
-    kind = np.float32 if image.dtype == np.float32 else np.float64
-    filters = np.array([bank.dec_lo, bank.dec_hi], kind)
+    kind = np.dtype(np.float32 if image.dtype == np.float32 else np.float64)
+    filters = _filters(wavelet, kind)
     taps = filters.shape[1]
     axes = [axis for axis in (2, 1, 0) if axis != plane_axis]
     periods = [size + size % 2 for size in image.shape]
