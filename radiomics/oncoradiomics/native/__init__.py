@@ -2,3 +2,6 @@
 
 One file a family of the Image Biomarker Standardisation Initiative's reference manual, doi:10.48550/arXiv.1612.07003.
 """
+
+VERSION = "1.0.0"
+"""Changes whenever a value changes."""

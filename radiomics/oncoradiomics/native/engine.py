@@ -25,9 +25,6 @@ from oncoradiomics.native.preprocessing import prepare
 from oncoradiomics.native.region_of_interest import RegionOfInterest, neighbor_directions
 from oncoradiomics.settings import ExtractionSetting, Settings
 
-VERSION = "1.0.0"
-"""Changes whenever a value changes."""
-
 DEPRECATED = frozenset({"StandardDeviation", "Compactness1", "Compactness2", "SphericalDisproportion"})
 """pyradiomics computes them only when they are asked for by name."""
 
@@ -78,7 +75,7 @@ def compute(image: sitk.Image, mask: sitk.Image, settings: Settings, threads: in
     lesion = prepare(image, mask, settings.setting)
     if "shape" in settings.feature_classes:
         values = shape_features(lesion.shape_region, lesion.spacing_mm)
-        result.shape = _chosen(values, settings.feature_classes["shape"], "original_shape")
+        result.shape = chosen(values, settings.feature_classes["shape"], "original_shape")
     classes = {name: names for name, names in settings.feature_classes.items() if not name.startswith("shape")}
     if not classes:
         return result
@@ -194,7 +191,7 @@ def image_features(
         found["glszm"] = size_zone_features(grid, roi, gray, nearest)
     features: dict[str, float] = {}
     for feature_class, names in classes.items():
-        features |= _chosen(found[feature_class], names, f"{name}_{feature_class}")
+        features |= chosen(found[feature_class], names, f"{name}_{feature_class}")
     return features
 
 
@@ -215,7 +212,7 @@ def _direction_weights(
     return np.ones(len(directions))
 
 
-def _chosen(values: Mapping[str, float], names: tuple[str, ...], prefix: str) -> dict[str, float]:
-    """The features wanted, in pyradiomics' order: as listed, or by the alphabet of its methods' names."""
+def chosen(values: Mapping[str, float], names: tuple[str, ...], prefix: str) -> dict[str, float]:
+    """Values by pyradiomics' full names: the features wanted, in pyradiomics' order: as listed, or by the alphabet of its methods' names."""
     wanted = names or sorted(set(values) - DEPRECATED, key=lambda name: f"{name}FeatureValue")
     return {f"{prefix}_{name}": values[name] for name in wanted if name in values}

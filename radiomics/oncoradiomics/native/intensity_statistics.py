@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -54,7 +56,7 @@ def intensity_statistics(
         "Median": median,
         "Minimum": float(ordered[0]),
         "Range": float(ordered[-1] - ordered[0]),
-        "RobustMeanAbsoluteDeviation": float(np.abs(within - within.mean()).mean()),
+        "RobustMeanAbsoluteDeviation": float(np.abs(within - within.mean()).mean()) if within.size else math.nan,
         "RootMeanSquared": float(np.sqrt(energy / count)),
         "Skewness": float((square * deviation).mean() / divisor**1.5),
         "StandardDeviation": float(np.sqrt(second)),

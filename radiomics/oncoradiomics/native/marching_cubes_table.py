@@ -27,25 +27,25 @@ _WORDS = """
 ibaijb adecij bdjdejeij gfbcij ifaigfijg adegfbcij defeifijfjgf cijdfh ibaijbdfh feafhecij bfjfhefejeij
 gdbghdcij idaghdigdijg abebgeghecij gheigeijg kie cbakie adidki kcbkicdkb gfbkie acfcgfkie adidkigfb
 cgigfifdidki dfhkie cbadfhkie afifhihki fcbficfkifhk gdbghdkie acdcghchdkie abibghbhihki cghchihki cejekj
-ebakjbekb dcadjcdkj bdjdkj gfbcejekj aefekjejfjgf acdcjdjkdbfg jfdjgfkjd cejekjdfh ebakjbekbdfh acfcjkckfkhf
+ebakjbekb dcadjcdkj bdjdkj gfbcejekj aefekjejfjgf dcadjcdkjgfb jfdjgfkjd cejekjdfh ebakjbekbdfh fcakjcfkcfhk
 bfkfhkbkj gdbghdcejekj hdaghajgakjaeka abgaghahkakjajc ghjhkj gjl lbalgbclacjl adegjl bdldeleclcjlblg jfbjlf
 aclcjlalf abebjejlelfefde jecjdejfdjlf dfjfgjdjhjlh acdcjdjldlhdbfg jeajhejlhfjafgj bfghecjhcjlh jdbjhdjlh
 acdcjdjldlhd abebjlblelhe hecjhcjlh igcilg lbalgbila dcadgcdlgdildei bdgdegeigilg bcfcifilf ifailf abcdefeifilf
 defeifilf dgcdfgidclhdild ldalhdilabfg aefehfcgigli bfgiheilh bcdcilcldlhd ldalhdila abciheilh iheilh
 giegjikgeklg ebaegbelgekljic adgdkgklgagigji bdkbkgklgjic efbelfekljebjie aeleklalfjic idaikdbfjflj jickfdklf
 fedfiefjifgjhkl abchfdeikljg afifgigjihkl bfgjichkl jdbjedjiehkl edajichkl abibjihkl jichkl cegekgklg
-ebaegbelgekl acdcglcldlkd bdkbkgklg bcfcekckfklf aeleklalf abckfdklf kfdklf cegedgdfghkl edabfghkl fcafgchkl
+ebaegbelgekl dcalgcdlcdkl bdkbkgklg bcfcekckfklf aeleklalf abckfdklf kfdklf cegedgdfghkl edabfghkl fcafgchkl
 bfghkl bcdcedhkl edahkl abchkl hkl lkh cbalkh adelkh dcbdeclkh gfblkh acfcgflkh adegfblkh gecgdegfdlkh dfkflk
-cbadfkflk lealkefla bcfcekckfklf kdbgkbglk acdcglcldlkd abebgeglelke gecgkeglk cijlkh ibaijblkh adecijlkh
+cbadfkflk lealkefla fcbkecfkcflk kdbgkbglk acdcglcldlkd abebgeglelke gecgkeglk cijlkh ibaijblkh adecijlkh
 bdjdejeijlkh gfbcijlkh ifaigfijglkh adegfbcijlkh defeifijfjgflkh cijdfkflk ibaijbdfkflk lealkeflacij
 bfeflelkebejeij kdbgkbglkcij gdagkdglkigaijg abebgeglelkecij eigijgegkglk ehihli cbaehihli adldhlali
-bcdcilcldlhd gfbehihli acfcgfehihli adldhlaligfb cgdgfdcdidhldli fedfiefli cbafedfiefli afifli fcbficfli
-gdbgedgiegli acdcgdgldlidied ablbglali cgigli cehchjhlj abebjlblelhe dcadjcdljdhl bdjdhjhlj gfbcehchjhlj
+dcblicdlcdhl gfbehihli acfcgfehihli adldhlaligfb cgdgfdcdidhldli fedfiefli cbafedfiefli afifli fcbficfli
+gdbgedgiegli acdcgdgldlidied ablbglali cgigli cehchjhlj ebaljbelbehl dcadjcdljdhl bdjdhjhlj gfbcehchjhlj
 aejehjhljajfjgf dcadjcdljdhlgfb jfdjgfhjdhlj cejedjdfjflj ebaejbeljefledf lcaljcfla bfjflj ldbledlceljcglb
 edaljg ablbglalcljc ljg jhgjkh gbahgakhajkacja adhahgagjajkake bcdcedghjhkj kfbkhfjkb acfcjkckfkhf abebjkbkehfd
-jecjkehfd dfjfgjdjk acdcjdjkdbfg feajkefjefgj bfgjecjke jdbjkd acdcjdjkd abebjkbke jecjke hgcihcikh abibghbhihki
+jecjkehfd dfjfgjdjk acdcjdjkdbfg feajkefjefgj bfgjecjke jdbjkd acdcjdjkd abebjkbke jecjke hgcihcikh ibahgbihbikh
 dcahgcdhceik bdgdhgeik bcfcifikfkhf ifaihfikh abchfdeik hfdeik igcifgidfikd idaikdbfg fcafgceik bfgeik bckcikbkd
-idaikd abceik eik ehgegigji abebgeghecij adidhgdgigji bdgdhgjic jfbehfjefjie aefehfjic abibjihfd jichfd
+idaikd abceik eik ehgegigji ebaegbehgjic adidhgdgigji bdgdhgjic jfbehfjefjie aefehfjic abibjihfd jichfd
 fedfiefjifgj edabfgjic afifgigji bfgjic jdbjedjie edajic abibji jic cegehg ebaegbehg dcahgcdhc bdgdhg bcfcehchf
 aefehf abchfd hfd cegedgdfg edabfg fcafgc bfg bcdced eda abc -
 """

@@ -60,7 +60,7 @@ def prepare(image: sitk.Image, mask: sitk.Image, setting: ExtractionSetting) -> 
         raise EmptyMaskError(NOTHING_LEFT)
     box = bounding_box(whole)
     shape_region = region = whole[box]
-    _require_size(region, setting)
+    require_size(region, setting)
     if setting.resegment_range is not None:
         region = _resegmented(sitk.GetArrayViewFromImage(image)[box], region, setting)
         # pyradiomics cuts the mask that the shape is taken from to the box of the resegmented one.
@@ -70,12 +70,17 @@ def prepare(image: sitk.Image, mask: sitk.Image, setting: ExtractionSetting) -> 
         box = tuple(  # type: ignore[assignment]
             slice(part.start + cut.start, part.start + cut.stop) for part, cut in zip(box, inner, strict=True)
         )
-        _require_size(region, setting)
+        require_size(region, setting)
     i, j, k = image.GetSpacing()
     return Lesion(image, box, region, shape_region, (k, j, i))
 
 
-def _require_size(region: npt.NDArray[np.bool_], setting: ExtractionSetting) -> None:
+def require_size(region: npt.NDArray[np.bool_], setting: ExtractionSetting) -> None:
+    """Check what is left of a mask, cut to its box.
+
+    Raises:
+        ExtractionError: It is too small for the settings.
+    """
     extent = sum(size > 1 for size in region.shape)
     if extent == 0:
         raise ExtractionError("The mask is a single voxel. Contour the whole tumor.")
@@ -137,7 +142,7 @@ def resampled(image: sitk.Image, mask: sitk.Image, setting: ExtractionSetting) -
     resample.SetOutputDirection(mask.GetDirection())
     resample.SetOutputOrigin(mask.TransformContinuousIndexToPhysicalPoint(corner.tolist()))
     resample.SetSize((stop - start + 1).astype(int).tolist())
-    resample.SetInterpolator(_interpolator(setting))
+    resample.SetInterpolator(interpolator(setting))
     resample.SetOutputPixelType(image.GetPixelID())
     new_image = resample.Execute(image)
     resample.SetInterpolator(sitk.sitkNearestNeighbor)
@@ -145,7 +150,8 @@ def resampled(image: sitk.Image, mask: sitk.Image, setting: ExtractionSetting) -
     return new_image, resample.Execute(mask)
 
 
-def _interpolator(setting: ExtractionSetting) -> int:
+def interpolator(setting: ExtractionSetting) -> int:
+    """SimpleITK's number of the interpolator."""
     name = setting.interpolator
     return int(getattr(sitk, name)) if isinstance(name, str) else int(name or sitk.sitkBSpline)
 
