@@ -11,8 +11,11 @@ import numpy.typing as npt
 from oncoradiomics.native.compiled import compiled
 
 
-class LevelsBelowOneError(ValueError):
-    """Rounding put the lowest intensity below the first bin; the reference engine decides what happens then."""
+class NoGrayLevelsError(ValueError):
+    """A filtered image has no finite values, or rounding put the lowest below the first bin.
+
+    The reference engine decides what happens then.
+    """
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,10 @@ def discretize(values: npt.NDArray[Any], bin_width: float, bin_count: int | None
         bin_count: Number of bins.
 
     Raises:
-        LevelsBelowOneError: See there.
+        NoGrayLevelsError: See there.
     """
+    if not np.isfinite(values).all():
+        raise NoGrayLevelsError
     edges = bin_edges(values, bin_width, bin_count)
     return gray_levels(_bins(np.ascontiguousarray(values, np.float64), edges))
 
@@ -83,10 +88,10 @@ def gray_levels(bins: npt.NDArray[np.int32]) -> GrayLevels:
     """The levels that occur, from bin numbers that start at 1.
 
     Raises:
-        LevelsBelowOneError: There is a bin number below 1.
+        NoGrayLevelsError: There is a bin number below 1.
     """
     if bins.min() < 1:
-        raise LevelsBelowOneError
+        raise NoGrayLevelsError
     counts = np.bincount(bins)
     present = np.flatnonzero(counts)
     places = np.zeros(counts.size, np.int32)

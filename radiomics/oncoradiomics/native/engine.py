@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from oncoradiomics.native.discretization import GrayLevels, LevelsBelowOneError, discretize
+from oncoradiomics.native.discretization import GrayLevels, NoGrayLevelsError, discretize
 from oncoradiomics.native.filters import SUPPORTED_IMAGE_TYPES, FilteredImage, filtered_images
 from oncoradiomics.native.gray_level_cooccurrence import cooccurrence_features
 from oncoradiomics.native.gray_level_dependence import dependence_features
@@ -131,7 +131,7 @@ def _features_or_none(
     setting = filtered.setting
     try:
         gray = discretize(values, setting.bin_width, setting.bin_count)
-    except LevelsBelowOneError:
+    except NoGrayLevelsError:
         return None
     return image_features(filtered.name, values, gray, roi, setting, classes)
 
