@@ -206,7 +206,7 @@ def _direction_weights(
         case "infinity":
             return np.asarray(steps.max(axis=1, initial=0))
         case "euclidean":
-            return np.sqrt((steps**2).sum(axis=1))
+            return np.asarray(np.sqrt((steps**2).sum(axis=1)))
         case "manhattan":
             return np.asarray(steps.sum(axis=1))
     return np.ones(len(directions))

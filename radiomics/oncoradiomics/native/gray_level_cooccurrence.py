@@ -128,7 +128,7 @@ def _second_correlation(matrix: npt.NDArray[np.float64], marginal: npt.NDArray[n
         extreme[end] = 0.5 * (low + high)
     value = extreme[1] if abs(extreme[1]) >= abs(extreme[0]) else extreme[0]
     if abs(value) < 1e-7:
-        return value**2
+        return float(value**2)
 
     # Inverse iteration on the tridiagonal matrix, then the reflections in reverse order.
     vector = np.ones(size)

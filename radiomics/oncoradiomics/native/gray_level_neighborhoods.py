@@ -27,9 +27,7 @@ class Neighborhoods:
     tone_difference: npt.NDArray[np.float64]
 
 
-@compiled(
-    "void(int32[::1],int64[:,::1],int64[::1],int64[::1],int64,boolean,int32[:,:,::1],int64[:,::1],float64[::1])"
-)
+@compiled("void(int32[::1],int64[:,::1],int64[::1],int64[::1],int64,boolean,int32[:,:,::1],int64[:,::1],float64[::1])")
 def _count(
     grid: npt.NDArray[np.int32],
     rows: npt.NDArray[np.int64],

@@ -43,7 +43,7 @@ def _count_runs(
     A voxel's run is one longer than that of the voxel before if the two are equal, and is counted where it ends. The
     conditions are summands, since no processor can predict them. Row 0 of ``runs``, outside the lesion, is for nobody.
     """
-    neighbors = 0
+    neighbors = np.int32(0)
     for r in range(rows.shape[0]):
         start = rows[r, 0]
         size = rows[r, 1] - start
@@ -57,7 +57,7 @@ def _count_runs(
             neighbors += np.int32(before[x] > 0) & np.int32(row[x] > 0)
         for x in range(size):
             runs[row[x], length[x]] += np.int32(behind[x] != row[x])
-    return neighbors > 0
+    return bool(neighbors > 0)
 
 
 def run_length_features(

@@ -217,11 +217,11 @@ def laplacian_of_gaussian(
     # ITK counts axes from i: second derivative along one, smoothing along the other two in that order.
     for axis in (2, 1, 0):
         spacing = spacing_mm[axis]
-        part = _along(cut, axis, inner[axis], second_derivative_coefficients(sigma_mm / spacing, sigma_mm))
+        image_part = _along(cut, axis, inner[axis], second_derivative_coefficients(sigma_mm / spacing, sigma_mm))
         for other in (2, 1, 0):
             if other != axis:
-                part = _along(part, other, inner[other], smooth[other])
-        scaled = part * np.float64(1.0 / (spacing * spacing))
+                image_part = _along(image_part, other, inner[other], smooth[other])
+        scaled = image_part * np.float64(1.0 / (spacing * spacing))
         total = (scaled if total is None else total + scaled).astype(np.float32)
     assert total is not None  # noqa: S101
     return total

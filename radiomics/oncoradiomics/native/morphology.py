@@ -36,9 +36,7 @@ def _configurations(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     return out
 
 
-def mesh_area_and_volume(
-    padded: npt.NDArray[np.uint8], spacing_mm: tuple[float, float, float]
-) -> tuple[float, float]:
+def mesh_area_and_volume(padded: npt.NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -> tuple[float, float]:
     """Area (mm2) and volume (mm3) inside the marching-cubes surface.
 
     The sums over triangles are sums over the 256 configurations, so the time is that of one pass over the voxels.
@@ -161,6 +159,7 @@ def mesh_diameters(
         longest.append(math.sqrt(square))
         in_planes = np.concatenate(here) @ size if here else np.empty(0, np.int64)
         corners = in_planes if corners is None else np.intersect1d(corners, in_planes)
+    assert corners is not None  # noqa: S101
     everywhere = np.stack(np.unravel_index(corners, (planes, rows, columns)), axis=1) * half
     return longest[0], longest[1], longest[2], math.sqrt(_longest_square(everywhere))
 

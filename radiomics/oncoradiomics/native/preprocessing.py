@@ -104,7 +104,8 @@ def _normalized(image: sitk.Image, setting: ExtractionSetting) -> sitk.Image:
         )
         clipped.CopyInformation(image)
         image = clipped
-    return image * setting.normalize_scale
+    scaled: sitk.Image = image * setting.normalize_scale
+    return scaled
 
 
 def _cropped(image: sitk.Image, mask: sitk.Image, box: Box, pad: int) -> tuple[sitk.Image, sitk.Image]:
@@ -121,7 +122,7 @@ def resampled(image: sitk.Image, mask: sitk.Image, setting: ExtractionSetting) -
     Args:
         image: Scalar volume.
         mask: Label map on the same grid.
-        setting: With a spacing to resample to; 0 keeps the spacing of an axis, as does an axis with one voxel of lesion.
+        setting: With a spacing to resample to; 0 keeps the spacing of an axis, as does one voxel of lesion along it.
     """
     pad = setting.pad_distance_voxels
     region = np.asarray(sitk.GetArrayViewFromImage(mask) == setting.label)

@@ -15,9 +15,9 @@ Box = tuple[slice, slice, slice]
 
 def bounding_box(region: npt.NDArray[np.bool_]) -> Box:
     """Smallest box around the true voxels of a non-empty array with axes (k, j, i)."""
-    planes = np.flatnonzero(region.any(axis=(1, 2)))
-    part = region[planes[0] : planes[-1] + 1].any(axis=0)
-    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+    planes = np.flatnonzero(np.any(region, axis=(1, 2)))
+    part = np.any(region[planes[0] : planes[-1] + 1], axis=0)
+    rows, columns = np.flatnonzero(np.any(part, axis=1)), np.flatnonzero(np.any(part, axis=0))
     ends = [(int(where[0]), int(where[-1]) + 1) for where in (planes, rows, columns)]
     return slice(*ends[0]), slice(*ends[1]), slice(*ends[2])
 

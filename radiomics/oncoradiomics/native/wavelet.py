@@ -101,7 +101,7 @@ def _both(
     shape[axis] -= filters.shape[1] - 1
     low, high = np.empty(shape, image.dtype), np.empty(shape, image.dtype)
     if axis == 0:
-        planes, rows, columns = image.shape
+        _, rows, columns = image.shape
         views = [array.reshape(1, array.shape[0], rows * columns) for array in (image, low, high)]
     else:
         views = [image, low, high]
