@@ -213,6 +213,6 @@ def _direction_weights(
 
 
 def chosen(values: Mapping[str, float], names: tuple[str, ...], prefix: str) -> dict[str, float]:
-    """Values by pyradiomics' full names: the features wanted, in pyradiomics' order: as listed, or by the alphabet of its methods' names."""
+    """The features wanted, by pyradiomics' full names in its order: as listed, or by the alphabet of its methods."""
     wanted = names or sorted(set(values) - DEPRECATED, key=lambda name: f"{name}FeatureValue")
     return {f"{prefix}_{name}": values[name] for name in wanted if name in values}

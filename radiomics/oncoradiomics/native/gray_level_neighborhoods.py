@@ -41,8 +41,8 @@ def _count(
 ) -> None:
     """Count row by row.
 
-    ``plain`` says that the levels follow each other without gaps and that a dependent neighbor is one of equal level, so
-    that places stand for levels and the inner loops run in the processor's wide registers. Place 0, outside the lesion,
+    ``plain`` says that the levels have no gaps and that a dependent neighbor is one of equal level, so that
+    places stand for levels and the inner loops run in the processor's wide registers. Place 0, outside the lesion,
     gets counts that nobody reads, which is cheaper than asking.
     """
     directions = offsets.size

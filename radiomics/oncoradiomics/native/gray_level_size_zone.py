@@ -54,8 +54,8 @@ def _zones(
 ) -> npt.NDArray[np.int64]:
     """Zones of one level by union and find: rows of level and size.
 
-    Equal neighbors are found for a whole row at a time, as bits, since no processor could predict a branch on each. Where
-    the previous voxel of the row is in the same zone (bit ``previous``), that voxel has joined all neighbors the two
+    Equal neighbors are found for a whole row at a time, as bits, since no processor predicts a branch on each. Where
+    the previous voxel of the row is in the same zone (bit ``previous``), that voxel has joined all neighbors they
     share, and only those one column ahead (bits ``ahead``) are left.
     """
     parents = np.empty(voxels, np.int32)

@@ -1,4 +1,4 @@
-"""Features by the letter of the IBSI reference manual (doi:10.48550/arXiv.1612.07003) where pyradiomics departs from it.
+"""Features by the letter of the IBSI manual (doi:10.48550/arXiv.1612.07003) where pyradiomics departs from it.
 
 What differs from the other settings of the native engine:
 
@@ -31,7 +31,8 @@ def compute(image: sitk.Image, mask: sitk.Image, settings: Settings) -> dict[str
     """Features by pyradiomics' names.
 
     Args:
-        image: Scalar volume, LPS mm. Voxels of an integer type are rounded after resampling, as IBSI asks of CT.
+        image: Scalar volume, LPS mm. If all voxels are whole numbers, as Hounsfield units are, they are
+            rounded after resampling.
         mask: Label map on the image's grid.
         settings: With ``setting.ibsi``. ``removeOutliers`` is the number of standard deviations beyond which voxels are
             left out of the intensity mask.
@@ -80,7 +81,8 @@ def _resampled(image: sitk.Image, region: sitk.Image, setting: ExtractionSetting
     resample.SetSize(new_size.tolist())
     resample.SetUseNearestNeighborExtrapolator(True)
     resample.SetInterpolator(interpolator(setting))
-    whole_numbers = image.GetPixelID() not in {sitk.sitkFloat32, sitk.sitkFloat64}
+    array = sitk.GetArrayViewFromImage(image)
+    whole_numbers = bool(np.array_equal(array, np.round(array)))
     new_image = resample.Execute(sitk.Cast(image, sitk.sitkFloat64))
     if whole_numbers:
         new_image = sitk.Round(new_image)

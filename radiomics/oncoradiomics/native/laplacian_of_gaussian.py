@@ -1,7 +1,7 @@
 """Laplacian of Gaussian, equal to ITK's LaplacianRecursiveGaussianImageFilter, computed for the lesion's box only.
 
-ITK approximates Gaussian and second derivative by the recursive filters of Farneback and Westin (Journal of Mathematical
-Imaging and Vision 26, 2006), forth and back along each axis in double precision, and stores each intermediate image in
+ITK approximates Gaussian and second derivative by the recursive filters of Farneback and Westin (J Math Imaging Vision
+26, 2006), forth and back along each axis in double precision, and stores each intermediate image in
 single precision. Here the same recursions run in the same order over the lesion's box and a margin, as long as the
 recursion remembers, and every intermediate image is cut to what the next axis needs.
 """

@@ -1,12 +1,12 @@
 """Triangles of marching cubes: which edges of a cube the surface crosses, for each set of corners inside (IBSI 3.1).
 
 Corner ``c`` of a cube has the offset (k, j, i) of the bits of ``c``, 4 for k, 2 for j and 1 for i; a configuration has
-bit ``c`` set where corner ``c`` is inside. The surface crosses an edge in its middle. The twelve edges are lettered in the
+bit ``c`` set where corner ``c`` is inside. The surface crosses an edge in its middle. The edges are lettered in the
 order of their pairs of corners: a is 0-1, b 0-2, c 0-4, d 1-3, e 1-5, f 2-3, g 2-6, h 3-7, i 4-5, j 4-6, k 5-7, l 6-7.
 
 The loops follow from the geometry. Where a loop is not flat, or a face has two corners inside that lie diagonally, more
-than one surface is possible and areas differ; the choice here was searched among all possible ones so that area and volume
-of each single cube agree with pyradiomics 3.0.1. ``tests/unit/radiomics_features/test_morphology.py`` checks every one.
+than one surface is possible and areas differ; the choice here was searched among all possible ones so that area and
+volume of each single cube agree with pyradiomics 3.0.1. The tests check every one.
 """
 
 from __future__ import annotations

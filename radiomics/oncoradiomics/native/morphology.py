@@ -64,8 +64,8 @@ def _surface_extents(
 ) -> None:
     """First and last vertex of the mesh on each line, in half voxels.
 
-    Vertices lie half-way between voxels inside and outside. ``along_i`` gets lines of constant (k, j), ``along_j`` lines
-    of constant (k, i); both come filled with a last vertex before the first.
+    Vertices lie half-way between voxels inside and outside. ``along_i`` gets lines of constant (k, j), ``along_j``
+    lines of constant (k, i); both come filled with a last vertex before the first.
     """
     planes, rows, columns = mask.shape
     for k in range(planes):
@@ -123,8 +123,8 @@ def mesh_diameters(
 ) -> tuple[float, float, float, float]:
     """Greatest distance of two mesh vertices in one plane of constant k, j or i, and in space (mm).
 
-    Only corners of convex hulls can lie farthest apart: the hull of each plane, and in space the points that are corners
-    in all their planes.
+    Only corners of convex hulls can lie farthest apart: the hull of each plane, and in space the points that are
+    corners in all their planes.
 
     Args:
         padded: 1 inside and 0 outside, axes (k, j, i), with a margin of zeros.
