@@ -65,10 +65,9 @@ def extract(
     if engine == "pyradiomics":
         if settings.setting.ibsi:
             raise SettingsError("The setting 'ibsi' needs the engine 'native'. Remove it for 'pyradiomics'.")
-        values, engine_version = run_pyradiomics(image, mask, settings), pyradiomics_version()
+        values = run_pyradiomics(image, mask, settings)
     else:
         values, by_reference = _run_native(image, mask, settings, threads)
-        engine_version = native.VERSION
     records: list[Feature] = []
     undefined: list[str] = []
     for name, value in values.items():
@@ -85,7 +84,12 @@ def extract(
             )
         )
     reference_names = tuple(name for name in values if name in by_reference)
-    return Features(tuple(records), engine, engine_version, settings.sha256, tuple(undefined), reference_names)
+    return Features(tuple(records), engine, engine_version(engine), settings.sha256, tuple(undefined), reference_names)
+
+
+def engine_version(engine: Engine) -> str:
+    """Version of an engine; it changes whenever a value may change."""
+    return native.VERSION if engine == "native" else pyradiomics_version()
 
 
 def _run_native(
@@ -126,25 +130,38 @@ def _by_reference(
     return run_pyradiomics(image, mask, part)
 
 
-def describe_lesion(image: sitk.Image, mask: sitk.Image, settings: Settings) -> FeatureDocument:
-    """Features and measures of a lesion in PET.
+def describe_lesion(
+    image: sitk.Image,
+    mask: sitk.Image,
+    settings: Settings,
+    engine: Engine = "native",
+    *,
+    intensity_unit: str = SUV_UNIT,
+    threads: int = 1,
+) -> FeatureDocument:
+    """Features and measures of a lesion in PET, or features of a lesion in another image.
 
     Where the settings resample, features are computed on the lesion with its surroundings (``padDistance``), so that
     they do not depend on where the image begins and ends; see :func:`crop_to_surroundings`.
 
     Args:
-        image: PET in body-weight SUV, g/mL; LPS, mm.
+        image: PET in body-weight SUV, g/mL, unless ``intensity_unit`` says otherwise; LPS, mm.
         mask: Label map on the image's grid.
         settings: What to compute and how.
+        engine: As for :func:`extract`.
+        intensity_unit: UCUM unit of the voxels. The measures are those of PET, so an image in another unit has none.
+        threads: As for :func:`extract`.
 
     Raises:
         GeometryError: Image and mask are on different grids.
         EmptyMaskError: The mask is empty.
         ExtractionError: Features or measures cannot be computed.
     """
-    measures = measure_lesion(image, mask, settings.setting.label)
-    features = extract(*crop_to_surroundings(image, mask, settings), settings, intensity_unit=SUV_UNIT)
-    return features.to_document(measures, SUV_QUANTITY)
+    is_suv = intensity_unit == SUV_UNIT
+    measures = measure_lesion(image, mask, settings.setting.label) if is_suv else ()
+    surroundings = crop_to_surroundings(image, mask, settings)
+    features = extract(*surroundings, settings, engine, intensity_unit=intensity_unit, threads=threads)
+    return features.to_document(measures, SUV_QUANTITY if is_suv else intensity_unit)
 
 
 def crop_to_surroundings(image: sitk.Image, mask: sitk.Image, settings: Settings) -> tuple[sitk.Image, sitk.Image]:
