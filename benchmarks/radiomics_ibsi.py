@@ -32,7 +32,8 @@ FAMILIES = {"shape": "morph", "firstorder": "stat", "glcm": "cm", "glrlm": "rlm"
 FAMILIES["ngtdm"] = "ngt"
 TAGS = {
     "shape": "MeshVolume volume|VoxelVolume vol_approx|SurfaceArea area_mesh|SurfaceVolumeRatio av"
-    "|Sphericity sphericity|Maximum3DDiameter diam|MajorAxisLength pca_maj_axis|MinorAxisLength pca_min_axis|LeastAxisLength pca_least_axis"
+    "|Sphericity sphericity|Maximum3DDiameter diam|MajorAxisLength pca_maj_axis"
+    "|MinorAxisLength pca_min_axis|LeastAxisLength pca_least_axis"
     "|Elongation pca_elongation|Flatness pca_flatness",
     "firstorder": "Mean mean|Variance var|Skewness skew|Kurtosis kurt|Median median|Minimum min|Maximum max"
     "|InterquartileRange iqr|Range range|MeanAbsoluteDeviation mad|RobustMeanAbsoluteDeviation rmad|Energy energy"

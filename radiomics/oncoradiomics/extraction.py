@@ -17,8 +17,6 @@ from oncoradiomics.features import Feature, FeatureDocument, Features
 from oncoradiomics.ibsi_identifiers import ibsi_identifier
 from oncoradiomics.image_checks import tumor_region
 from oncoradiomics.lesion_measures import SUV_UNIT, measure_lesion
-from oncoradiomics.native import engine as native_engine
-from oncoradiomics.native import ibsi
 from oncoradiomics.reference_engine import pyradiomics_version, run_pyradiomics
 from oncoradiomics.settings import ExtractionSetting, Settings
 
@@ -96,6 +94,10 @@ def _run_native(
     image: sitk.Image, mask: sitk.Image, settings: Settings, threads: int
 ) -> tuple[dict[str, float], frozenset[str]]:
     """Values in pyradiomics' order, and which of them pyradiomics computed."""
+    # Here, since the first import after an installation compiles for half a minute.
+    from oncoradiomics.native import engine as native_engine
+    from oncoradiomics.native import ibsi
+
     try:
         if settings.setting.ibsi:
             return ibsi.compute(image, mask, settings), frozenset()

@@ -1,7 +1,8 @@
 """Feature extraction in child processes, for servers and cohorts.
 
 The reference engine, pyradiomics, holds the GIL for seconds, and any extraction may have to be stopped, so none runs in
-a thread of a server. Each child is its own pool of one, so that stopping an extraction (timeout, cancellation, a killed child) never touches another one.
+a thread of a server. Each child is its own pool of one, so that stopping an extraction (timeout, cancellation, a killed
+child) never touches another one.
 """
 
 from __future__ import annotations
