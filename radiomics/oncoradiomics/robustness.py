@@ -2,8 +2,8 @@
 
 Contours vary as those of several observers would: the distance to the outline is shifted by a smooth random field, so
 neighboring parts of the outline move together (after Zwanenburg et al., Sci Rep 9:614, 2019). Resampling varies by a
-tenth of the voxel spacing. The intraclass correlation ICC(1,1) (Shrout and Fleiss, Psychol Bull 86:420, 1979) says which
-share of a feature's variance is between lesions and not between variants of one lesion.
+tenth of the voxel spacing. The intraclass correlation ICC(1,1) (Shrout and Fleiss, Psychol Bull 86:420, 1979) is the
+share of a feature's variance that is between lesions and not between variants of one lesion.
 """
 
 from __future__ import annotations
