@@ -164,7 +164,10 @@ async def prediction_step(request: Json, done: dict[str, Json]) -> Json:
     create = _create_request(request)
     extracted = ParseDict(done["features"], radiomics_pb2.ExtractFeaturesResponse())
     call = response_pb2.PredictResponseRequest(
-        model=create.model, features=extracted.features, covariates=create.covariates
+        model=create.model,
+        features=extracted.features,
+        covariates=create.covariates,
+        variant_features=extracted.variant_features,
     )
     return await _timed_call(Role.RESPONSE, "PredictResponse", call, response_pb2.PredictResponseResponse)
 
