@@ -1,6 +1,7 @@
 """A model folder with a network from elsewhere: its declaration, the mask it leads to, and what is said about it."""
 
 import json
+import re
 import warnings
 
 import numpy as np
@@ -28,7 +29,7 @@ from oncoresponse.segmentation.open_segmenter import open_segmenter
 from oncoresponse.volume import Quantity, Volume, require_same_grid
 from scipy.spatial.transform import Rotation
 
-from .conftest import PREPROCESSING
+from .conftest import PREPROCESSING, ROOT
 
 SIGMOID = {"activation": "sigmoid", "tumor_channels": [0]}
 
@@ -192,6 +193,16 @@ def test_declaration_that_does_not_follow_its_schema(install, model_folder, chan
     (directory / EXTERNAL_NETWORK_FILE).write_text(json.dumps({**declared, **change}))
     with pytest.raises(ModelFolderInvalid, match=words):
         read_declaration(directory)
+
+
+def test_documented_declarations_follow_the_schema(model_folder):
+    page = (ROOT / "docs" / "bring-your-own-network.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
+    kinds = set()
+    for example in examples:
+        (model_folder / "segmentation" / EXTERNAL_NETWORK_FILE).write_text(example)
+        kinds.add(read_declaration(model_folder / "segmentation").kind)
+    assert kinds == {"nnunet", "monai_bundle", "onnx"}
 
 
 def test_link_out_of_the_folder_is_refused(install, model_folder, tmp_path):
