@@ -5,7 +5,7 @@
     models/sts-petct/
       model.yaml            written by hand: purpose, required series, covariates, limits
       manifest.json         written by commands: every other file's SHA-256
-      segmentation/         network.json, *.safetensors, evaluation
+      segmentation/         network.json, *.safetensors, evaluation; or external_network.json and what it names
       radiomics/settings.yaml
       response/             booster.ubj, response.json, evaluation
 """

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from oncoresponse.cli import doctor
 from oncoresponse.errors import (
     ConfigurationError,
     EmptyMask,
@@ -144,6 +145,24 @@ def test_large_scan_gives_candidates(install, open_model, hot_sphere):
     assert segmenter.needs_prompt(pet)
     candidates = segmenter.find_candidates(pet, ct)
     assert sorted(round(item.volume_ml) for item in candidates) == pytest.approx([7, 34], rel=0.15)
+
+
+def test_doctor_says_when_a_package_is_missing(install, model_folder, open_model, declare, monkeypatch):
+    install()
+    open_model()
+
+    def network():
+        found = doctor.findings(model_folder.parent, model_folder.parent, None)
+        return next(item for item in found if item.subject == "network of sts-petct")
+
+    assert network().ok is None
+    assert "not measured here" in network().text
+    more = {"preprocessing": PREPROCESSING, "output": SIGMOID}
+    declare(model_folder / "segmentation", "onnx", "network.pt", **more)
+    open_model()
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    assert network().ok is False
+    assert "oncoresponse[onnx]" in network().text
 
 
 def test_refusals(install, open_model, hot_sphere, as_volume):
