@@ -1,8 +1,9 @@
 """The native engine against pyradiomics and whatever other engines are installed: ``make bench-radiomics``.
 
 Each case runs in a fresh process on one thread: the first call with its imports, then both engines by turns, so that
-both see the same machine; times are processor seconds, and the ratio is the median over the pairs. Peak memory is that of
-a process in which one engine ran alone, above the process with the images loaded. Parity counts the features within 1e-6 of pyradiomics.
+both see the same machine; times are processor seconds, and the ratio is the median over the pairs. Peak memory is that
+of a process in which one engine ran alone, above the process with the images loaded. Parity counts the features within
+1e-6 of pyradiomics.
 
 ``python -m benchmarks.radiomics [COHORT [DICOM_STUDIES]]``: COHORT has patient folders with CT and PET as NIfTI and
 masks, DICOM_STUDIES has STS_008 and its like with MR_T1. Without them the sample studies are measured, with hot voxels

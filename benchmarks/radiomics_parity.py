@@ -1,7 +1,7 @@
-"""Parity of the native engine with pyradiomics over a cohort: ``python -m benchmarks.radiomics_parity COHORT [NUMBER]``.
+"""Parity of the native engine with pyradiomics over a cohort: ``python -m benchmarks.radiomics_parity COHORT``.
 
 COHORT has patient folders with CT and PET as NIfTI and masks. All 1130 features of each lesion are compared.
-NUMBER limits the patients, since pyradiomics takes its time with CT.
+A second argument limits the number of patients, since pyradiomics takes its time with CT.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     cohort = Path(sys.argv[1])
     patients = sorted(entry.name for entry in cohort.iterdir() if entry.is_dir() and entry.name not in EXCLUDED)
-    patients = patients[: int(sys.argv[2])] if len(sys.argv) > 2 else patients  # noqa: PLR2004
+    patients = patients[: int(sys.argv[2])] if len(sys.argv) > 2 else patients
     print(
         "| modality | image | values | beyond 1e-6 | largest relative difference | feature |\n|---|---|---|---|---|---|"
     )

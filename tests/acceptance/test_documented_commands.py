@@ -82,6 +82,10 @@ RUN = {
         "oncoresponse train response --features runs/radiomics/cohort-features.csv --clinical DATA/clinical.csv "
         "--model models/sts-petct --docs docs",
     ),
+    "robustness": (
+        "oncoradiomics precompile",
+        "oncoradiomics robustness DATA --settings models/sts-petct/radiomics/settings.yaml --output robustness.csv",
+    ),
     "benchmark": ("make bench",),
 }
 
@@ -189,6 +193,18 @@ def test_training(checkout, cohort):
     shown = run(evaluate, checkout)
     assert "segmentation, cross-validated" in shown
     assert "response, cross-validated" in shown
+
+
+def test_robustness_of_features(checkout, cohort):
+    precompile, robustness = RUN["robustness"]
+    run(precompile, checkout)
+    few = checkout / "few"
+    for patient in ("P00", "P01", "P02"):
+        shutil.copytree(cohort / patient, few / patient)
+    run(robustness, checkout, "--contours", "1", replaced={"DATA": str(few)})
+    lines = (checkout / "robustness.csv").read_text().splitlines()
+    assert lines[0].startswith("feature,icc_contour")
+    assert len(lines) > 1000
 
 
 def test_benchmark():
