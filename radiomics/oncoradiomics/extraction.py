@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,11 @@ from oncoradiomics.reference_engine import pyradiomics_version, run_pyradiomics
 from oncoradiomics.settings import ExtractionSetting, Settings
 
 Engine = Literal["native", "pyradiomics"]
+ENGINE_NAMES: MappingProxyType[Engine, str] = MappingProxyType(
+    {"native": "oncoradiomics native", "pyradiomics": "pyradiomics"}
+)
+"""What a document and a report call each engine."""
+
 SUV_QUANTITY = "g/mL{SUVbw}"
 """UCUM unit of body-weight SUV, with the annotation that tells it from other SUVs."""
 
@@ -82,7 +88,14 @@ def extract(
             )
         )
     reference_names = tuple(name for name in values if name in by_reference)
-    return Features(tuple(records), engine, engine_version(engine), settings.sha256, tuple(undefined), reference_names)
+    return Features(
+        tuple(records),
+        ENGINE_NAMES[engine],
+        engine_version(engine),
+        settings.sha256,
+        tuple(undefined),
+        reference_names,
+    )
 
 
 def engine_version(engine: Engine) -> str:

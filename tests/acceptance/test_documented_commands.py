@@ -116,6 +116,10 @@ RUN = {
         "oncoresponse models seal models/my-model",
         "oncoresponse assess examples/STS_019 --model my-model --out result",
     ),
+    "robustness": (
+        "oncoradiomics precompile",
+        "oncoradiomics robustness DATA --settings models/sts-petct/radiomics/settings.yaml --output robustness.csv",
+    ),
     "benchmark": ("make bench",),
 }
 
@@ -428,6 +432,18 @@ def test_bring_your_own_network(tmp_path):
     summary = json.loads((tmp_path / "result" / "segmentation.json").read_text())
     assert summary["volume_ml"] == pytest.approx(40.2, abs=0.1)  # SUV of 3 and more, counted with SimpleITK
     assert summary["expected_dice"] is None
+
+
+def test_robustness_of_features(checkout, cohort):
+    precompile, robustness = RUN["robustness"]
+    run(precompile, checkout)
+    few = checkout / "few"
+    for patient in ("P00", "P01", "P02"):
+        shutil.copytree(cohort / patient, few / patient)
+    run(robustness, checkout, "--contours", "1", replaced={"DATA": str(few)})
+    lines = (checkout / "robustness.csv").read_text().splitlines()
+    assert lines[0].startswith("feature,icc_contour")
+    assert len(lines) > 1000
 
 
 def test_benchmark():

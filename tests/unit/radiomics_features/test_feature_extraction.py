@@ -75,7 +75,7 @@ def test_features_carry_identifier_unit_and_provenance(lesion, plain_settings):
     assert units["original_firstorder_Mean"] == "g/mL"
     assert units["original_firstorder_Variance"] == "g2/mL2"
     assert units["original_glcm_Contrast"] == "1"
-    assert (found.engine, found.engine_version) == ("native", native.VERSION)
+    assert (found.engine, found.engine_version) == ("oncoradiomics native", native.VERSION)
     reference = extract(*lesion, plain_settings, "pyradiomics")
     assert (reference.engine, reference.engine_version) == ("pyradiomics", "3.0.1")
     assert found.settings_sha256 == plain_settings.sha256
