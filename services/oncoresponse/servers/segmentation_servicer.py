@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, cast
@@ -121,6 +120,8 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         if kind == "lesion_box":
             return LesionBox(_position(request.lesion_box.low), _position(request.lesion_box.high))
         mask = self._volume(request.lesion_mask)
+        if mask.quantity is not Quantity.MASK:
+            raise InvalidRequest("lesion_mask must be a mask.")
         require_same_grid(pet, mask)
         return box_of_mask(mask.image)
 
@@ -153,7 +154,6 @@ def _warm(folder: ModelFolder, device: Literal["auto", "cpu", "cuda"]) -> Segmen
 
 
 def _check_supplied(folder: ModelFolder, pet: Volume, mask: Volume, kind: str) -> SegmentationSummary:
-    started = time.monotonic()
     if mask.quantity is not Quantity.MASK or kind not in _METHODS:
         raise InvalidRequest("supplied_mask must be a mask, and supplied_mask_kind must say what it was drawn as.")
     require_same_grid(pet, mask)
@@ -164,5 +164,4 @@ def _check_supplied(folder: ModelFolder, pet: Volume, mask: Volume, kind: str) -
         component_count=measures.component_count,
         touches_border=measures.touches_border,
         device="none",
-        seconds=time.monotonic() - started,
     )
