@@ -34,7 +34,14 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/buf lint
 	$(BIN)/buf format --exit-code -d protos > /dev/null
-	@if git rev-parse --verify --quiet main:protos > /dev/null; then $(BIN)/buf breaking --against '.git#branch=main'; fi
+	@rm -rf build/main && mkdir -p build/main
+	@for ref in main origin/main; do \
+		if git rev-parse --verify --quiet $$ref:protos > /dev/null; then \
+			git archive $$ref buf.yaml protos third_party | tar -x -C build/main && break; \
+		fi; \
+	done
+	@if [ -d build/main/protos ]; then $(BIN)/buf breaking --against build/main; \
+	else echo "No branch main or origin/main here: whether the protos break callers was not checked."; fi
 
 types: $(VENV)/installed
 	$(BIN)/mypy
