@@ -415,7 +415,7 @@ class QuotaExceeded(ServiceError):
 
     reason = "QUOTA_EXCEEDED"
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
-    retry_after_seconds = 60.0
+    retry_after_seconds: float | None = 60.0
 
     def __init__(self, message: str, **metadata: object) -> None:
         super().__init__(message, **metadata)

@@ -365,6 +365,20 @@ def test_cancelled_assessment_stops_and_logs_nothing_of_the_patient(front):
         assert secret not in log
 
 
+def test_the_same_request_finds_its_assessment_after_the_study_is_gone(front):
+    client = Client(front.address)
+    study = client.upload_study(SAMPLE, silent)
+    request_id = str(uuid.uuid4())
+    name = client.create_assessment(study, Order("sts-petct"), request_id).name
+    client.cancel(name)
+    client._studies.DeleteStudy(study_pb2.DeleteStudyRequest(name=study.name))
+    assert client.create_assessment(study, Order("sts-petct"), request_id).name == name
+    with pytest.raises(OncoResponseError) as caught:
+        client.create_assessment(study, Order("sts-petct"), str(uuid.uuid4()))
+    client.close()
+    assert caught.value.reason == "STUDY_NOT_FOUND"
+
+
 def test_one_more_than_may_wait_is_refused_and_the_same_request_is_taken_later(serve, front, tmp_path):
     """One is at work, one waits, and that is the limit."""
     settings = yaml.safe_load((front.log.parents[1] / "settings.yaml").read_text())

@@ -141,6 +141,15 @@ def test_cancelled_from_elsewhere(front, tmp_path):
     assert "CANCELLED: The assessment was cancelled." in errors
 
 
+def test_example_client_prints_why_there_is_no_report(front):
+    """The PET alone is refused by the model."""
+    example = [sys.executable, "examples/client.py", "examples/STS_019/PET", front]
+    done = subprocess.run(example, cwd=SAMPLE.parents[1], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.startswith("The study has no CT series")
+    assert "Traceback" not in done.stderr
+
+
 def test_result_of_another_patient_does_not_stay_in_the_folder(front, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
