@@ -25,7 +25,7 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         cwd=SAMPLE.parents[1],
-        env={**os.environ, "COLUMNS": "400", **environment},
+        env={**os.environ, **environment},
     )
 
 

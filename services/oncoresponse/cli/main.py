@@ -126,17 +126,17 @@ def run() -> None:
         raise SystemExit(1) from None
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        _errors.print(f"{error.strerror or type(error).__name__}{where}", highlight=False, markup=False)
+        _errors.print(f"{error.strerror or type(error).__name__}{where}", highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(1) from None
 
 
 def _print_error(error: OncoResponseError) -> None:
-    _errors.print(f"[bold]{error.reason}[/bold]: {escape(error.message)}", highlight=False)
+    _errors.print(f"[bold]{error.reason}[/bold]: {escape(error.message)}", highlight=False, soft_wrap=True)
     facts = [*error.metadata.items()]
     if isinstance(error, FieldViolations):
         facts += [(field, text) for field, text, _ in error.violations]
     for name, value in facts:
-        _errors.print(f"  {name}: {value}", highlight=False, markup=False)
+        _errors.print(f"  {name}: {value}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
