@@ -78,6 +78,10 @@ RUN = {
         "oncoresponse models show sts-petct",
         "oncoresponse doctor",
     ),
+    "stubs": (
+        "python -m grpc_tools.protoc -I protos -I third_party/protovalidate -I third_party/googleapis "
+        "--python_out=stubs --grpc_python_out=stubs protos/oncoresponse/v1/*.proto buf/validate/validate.proto",
+    ),
     "test_separate_processes.py": (
         "oncoresponse recover worker-1 --database-url postgresql://oncoresponse@db/oncoresponse",
     ),
@@ -131,6 +135,11 @@ def test_every_documented_command_has_its_run():
 def run(command: str, folder: Path, *more: str, replaced: dict[str, str] | None = None) -> str:
     """Run a documented command in ``folder`` and return what it printed."""
     words = [(replaced or {}).get(word, word) for word in shlex.split(command)]
+    words = [
+        name
+        for word in words
+        for name in (sorted(str(path.relative_to(folder)) for path in folder.glob(word)) if "*" in word else [word])
+    ]
     if words[0] != "make":
         words[0] = str(BIN / words[0])
     done = subprocess.run([*words, *more], cwd=folder, capture_output=True, text=True, timeout=600)
@@ -177,6 +186,18 @@ def test_one_machine(checkout, serve):
     assert "RTSTRUCT" in run(assess_contour, checkout)  # with a server of its own
     assert "Not for clinical decisions" in " ".join(run(show, checkout).split())  # wherever the line is wrapped
     assert "WRONG" not in run(doctor, checkout, "--data-dir", str(checkout))
+
+
+def test_protos_compile_with_protoc_alone(tmp_path):
+    (compile_protos,) = RUN["stubs"]
+    for name in ("protos", "third_party"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "stubs").mkdir()
+    run(compile_protos, tmp_path)
+    made = {str(path.relative_to(tmp_path / "stubs")) for path in (tmp_path / "stubs").rglob("*.py")}
+    for path in (ROOT / "protos" / "oncoresponse" / "v1").glob("*.proto"):
+        assert f"oncoresponse/v1/{path.stem}_pb2_grpc.py" in made
+    assert "buf/validate/validate_pb2.py" in made
 
 
 @pytest.fixture(scope="module")

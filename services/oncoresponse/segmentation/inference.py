@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -167,7 +166,7 @@ class Segmenter:
 
         With a prompt only the surroundings of the prompt are looked at, as far as the training images showed
         surroundings; where the mask reaches their edge they are widened, at most twice. The same volumes and prompt
-        give the same bytes on the same kind of device; only ``summary.seconds`` differs.
+        give the same bytes on the same kind of device.
 
         Args:
             pet: ``Quantity.SUV_BODY_WEIGHT``, g/mL.
@@ -183,7 +182,6 @@ class Segmenter:
             EmptyMask, TumorTooSmall, TumorTooLarge, MaskTouchesBorder: See :func:`check_mask`.
             OutOfMemory: The GPU's memory does not suffice.
         """
-        started = time.monotonic()
         ct = _require_volumes(pet, ct)
         if prompt is None:
             require_field_of_view(pet, self.description.field_of_view)
@@ -211,7 +209,6 @@ class Segmenter:
             prompt=prompt_kind(prompt),
             mean_uncertainty=mean_binary_entropy(chances, inside),
             device=self.device.type,
-            seconds=time.monotonic() - started,
             warnings=(*_review_warnings(expected, settings), *_coverage_warnings(found.ct_coverage)),
             network_sha256=self.network_sha256,
         )
