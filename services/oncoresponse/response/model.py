@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from oncoresponse.errors import InvalidRequest, ModelFolderInvalid, ModelHashMismatch
 from oncoresponse.model_folder import ModelFolder
+from oncoresponse.readable_numbers import inside_sentence, percent, significant, spoken_value
 from oncoresponse.response.answer_rule import answers
 from oncoresponse.response.cohort import FloatArray
 from oncoresponse.response.conformal import conformal_p_values, conformal_sets
@@ -21,10 +22,7 @@ from oncoresponse.response.explanation import (
     calibrated_contributions,
     explained_inputs,
     grouped,
-    inside_sentence,
     nearest_cases,
-    percent,
-    spoken_value,
     three_sentences,
 )
 from oncoresponse.response.model_document import (
@@ -192,7 +190,7 @@ class ResponseModel:
             outside=outside,
             abstain_reasons=tuple(reasons),
             baseline=self._baseline(transformed[0]),
-            limits=self._limits(row),
+            limits=self._limits(row, answer),
             research_use_statement=definition.intended_use.device_status,
             booster_sha256=document.booster_sha256,
             training_patients=document.training_patients,
@@ -298,8 +296,8 @@ class ResponseModel:
                 reasons.append(
                     AbstainReason(
                         code="OUTSIDE_ALLOWED_RANGE",
-                        text=f"{entry.title} is {value:.3g} {entry.unit}; the model allows {entry.minimum:g} to "
-                        f"{entry.maximum:g} {entry.unit}.",
+                        text=f"{entry.title} is {spoken_value(value, entry.unit)}; the model allows "
+                        f"{significant(entry.minimum)} to {spoken_value(entry.maximum, entry.unit)}.",
                     )
                 )
             if math.isfinite(value) and not training.minimum <= value <= training.maximum:
@@ -336,11 +334,12 @@ class ResponseModel:
             probability=float(regression.probability(transformed.reshape(1, -1))[0]),
         )
 
-    def _limits(self, row: list[float]) -> tuple[str, ...]:
+    def _limits(self, row: list[float], answer: Answer) -> tuple[str, ...]:
         document = self.document
+        consequence = "; the probability extrapolates" if answer in _CALLS else ""
         own = [
-            f"{entry.title} ({value:.3g} {entry.unit}) lies outside the training patients ({training.minimum:.3g} to "
-            f"{training.maximum:.3g} {entry.unit}); the estimate extrapolates."
+            f"{entry.title} ({spoken_value(value, entry.unit)}) lies beyond every training patient (smallest "
+            f"{significant(training.minimum)}, largest {spoken_value(training.maximum, entry.unit)}){consequence}."
             for entry, value, training in zip(document.inputs, row, document.training, strict=True)
             if math.isfinite(value) and not training.minimum <= value <= training.maximum
         ]

@@ -17,7 +17,7 @@ def limits_from(evaluation: Evaluation, interval: IntervalCoverage | None) -> tu
     if not evaluation.beats_baseline:
         sentences.append(
             f"The model is not better than a logistic regression on {len(evaluation.baseline_inputs)} measurements "
-            f"(AUC {baseline.auc.text}), which is shown beside it."
+            f"(AUC {baseline.auc.text})."
         )
     sentences.append(
         f"Calibration slope {booster.calibration_slope.text} (ideal 1): with {evaluation.patients} patients the "
