@@ -20,6 +20,7 @@ from oncoresponse.reporting.wording import (
     call_error_sentence,
     contour_sentence,
     contour_variants_sentence,
+    doubt_sentence,
     limits,
     measure_lines,
     prediction_title,
@@ -242,8 +243,8 @@ def _reasons(page: Page, context: ReportContext, y: float) -> float:
         if not abstains:
             page.text(_RIGHT, y, f"{arrow} {item.direction} ({item.log_odds:+.2f})", size=8, color=_INK, ha="right")
         y += 5.2
-    if len(prediction.sentences) > 2:
-        y = page.paragraph(_LEFT, y + 0.3, _WIDTH, prediction.sentences[2], size=8, color=_INK, most_lines=3)
+    if doubt := doubt_sentence(prediction):
+        y = page.paragraph(_LEFT, y + 0.3, _WIDTH, doubt, size=8, color=_INK, most_lines=3)
     if abstains:
         return y
     outcome = inside_sentence(prediction.outcome_title)

@@ -14,7 +14,7 @@ from oncoradiomics.features import MEASURE_NAMES, Measure
 from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.readable_numbers import inside_sentence, percent, readable_unit, significant, spoken_value
 from oncoresponse.reporting.report_content import ReportContext
-from oncoresponse.response.prediction import Contribution, Prediction
+from oncoresponse.response.prediction import Answer, Contribution, Prediction
 
 NOT_SIGNED = "Preliminary: not reviewed or signed by a physician."
 ASSOCIATION = "Associations in the training patients, not causes."
@@ -147,7 +147,9 @@ def contribution_sentence(contribution: Contribution, prediction: Prediction) ->
 
 def explanation_sentences(prediction: Prediction) -> list[str]:
     """The reasons in groups and the doubt, other contours, and the time to failure beside a call."""
-    found = list(prediction.sentences[1:])
+    found = list(prediction.sentences[1:2])
+    if doubt := doubt_sentence(prediction):
+        found.append(doubt)
     if contours := contour_variants_sentence(prediction):
         found.append(contours)
     if baseline := baseline_sentence(prediction):
@@ -155,6 +157,13 @@ def explanation_sentences(prediction: Prediction) -> list[str]:
     if prediction.time_to_failure is not None and not prediction.abstains:
         found.append(prediction.time_to_failure.text)
     return found
+
+
+def doubt_sentence(prediction: Prediction) -> str | None:
+    """How similar patients fared and what would change the answer; ``None`` for a patient unlike all of them."""
+    if prediction.answer is Answer.OUTSIDE_EXPERIENCE or len(prediction.sentences) < 3:
+        return None
+    return prediction.sentences[2]
 
 
 def contour_variants_sentence(prediction: Prediction) -> str | None:
@@ -275,7 +284,8 @@ def readable_summary(context: ReportContext) -> str:
     else:
         lines += answer_sentences(prediction)
         lines += [f"  - {contribution_sentence(item, prediction)}" for item in prediction.contributions[:5]]
-        lines += explanation_sentences(prediction)[1:]
+        said_in_lines = prediction.sentences[1:2]
+        lines += [text for text in explanation_sentences(prediction) if text not in said_in_lines]
         if not prediction.abstains:
             lines.append(ASSOCIATION)
     every = limits(context)

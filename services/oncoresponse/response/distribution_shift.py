@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from sklearn.metrics import roc_auc_score
 
+from oncoresponse.readable_numbers import inside_sentence, percent, spoken_value
 from oncoresponse.response.calibration import calibration_slope_and_intercept
 from oncoresponse.response.cohort import FloatArray, IntArray
 from oncoresponse.response.conformal import conformal_p_values, conformal_sets
@@ -84,7 +85,7 @@ def judge_under_shift(
         covered=round(covered, 6),
         outside=round(float(outside.mean()), 6),
         covered_inside=None if outside.all() else round(float(held[~outside].mean()), 6),
-        sentence=f"Trained only on patients with {entry.title} up to {limit:.3g} {entry.unit} and tested on the "
-        f"{int((~below).sum())} others, the prediction sets held the true outcome of {covered:.0%} (promised "
-        f"{promised:.0%}); {outside.mean():.0%} of those patients were called outside the model's experience.",
+        sentence=f"Trained only on patients with {inside_sentence(entry.title)} up to {spoken_value(limit, entry.unit)} and tested on the "
+        f"{int((~below).sum())} others, the prediction sets held the true outcome of {percent(covered)} (promised "
+        f"{percent(promised)}); {percent(float(outside.mean()))} of those patients were called outside the model's experience.",
     )

@@ -155,7 +155,7 @@ def three_sentences(
     else:
         first = f"{_without_stop(answer_text)}; probability of {inside_sentence(outcome_title)} {probability_text}."
     outcome = None if abstains else outcome_title
-    return (first, _reason_sentence(contributions, outcome), _doubt_sentence(nearest, changes))
+    return (first, _reason_sentence(contributions, outcome), _doubt_sentence(nearest, changes, outcome_title))
 
 
 def _candidates(document: ResponseDocument, position: int, value: float) -> FloatArray:
@@ -217,11 +217,11 @@ def _described(entry: Contribution) -> str:
     return f"{text}, above {entry.percentile:.0f} % of the training patients"
 
 
-def _doubt_sentence(nearest: Sequence[NearestCase], changes: Sequence[AnswerChange]) -> str:
+def _doubt_sentence(nearest: Sequence[NearestCase], changes: Sequence[AnswerChange], outcome_title: str) -> str:
     parts = []
     if nearest:
         good = sum(case.favourable for case in nearest)
-        parts.append(f"of the {len(nearest)} most similar training patients {good} had the favorable outcome")
+        parts.append(f"of the {len(nearest)} most similar training patients {good or 'none'} had {inside_sentence(outcome_title)}")
     if changes:
         parts.append(_without_stop(changes[0].text[:1].lower() + changes[0].text[1:]))
     else:

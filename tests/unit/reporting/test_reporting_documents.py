@@ -13,7 +13,6 @@ import pytest
 import SimpleITK as sitk
 from oncoresponse.errors import EmptyMask, FrameOfReferenceMismatch, GeometryMismatch, ModelFolderInvalid
 from oncoresponse.model_folder import ModelDefinition
-from oncoresponse.readable_numbers import percent, significant
 from oncoresponse.reporting.compose import Report, compose_report
 from oncoresponse.reporting.key_image import CONTOUR_COLOR, anatomical_label, key_image_panels, key_image_png
 from oncoresponse.reporting.pdf_page import A4_WIDTH_MM, Page
@@ -336,18 +335,3 @@ def test_axis_labels_of_the_probability_stay_in_their_column(report: Report) -> 
     (right,) = [place for text, place in found if text == "100 %"]
     assert left >= 12 + 84
     assert right + Page().width("100 %", 6.5) <= A4_WIDTH_MM - 12
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"), [(0.004, "<1 %"), (0.996, ">99 %"), (0.5, "50 %"), (0.01, "1 %"), (0.99, "99 %")]
-)
-def test_percent_is_never_certain(value: float, shown: str) -> None:
-    assert percent(value) == shown
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0.0, "0"), (1234.56, "1235"), (999.9, "1000"), (0.0123, "0.0123"), (2.5e7, "2.50e+07"), (-0.5, "-0.5")],
-)
-def test_significant_digits(value: float, shown: str) -> None:
-    assert significant(value) == shown

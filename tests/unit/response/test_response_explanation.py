@@ -101,6 +101,7 @@ def test_a_training_patient_is_its_own_nearest_case(sarcoma: ResponseModel) -> N
     assert found.nearest_cases[0].favourable == case.favourable
     assert len(found.nearest_cases) == 3
     assert "most similar training patients" in found.sentences[2]
+    assert "had durable response to treatment" in found.sentences[2]
 
 
 def test_the_sentences_say_answer_number_and_reasons(sarcoma: ResponseModel) -> None:
@@ -110,7 +111,9 @@ def test_the_sentences_say_answer_number_and_reasons(sarcoma: ResponseModel) -> 
     assert f"{100 * found.probability:.0f} %" in answer
     assert "90 % interval" in answer
     assert "tumor volume 800 ml" in reasons
-    assert "lowers the estimate" in reasons
+    assert reasons.startswith("Probability of durable response to treatment: ")
+    assert "lowers it" in reasons
+    assert "probability of durable response to treatment" in answer
 
 
 def test_an_abstention_gives_a_reason_and_no_number(sarcoma: ResponseModel) -> None:
@@ -118,7 +121,7 @@ def test_an_abstention_gives_a_reason_and_no_number(sarcoma: ResponseModel) -> N
     assert found.answer is Answer.OUTSIDE_EXPERIENCE
     assert "probability" not in found.sentences[0]
     assert "unlike those of the 38 training patients" in found.sentences[0]
-    assert "estimate" not in found.sentences[1]
+    assert "robability" not in found.sentences[1]
     assert found.time_to_failure is None
 
 

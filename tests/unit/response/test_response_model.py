@@ -134,7 +134,8 @@ def test_a_patient_unlike_the_cohort_is_outside(model: ResponseModel) -> None:
     assert found.outside.score > found.outside.threshold
     assert found.outside.inputs_outside_range == ("m0", "m1", "m2")
     assert found.abstain_reasons[0].code == "OUTSIDE_TRAINING_DATA"
-    assert sum("extrapolates" in limit for limit in found.limits) == 3
+    assert sum("lies beyond every training patient" in limit for limit in found.limits) == 3
+    assert "extrapolates" not in " ".join(found.limits), "where there is no call there is no probability to speak of"
 
 
 def test_most_patients_of_the_same_kind_are_inside(model: ResponseModel) -> None:
