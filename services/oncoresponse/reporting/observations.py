@@ -266,9 +266,9 @@ def _conformal_set(prediction: Prediction) -> Json:
     match prediction.conformal_set:
         case (_, _):
             return concept(local("either-outcome", "Neither outcome can be ruled out"))
-        case (Answer.FAVOURABLE,):
+        case (Answer.FAVORABLE,):
             return concept(local("only-favorable", "Only the favorable outcome is left"), text=f"Left: {outcome}")
-        case (Answer.UNFAVOURABLE,):
+        case (Answer.UNFAVORABLE,):
             return concept(
                 local("only-unfavorable", "Only the unfavorable outcome is left"), text=f"Left: no {outcome}"
             )

@@ -53,7 +53,7 @@ class ShiftFigures(BaseModel):
 
 
 def judge_under_shift(
-    task: ResponseTask, values: FloatArray, transformed: FloatArray, favourable: IntArray
+    task: ResponseTask, values: FloatArray, transformed: FloatArray, favorable: IntArray
 ) -> ShiftFigures | None:
     """Fit to one half, judge on the other; ``None`` where the task declares no test or a half lacks an outcome."""
     if task.shift is None:
@@ -61,13 +61,13 @@ def judge_under_shift(
     column = task.input_names.index(task.shift.input)
     limit = float(np.median(values[:, column]))
     below = values[:, column] <= limit
-    if min(int(favourable[below].sum()), int((1 - favourable[below]).sum())) < task.validation.folds:
+    if min(int(favorable[below].sum()), int((1 - favorable[below]).sum())) < task.validation.folds:
         return None
-    fitted = fit_pipeline(task, transformed[below], favourable[below], seed=task.seed + _SHIFT_SEED)
+    fitted = fit_pipeline(task, transformed[below], favorable[below], seed=task.seed + _SHIFT_SEED)
     distance = fit_training_distance(transformed[below], task.uncertainty.outside_quantile)
-    inputs, outcome = transformed[~below], favourable[~below]
+    inputs, outcome = transformed[~below], favorable[~below]
     margin = fitted.margin(inputs)
-    p_values = conformal_p_values(fitted.out_of_fold, favourable[below], margin)
+    p_values = conformal_p_values(fitted.out_of_fold, favorable[below], margin)
     sets = conformal_sets(*p_values, task.uncertainty.conformal_coverage)
     held = np.where(outcome == 1, sets[:, 0], sets[:, 1])
     outside = distance.distance(inputs) > distance.threshold
@@ -85,7 +85,8 @@ def judge_under_shift(
         covered=round(covered, 6),
         outside=round(float(outside.mean()), 6),
         covered_inside=None if outside.all() else round(float(held[~outside].mean()), 6),
-        sentence=f"Trained only on patients with {inside_sentence(entry.title)} up to {spoken_value(limit, entry.unit)} and tested on the "
-        f"{int((~below).sum())} others, the prediction sets held the true outcome of {percent(covered)} (promised "
-        f"{percent(promised)}); {percent(float(outside.mean()))} of those patients were called outside the model's experience.",
+        sentence=f"Trained only on patients with {inside_sentence(entry.title)} up to {spoken_value(limit, entry.unit)}"
+        f" and tested on the {int((~below).sum())} others, the prediction sets held the true outcome of "
+        f"{percent(covered)} (promised {percent(promised)}); {percent(float(outside.mean()))} of those patients were "
+        "called outside the model's experience.",
     )

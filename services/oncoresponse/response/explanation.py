@@ -96,7 +96,7 @@ def nearest_cases(document: ResponseDocument, transformed: FloatArray) -> tuple[
     return tuple(
         NearestCase(
             values=dict(zip(document.input_names, document.cases[index].values, strict=True)),
-            favourable=document.cases[index].favourable,
+            favorable=document.cases[index].favorable,
             distance=round(float(distances[index]), 3),
         )
         for index in nearest
@@ -220,8 +220,10 @@ def _described(entry: Contribution) -> str:
 def _doubt_sentence(nearest: Sequence[NearestCase], changes: Sequence[AnswerChange], outcome_title: str) -> str:
     parts = []
     if nearest:
-        good = sum(case.favourable for case in nearest)
-        parts.append(f"of the {len(nearest)} most similar training patients {good or 'none'} had {inside_sentence(outcome_title)}")
+        good = sum(case.favorable for case in nearest) or "none"
+        parts.append(
+            f"of the {len(nearest)} most similar training patients {good} had {inside_sentence(outcome_title)}"
+        )
     if changes:
         parts.append(_without_stop(changes[0].text[:1].lower() + changes[0].text[1:]))
     else:

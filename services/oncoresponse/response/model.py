@@ -51,7 +51,7 @@ _FOLDER = "response"
 _RADIOMICS_SETTINGS = "radiomics/settings.yaml"
 _TRANSFORM_TOLERANCE = 1e-6
 _MARGIN_TOLERANCE = 1e-9
-_CALLS: tuple[ConformalOutcome, ConformalOutcome] = (Answer.FAVOURABLE, Answer.UNFAVOURABLE)
+_CALLS: tuple[ConformalOutcome, ConformalOutcome] = (Answer.FAVORABLE, Answer.UNFAVORABLE)
 
 
 @dataclass(frozen=True)
@@ -269,16 +269,16 @@ class ResponseModel:
         low, high = self.ensemble.interval(
             transformed, probability, document.interval.level, document.interval.widening
         )
-        p_favourable, p_unfavourable = conformal_p_values(*document.calibration.scores(), margin)
-        kept = conformal_sets(p_favourable, p_unfavourable, document.conformal.coverage)[0]
+        p_favorable, p_unfavorable = conformal_p_values(*document.calibration.scores(), margin)
+        kept = conformal_sets(p_favorable, p_unfavorable, document.conformal.coverage)[0]
         base, shapley, log_odds = calibrated_contributions(self.scoring, transformed)
         return _Known(
             log_odds=log_odds,
             probability=float(probability[0]),
             interval_low=float(low[0]),
             interval_high=float(high[0]),
-            includes_favourable=bool(kept[0]),
-            includes_unfavourable=bool(kept[1]),
+            includes_favorable=bool(kept[0]),
+            includes_unfavorable=bool(kept[1]),
             shapley=shapley,
             base=base,
         )
@@ -349,8 +349,8 @@ class ResponseModel:
     def _answer_texts(self) -> Mapping[Answer, str]:
         outcome = self.folder.definition.outcome
         return {
-            Answer.FAVOURABLE: outcome.favourable_answer,
-            Answer.UNFAVOURABLE: outcome.unfavourable_answer,
+            Answer.FAVORABLE: outcome.favorable_answer,
+            Answer.UNFAVORABLE: outcome.unfavorable_answer,
             Answer.INDETERMINATE: "Indeterminate: the evidence does not allow a call",
             Answer.OUTSIDE_EXPERIENCE: "Outside the model's experience: no call is made",
         }
@@ -386,8 +386,8 @@ class _Known:
     probability: float
     interval_low: float
     interval_high: float
-    includes_favourable: bool
-    includes_unfavourable: bool
+    includes_favorable: bool
+    includes_unfavorable: bool
     shapley: FloatArray
     base: float
 
@@ -399,24 +399,24 @@ class _Known:
     @property
     def conformal_set(self) -> tuple[ConformalOutcome, ...]:
         kept: list[ConformalOutcome] = []
-        if self.includes_favourable:
-            kept.append(Answer.FAVOURABLE)
-        if self.includes_unfavourable:
-            kept.append(Answer.UNFAVOURABLE)
+        if self.includes_favorable:
+            kept.append(Answer.FAVORABLE)
+        if self.includes_unfavorable:
+            kept.append(Answer.UNFAVORABLE)
         return tuple(kept)
 
 
 def _conformal_reasons(known: _Known) -> list[AbstainReason]:
-    if known.includes_favourable and known.includes_unfavourable:
+    if known.includes_favorable and known.includes_unfavorable:
         return [AbstainReason(code="CONFORMAL_BOTH", text="Neither outcome can be ruled out for this patient.")]
-    if not known.includes_favourable and not known.includes_unfavourable:
+    if not known.includes_favorable and not known.includes_unfavorable:
         return [
             AbstainReason(
                 code="CONFORMAL_NEITHER",
                 text="The patient lies between the two groups of training patients and fits neither well.",
             )
         ]
-    if known.includes_favourable != (known.probability >= 0.5):
+    if known.includes_favorable != (known.probability >= 0.5):
         return [
             AbstainReason(
                 code="SET_DISAGREES_WITH_PROBABILITY",
@@ -431,7 +431,7 @@ def _answer(is_outside: bool, reasons: list[AbstainReason], known: _Known | None
         return Answer.OUTSIDE_EXPERIENCE
     if reasons or known is None:
         return Answer.INDETERMINATE
-    return Answer.FAVOURABLE if known.includes_favourable else Answer.UNFAVOURABLE
+    return Answer.FAVORABLE if known.includes_favorable else Answer.UNFAVORABLE
 
 
 def _booster(raw: bytes, name: str, document: ResponseDocument) -> xgboost.Booster:

@@ -279,7 +279,7 @@ def test_every_probability_says_of_which_outcome(
 ) -> None:
     """A low probability of the favorable outcome under an unfavorable headline reads as that of the headline."""
     made = make_prediction(
-        Answer.UNFAVOURABLE, probability=0.2, interval_low=0.04, interval_high=0.73, conformal_set=("unfavourable",)
+        Answer.UNFAVORABLE, probability=0.2, interval_low=0.04, interval_high=0.73, conformal_set=("unfavorable",)
     )
     context = make_context(prediction=made)
     expected = "Probability of durable response to treatment: 20 % (90 % interval 4 % to 73 %)"
@@ -293,7 +293,7 @@ def test_every_probability_says_of_which_outcome(
 
 @pytest.mark.parametrize("answer", [Answer.INDETERMINATE, Answer.OUTSIDE_EXPERIENCE])
 def test_without_a_call_no_outcome_is_hinted_at(make_prediction: MakePrediction, answer: Answer) -> None:
-    made = make_prediction(answer, conformal_set=("unfavourable",))
+    made = make_prediction(answer, conformal_set=("unfavorable",))
     assert call_error_sentence(made) is None
     assert "favorable" not in " ".join(answer_sentences(made))
 

@@ -349,7 +349,7 @@ def test_inputs_from_one_source_name_it_as_device(
 def test_prediction_names_its_outcome_in_each_resource(
     make_context: Callable[..., ReportContext], make_prediction: Callable[..., Prediction]
 ) -> None:
-    made = make_prediction(Answer.UNFAVOURABLE, probability=0.2, interval_low=0.04, interval_high=0.73)
+    made = make_prediction(Answer.UNFAVORABLE, probability=0.2, interval_low=0.04, interval_high=0.73)
     bundle = compose(make_context(prediction=made))
     expected = "Probability of durable response to treatment: 20 % (90 % interval 4 % to 73 %)."
     observed = resource(bundle, "Observation", "predicted-response-probability")

@@ -31,8 +31,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> ResponseModel:
 
 def test_a_small_tumor_of_low_uptake_does_better_than_a_large_avid_one(shipped: ResponseModel) -> None:
     good, bad = shipped.predict(SMALL_AND_COLD), shipped.predict(LARGE_AND_HOT)
-    assert good.answer is Answer.FAVOURABLE
-    assert bad.answer is Answer.UNFAVOURABLE
+    assert good.answer is Answer.FAVORABLE
+    assert bad.answer is Answer.UNFAVORABLE
     for found in (good, bad):
         low, high = logit(found.interval_low), logit(found.interval_high)
         # In log-odds, because a probability near 0 or 1 leaves no room for a wide interval of percent.
@@ -50,7 +50,7 @@ def test_it_abstains_somewhere_between(shipped: ResponseModel) -> None:
             for name, low in SMALL_AND_COLD.items()
         }
         answers.add(shipped.predict(patient).answer)
-    assert answers == {Answer.FAVOURABLE, Answer.UNFAVOURABLE, Answer.INDETERMINATE}
+    assert answers == {Answer.FAVORABLE, Answer.UNFAVORABLE, Answer.INDETERMINATE}
 
 
 def test_a_whole_body_of_uptake_is_outside(shipped: ResponseModel) -> None:
