@@ -199,13 +199,13 @@ def write_breast_table(path: Path) -> None:
         "patient_id,age_years,race,hormone_receptor_positive,her2_positive,mammaprint_high,tumor_volume_ml,"
         "tumor_slice_extent_mm,slice_spacing_mm,pathologic_complete_response"
     ]
-    for number in range(60):
+    for number in range(200):
         hormone, her2, mammaprint = random.integers(0, 2, 3)
         age = "" if number < 2 else f"{random.uniform(30, 70):.0f}"
         volume, extent = random.uniform(2, 80), random.uniform(20, 90)
         responds = int(random.random() < 1 / (1 + np.exp(1.5 * hormone - her2 + 0.02 * volume)))
         cells = (age, "White", hormone, her2, mammaprint, f"{volume:.3f}", f"{extent:.1f}", 2.0, responds)
-        rows.append(",".join(map(str, (f"B{number:02d}", *cells))))
+        rows.append(",".join(map(str, (f"B{number:03d}", *cells))))
     path.write_text("\n".join(rows) + "\n")
 
 
