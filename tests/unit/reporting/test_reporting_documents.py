@@ -148,6 +148,8 @@ def test_wrapped_lines_fit() -> None:
     assert " ".join(lines).replace(" ", "") == "word" * 50 + "x" * 300
     assert all(page.width(line, 8) <= 60 for line in lines)
     assert page.width("W" * 10, 8) < A4_WIDTH_MM
+    for width in range(20, 60):
+        assert not any(line.startswith("%") for line in page.wrap("a call for 88 % of them, 82 % were right", width, 8))
 
 
 # --- the picture -----------------------------------------------------------------------------------
