@@ -80,8 +80,8 @@ class Outcome(_Strict):
     code: str
     title: str
     definition: str
-    favourable_answer: str
-    unfavourable_answer: str
+    favorable_answer: str
+    unfavorable_answer: str
 
 
 class ModelDefinition(_Strict):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from oncoresponse.errors import TrainingDataInvalid
+import yaml
+from pydantic import ValidationError
+
+from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
+from oncoresponse.model_folder import ModelDefinition
 
 PLACEHOLDER = "FILL IN"
 """Stands where a person has to write something; training refuses a folder that still holds it."""
@@ -26,7 +30,7 @@ intended_use:
   device_status: Research use only. Not a cleared or approved medical device. Not for clinical decisions.
 # The series that has to be there. The contour is drawn on, and measured on, contour_modality.
 required_series:
-  - {{modality: PT, quantity: "g/mL{{SUVbw}}", purpose: Contour, features and prediction}}
+  - {{modality: PT, quantity: "g/mL{{SUVbw}}", purpose: "Contour, features and prediction"}}
 contour_modality: PT
 # Clinical inputs of the task (source: clinical) have to be named here too, such as
 #   - {{name: age_years, title: Age, unit: a, minimum: 18, maximum: 100, required: true}}
@@ -39,8 +43,8 @@ outcome:
   code: response
   title: "FILL IN: the outcome, such as Complete metabolic response"
   definition: "FILL IN: how and when it is decided"
-  favourable_answer: Response likely
-  unfavourable_answer: Failure likely
+  favorable_answer: Response likely
+  unfavorable_answer: Failure likely
 limitations:
   - "FILL IN: what the model cannot do; one line each"
 training_data: "FILL IN: which patients, from when to when, with whose permission"
@@ -53,9 +57,9 @@ _TASK = """\
 patient_column: patient_id
 outcome:
   column: responded            # column of the clinical table: 1 favorable, 0 not
-  favourable_when: one         # or 'empty': favorable when the cell is empty
+  favorable_when: one         # or 'empty': favorable when the cell is empty
   definition: "FILL IN: the rule in words"
-# Few, robust inputs. source: features (measured on the image) or clinical (a column). favourable_sign: -1 where a
+# Few, robust inputs. source: features (measured on the image) or clinical (a column). favorable_sign: -1 where a
 # larger value can only make the favorable outcome less likely, 1 the other way round, 0 where physiology is silent.
 # Values outside minimum to maximum cannot be true and are refused.
 inputs:
@@ -65,7 +69,7 @@ inputs:
     source: features
     group: size
     transform: log
-    favourable_sign: -1
+    favorable_sign: -1
     minimum: 0.5
     maximum: 3000
   - name: suv_max
@@ -74,7 +78,7 @@ inputs:
     source: features
     group: uptake
     transform: log
-    favourable_sign: 0
+    favorable_sign: 0
     minimum: 0.3
     maximum: 100
 # The logistic regression that is computed beside, and that the trees start from.
@@ -159,22 +163,23 @@ def require_filled_in(folder: Path) -> None:
     """Refuse to train for minutes what could not be used afterwards.
 
     Raises:
-        TrainingDataInvalid: model.yaml or the task is missing, or a person has not yet decided something.
+        TrainingDataInvalid: model.yaml is missing, or a person has not yet decided something.
+        ModelFolderInvalid: model.yaml does not follow its schema.
     """
-    for path in (folder / "model.yaml", folder / "response" / "task.yaml"):
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            if path.name == "task.yaml":
-                continue  # --task may name another file
-            raise TrainingDataInvalid(
-                "The model folder has no model.yaml. Make one with 'oncoresponse train new-model'."
-            ) from error
-        lines = [
-            line.strip() for line in text.splitlines() if PLACEHOLDER in line and not line.lstrip().startswith("#")
-        ]
+    definition, task = folder / "model.yaml", folder / "response" / "task.yaml"
+    if not definition.is_file():
+        raise TrainingDataInvalid("The model folder has no model.yaml. Make one with 'oncoresponse train new-model'.")
+    for path in (definition, task):
+        if not path.is_file():
+            continue  # --task may name another file
+        stripped = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line for line in stripped if PLACEHOLDER in line and not line.startswith("#")]
         if lines:
             raise TrainingDataInvalid(
                 f"{path.name} still says {PLACEHOLDER} in {len(lines)} places, first: {lines[0][:80]}. Write what is "
                 "meant.",
             )
+    try:
+        ModelDefinition.model_validate(yaml.safe_load(definition.read_bytes()))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise ModelFolderInvalid(f"model.yaml is not valid: {error}") from error

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -91,9 +90,7 @@ def test_the_attributes_are_those_of_the_regulation() -> None:
     assert len({group for _, group, _ in ATTRIBUTES}) == 9
 
 
-def test_a_template_is_refused_until_it_is_filled_in(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], make_task: Callable[..., object]
-) -> None:
+def test_a_template_is_refused_until_it_is_filled_in(tmp_path: Path) -> None:
     folder = tmp_path / "lung-petct"
     written = write_template(folder)
     assert {path.name for path in written} == {"model.yaml", "task.yaml", "settings.yaml"}
@@ -102,6 +99,10 @@ def test_a_template_is_refused_until_it_is_filled_in(
     for path in written:
         path.write_text(path.read_text(encoding="utf-8").replace("FILL IN", "Stated"), encoding="utf-8")
     require_filled_in(folder)
+    definition = (folder / "model.yaml").read_text(encoding="utf-8")
+    (folder / "model.yaml").write_text(definition + "colour: blue\n", encoding="utf-8")
+    with pytest.raises(ModelFolderInvalid, match="colour"):
+        require_filled_in(folder)
     assert read_task(folder / "response" / "task.yaml").input_names == ("lesion_volume", "suv_max")
     with pytest.raises(TrainingDataInvalid, match="exists"):
         write_template(folder)
