@@ -12,6 +12,7 @@ from rich.console import Console
 import oncoresponse
 from oncoresponse.cli import assess as assess_command
 from oncoresponse.cli import doctor as doctor_command
+from oncoresponse.cli import measure_contour as measure_contour_command
 from oncoresponse.cli import models as models_command
 from oncoresponse.cli import training as training_command
 from oncoresponse.errors import OncoResponseError
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command("assess")(assess_command.assess)
 app.command("doctor")(doctor_command.doctor)
 app.command("evaluate")(training_command.evaluate)
+app.command("measure-contour")(measure_contour_command.measure_contour)
 app.add_typer(models_command.app, name="models")
 app.add_typer(training_command.app, name="train")
 
