@@ -4,16 +4,20 @@ What a newcomer cannot type literally is replaced: DATA by a small synthetic coh
 the test started. Training gets settings that make it short. Each documented line has to have its run below.
 """
 
+import json
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import yaml
+from oncoresponse.client import Client, Order
+from oncoresponse.v1 import study_pb2
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -98,6 +102,13 @@ RUN = {
         "oncoresponse train model-card --model models/lung-petct",
     ),
     "a contour on MR": ("oncoresponse measure-contour STUDY --modality MR",),
+    "monitoring": (
+        "oncoresponse predict --model sts-petct --table inputs.csv --out predictions.csv",
+        "oncoresponse record-outcome assessments/ID favorable --server 127.0.0.1:50051 --follow-up-months 30 "
+        "--group histology=liposarcoma",
+        "oncoresponse monitor --model sts-petct --server 127.0.0.1:50051 --out monitoring",
+        "oncoresponse monitor --model sts-petct --data-dir /srv/oncoresponse --out monitoring --since 2026-01",
+    ),
     "benchmark": ("make bench",),
 }
 
@@ -311,6 +322,43 @@ def test_a_contour_is_measured(checkout, write_series, write_contour):
     )
     write_contour(series, 15.0, folder / "contour.dcm")
     assert "tumor_slice_extent_mm  30.0000" in run(measure, checkout, replaced={"STUDY": str(folder)})
+
+
+def test_monitoring(checkout, serve):
+    predict, outcome, ask_server, ask_database = RUN["monitoring"]
+    model = json.loads((ROOT / "models" / "sts-petct" / "response" / "response.json").read_text())
+    columns = [f"{entry['name']} [{entry['unit']}]" for entry in model["inputs"]]
+    assert set(documented_block("monitoring.md", "csv").splitlines()[0].split(",")) <= {"id", *columns}
+    values = [str(entry["median"]) for entry in model["training"]]
+    (checkout / "inputs.csv").write_text(f"{','.join(['id', *columns])}\n{','.join(['1', *values])}\n")
+    assert "Research use only" in run(predict, checkout)
+    assert len((checkout / "predictions.csv").read_text().splitlines()) == 2
+    data = checkout / "data-of-monitoring"
+    address = serve("--listen", "127.0.0.1:0", "--data-dir", str(data)).wait_until_ready()
+    client = Client(address)
+    study = client.upload_study(ROOT / "examples" / "STS_032", lambda *_: None)
+    order = Order("sts-petct", contour=study_pb2.SuppliedContour())
+    name = client.assess(study, order, lambda *_: None).name
+    client.close()
+    here = {"assessments/ID": name, "127.0.0.1:50051": address, "/srv/oncoresponse": str(data)}
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            run(outcome, checkout, replaced=here)
+            break
+        except AssertionError as error:  # the record comes after the report
+            assert "PREDICTION_NOT_FOUND" in str(error)
+            assert time.monotonic() < deadline
+    for command in (ask_server, ask_database):
+        assert "Outcomes recorded: 1" in run(command, checkout, replaced=here)
+        names = {path.name for path in (checkout / "monitoring").iterdir()}
+        assert names == {"monitoring.json", "monitoring.prom", "monitoring.pdf"}
+
+
+def documented_block(page: str, language: str) -> str:
+    """The one fenced block of a language on a page."""
+    _, _, after = (ROOT / "docs" / page).read_text(encoding="utf-8").partition(f"```{language}\n")
+    return after.partition("```")[0]
 
 
 def test_benchmark():

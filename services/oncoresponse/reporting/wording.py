@@ -200,9 +200,13 @@ def contour_sentence(context: ReportContext) -> str:
         source = "RTSTRUCT" if summary.method == "supplied_rtstruct" else "DICOM segmentation"
         return f"Contour supplied with the study ({source}), not drawn by this software."
     text = "Contour drawn by the network, not corrected by a person"
+    if summary.prompt in ("point", "box"):
+        text = f"Contour drawn by the network around a {summary.prompt} that a person gave, not corrected"
     if summary.volume_low_ml is not None and summary.volume_high_ml is not None:
         low, high = number(summary.volume_low_ml, "ml"), number(summary.volume_high_ml, "ml")
-        text += f"; its networks give {low} to {high} ml"
+        text += f"; volume {low} to {high} ml"
+        if summary.volume_level is not None:
+            text += f" ({100 * summary.volume_level:.0f} % interval)"
     if summary.expected_dice is not None:
         text += f"; expected Dice {summary.expected_dice:.2f}"
     return f"{text}."

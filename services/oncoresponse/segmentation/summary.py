@@ -15,10 +15,14 @@ class SegmentationSummary(BaseModel):
         volume_ml: Volume of the mask.
         component_count: Face-connected parts of the mask.
         touches_border: The mask reaches the outermost voxel layer of the field of view, so it may be cut off.
-        volume_low_ml: Smallest volume among the networks of the ensemble; null for a supplied contour.
-        volume_high_ml: Largest volume among the networks of the ensemble; null for a supplied contour.
-        expected_dice: Dice to expect against a physician's contour: the ensemble's soft Dice confidence, mapped to real
-            Dice on the cross-validation (docs/segmentation.md shows how well it holds); null for a supplied contour.
+        volume_low_ml: Lower end of the interval that holds the physician's volume in ``volume_level`` of patients
+            like those of the cross-validation; null for a supplied contour.
+        volume_high_ml: Upper end of it.
+        volume_level: Level of that interval, 0 to 1.
+        expected_dice: Dice to expect against a physician's contour, from a model fitted on the cross-validation
+            (docs/segmentation.md shows how well it holds); null for a supplied contour.
+        needs_review: The mask is one of those of which the cross-validation says that a physician should correct it.
+        prompt: What the network was told about the lesion; null for a supplied contour.
         mean_uncertainty: Mean binary entropy (bit, 0 to 1) of the probability inside the mask; null for a supplied
             contour.
         device: Where the network ran (``cpu``, ``cuda``), or ``none`` for a supplied contour.
@@ -36,7 +40,10 @@ class SegmentationSummary(BaseModel):
     touches_border: bool
     volume_low_ml: float | None = Field(default=None, ge=0)
     volume_high_ml: float | None = Field(default=None, ge=0)
+    volume_level: float | None = Field(default=None, gt=0, lt=1)
     expected_dice: float | None = Field(default=None, ge=0, le=1)
+    needs_review: bool = False
+    prompt: Literal["none", "point", "box"] | None = None
     mean_uncertainty: float | None = Field(default=None, ge=0, le=1)
     device: str
     seconds: float = Field(ge=0)
