@@ -22,8 +22,6 @@ import torch
 import yaml
 from oncoresponse.client import Client, Order
 from oncoresponse.v1 import study_pb2
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -111,6 +109,7 @@ RUN = {
         "oncoresponse models show lung-petct",
         "oncoresponse train model-card --model models/lung-petct",
     ),
+    "a contour on MR": ("oncoresponse measure-contour STUDY --modality MR",),
     "monitoring": (
         "oncoresponse predict --model sts-petct --table inputs.csv --out predictions.csv",
         "oncoresponse record-outcome assessments/ID favorable --server 127.0.0.1:50051 --follow-up-months 30 "
@@ -284,37 +283,8 @@ def test_training_writes_the_documentation(checkout, cohort):
     assert "left out by rule: 2 (Age not recorded)" in page
 
 
-def write_contour(series, image: sitk.Image, radius_mm: float, path: Path) -> None:
-    """An RTSTRUCT with a circle on each slice of a sphere around the middle of the image."""
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, RTStructureSetStorage
-    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID, dataset.Modality, dataset.PatientID = RTStructureSetStorage, "RTSTRUCT", path.parent.name
-    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(path)])
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = series.study_instance_uid, generate_uid()
-    referenced, study, frame, roi, drawn, observation = (Dataset() for _ in range(6))
-    referenced.SeriesInstanceUID, frame.FrameOfReferenceUID = series.series_instance_uid, series.frame_of_reference_uid
-    study.RTReferencedSeriesSequence, frame.RTReferencedStudySequence = [referenced], [study]
-    roi.ROINumber = drawn.ReferencedROINumber = observation.ReferencedROINumber = 1
-    roi.ROIName, roi.ReferencedFrameOfReferenceUID = "GTV", series.frame_of_reference_uid
-    drawn.ContourSequence = []
-    center = np.array(image.TransformContinuousIndexToPhysicalPoint([(size - 1) / 2 for size in image.GetSize()]))
-    for k in range(image.GetSize()[2]):
-        height = image.TransformIndexToPhysicalPoint((0, 0, k))[2] - center[2]
-        if abs(height) < radius_mm:
-            circle = np.sqrt(radius_mm**2 - height**2)
-            angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-            ring = np.column_stack([np.cos(angles) * circle, np.sin(angles) * circle, np.full(24, height)]) + center
-            contour = Dataset()
-            contour.ContourGeometricType, contour.ContourData = "CLOSED_PLANAR", [f"{v:.3f}" for v in ring.ravel()]
-            drawn.ContourSequence.append(contour)
-    dataset.ReferencedFrameOfReferenceSequence, dataset.StructureSetROISequence = [frame], [roi]
-    dataset.ROIContourSequence, dataset.RTROIObservationsSequence = [drawn], [observation]
-    dataset.save_as(path)
-
-
 @pytest.fixture
-def studies(checkout, write_series) -> tuple[Path, Path]:
+def studies(checkout, write_series, write_contour) -> tuple[Path, Path]:
     """A folder of DICOM studies and a table of who responded: small tumors do."""
     folder, table = checkout / "studies", checkout / "clinical.csv"
     random = np.random.default_rng(11)
@@ -336,10 +306,7 @@ def studies(checkout, write_series) -> tuple[Path, Path]:
             attributes={"RescaleSlope": "0.01", "SUVType": "BW"},
             directory=folder / name / "any",
         )
-        image = sitk.Image(16, 16, 16, sitk.sitkUInt8)
-        image.SetSpacing((4.0, 4.0, 4.0))
-        image.SetOrigin((-20.0, -30.0, 40.0))
-        write_contour(series, image, radius, folder / name / "contour.dcm")
+        write_contour(series, radius, folder / name / "contour.dcm")
         rows.append(f"{name},{int(radius + random.normal(0, 3) < 15)}")
     table.write_text("\n".join(rows) + "\n")
     return folder, table
@@ -377,6 +344,17 @@ def test_a_physicist_trains_a_third_model(checkout, studies):
     (model / "model.yaml").write_text(definition.replace("source_attributes: {}", "source_attributes: {funding: ours}"))
     assert "lung-petct 0.1.2 sealed" in run(card, checkout)
     assert "Funding of the technical implementation.** ours" in (model / "model-card.md").read_text()
+
+
+def test_a_contour_is_measured(checkout, write_series, write_contour):
+    (measure,) = RUN["a contour on MR"]
+    folder = checkout / "breast-mri"
+    folder.mkdir()
+    series = write_series(
+        modality="MR", stored=np.zeros((20, 60, 60)), spacing_mm=(0.8, 0.8, 2.5), study="mri", directory=folder
+    )
+    write_contour(series, 15.0, folder / "contour.dcm")
+    assert "tumor_slice_extent_mm  30.0000" in run(measure, checkout, replaced={"STUDY": str(folder)})
 
 
 def test_monitoring(checkout, serve):
