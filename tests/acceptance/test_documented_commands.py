@@ -38,7 +38,7 @@ SHORT_SEGMENTATION = {
     "checkpoint_every": 1,
     "validate_every": 2,
     "held_out_patients": [],
-    "network": {"blocks_down": [1, 1], "blocks_up": [1]},
+    "network": {"blocks_down": [1, 1], "deep_supervision_levels": 1},
 }
 SHORT_VALIDATION = {
     "folds": 3,
@@ -90,7 +90,7 @@ RUN = {
         "oncoresponse train response --features features.csv --clinical DATA/clinical.csv --model models/sts-petct",
         "oncoresponse evaluate --model sts-petct",
         "oncoresponse train segmentation --data DATA --model models/sts-petct --run runs/segmentation "
-        "--config models/sts-petct/segmentation/training.yaml",
+        "--config models/sts-petct/segmentation/training.yaml --docs docs",
     ),
     "training for the documentation": (
         "oncoradiomics cohort DATA --image PET.nii.gz --mask PET_tumor.nii.gz "
@@ -261,7 +261,9 @@ def test_training(checkout, cohort):
     (checkout / "short.yaml").write_text(yaml.safe_dump(SHORT_SEGMENTATION))
     assert "sealed" in run(train_segmentation, checkout, "--config", "short.yaml", replaced=here)
     here["models/sts-petct/segmentation/training.yaml"] = "short.yaml"
+    shutil.copytree(ROOT / "docs", checkout / "docs")
     assert "sealed" in run(train_again, checkout, replaced=here)  # the run is complete, so it only evaluates
+    assert f"{PATIENTS} patients, 2 folds" in (checkout / "docs" / "segmentation.md").read_text()
     shorten_task(checkout / "models" / "sts-petct" / "response" / "task.yaml")
     assert "sealed" in run(train_response, checkout, replaced=here)
     shown = run(evaluate, checkout)
@@ -273,7 +275,7 @@ def test_training_writes_the_documentation(checkout, cohort):
     measure, sarcoma, breast = RUN["training for the documentation"]
     for name in ("sts-petct", "breast-nac"):
         shorten_task(checkout / "models" / name / "response" / "task.yaml")
-    shutil.copytree(ROOT / "docs", checkout / "docs")
+    shutil.copytree(ROOT / "docs", checkout / "docs", dirs_exist_ok=True)
     run(measure, checkout, replaced={"DATA": str(cohort)})
     run(sarcoma, checkout, replaced={"DATA/clinical.csv": str(cohort / "clinical.csv")})
     write_breast_table(checkout / "ispy2.csv")
