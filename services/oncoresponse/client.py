@@ -18,6 +18,8 @@ from oncoresponse.v1 import (
     assessment_pb2_grpc,
     model_pb2,
     model_pb2_grpc,
+    monitoring_pb2,
+    monitoring_pb2_grpc,
     study_pb2,
     study_pb2_grpc,
 )
@@ -38,6 +40,7 @@ class Order:
         covariates: Clinical inputs by name, in the unit the model declares.
         planned_treatment: Shown in the report; never an input.
         contour: ``None`` for automatic segmentation; else which contour of the study to use.
+        lesion: Where the lesion is, for a scan that is not cropped around it; excludes ``contour``.
         patient_id: DICOM Patient ID that the study must have; ``None`` for no check.
         patient_reference: FHIR reference of the patient in the EHR, ``Patient/...``; empty for none.
     """
@@ -46,6 +49,7 @@ class Order:
     covariates: dict[str, float] = field(default_factory=dict)
     planned_treatment: str = ""
     contour: study_pb2.SuppliedContour | None = None
+    lesion: assessment_pb2.LesionPrompt | None = None
     patient_id: str | None = None
     patient_reference: str = ""
 
@@ -58,6 +62,7 @@ class Client:
         certificate_authority: PEM file to trust; without it the connection is not encrypted.
         study_address: ``HOST:PORT`` of StudyService, where no proxy joins the roles behind one address.
         model_address: The same of ModelService.
+        monitoring_address: The same of MonitoringService.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Client:
         *,
         study_address: str | None = None,
         model_address: str | None = None,
+        monitoring_address: str | None = None,
     ) -> None:
         trusted = certificate_authority.read_bytes() if certificate_authority is not None else None
 
@@ -75,11 +81,12 @@ class Client:
                 return grpc.insecure_channel(target)
             return grpc.secure_channel(target, grpc.ssl_channel_credentials(trusted))
 
-        addresses = {address, study_address or address, model_address or address}
+        addresses = {item or address for item in (None, study_address, model_address, monitoring_address)}
         self._channels = {target: channel(target) for target in sorted(addresses)}
         self._assessments = assessment_pb2_grpc.AssessmentServiceStub(self._channels[address])
         self._studies = study_pb2_grpc.StudyServiceStub(self._channels[study_address or address])
         self._models = model_pb2_grpc.ModelServiceStub(self._channels[model_address or address])
+        self._monitoring = monitoring_pb2_grpc.MonitoringServiceStub(self._channels[monitoring_address or address])
 
     def close(self) -> None:
         """Close the connections."""
@@ -147,6 +154,8 @@ class Client:
             request.covariates.add(name=name, value=value)
         if order.contour is not None:
             request.contour.CopyFrom(order.contour)
+        if order.lesion is not None:
+            request.lesion.CopyFrom(order.lesion)
         if order.patient_id is not None:
             request.expected_patient.patient_id = order.patient_id
         with _errors():
@@ -193,6 +202,24 @@ class Client:
         """All installed models."""
         with _errors():
             return list(self._models.ListModels(model_pb2.ListModelsRequest(page_size=1000)).models)
+
+    def record_outcome(self, request: monitoring_pb2.RecordOutcomeRequest) -> bool:
+        """Say what happened to the patient of an assessment; gives whether it replaced an earlier outcome.
+
+        Raises:
+            PredictionNotFound: No prediction of this assessment is recorded (yet).
+        """
+        with _errors():
+            replaced: bool = self._monitoring.RecordOutcome(request).replaced
+        return replaced
+
+    def monitoring_report(
+        self, request: monitoring_pb2.GetMonitoringReportRequest
+    ) -> monitoring_pb2.GetMonitoringReportResponse:
+        """Drift, abstention and performance of a model."""
+        with _errors():
+            response: monitoring_pb2.GetMonitoringReportResponse = self._monitoring.GetMonitoringReport(request)
+        return response
 
 
 class _errors:  # noqa: N801

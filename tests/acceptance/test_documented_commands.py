@@ -4,18 +4,20 @@ What a newcomer cannot type literally is replaced: DATA by a small synthetic coh
 the test started. Training gets settings that make it short. Each documented line has to have its run below.
 """
 
+import json
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import yaml
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
+from oncoresponse.client import Client, Order
+from oncoresponse.v1 import study_pb2
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -98,6 +100,14 @@ RUN = {
         "oncoresponse evaluate --model lung-petct",
         "oncoresponse models show lung-petct",
         "oncoresponse train model-card --model models/lung-petct",
+    ),
+    "a contour on MR": ("oncoresponse measure-contour STUDY --modality MR",),
+    "monitoring": (
+        "oncoresponse predict --model sts-petct --table inputs.csv --out predictions.csv",
+        "oncoresponse record-outcome assessments/ID favorable --server 127.0.0.1:50051 --follow-up-months 30 "
+        "--group histology=liposarcoma",
+        "oncoresponse monitor --model sts-petct --server 127.0.0.1:50051 --out monitoring",
+        "oncoresponse monitor --model sts-petct --data-dir /srv/oncoresponse --out monitoring --since 2026-01",
     ),
     "benchmark": ("make bench",),
 }
@@ -240,37 +250,8 @@ def test_training_writes_the_documentation(checkout, cohort):
     assert "left out by rule: 2 (Age not recorded)" in page
 
 
-def write_contour(series, image: sitk.Image, radius_mm: float, path: Path) -> None:
-    """An RTSTRUCT with a circle on each slice of a sphere around the middle of the image."""
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, RTStructureSetStorage
-    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID, dataset.Modality, dataset.PatientID = RTStructureSetStorage, "RTSTRUCT", path.parent.name
-    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(path)])
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = series.study_instance_uid, generate_uid()
-    referenced, study, frame, roi, drawn, observation = (Dataset() for _ in range(6))
-    referenced.SeriesInstanceUID, frame.FrameOfReferenceUID = series.series_instance_uid, series.frame_of_reference_uid
-    study.RTReferencedSeriesSequence, frame.RTReferencedStudySequence = [referenced], [study]
-    roi.ROINumber = drawn.ReferencedROINumber = observation.ReferencedROINumber = 1
-    roi.ROIName, roi.ReferencedFrameOfReferenceUID = "GTV", series.frame_of_reference_uid
-    drawn.ContourSequence = []
-    center = np.array(image.TransformContinuousIndexToPhysicalPoint([(size - 1) / 2 for size in image.GetSize()]))
-    for k in range(image.GetSize()[2]):
-        height = image.TransformIndexToPhysicalPoint((0, 0, k))[2] - center[2]
-        if abs(height) < radius_mm:
-            circle = np.sqrt(radius_mm**2 - height**2)
-            angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-            ring = np.column_stack([np.cos(angles) * circle, np.sin(angles) * circle, np.full(24, height)]) + center
-            contour = Dataset()
-            contour.ContourGeometricType, contour.ContourData = "CLOSED_PLANAR", [f"{v:.3f}" for v in ring.ravel()]
-            drawn.ContourSequence.append(contour)
-    dataset.ReferencedFrameOfReferenceSequence, dataset.StructureSetROISequence = [frame], [roi]
-    dataset.ROIContourSequence, dataset.RTROIObservationsSequence = [drawn], [observation]
-    dataset.save_as(path)
-
-
 @pytest.fixture
-def studies(checkout, write_series) -> tuple[Path, Path]:
+def studies(checkout, write_series, write_contour) -> tuple[Path, Path]:
     """A folder of DICOM studies and a table of who responded: small tumors do."""
     folder, table = checkout / "studies", checkout / "clinical.csv"
     random = np.random.default_rng(11)
@@ -292,10 +273,7 @@ def studies(checkout, write_series) -> tuple[Path, Path]:
             attributes={"RescaleSlope": "0.01", "SUVType": "BW"},
             directory=folder / name / "any",
         )
-        image = sitk.Image(16, 16, 16, sitk.sitkUInt8)
-        image.SetSpacing((4.0, 4.0, 4.0))
-        image.SetOrigin((-20.0, -30.0, 40.0))
-        write_contour(series, image, radius, folder / name / "contour.dcm")
+        write_contour(series, radius, folder / name / "contour.dcm")
         rows.append(f"{name},{int(radius + random.normal(0, 3) < 15)}")
     table.write_text("\n".join(rows) + "\n")
     return folder, table
@@ -333,6 +311,54 @@ def test_a_physicist_trains_a_third_model(checkout, studies):
     (model / "model.yaml").write_text(definition.replace("source_attributes: {}", "source_attributes: {funding: ours}"))
     assert "lung-petct 0.1.2 sealed" in run(card, checkout)
     assert "Funding of the technical implementation.** ours" in (model / "model-card.md").read_text()
+
+
+def test_a_contour_is_measured(checkout, write_series, write_contour):
+    (measure,) = RUN["a contour on MR"]
+    folder = checkout / "breast-mri"
+    folder.mkdir()
+    series = write_series(
+        modality="MR", stored=np.zeros((20, 60, 60)), spacing_mm=(0.8, 0.8, 2.5), study="mri", directory=folder
+    )
+    write_contour(series, 15.0, folder / "contour.dcm")
+    assert "tumor_slice_extent_mm  30.0000" in run(measure, checkout, replaced={"STUDY": str(folder)})
+
+
+def test_monitoring(checkout, serve):
+    predict, outcome, ask_server, ask_database = RUN["monitoring"]
+    model = json.loads((ROOT / "models" / "sts-petct" / "response" / "response.json").read_text())
+    columns = [f"{entry['name']} [{entry['unit']}]" for entry in model["inputs"]]
+    assert set(documented_block("monitoring.md", "csv").splitlines()[0].split(",")) <= {"id", *columns}
+    values = [str(entry["median"]) for entry in model["training"]]
+    (checkout / "inputs.csv").write_text(f"{','.join(['id', *columns])}\n{','.join(['1', *values])}\n")
+    assert "Research use only" in run(predict, checkout)
+    assert len((checkout / "predictions.csv").read_text().splitlines()) == 2
+    data = checkout / "data-of-monitoring"
+    address = serve("--listen", "127.0.0.1:0", "--data-dir", str(data)).wait_until_ready()
+    client = Client(address)
+    study = client.upload_study(ROOT / "examples" / "STS_032", lambda *_: None)
+    order = Order("sts-petct", contour=study_pb2.SuppliedContour())
+    name = client.assess(study, order, lambda *_: None).name
+    client.close()
+    here = {"assessments/ID": name, "127.0.0.1:50051": address, "/srv/oncoresponse": str(data)}
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            run(outcome, checkout, replaced=here)
+            break
+        except AssertionError as error:  # the record comes after the report
+            assert "PREDICTION_NOT_FOUND" in str(error)
+            assert time.monotonic() < deadline
+    for command in (ask_server, ask_database):
+        assert "Outcomes recorded: 1" in run(command, checkout, replaced=here)
+        names = {path.name for path in (checkout / "monitoring").iterdir()}
+        assert names == {"monitoring.json", "monitoring.prom", "monitoring.pdf"}
+
+
+def documented_block(page: str, language: str) -> str:
+    """The one fenced block of a language on a page."""
+    _, _, after = (ROOT / "docs" / page).read_text(encoding="utf-8").partition(f"```{language}\n")
+    return after.partition("```")[0]
 
 
 def test_benchmark():

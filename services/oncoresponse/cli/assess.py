@@ -10,12 +10,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from oncoresponse.cli.embedded_server import embedded_server
 from oncoresponse.client import Client, Order
 from oncoresponse.client import Progress as ShowProgress
 from oncoresponse.errors import ConfigurationError
-from oncoresponse.v1 import assessment_pb2, study_pb2
+from oncoresponse.v1 import assessment_pb2, lesion_pb2, study_pb2
+
+_CHOICE_NEEDED = 3
 
 
 def assess(
@@ -29,7 +32,16 @@ def assess(
     contour: Annotated[
         bool, typer.Option("--contour", help="Use the contour in the study instead of automatic segmentation.")
     ] = False,
-    structure: Annotated[str, typer.Option(help="With --contour: ROI name or segment label.")] = "",
+    structure: Annotated[str, typer.Option(help="With a contour: ROI name or segment label.")] = "",
+    lesion_point: Annotated[
+        str, typer.Option(metavar="X,Y,Z", help="A point in the lesion: patient coordinates (LPS), mm.")
+    ] = "",
+    lesion_box: Annotated[
+        str, typer.Option(metavar="X,Y,Z,X,Y,Z", help="Two opposite corners of a box around the lesion: LPS, mm.")
+    ] = "",
+    lesion_contour: Annotated[
+        bool, typer.Option("--lesion-contour", help="The contour in the study is rough: segment around it.")
+    ] = False,
     covariate: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE, once for each clinical input of the model.")
     ] = None,
@@ -43,12 +55,17 @@ def assess(
     """Send a study through the chain and write the report.
 
     Without --server, a server is started for this one study, and its data folder removed afterwards.
+
+    Ends with exit code 3 where a physician has to choose the lesion first; the candidates are printed.
     """
     order = Order(
         model=model,
         covariates=_covariates(covariate or []),
         planned_treatment=planned_treatment,
-        contour=study_pb2.SuppliedContour(structure_name=structure) if contour or structure else None,
+        contour=study_pb2.SuppliedContour(structure_name=structure)
+        if contour or (structure and not lesion_contour)
+        else None,
+        lesion=_lesion(lesion_point, lesion_box, structure if lesion_contour else None),
         patient_id=patient_id,
         patient_reference=patient_reference,
     )
@@ -71,7 +88,63 @@ def assess(
             assessment, written = _assess(server, ca, study_dir, order, out, show)
     if assessment.state == assessment_pb2.ASSESSMENT_STATE_CANCELLED:
         raise ConfigurationError("The assessment was cancelled.")
+    if assessment.state == assessment_pb2.ASSESSMENT_STATE_LESION_CHOICE_NEEDED:
+        _print_candidates(assessment, written, out)
+        raise typer.Exit(_CHOICE_NEEDED)
     _print_result(assessment, written, out, time.perf_counter() - start)
+
+
+def _lesion(point: str, box: str, contour: str | None) -> assessment_pb2.LesionPrompt | None:
+    given = [bool(point), bool(box), contour is not None]
+    if sum(given) > 1:
+        raise ConfigurationError("Give one of --lesion-point, --lesion-box and --lesion-contour.")
+    if contour is not None:
+        return assessment_pb2.LesionPrompt(rough_contour=study_pb2.SuppliedContour(structure_name=contour))
+    if point:
+        (position,) = _positions(point, 1)
+        return assessment_pb2.LesionPrompt(point=position)
+    if box:
+        first, second = _positions(box, 2)
+        low, high = lesion_pb2.PatientPosition(), lesion_pb2.PatientPosition()
+        for name in ("x_mm", "y_mm", "z_mm"):
+            setattr(low, name, min(getattr(first, name), getattr(second, name)))
+            setattr(high, name, max(getattr(first, name), getattr(second, name)))
+        return assessment_pb2.LesionPrompt(box=lesion_pb2.LesionBox(low=low, high=high))
+    return None
+
+
+def _positions(text: str, count: int) -> list[lesion_pb2.PatientPosition]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 3 * count:
+        raise ConfigurationError(
+            f"A lesion {'point' if count == 1 else 'box'} is {3 * count} numbers with commas between: L, P, S in mm."
+        )
+    triples = zip(*[iter(numbers)] * 3, strict=True)
+    return [lesion_pb2.PatientPosition(x_mm=x, y_mm=y, z_mm=z) for x, y, z in triples]
+
+
+def _print_candidates(assessment: assessment_pb2.Assessment, written: list[Path], out: Path) -> None:
+    console = Console(highlight=False)
+    console.print("The scan shows much of the body. A physician has to choose the lesion; nothing was measured yet.")
+    table = Table("", "Volume (ml)", "SUVmax", "Confidence", "Choose it with", box=None)
+    for item in assessment.lesion_candidates:
+        corners = [
+            f"{value:.1f}"
+            for corner in (item.box.low, item.box.high)
+            for value in (corner.x_mm, corner.y_mm, corner.z_mm)
+        ]
+        table.add_row(
+            str(item.number),
+            f"{item.volume_ml:.1f}",
+            f"{item.suv_max:.1f}",
+            f"{item.confidence:.2f}",
+            f"--lesion-box={','.join(corners)}",
+        )
+    console.print(table, soft_wrap=True)
+    console.print(f"Files in {out}: {', '.join(path.name for path in written)}", soft_wrap=True)
 
 
 def _assess(

@@ -12,7 +12,10 @@ from rich.console import Console
 import oncoresponse
 from oncoresponse.cli import assess as assess_command
 from oncoresponse.cli import doctor as doctor_command
+from oncoresponse.cli import measure_contour as measure_contour_command
 from oncoresponse.cli import models as models_command
+from oncoresponse.cli import monitor as monitor_command
+from oncoresponse.cli import predict as predict_command
 from oncoresponse.cli import training as training_command
 from oncoresponse.errors import OncoResponseError
 
@@ -24,6 +27,10 @@ app = typer.Typer(
 app.command("assess")(assess_command.assess)
 app.command("doctor")(doctor_command.doctor)
 app.command("evaluate")(training_command.evaluate)
+app.command("measure-contour")(measure_contour_command.measure_contour)
+app.command("monitor")(monitor_command.monitor)
+app.command("predict")(predict_command.predict)
+app.command("record-outcome")(monitor_command.record_outcome)
 app.add_typer(models_command.app, name="models")
 app.add_typer(training_command.app, name="train")
 
@@ -47,7 +54,7 @@ def serve(
     models_dir: Annotated[Path | None, typer.Option(help="Folder of installed models.")] = None,
     database_url: Annotated[str | None, typer.Option(help="postgresql://... instead of SQLite.")] = None,
     executor_id: Annotated[str | None, typer.Option(help="Name of this worker; unique among those running.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     reflection: Annotated[bool | None, typer.Option("--reflection", help="Offer gRPC reflection.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML settings file.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log each call (no patient data).")] = False,
@@ -87,16 +94,23 @@ def recover(
     """
     from dbos import DBOSClient
 
+    from oncoresponse.workflow import recording_workflow
     from oncoresponse.workflow.assessment_workflow import WORKFLOW_NAME
 
     client = DBOSClient(system_database_url=database_url)
     try:
-        lost = client.list_workflows(name=WORKFLOW_NAME, status="PENDING", executor_id=executor_id, load_input=False)
+        lost = client.list_workflows(
+            name=[WORKFLOW_NAME, recording_workflow.WORKFLOW_NAME],
+            status="PENDING",
+            executor_id=executor_id,
+            load_input=False,
+        )
         for status in lost:
             client.resume_workflow(status.workflow_id)
     finally:
         client.destroy()
-    typer.echo(f"{len(lost)} assessments of '{executor_id}' were handed over.")
+    assessments = sum(status.name == WORKFLOW_NAME for status in lost)
+    typer.echo(f"{assessments} assessments of '{executor_id}' were handed over.")
 
 
 def run() -> None:

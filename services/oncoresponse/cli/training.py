@@ -30,8 +30,14 @@ def train_segmentation(
     model: _Model = Path("models/sts-petct"),
     run: _Run = Path("runs/segmentation"),
     config: Annotated[Path | None, typer.Option(help="YAML file that defines the run.")] = None,
+    fold: Annotated[
+        list[int] | None,
+        typer.Option(help="Train this fold only, once for each; lets several processes or GPUs share a run."),
+    ] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder whose segmentation.md and plots are written anew.")] = None,
 ) -> None:
     """Train the segmentation networks by cross-validation and evaluate them on the patients left out."""
+    from oncoresponse.segmentation.documentation import write_documentation
     from oncoresponse.segmentation.evaluation import evaluate_segmentation
     from oncoresponse.segmentation.training import train_segmentation as train
     from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings, read_training_settings
@@ -39,8 +45,12 @@ def train_segmentation(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = read_training_settings(config) if config is not None else SegmentationTrainingSettings()
     with _progress() as bar:
-        train(settings, data, run, model / "segmentation", bar)
+        if train(settings, data, run, model / "segmentation", bar, fold) is None:
+            typer.echo("Trained. When all folds are, the same command without --fold evaluates them.")
+            return
         evaluate_segmentation(data, run, model / "segmentation", progress=bar)
+    if docs is not None:
+        write_documentation(model / "segmentation", run, docs)
     _sealed(model)
 
 

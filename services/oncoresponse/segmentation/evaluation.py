@@ -1,7 +1,7 @@
 """Cross-validated figures of the segmentation, beside the thresholds that clinics use.
 
 Each patient is segmented by the one network that was not trained on them. What is chosen on the cross-validation (the
-probability threshold, the line from confidence to expected Dice) is chosen, for the figures of a patient, without that
+probability threshold, expected Dice, the volume interval) is chosen, for the figures of a patient, without that
 patient; only the values shipped in ``network.json`` use everybody.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,56 +17,60 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import SimpleITK as sitk
-import torch
 from rich.progress import Progress
 
 from oncoresponse.errors import TrainingDataInvalid
-from oncoresponse.segmentation.cohort import CohortImages, assign_folds, cohort_patients, cohort_sha256, read_patient
+from oncoresponse.segmentation.cohort import cohort_patients, cohort_sha256
+from oncoresponse.segmentation.doubt import (
+    DoubtMeasures,
+    doubt_measures,
+    expected_dice_left_out,
+    fit_expected_dice,
+    fit_volume_interval,
+    review_limit,
+    volume_coverage_left_out,
+)
 from oncoresponse.segmentation.evaluation_figures import Case, draw_cases, draw_cross_validation
-from oncoresponse.segmentation.inference import mask_from_probability
+from oncoresponse.segmentation.lesion_prompt import LesionPrompt, box_of_mask, prompt_channels
 from oncoresponse.segmentation.mask_checks import measure_mask
-from oncoresponse.segmentation.metrics import dice, hausdorff_95_mm, soft_dice_confidence, volume_error_percent
+from oncoresponse.segmentation.mask_selection import mask_from_probability
+from oncoresponse.segmentation.metrics import dice, hausdorff_95_mm, volume_error_percent
 from oncoresponse.segmentation.network import (
     NETWORK_FILE,
-    ExpectedDiceCalibration,
-    InferenceSettings,
+    MaskSettings,
+    MaskSettingsByPrompt,
     NetworkDescription,
-    load_networks,
     read_network_description,
 )
-from oncoresponse.segmentation.preprocessing import prepare, probability_on_image
-from oncoresponse.segmentation.thresholds import box_around, fixed_suv, share_of_maximum
-from oncoresponse.segmentation.windowed_prediction import predict_probabilities
+from oncoresponse.segmentation.out_of_fold import BOX_ERROR_MM, OutOfFold, segment_out_of_fold
+from oncoresponse.segmentation.thresholds import fixed_suv, share_of_maximum
 from oncoresponse.volume import Quantity, Volume, write_volume
 
 EVALUATION_TABLE = "evaluation.csv"
 EVALUATION_SUMMARY = "evaluation.json"
 OUT_OF_FOLD_FOLDER = "out_of_fold"
 
+PROMPT_TITLES: Mapping[str, str] = {
+    "none": "network, told nothing",
+    "point": "network, told the hottest point of the lesion",
+    "box": f"network, told a box with faces off by up to {BOX_ERROR_MM:.0f} mm",
+}
 THRESHOLD_TITLES: Mapping[str, str] = {
     "41_percent_of_suv_max": "41 % of SUVmax, whole image",
-    "41_percent_of_suv_max_in_box": "41 % of SUVmax, inside a box 1 cm about the physician's contour",
     "suv_2_5": "SUV >= 2.5 g/mL, whole image",
     "suv_2_0": "SUV >= 2.0 g/mL, whole image",
+    "41_percent_of_suv_max_in_box": "41 % of SUVmax, inside the same box",
+    "suv_2_5_in_box": "SUV >= 2.5 g/mL, inside the same box",
+    "suv_2_0_in_box": "SUV >= 2.0 g/mL, inside the same box",
 }
 
 _CANDIDATE_THRESHOLDS = tuple(round(0.30 + 0.05 * step, 2) for step in range(13))
-_BOX_MARGIN_MM = 10.0
-_TRIM_LARGEST_MM = 40.0
-_TRIM_KEPT_MARGIN_MM = 10.0
 _FOUND_DICE = 0.1
 _POOR_DICE = 0.5
+_LOWEST_REVIEW_LIMIT = 0.6
+_VOLUME_LEVEL = 0.8
 _BOOTSTRAP_SAMPLES = 10_000
 _SHOWN_CASES = 6
-
-
-@dataclass(frozen=True, eq=False)
-class _Prediction:
-    images: CohortImages
-    fold: int
-    probability: sitk.Image
-    trimmed_probability: sitk.Image
-    trimmed_tumor: sitk.Image
 
 
 def evaluate_segmentation(
@@ -76,11 +80,11 @@ def evaluate_segmentation(
     figure: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Evaluate the fold networks out of fold, choose the threshold, and write what was found.
+    """Evaluate the fold networks out of fold, choose the thresholds, and write what was found.
 
-    Writes ``evaluation.csv`` (one row a patient) and ``evaluation.json`` beside the weights, the chosen threshold and
-    the expected-Dice line into ``network.json``, each out-of-fold mask and probability as NRRD on the PET grid below
-    ``run_directory/out_of_fold``, and two pictures.
+    Writes ``evaluation.csv`` (one row a patient) and ``evaluation.json`` beside the weights, the chosen thresholds, the
+    models of expected Dice and the volume intervals into ``network.json``, each out-of-fold mask and probability as
+    NRRD on the PET grid below ``run_directory/out_of_fold``, and two pictures.
 
     Args:
         data: The cohort the networks were trained on.
@@ -103,123 +107,81 @@ def evaluate_segmentation(
             "The data folder is not the cohort these networks were trained on, so which network has not seen which "
             "patient is unknown. Give the training cohort, or train again."
         )
-    predictions = _predict_out_of_fold(data, patients, description, segmentation_directory, progress)
-    dice_at = np.array([_dice_at_thresholds(prediction, description.inference) for prediction in predictions])
-    folds = np.array([prediction.fold for prediction in predictions])
-    rows = []
-    for index, prediction in enumerate(predictions):
-        nested = _best_threshold(dice_at[folds != prediction.fold])
-        inference = description.inference.model_copy(update={"threshold": nested})
-        rows.append(_evaluate_patient(prediction, inference, run_directory / OUT_OF_FOLD_FOLDER))
-        rows[-1]["patient"] = patients[index]
-    table = pd.DataFrame(rows)
-    table["expected_dice"] = _leave_one_out_expectation(table["confidence"], table["dice"])
-    table["needs_review"] = table["expected_dice"] < description.inference.review_below_expected_dice
-    chosen = description.inference.model_copy(update={"threshold": _best_threshold(dice_at)})
-    description = description.model_copy(update={"inference": chosen, "expected_dice": _calibration(table)})
-    summary = _summary(table, description)
-    table.insert(0, "patient", table.pop("patient"))
+    predictions = list(segment_out_of_fold(data, patients, description, segmentation_directory, progress))
+    table = pd.DataFrame({"patient": patients, "fold": [item.fold for item in predictions]})
+    table["volume_ml"] = [measure_mask(item.images.tumor).volume_ml for item in predictions]
+    table["physician_touches_border"] = [measure_mask(item.images.tumor).touches_border for item in predictions]
+    found = {}
+    coverage = {}
+    masks = {}
+    for kind in PROMPT_TITLES:
+        found[kind], masks[kind], coverage[kind] = _evaluate_kind(kind, predictions, table)
+    _add_field_of_view_checks(predictions, table)
+    _add_thresholds(predictions, table)
+    for item, mask in zip(predictions, masks["none"], strict=True):
+        _write_out_of_fold(item, mask, run_directory / OUT_OF_FOLD_FOLDER)
+    description = description.model_copy(update={"masks": MaskSettingsByPrompt(**found)})
+    summary = _summary(table, description, coverage)
     table.to_csv(segmentation_directory / EVALUATION_TABLE, index=False, float_format="%.4f")
     (segmentation_directory / EVALUATION_SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     (segmentation_directory / NETWORK_FILE).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
     figure = figure or run_directory / "cross-validation.png"
-    draw_cross_validation(table, chosen, figure)
-    draw_cases(_lowest_cases(table, predictions, description), figure.with_name(f"{figure.stem}-lowest-dice.png"))
+    draw_cross_validation(table, description.masks, figure)
+    lowest = [
+        Case(f"{patients[row]}: Dice {table['dice'][row]:.2f}", item.images.pet, item.images.tumor, masks["none"][row])
+        for row, item in ((row, predictions[row]) for row in table["dice"].nsmallest(_SHOWN_CASES).index)
+    ]
+    draw_cases(lowest, figure.with_name(f"{figure.stem}-lowest-dice.png"))
     return summary
 
 
-def _lowest_cases(
-    table: pd.DataFrame, predictions: Sequence[_Prediction], description: NetworkDescription
-) -> list[Case]:
-    cases = []
-    for index in table["dice"].nsmallest(_SHOWN_CASES).index:
-        images = predictions[index].images
-        settings = description.inference.model_copy(update={"threshold": float(table["threshold"][index])})
-        mask = mask_from_probability(predictions[index].probability, settings)
-        cases.append(Case(f"{images.patient}: Dice {table['dice'][index]:.2f}", images.pet, images.tumor, mask))
-    return cases
-
-
-def _predict_out_of_fold(
-    data: Path,
-    patients: Sequence[str],
-    description: NetworkDescription,
-    segmentation_directory: Path,
-    progress: Progress | None,
-) -> list[_Prediction]:
-    networks = load_networks(segmentation_directory, description)
-    folds = assign_folds(patients, len(networks), description.training.seed)
-    random = np.random.default_rng(description.training.seed)
-    task = progress.add_task("out-of-fold evaluation", total=len(patients)) if progress is not None else None
-    predictions = []
-    for patient in patients:
-        images = read_patient(data, patient)
-        network = networks[folds[patient]]
-        low, high = _random_trim(images, random)
-        trimmed_pet = sitk.RegionOfInterest(images.pet, (high - low).tolist(), low.tolist())
-        predictions.append(
-            _Prediction(
-                images,
-                folds[patient],
-                _probability(network, images.pet, images.ct, description),
-                _probability(network, trimmed_pet, images.ct, description),
-                sitk.RegionOfInterest(images.tumor, (high - low).tolist(), low.tolist()),
-            )
+def _evaluate_kind(
+    kind: str, predictions: Sequence[OutOfFold], table: pd.DataFrame
+) -> tuple[MaskSettings, list[sitk.Image], float]:
+    """Add the columns of one prompt to the table; returns what ships, the masks, the coverage of the interval."""
+    suffix = "" if kind == "none" else f"_{kind}"
+    folds = table["fold"].to_numpy()
+    dice_at = np.array([_dice_at_thresholds(item, kind) for item in predictions])
+    masks: list[sitk.Image] = []
+    doubts: list[DoubtMeasures] = []
+    rows: list[dict[str, float | bool]] = []
+    for item in predictions:
+        threshold = _best_threshold(dice_at[folds != item.fold])
+        mask = mask_from_probability(item.probabilities[kind], threshold, item.prompts[kind])
+        masks.append(mask)
+        doubts.append(doubt_measures(item.probabilities[kind], mask, item.images.pet, threshold))
+        measures = measure_mask(mask)
+        rows.append(
+            {"threshold": threshold}
+            | _agreement(sitk.GetArrayFromImage(mask) > 0, item)
+            | {"predicted_volume_ml": measures.volume_ml, "touches_border": measures.touches_border}
         )
-        if progress is not None and task is not None:
-            progress.advance(task)
-    return predictions
+    for name in rows[0]:
+        table[f"{name}{suffix}"] = [row[name] for row in rows]
+    real = table[f"dice{suffix}"].tolist()
+    expected = expected_dice_left_out(doubts, real)
+    limit = review_limit(expected, real, _POOR_DICE, _LOWEST_REVIEW_LIMIT)
+    table[f"expected_dice{suffix}"] = expected
+    table[f"needs_review{suffix}"] = np.array(expected) < limit
+    table[f"lesion_found{suffix}"] = np.array(real) >= _FOUND_DICE
+    residual = float(np.sqrt(np.mean((np.array(expected) - np.array(real)) ** 2)))
+    volumes = (table[f"predicted_volume_ml{suffix}"].tolist(), table["volume_ml"].tolist())
+    settings = MaskSettings(
+        threshold=_best_threshold(dice_at),
+        review_below_expected_dice=limit,
+        expected_dice=fit_expected_dice(doubts, real, residual),
+        volume_interval=fit_volume_interval(doubts, *volumes, _VOLUME_LEVEL),
+    )
+    return settings, masks, volume_coverage_left_out(doubts, *volumes, _VOLUME_LEVEL)
 
 
-def _probability(
-    network: torch.nn.Module, pet: sitk.Image, ct: sitk.Image, description: NetworkDescription
-) -> sitk.Image:
-    inputs = prepare(pet, ct, description.preprocessing)
-    probability = predict_probabilities(
-        [network],
-        inputs.array,
-        description.network,
-        description.inference,
-        torch.device("cpu"),
-        description.patch_size,
-    )[0]
-    return probability_on_image(probability, inputs.grid, pet)
-
-
-def _random_trim(
-    images: CohortImages, random: np.random.Generator
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Bounds (i, j, k) of a field of view cut unevenly, at least 1 cm away from the contour.
-
-    The cohort's images end at nearly the same distance from the contour on every side. A network that had learned
-    that distance would do worse here.
-    """
-    spacing = np.array(images.pet.GetSpacing())
-    size = np.array(images.pet.GetSize())
-    tumor = np.argwhere(sitk.GetArrayFromImage(images.tumor))[:, ::-1]
-    largest = np.floor(_TRIM_LARGEST_MM / spacing)
-    kept = np.ceil(_TRIM_KEPT_MARGIN_MM / spacing)
-    room_low = np.clip(np.minimum(tumor.min(axis=0) - kept, largest), 0, None)
-    room_high = np.clip(np.minimum(size - 1 - tumor.max(axis=0) - kept, largest), 0, None)
-    low = np.floor(random.random(3) * (room_low + 1)).astype(np.int64)
-    high = size - np.floor(random.random(3) * (room_high + 1)).astype(np.int64)
-    return low, high
-
-
-# Arrays here are copies: a view does not keep alive the image it looks at, and most images here are short-lived.
-
-
-def _dice_at_thresholds(prediction: _Prediction, settings: InferenceSettings) -> list[float]:
-    tumor = sitk.GetArrayFromImage(prediction.images.tumor)
-    return [
-        dice(
-            sitk.GetArrayFromImage(
-                mask_from_probability(prediction.probability, settings.model_copy(update={"threshold": threshold}))
-            ),
-            tumor,
-        )
+def _dice_at_thresholds(item: OutOfFold, kind: str) -> list[float]:
+    tumor = sitk.GetArrayFromImage(item.images.tumor)
+    masks = (
+        mask_from_probability(item.probabilities[kind], threshold, item.prompts[kind])
         for threshold in _CANDIDATE_THRESHOLDS
-    ]
+    )
+    return [dice(sitk.GetArrayFromImage(mask), tumor) for mask in masks]
 
 
 def _best_threshold(dice_at: npt.NDArray[np.float64]) -> float:
@@ -227,104 +189,77 @@ def _best_threshold(dice_at: npt.NDArray[np.float64]) -> float:
     return _CANDIDATE_THRESHOLDS[int(dice_at.mean(axis=0).argmax())]
 
 
-def _evaluate_patient(prediction: _Prediction, settings: InferenceSettings, volumes: Path) -> dict[str, Any]:
-    images = prediction.images
-    tumor = sitk.GetArrayFromImage(images.tumor)
-    suv = sitk.GetArrayFromImage(images.pet)
-    spacing = images.pet.GetSpacing()
-    mask_image = mask_from_probability(prediction.probability, settings)
-    mask = sitk.GetArrayFromImage(mask_image)
-    probability = sitk.GetArrayFromImage(prediction.probability)
-    measures = measure_mask(mask_image)
-    trimmed = sitk.GetArrayFromImage(mask_from_probability(prediction.trimmed_probability, settings))
-    _write_out_of_fold(images, mask_image, prediction.probability, volumes)
-    margin = [int(np.ceil(_BOX_MARGIN_MM / step)) for step in reversed(spacing)]
-    box = box_around(tumor, (margin[0], margin[1], margin[2]))
-    masks = {
-        "network": mask,
-        "41_percent_of_suv_max": share_of_maximum(suv, 0.41),
-        "41_percent_of_suv_max_in_box": share_of_maximum(suv, 0.41, box),
-        "suv_2_5": fixed_suv(suv, 2.5),
-        "suv_2_0": fixed_suv(suv, 2.0),
+def _agreement(mask: npt.NDArray[np.bool_], item: OutOfFold) -> dict[str, float | bool]:
+    tumor = sitk.GetArrayFromImage(item.images.tumor) > 0
+    return {
+        "dice": dice(mask, tumor),
+        "hausdorff_95_mm": hausdorff_95_mm(mask, tumor, item.images.pet.GetSpacing()),
+        "volume_error_percent": volume_error_percent(mask, tumor),
     }
-    row: dict[str, Any] = {
-        "fold": prediction.fold,
-        "threshold": settings.threshold,
-        "volume_ml": measure_mask(images.tumor).volume_ml,
-        "predicted_volume_ml": measures.volume_ml,
-        "component_count": measures.component_count,
-        "touches_border": measures.touches_border,
-        "physician_touches_border": measure_mask(images.tumor).touches_border,
-        "confidence": soft_dice_confidence(probability, mask),
-        "dice_trimmed_field_of_view": dice(trimmed, sitk.GetArrayFromImage(prediction.trimmed_tumor)),
-    }
-    for name, found in masks.items():
-        suffix = "" if name == "network" else f"_{name}"
-        row[f"dice{suffix}"] = dice(found, tumor)
-        row[f"hausdorff_95_mm{suffix}"] = hausdorff_95_mm(found, tumor, spacing)
-        row[f"volume_error_percent{suffix}"] = volume_error_percent(found, tumor)
-    row["lesion_found"] = row["dice"] >= _FOUND_DICE
-    return row
 
 
-def _write_out_of_fold(images: CohortImages, mask: sitk.Image, probability: sitk.Image, folder: Path) -> None:
+def _add_field_of_view_checks(predictions: Sequence[OutOfFold], table: pd.DataFrame) -> None:
+    trimmed, blind = [], []
+    for item, threshold in zip(predictions, table["threshold"], strict=True):
+        mask = mask_from_probability(item.trimmed, threshold)
+        trimmed.append(dice(sitk.GetArrayFromImage(mask), sitk.GetArrayFromImage(item.trimmed_tumor)))
+        mask = mask_from_probability(item.without_ct, threshold)
+        blind.append(dice(sitk.GetArrayFromImage(mask), sitk.GetArrayFromImage(item.images.tumor)))
+    table["dice_trimmed_field_of_view"] = trimmed
+    table["dice_without_ct"] = blind
+
+
+def _add_thresholds(predictions: Sequence[OutOfFold], table: pd.DataFrame) -> None:
+    for name in THRESHOLD_TITLES:
+        rows = []
+        for item in predictions:
+            suv = sitk.GetArrayFromImage(item.images.pet)
+            region = _inside(item.prompts["box"], item) if name.endswith("_in_box") else np.ones(suv.shape, dtype=bool)
+            if name.startswith("41_percent"):
+                mask = share_of_maximum(suv, 0.41, region)
+            else:
+                mask = fixed_suv(suv, 2.5 if name.startswith("suv_2_5") else 2.0) & region
+            rows.append(_agreement(mask, item))
+        for column in rows[0]:
+            table[f"{column}_{name}"] = [row[column] for row in rows]
+
+
+def _inside(prompt: LesionPrompt | None, item: OutOfFold) -> npt.NDArray[np.bool_]:
+    return np.asarray(prompt_channels(prompt or box_of_mask(item.images.tumor), item.images.pet)[0] > 0)
+
+
+def _write_out_of_fold(item: OutOfFold, mask: sitk.Image, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    patient = item.images.patient
     # NIfTI knows no UIDs; the patient's folder name stands for both, so that the volumes can be read back.
-    for image, quantity, name in (
-        (mask, Quantity.MASK, f"{images.patient}.nrrd"),
-        (probability, Quantity.PROBABILITY, f"{images.patient}_probability.nrrd"),
-    ):
-        write_volume(Volume(image, quantity, images.patient, images.patient), folder / name)
+    volume = Volume(mask, Quantity.MASK, patient, patient)
+    write_volume(volume, folder / f"{patient}.nrrd")
+    probability = replace(volume, image=item.probabilities["none"], quantity=Quantity.PROBABILITY)
+    write_volume(probability, folder / f"{patient}_probability.nrrd")
 
 
-def _leave_one_out_expectation(confidence: pd.Series, real: pd.Series) -> list[float]:
-    expected = []
-    for index in confidence.index:
-        others = confidence.index != index
-        slope, intercept = _line(confidence[others].to_numpy(), real[others].to_numpy())
-        expected.append(float(np.clip(intercept + slope * confidence[index], 0, 1)))
-    return expected
-
-
-def _line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Least-squares slope and intercept; slope 0 where x does not vary."""
-    spread = float(((x - x.mean()) ** 2).sum())
-    slope = float(((x - x.mean()) * (y - y.mean())).sum()) / spread if spread > 0 else 0.0
-    return slope, float(y.mean() - slope * x.mean())
-
-
-def _calibration(table: pd.DataFrame) -> ExpectedDiceCalibration:
-    slope, intercept = _line(table["confidence"].to_numpy(), table["dice"].to_numpy())
-    residual = float(np.sqrt(np.mean((table["expected_dice"] - table["dice"]) ** 2)))
-    return ExpectedDiceCalibration(
-        slope=round(slope, 6),
-        intercept=round(intercept, 6),
-        residual_standard_deviation=round(residual, 6),
-        patient_count=len(table),
-    )
-
-
-def _summary(table: pd.DataFrame, description: NetworkDescription) -> dict[str, Any]:
-    poor = table["dice"] < _POOR_DICE
+def _summary(table: pd.DataFrame, description: NetworkDescription, coverage: Mapping[str, float]) -> dict[str, Any]:
     return {
         "patients": len(table),
         "folds": len(description.weights),
         "held_out_patients": list(description.training.held_out_patients),
         "method": "each patient segmented by the network of the fold that was not trained on them; "
         "threshold chosen on the other folds",
-        "network": _method_summary(table, ""),
+        "network": {
+            kind: {"title": title}
+            | _method_summary(table, "" if kind == "none" else f"_{kind}")
+            | _doubt_summary(table, "" if kind == "none" else f"_{kind}")
+            | {
+                "volume_interval_level": _VOLUME_LEVEL,
+                "volume_interval_coverage_leave_one_out": _rounded(coverage[kind]),
+                "shipped_threshold": getattr(description.masks, kind).threshold,
+                "review_below_expected_dice": getattr(description.masks, kind).review_below_expected_dice,
+            }
+            for kind, title in PROMPT_TITLES.items()
+        },
         "network_on_trimmed_field_of_view_mean_dice": _rounded(table["dice_trimmed_field_of_view"].mean()),
-        "lesions_found": int(table["lesion_found"].sum()),
-        "patients_with_dice_below_0_5": int(poor.sum()),
-        "patients_with_dice_below_0_5_not_flagged": int((poor & ~table["needs_review"]).sum()),
-        "patients_flagged_for_review": int(table["needs_review"].sum()),
-        "masks_touching_border": int(table["touches_border"].sum()),
+        "network_without_ct_mean_dice": _rounded(table["dice_without_ct"].mean()),
         "physician_masks_touching_border": int(table["physician_touches_border"].sum()),
-        "expected_dice_correlation_leave_one_out": _rounded(table["expected_dice"].corr(table["dice"])),
-        "expected_dice_mean_absolute_error_leave_one_out": _rounded(
-            (table["expected_dice"] - table["dice"]).abs().mean()
-        ),
-        "shipped_threshold": description.inference.threshold,
         "thresholds_of_clinics": {
             name: {"title": title} | _method_summary(table, f"_{name}") for name, title in THRESHOLD_TITLES.items()
         },
@@ -343,6 +278,20 @@ def _method_summary(table: pd.DataFrame, suffix: str) -> dict[str, Any]:
         "lowest_dice": _rounded(scores.min()),
         "median_hausdorff_95_mm": _rounded(table[f"hausdorff_95_mm{suffix}"].median()),
         "median_absolute_volume_error_percent": _rounded(table[f"volume_error_percent{suffix}"].abs().median()),
+    }
+
+
+def _doubt_summary(table: pd.DataFrame, suffix: str) -> dict[str, Any]:
+    real, expected, review = (table[f"{name}{suffix}"] for name in ("dice", "expected_dice", "needs_review"))
+    poor = real < _POOR_DICE
+    return {
+        "lesions_found": int(table[f"lesion_found{suffix}"].sum()),
+        "masks_touching_border": int(table[f"touches_border{suffix}"].sum()),
+        "patients_with_dice_below_0_5": int(poor.sum()),
+        "patients_with_dice_below_0_5_not_flagged": int((poor & ~review).sum()),
+        "patients_flagged_for_review": int(review.sum()),
+        "expected_dice_correlation_leave_one_out": _rounded(expected.corr(real)),
+        "expected_dice_mean_absolute_error_leave_one_out": _rounded((expected - real).abs().mean()),
     }
 
 

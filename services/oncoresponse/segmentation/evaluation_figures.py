@@ -12,12 +12,13 @@ import SimpleITK as sitk
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from oncoresponse.segmentation.network import InferenceSettings
+from oncoresponse.segmentation.network import MaskSettingsByPrompt
 
 _SHOWN_SUV = 10.0
 
 _METHODS = {
-    "dice": ("network, out of fold", "o", "#1f5fa8"),
+    "dice_box": ("network, rough box", "D", "#1f9d55"),
+    "dice": ("network, told nothing", "o", "#1f5fa8"),
     "dice_suv_2_0": ("SUV >= 2.0", "^", "#d08a1d"),
     "dice_suv_2_5": ("SUV >= 2.5", "s", "#b5512c"),
     "dice_41_percent_of_suv_max": ("41 % of SUVmax", "x", "#7a7a7a"),
@@ -65,7 +66,7 @@ def draw_cases(cases: Sequence[Case], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def draw_cross_validation(table: pd.DataFrame, settings: InferenceSettings, path: Path) -> None:
+def draw_cross_validation(table: pd.DataFrame, settings: MaskSettingsByPrompt, path: Path) -> None:
     """Dice of each patient by each method, volumes, and expected against real Dice.
 
     Args:
@@ -102,11 +103,14 @@ def _draw_volumes(axes: Axes, table: pd.DataFrame) -> None:
     axes.grid(alpha=0.3)
 
 
-def _draw_expected(axes: Axes, table: pd.DataFrame, settings: InferenceSettings) -> None:
-    axes.plot(table["expected_dice"], table["dice"], "o", color="#1f5fa8")
+def _draw_expected(axes: Axes, table: pd.DataFrame, settings: MaskSettingsByPrompt) -> None:
+    for suffix, title, color, limit in (
+        ("", "told nothing", "#1f5fa8", settings.none.review_below_expected_dice),
+        ("_box", "rough box", "#1f9d55", settings.box.review_below_expected_dice),
+    ):
+        axes.plot(table[f"expected_dice{suffix}"], table[f"dice{suffix}"], "o", color=color, markersize=4, label=title)
+        axes.axvline(limit, color=color, linestyle="--", linewidth=1, label=f"needs review below {limit:g}")
     axes.plot((0, 1), (0, 1), color="#7a7a7a", linewidth=1)
-    limit = settings.review_below_expected_dice
-    axes.axvline(limit, color="#b5512c", linestyle="--", linewidth=1, label=f"needs review below {limit:g}")
     axes.set(xlabel="expected Dice (patient left out of the fit)", ylabel="real Dice", xlim=(0, 1), ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="upper left")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -13,27 +12,51 @@ import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 
-from oncoresponse.errors import ConfigurationError, FieldOfViewTooLarge, InvalidRequest
+from oncoresponse.errors import FieldOfViewTooLarge, InvalidRequest, SeriesNotFound
 from oncoresponse.model_folder import ModelFolder, TumorLimits
+from oncoresponse.segmentation.device import choose_device
+from oncoresponse.segmentation.doubt import (
+    DoubtMeasures,
+    doubt_measures,
+    expected_dice,
+    mask_of_volume,
+    volume_interval_ml,
+)
+from oncoresponse.segmentation.lesion_candidates import LesionCandidate, rank_candidates
+from oncoresponse.segmentation.lesion_prompt import LesionPoint, LesionPrompt
 from oncoresponse.segmentation.mask_checks import check_mask
-from oncoresponse.segmentation.metrics import mean_binary_entropy, soft_dice_confidence
+from oncoresponse.segmentation.mask_selection import mask_from_probability
+from oncoresponse.segmentation.metrics import mean_binary_entropy
 from oncoresponse.segmentation.network import (
+    INPUT_CHANNELS,
     NETWORK_FILE,
     FieldOfView,
-    InferenceSettings,
+    MaskSettings,
     NetworkDescription,
     load_networks,
     read_network_description,
 )
 from oncoresponse.segmentation.preprocessing import field_of_view_mm, prepare, probability_on_image
+from oncoresponse.segmentation.scan_region import (
+    ATTEMPTS,
+    Region,
+    reaches_inner_face,
+    region_around,
+    region_of_uptake,
+)
 from oncoresponse.segmentation.summary import SegmentationSummary
-from oncoresponse.segmentation.windowed_prediction import place_network, predict_probabilities
+from oncoresponse.segmentation.windowed_prediction import (
+    compile_network,
+    place_network,
+    predict_probabilities,
+    warm_up_shapes,
+    with_equal_windows,
+)
 from oncoresponse.volume import Quantity, Volume, file_sha256, require_same_frame_of_reference
 
 SEGMENTATION_FOLDER = "segmentation"
 _FULL_COVERAGE = 0.9
-
-Device = Literal["auto", "cpu", "cuda"]
+_MEMBER_VARIANTS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +67,27 @@ class SegmentationResult:
         mask: ``Quantity.MASK``, uint8 0/1, on the PET grid.
         probability: ``Quantity.PROBABILITY``, float32 0..1, on the PET grid; mean of the ensemble.
         summary: Volume, doubt and warnings.
+        variants: Other masks that are as plausible, by name: ``smaller`` and ``larger`` have the volumes at the ends of
+            the interval, ``network_1`` and so on come from single networks of the ensemble. Later stages see by them
+            whether a prediction hangs on the contour.
     """
 
     mask: Volume
     probability: Volume
     summary: SegmentationSummary
+    variants: dict[str, Volume] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Mean and single probabilities and the mask, all on the grid of ``region``."""
+
+    region: Region
+    pet: sitk.Image
+    probability: sitk.Image
+    members: list[sitk.Image]
+    mask: sitk.Image
+    ct_coverage: float
 
 
 class Segmenter:
@@ -64,20 +103,28 @@ class Segmenter:
         limits: TumorLimits,
         network_sha256: str,
         device: torch.device,
+        *,
+        torch_compile: bool = False,
     ) -> None:
         self.description = description
         self.network_sha256 = network_sha256
         self.device = device
         self._limits = limits
-        self._networks = [place_network(network, device).eval() for network in networks]
+        self._networks = [place_network(network, device) for network in networks]
+        self._inference = description.inference
+        if torch_compile:
+            self._networks = [compile_network(network) for network in self._networks]
+            self._inference = with_equal_windows(description.inference, description.patch_size)
 
     @classmethod
-    def open(cls, model: ModelFolder, device: Device = "auto") -> Segmenter:
+    def open(cls, model: ModelFolder, device: str = "auto", *, torch_compile: bool = False) -> Segmenter:
         """Load the networks of a model folder.
 
         Args:
             model: An opened, and so verified, model folder.
-            device: ``auto`` is CUDA where there is a device, else the CPU.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is CUDA where there is a device, else the CPU.
+            torch_compile: Compile the networks, which takes minutes at the first :meth:`warm_up`. All windows then have
+                the size of the training patches, so masks differ a little from those without.
 
         Raises:
             ModelFolderInvalid: The model has no usable segmentation.
@@ -88,91 +135,149 @@ class Segmenter:
         description = read_network_description(directory)
         networks = load_networks(directory, description)
         digest = file_sha256(directory / NETWORK_FILE)
-        return cls(description, networks, model.definition.tumor_limits, digest, choose_device(device))
+        limits, chosen = model.definition.tumor_limits, choose_device(device)
+        return cls(description, networks, limits, digest, chosen, torch_compile=torch_compile)
 
     def warm_up(self) -> None:
-        """Run the networks once on an empty image, so that the first study does not pay for it."""
-        size = self.description.patch_size
-        self._predict(np.zeros((2, size, size, size), dtype=np.float32))
+        """Run the networks once on empty images, so that no study pays for it.
 
-    def segment(self, pet: Volume, ct: Volume) -> SegmentationResult:
+        On CUDA in one window and in several, and in half precision, as every study is.
+        """
+        for shape in warm_up_shapes(self._inference, self.description.patch_size, self.device):
+            self._predict(self._networks, np.zeros((INPUT_CHANNELS, *shape), dtype=np.float32))
+
+    def needs_prompt(self, pet: Volume) -> bool:
+        """Whether the scan shows so much of the body that somebody has to say which lesion is meant."""
+        return not _within(field_of_view_mm(pet.image), self.description.field_of_view)
+
+    def segment(self, pet: Volume, ct: Volume | None, prompt: LesionPrompt | None = None) -> SegmentationResult:
         """Find the tumor.
 
-        The same volumes give the same bytes on the same kind of device; only ``summary.seconds`` differs.
+        With a prompt only the surroundings of the prompt are looked at, as far as the training images showed
+        surroundings; where the mask reaches their edge they are widened, at most twice. The same volumes and prompt
+        give the same bytes on the same kind of device; only ``summary.seconds`` differs.
 
         Args:
             pet: ``Quantity.SUV_BODY_WEIGHT``, g/mL.
-            ct: ``Quantity.HOUNSFIELD``, same frame of reference, its own grid.
+            ct: ``Quantity.HOUNSFIELD``, same frame of reference, its own grid; these networks cannot do without.
+            prompt: Where the lesion is (LPS, mm); None on a scan cropped around it.
 
         Raises:
-            InvalidRequest: A volume holds another quantity.
+            SeriesNotFound: There is no CT.
+            InvalidRequest: A volume holds another quantity, or the prompt lies outside the PET.
             FrameOfReferenceMismatch: PET and CT positions cannot be compared.
             GeometryMismatch: The CT covers too little of the PET.
-            FieldOfViewTooLarge: The scan shows much more of the body than the training images.
+            FieldOfViewTooLarge: Without a prompt: the scan shows much more of the body than the training images.
             EmptyMask, TumorTooSmall, TumorTooLarge, MaskTouchesBorder: See :func:`check_mask`.
             OutOfMemory: The GPU's memory does not suffice.
         """
         started = time.monotonic()
-        _require_quantity(pet, Quantity.SUV_BODY_WEIGHT)
-        _require_quantity(ct, Quantity.HOUNSFIELD)
-        require_same_frame_of_reference(pet, ct)
-        require_field_of_view(pet, self.description.field_of_view)
-        inputs = prepare(pet.image, ct.image, self.description.preprocessing)
-        members = self._predict(inputs.array)
-        on_pet = [probability_on_image(member, inputs.grid, pet.image) for member in members]
-        settings = self.description.inference
-        probability = probability_on_image(members.mean(axis=0), inputs.grid, pet.image)
-        mask_image = mask_from_probability(probability, settings)
-        mask = pet.with_image(mask_image, Quantity.MASK)
+        ct = _require_volumes(pet, ct)
+        if prompt is None:
+            require_field_of_view(pet, self.description.field_of_view)
+            found = self._find(pet.image, ct.image, Region((0, 0, 0), pet.image.GetSize()), None)
+        else:
+            found = self._find_near(pet.image, ct.image, prompt)
+        mask = pet.with_image(found.region.put_back(found.mask, pet.image), Quantity.MASK)
         measures = check_mask(mask, self._limits)
-
-        volumes = [_volume_ml(mask_from_probability(member, settings)) for member in on_pet]
-        probability_array = sitk.GetArrayViewFromImage(probability)
-        mask_array = sitk.GetArrayViewFromImage(mask_image)
-        expected = self.description.expected_dice_of(soft_dice_confidence(probability_array, mask_array))
+        settings = self.description.masks.of(prompt)
+        doubt = doubt_measures(found.probability, found.mask, found.pet, settings.threshold)
+        low, high = _volume_interval(measures.volume_ml, doubt, settings)
+        expected = None if settings.expected_dice is None else expected_dice(doubt, settings.expected_dice)
+        review = expected is not None and expected < settings.review_below_expected_dice
+        chances, inside = (sitk.GetArrayViewFromImage(image) for image in (found.probability, found.mask))
         summary = SegmentationSummary(
             method="automatic",
             volume_ml=measures.volume_ml,
             component_count=measures.component_count,
             touches_border=measures.touches_border,
-            volume_low_ml=min(*volumes, measures.volume_ml),
-            volume_high_ml=max(*volumes, measures.volume_ml),
+            volume_low_ml=low,
+            volume_high_ml=high,
+            volume_level=None if settings.volume_interval is None else settings.volume_interval.level,
             expected_dice=expected,
-            mean_uncertainty=mean_binary_entropy(probability_array, mask_array),
+            needs_review=review,
+            prompt=prompt_kind(prompt),
+            mean_uncertainty=mean_binary_entropy(chances, inside),
             device=self.device.type,
             seconds=time.monotonic() - started,
-            warnings=tuple(chain(_review_warnings(expected, settings), _coverage_warnings(inputs.ct_coverage))),
+            warnings=(*_review_warnings(expected, settings), *_coverage_warnings(found.ct_coverage)),
             network_sha256=self.network_sha256,
         )
-        return SegmentationResult(mask, pet.with_image(probability, Quantity.PROBABILITY), summary)
+        probability = pet.with_image(found.region.put_back(found.probability, pet.image), Quantity.PROBABILITY)
+        return SegmentationResult(mask, probability, summary, self._variants(pet, found, prompt, low, high))
 
-    def _predict(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def find_candidates(self, pet: Volume, ct: Volume | None) -> tuple[LesionCandidate, ...]:
+        """Places in a large scan that may be the lesion, the most likely first, for a physician to choose from.
+
+        One network of the ensemble looks at the part of the scan that has uptake.
+
+        Raises:
+            As :meth:`segment`, but for those about the mask.
+        """
+        ct = _require_volumes(pet, ct)
+        region = region_of_uptake(pet.image)
+        if region is None:
+            return ()
+        part = region.of(pet.image)
+        inputs = prepare(part, ct.image, self.description.preprocessing)
+        probability = self._predict(self._networks[:1], inputs.with_prompt(None))[0]
+        on_pet = region.put_back(probability_on_image(probability, inputs.grid, part), pet.image)
+        settings = self.description.masks.none
+        return rank_candidates(on_pet, pet.image, settings.threshold, self._limits)
+
+    def _find_near(self, pet: sitk.Image, ct: sitk.Image, prompt: LesionPrompt) -> _Found:
+        for attempt in range(ATTEMPTS):
+            region = region_around(pet, prompt, attempt)
+            found = self._find(pet, ct, region, prompt)
+            if not reaches_inner_face(found.mask, region, pet):
+                break
+        return found
+
+    def _find(self, pet: sitk.Image, ct: sitk.Image, region: Region, prompt: LesionPrompt | None) -> _Found:
+        part = region.of(pet)
+        inputs = prepare(part, ct, self.description.preprocessing)
+        members = self._predict(self._networks, inputs.with_prompt(prompt))
+        probability = probability_on_image(members.mean(axis=0), inputs.grid, part)
+        threshold = self.description.masks.of(prompt).threshold
+        mask = mask_from_probability(probability, threshold, prompt)
+        on_pet = [probability_on_image(member, inputs.grid, part) for member in members[:_MEMBER_VARIANTS]]
+        return _Found(region, part, probability, on_pet, mask, inputs.ct_coverage)
+
+    def _variants(
+        self, pet: Volume, found: _Found, prompt: LesionPrompt | None, low: float | None, high: float | None
+    ) -> dict[str, Volume]:
+        variants = {}
+        for name, volume_ml in (("smaller", low), ("larger", high)):
+            if volume_ml is not None:
+                image = sitk.GetImageFromArray(mask_of_volume(found.probability, found.mask, volume_ml))
+                image.CopyInformation(found.mask)
+                variants[name] = image
+        threshold = self.description.masks.of(prompt).threshold
+        if len(self._networks) > 1:
+            for number, member in enumerate(found.members, start=1):
+                variants[f"network_{number}"] = mask_from_probability(member, threshold, prompt)
+        return {
+            name: pet.with_image(found.region.put_back(image, pet.image), Quantity.MASK)
+            for name, image in variants.items()
+            if np.any(sitk.GetArrayViewFromImage(image))
+        }
+
+    def _predict(self, networks: Sequence[torch.nn.Module], array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return predict_probabilities(
-            self._networks,
+            networks,
             array,
             self.description.network,
-            self.description.inference,
+            self._inference,
             self.device,
             self.description.patch_size,
         )
 
 
-def mask_from_probability(probability: sitk.Image, settings: InferenceSettings) -> sitk.Image:
-    """Threshold, then keep the parts that are not much smaller than the largest (uint8 0/1, same grid)."""
-    mask: sitk.Image = sitk.BinaryThreshold(probability, settings.threshold, 2.0, 1, 0)
-    components = sitk.ConnectedComponent(mask, False)
-    labels = sitk.GetArrayViewFromImage(components)
-    sizes = np.bincount(labels.ravel())[1:]
-    if sizes.size <= 1:
-        return mask
-    # argmax takes the first of equals: a fixed choice, so that equal input gives equal bytes.
-    keep = sizes >= settings.minimum_component_share * sizes.max()
-    if settings.minimum_component_share == 1.0:
-        keep = np.arange(sizes.size) == sizes.argmax()
-    kept = np.concatenate([[False], keep])[labels]
-    image = sitk.GetImageFromArray(kept.astype(np.uint8))
-    image.CopyInformation(mask)
-    return image
+def prompt_kind(prompt: LesionPrompt | None) -> Literal["none", "point", "box"]:
+    """The name under which settings for a prompt are kept."""
+    if prompt is None:
+        return "none"
+    return "point" if isinstance(prompt, LesionPoint) else "box"
 
 
 def require_field_of_view(pet: Volume, field_of_view: FieldOfView) -> None:
@@ -182,50 +287,52 @@ def require_field_of_view(pet: Volume, field_of_view: FieldOfView) -> None:
         FieldOfViewTooLarge: An extent along L, P or S exceeds the limit of ``network.json``.
     """
     extent = field_of_view_mm(pet.image)
-    if any(found > limit for found, limit in zip(extent, field_of_view.limit_mm, strict=True)):
+    if not _within(extent, field_of_view):
         raise FieldOfViewTooLarge(
             f"The PET field of view is {_millimetres(extent)}; the network was trained on images cropped around the "
-            f"tumor and takes at most {_millimetres(field_of_view.limit_mm)}. Supply a tumor contour (RTSTRUCT or "
-            "DICOM SEG) with the study.",
+            f"tumor and takes at most {_millimetres(field_of_view.limit_mm)} without being told where the lesion is. "
+            "Give a point in the lesion, a box around it, or a contour.",
             field_of_view_mm=_millimetres(extent),
             limit_mm=_millimetres(field_of_view.limit_mm),
         )
 
 
-def choose_device(device: Device) -> torch.device:
-    """The torch device of a setting.
-
-    Raises:
-        ConfigurationError: CUDA is asked for and not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError("The settings ask for CUDA, and this machine has no CUDA device. Use auto or cpu.")
-    return torch.device(device)
+def _within(extent: tuple[float, float, float], field_of_view: FieldOfView) -> bool:
+    return all(found <= limit for found, limit in zip(extent, field_of_view.limit_mm, strict=True))
 
 
-def _require_quantity(volume: Volume, quantity: Quantity) -> None:
-    if volume.quantity is not quantity:
-        raise InvalidRequest(
-            f"Segmentation needs a volume in {quantity.value} and got one in {volume.quantity.value}. "
-            "Send the PET in body-weight SUV and the CT in HU."
+def _require_volumes(pet: Volume, ct: Volume | None) -> Volume:
+    if ct is None:
+        raise SeriesNotFound(
+            "The network of this model needs the CT as well. Send it, or supply a contour.", modality="CT"
         )
+    for volume, quantity in ((pet, Quantity.SUV_BODY_WEIGHT), (ct, Quantity.HOUNSFIELD)):
+        if volume.quantity is not quantity:
+            raise InvalidRequest(
+                f"Segmentation needs a volume in {quantity.value} and got one in {volume.quantity.value}. "
+                "Send the PET in body-weight SUV and the CT in HU."
+            )
+    require_same_frame_of_reference(pet, ct)
+    return ct
 
 
-def _volume_ml(mask: sitk.Image) -> float:
-    return float(np.count_nonzero(sitk.GetArrayViewFromImage(mask)) * np.prod(mask.GetSpacing()) / 1000)
+def _volume_interval(
+    volume_ml: float, doubt: DoubtMeasures, settings: MaskSettings
+) -> tuple[float | None, float | None]:
+    if settings.volume_interval is None:
+        return None, None
+    return volume_interval_ml(volume_ml, doubt, settings.volume_interval)
 
 
 def _millimetres(extent: tuple[float, float, float]) -> str:
     return " x ".join(f"{value:.0f}" for value in extent) + " mm"
 
 
-def _review_warnings(expected_dice: float | None, settings: InferenceSettings) -> list[str]:
-    if expected_dice is None or expected_dice >= settings.review_below_expected_dice:
+def _review_warnings(expected: float | None, settings: MaskSettings) -> list[str]:
+    if expected is None or expected >= settings.review_below_expected_dice:
         return []
     return [
-        f"Mask needs review: the expected agreement with a physician's contour (Dice) is {expected_dice:.2f}, below "
+        f"Mask needs review: the expected agreement with a physician's contour (Dice) is {expected:.2f}, below "
         f"{settings.review_below_expected_dice:.2f}."
     ]
 

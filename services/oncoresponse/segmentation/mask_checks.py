@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +33,16 @@ def touches_border(mask: sitk.Image) -> bool:
 
     Such a tumor may continue beyond the image, so its volume, diameters and texture would be those of a part.
     """
+    return next(open_faces(mask), None) is not None
+
+
+def open_faces(mask: sitk.Image) -> Iterator[tuple[int, int]]:
+    """Faces of the grid whose outermost layer holds a non-zero voxel: (axis of i, j, k; 0 for its start, 1 its end)."""
     array = sitk.GetArrayViewFromImage(mask)
-    return any(np.any(array.take(end, axis=axis)) for axis in range(array.ndim) for end in (0, -1))
+    for axis in range(array.ndim):
+        for end in (0, 1):
+            if np.any(array.take(-end, axis=array.ndim - 1 - axis)):
+                yield axis, end
 
 
 def measure_mask(mask: sitk.Image) -> MaskMeasures:

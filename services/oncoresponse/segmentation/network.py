@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from monai.networks.nets.segresnet import SegResNet
+from monai.networks.nets.segresnet_ds import SegResNetDS
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
+from oncoresponse.segmentation.lesion_prompt import LesionPoint, LesionPrompt
 from oncoresponse.segmentation.preprocessing import PreprocessingSettings
 from oncoresponse.volume import file_sha256
 
@@ -28,20 +29,27 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+INPUT_CHANNELS = 4
+"""PET, CT, and the lesion prompt as box and as point; see :mod:`oncoresponse.segmentation.preprocessing`."""
+
+
 class NetworkSettings(_Frozen):
     """Architecture: a residual encoder with a light decoder (SegResNet, Myronenko 2018, arXiv:1810.11654).
 
     Attributes:
-        architecture: Only ``SegResNet`` (MONAI) is known.
-        initial_filters: Feature maps at full resolution; doubled at each level. A multiple of 8 (group norm).
-        blocks_down: Residual blocks at each resolution of the encoder.
-        blocks_up: Residual blocks at each resolution of the decoder.
+        architecture: Only ``SegResNetDS`` (MONAI) is known.
+        initial_filters: Feature maps at full resolution; doubled at each level.
+        blocks_down: Residual blocks at each resolution of the encoder; the decoder has one at each.
+        normalization: ``instance`` was measured better here (docs/segmentation.md); ``batch`` keeps what a voxel looks
+            like independent of the field of view.
+        deep_supervision_levels: Resolutions of the decoder, the finest first, that the training loss looks at.
     """
 
-    architecture: Literal["SegResNet"] = "SegResNet"
-    initial_filters: int = Field(default=8, gt=0, multiple_of=8)
+    architecture: Literal["SegResNetDS"] = "SegResNetDS"
+    initial_filters: int = Field(default=12, gt=0)
     blocks_down: tuple[int, ...] = (1, 2, 2, 4)
-    blocks_up: tuple[int, ...] = (1, 1, 1)
+    normalization: Literal["batch", "instance"] = "instance"
+    deep_supervision_levels: int = Field(default=3, ge=1)
 
     @property
     def stride(self) -> int:
@@ -57,23 +65,17 @@ class WeightsFile(_Frozen):
 
 
 class InferenceSettings(_Frozen):
-    """How networks become a mask. Chosen on the cross-validation, see docs/segmentation.md.
+    """How networks are run over a field of view.
 
     Attributes:
-        threshold: A voxel belongs to the tumor where the mean probability is at least this.
-        minimum_component_share: Face-connected parts smaller than this share of the largest part are dropped.
         largest_window: Voxels along each axis up to which the whole field of view is one window.
         sliding_window: Window along each axis, for larger fields of view.
         sliding_overlap: Share by which neighbouring windows overlap.
-        review_below_expected_dice: Below this the summary warns that the mask needs review.
     """
 
-    threshold: float = Field(default=0.5, gt=0, lt=1)
-    minimum_component_share: float = Field(default=1.0, gt=0, le=1)
-    largest_window: int = Field(default=128, gt=0)
+    largest_window: int = Field(default=96, gt=0)
     sliding_window: int = Field(default=96, gt=0)
-    sliding_overlap: float = Field(default=0.5, ge=0, lt=1)
-    review_below_expected_dice: float = Field(default=0.75, ge=0, le=1)
+    sliding_overlap: float = Field(default=0.25, ge=0, lt=1)
 
 
 class FieldOfView(_Frozen):
@@ -85,19 +87,65 @@ class FieldOfView(_Frozen):
 
 
 class ExpectedDiceCalibration(_Frozen):
-    """Straight line from soft Dice confidence to real Dice, fitted on the out-of-fold masks of the cross-validation.
+    """Linear model from what is seen of a mask to its Dice, fitted on the out-of-fold masks of the cross-validation.
 
     Attributes:
-        slope: Change of real Dice for each unit of confidence.
-        intercept: Real Dice at confidence 0.
-        residual_standard_deviation: Of the real Dice about the line, each patient left out of its own fit.
-        patient_count: Patients the line was fitted on.
+        coefficients: Change of Dice for each unit of a measure of
+            :class:`~oncoresponse.segmentation.doubt.DoubtMeasures`.
+        intercept: Dice where all measures are 0.
+        residual_standard_deviation: Of the real Dice about the model, each patient left out of its own fit.
+        patient_count: Patients it was fitted on.
     """
 
-    slope: float
+    coefficients: dict[str, float]
     intercept: float
     residual_standard_deviation: float = Field(ge=0)
     patient_count: int = Field(ge=2)
+
+
+class VolumeIntervalCalibration(_Frozen):
+    """Conformal interval of the volume, scaled by how far the probability is from a step.
+
+    Attributes:
+        level: Share of patients whose physician's volume the interval is to hold.
+        factor: The interval is volume times ``exp(-factor * spread)`` to ``exp(factor * spread)``; ``spread`` is
+            :attr:`~oncoresponse.segmentation.doubt.DoubtMeasures.volume_spread`.
+        patient_count: Patients it was calibrated on.
+    """
+
+    level: float = Field(gt=0, lt=1)
+    factor: float = Field(ge=0)
+    patient_count: int = Field(ge=2)
+
+
+class MaskSettings(_Frozen):
+    """How a probability becomes a mask, and how far the mask may be believed. Chosen on the cross-validation.
+
+    Attributes:
+        threshold: A voxel belongs to the tumor where the mean probability is at least this.
+        review_below_expected_dice: Below this the mask is marked as needing review.
+        expected_dice: None for a network that was not cross-validated yet.
+        volume_interval: None for a network that was not cross-validated yet.
+    """
+
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    review_below_expected_dice: float = Field(default=0.75, ge=0, le=1)
+    expected_dice: ExpectedDiceCalibration | None = None
+    volume_interval: VolumeIntervalCalibration | None = None
+
+
+class MaskSettingsByPrompt(_Frozen):
+    """One :class:`MaskSettings` for each thing the network may have been told about the lesion."""
+
+    none: MaskSettings = MaskSettings()
+    point: MaskSettings = MaskSettings()
+    box: MaskSettings = MaskSettings()
+
+    def of(self, prompt: LesionPrompt | None) -> MaskSettings:
+        """The settings for a prompt."""
+        if prompt is None:
+            return self.none
+        return self.point if isinstance(prompt, LesionPoint) else self.box
 
 
 class TrainingRecord(_Frozen):
@@ -130,30 +178,32 @@ class NetworkDescription(_Frozen):
     field_of_view: FieldOfView
     weights: tuple[WeightsFile, ...] = Field(min_length=1)
     training: TrainingRecord
-    expected_dice: ExpectedDiceCalibration | None = None
-
-    def expected_dice_of(self, confidence: float) -> float | None:
-        """Dice to expect at a soft Dice confidence; None for a network that was not cross-validated yet."""
-        line = self.expected_dice
-        return None if line is None else min(max(line.intercept + line.slope * confidence, 0.0), 1.0)
+    masks: MaskSettingsByPrompt = MaskSettingsByPrompt()
 
 
 def build_network(settings: NetworkSettings) -> torch.nn.Module:
-    """A network with fresh weights: input (batch, 2, k, j, i), output one logit a voxel (batch, 1, k, j, i)."""
-    network: torch.nn.Module = SegResNet(
+    """A network with fresh weights: input (batch, 4, k, j, i), output one logit a voxel (batch, 1, k, j, i).
+
+    In training mode the output is a list, one for each level of deep supervision, the finest first.
+    """
+    network: torch.nn.Module = SegResNetDS(
         spatial_dims=3,
         init_filters=settings.initial_filters,
-        in_channels=2,
+        in_channels=INPUT_CHANNELS,
         out_channels=1,
+        norm=settings.normalization,
         blocks_down=settings.blocks_down,
-        blocks_up=settings.blocks_up,
+        dsdepth=settings.deep_supervision_levels,
     )
     return network
 
 
 def save_weights(network: torch.nn.Module, path: Path) -> WeightsFile:
     """Write the weights as float16 safetensors: half the size, and below the noise of the training."""
-    tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()}
+    tensors = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
     path.write_bytes(save_safetensors(tensors))
     return WeightsFile(file=path.name, sha256=file_sha256(path))
 
@@ -184,6 +234,10 @@ def load_networks(directory: Path, description: NetworkDescription) -> list[torc
     return [_load_network(directory, description.network, weights) for weights in description.weights]
 
 
+def _full_precision(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
 def _load_network(directory: Path, settings: NetworkSettings, weights: WeightsFile) -> torch.nn.Module:
     try:
         content = (directory / weights.file).read_bytes()
@@ -196,7 +250,7 @@ def _load_network(directory: Path, settings: NetworkSettings, weights: WeightsFi
         )
     network = build_network(settings)
     try:
-        network.load_state_dict({name: tensor.float() for name, tensor in load_safetensors(content).items()})
+        network.load_state_dict({name: _full_precision(tensor) for name, tensor in load_safetensors(content).items()})
     except (SafetensorError, RuntimeError) as error:
         raise ModelFolderInvalid(
             f"{directory.name}/{weights.file} does not hold weights of the architecture that {NETWORK_FILE} describes."

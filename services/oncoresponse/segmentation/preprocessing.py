@@ -1,8 +1,8 @@
 """PET and CT on one isotropic grid as network input, and the way back to the PET grid.
 
-The network sees axes (channel, k, j, i) with channel 0 the PET and channel 1 the CT. Both are scaled by constants,
-never by statistics of the image, so that the size of the field of view does not change what a voxel looks like. Zero
-means "nothing there" in both: no uptake, and air.
+The network sees axes (channel, k, j, i): channel 0 the PET, 1 the CT, 2 the box and 3 the point of a lesion prompt. PET
+and CT are scaled by constants, never by statistics of the image, so that the size of the field of view does not change
+what a voxel looks like. Zero means "nothing there" in all: no uptake, air, no prompt.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from pydantic import BaseModel, ConfigDict, Field
 
 from oncoresponse.errors import GeometryMismatch
+from oncoresponse.segmentation.lesion_prompt import LesionPrompt, prompt_channels
 
 _OUTSIDE = -1e9
 _SPACING_TOLERANCE = 1e-6
@@ -43,7 +44,7 @@ class NetworkInput:
     """PET and CT ready for the network.
 
     Attributes:
-        array: float32, axes (channel, k, j, i), channel 0 is ln(1 + SUV), channel 1 the CT scaled to 0..1.
+        array: float32, axes (2, k, j, i), channel 0 is ln(1 + SUV), channel 1 the CT scaled to 0..1.
         grid: An image without meaning whose geometry (LPS, mm) is that of ``array``.
         ct_coverage: Share of the grid's voxels that lie inside the CT.
     """
@@ -51,6 +52,10 @@ class NetworkInput:
     array: npt.NDArray[np.float32]
     grid: sitk.Image
     ct_coverage: float
+
+    def with_prompt(self, prompt: LesionPrompt | None) -> npt.NDArray[np.float32]:
+        """The four channels of the network, float32, axes (4, k, j, i)."""
+        return np.concatenate([self.array, prompt_channels(prompt, self.grid)])
 
 
 def common_grid(pet: sitk.Image, settings: PreprocessingSettings) -> sitk.Image:

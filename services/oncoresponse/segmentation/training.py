@@ -3,6 +3,7 @@
 Run folder::
 
     config.yaml                 every setting of the run
+    fingerprint.json            what the cohort is like, and what was decided from it
     fold_0.checkpoint.pt        a killed run goes on from here
     fold_0.csv                  loss and learning rate of each step, Dice of the validation patients now and then
     curves.png                  the same as a picture
@@ -26,6 +27,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 from monai.losses.dice import DiceCELoss
+from monai.losses.ds_loss import DeepSupervisionLoss
 from rich.progress import Progress
 
 from oncoresponse.errors import ConfigurationError
@@ -35,9 +37,11 @@ from oncoresponse.segmentation.cohort import (
     assign_folds,
     cohort_patients,
     cohort_sha256,
+    read_patient,
     read_training_patients,
 )
-from oncoresponse.segmentation.inference import choose_device
+from oncoresponse.segmentation.device import choose_device
+from oncoresponse.segmentation.fingerprint import FINGERPRINT_FILE, take_fingerprint, write_fingerprint
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.segmentation.network import (
     NETWORK_FILE,
@@ -50,8 +54,12 @@ from oncoresponse.segmentation.network import (
 )
 from oncoresponse.segmentation.preprocessing import field_of_view_mm
 from oncoresponse.segmentation.training_curves import draw_training_curves
-from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings, write_training_settings
-from oncoresponse.segmentation.windowed_prediction import memory_format, place_network, predict_probabilities
+from oncoresponse.segmentation.training_settings import (
+    DecidedSettings,
+    SegmentationTrainingSettings,
+    write_training_settings,
+)
+from oncoresponse.segmentation.windowed_prediction import MEMORY_FORMAT, place_network, predict_probabilities
 from oncoresponse.volume import file_sha256
 
 CONFIG_FILE = "config.yaml"
@@ -100,8 +108,9 @@ def train_segmentation(
     run_directory: Path,
     segmentation_directory: Path,
     progress: Progress | None = None,
-) -> NetworkDescription:
-    """Train the networks of all folds and write them with ``network.json`` and ``training.yaml``.
+    only_folds: Sequence[int] | None = None,
+) -> NetworkDescription | None:
+    """Train the networks of all folds and write them with ``network.json``, ``training.yaml`` and ``fingerprint.json``.
 
     A killed run goes on where it stopped. The same settings, data, device and thread count give the same weights,
     interrupted or not.
@@ -112,15 +121,27 @@ def train_segmentation(
         run_directory: Checkpoints and logs; created if need be.
         segmentation_directory: ``segmentation/`` of the model folder; gets the weights and ``network.json``.
         progress: Shows a bar with the remaining time for each fold.
+        only_folds: Train these folds (from 0) and nothing else, so that several processes or GPUs share a run; a call
+            without it afterwards puts the run together.
+
+    Returns:
+        What was written; None with ``only_folds``.
 
     Raises:
         TrainingDataInvalid: The cohort is incomplete or inconsistent.
-        ConfigurationError: The run folder belongs to a run with other settings.
+        ConfigurationError: The run folder belongs to a run with other settings, or there is no such fold.
     """
+    if unknown := [fold for fold in only_folds or () if not 0 <= fold < settings.folds]:
+        raise ConfigurationError(f"There is no fold {unknown[0]}; this run has folds 0 to {settings.folds - 1}.")
     run_directory.mkdir(parents=True, exist_ok=True)
     segmentation_directory.mkdir(parents=True, exist_ok=True)
-    config = _claim_run_directory(settings, run_directory)
     patients = cohort_patients(data, settings.held_out_patients)
+    fingerprint = take_fingerprint(
+        (read_patient(data, patient) for patient in patients), settings.network.stride, settings.patch_voxels
+    )
+    settings = settings.decided(fingerprint)
+    config = _claim_run_directory(settings, run_directory)
+    write_fingerprint(fingerprint, run_directory / FINGERPRINT_FILE)
     _log.info("held out of training and evaluation: %s", ", ".join(settings.held_out_patients) or "none")
     folds = assign_folds(patients, settings.folds, settings.seed)
     prepared: list[TrainingPatient] = []
@@ -141,8 +162,10 @@ def train_segmentation(
             segmentation_directory,
             progress,
         )
-        for fold in range(settings.folds)
+        for fold in (range(settings.folds) if only_folds is None else only_folds)
     ]
+    if only_folds is not None:
+        return None
     draw_training_curves([run_directory / f"fold_{fold}.csv" for fold in range(settings.folds)], run_directory)
     description = NetworkDescription(
         network=settings.network,
@@ -166,11 +189,12 @@ def train_segmentation(
     )
     # With the weights goes what defines the run, so that a stranger can repeat it.
     (segmentation_directory / TRAINING_FILE).write_bytes(config.read_bytes())
+    write_fingerprint(fingerprint, segmentation_directory / FINGERPRINT_FILE)
     (segmentation_directory / NETWORK_FILE).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return description
 
 
-def _claim_run_directory(settings: SegmentationTrainingSettings, run_directory: Path) -> Path:
+def _claim_run_directory(settings: DecidedSettings, run_directory: Path) -> Path:
     config = run_directory / CONFIG_FILE
     wanted = run_directory / "config.partial.yaml"
     write_training_settings(settings, wanted)
@@ -197,7 +221,7 @@ def _triple(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def _train_fold(
-    settings: SegmentationTrainingSettings,
+    settings: DecidedSettings,
     fold: int,
     training: Sequence[TrainingPatient],
     validation: Sequence[TrainingPatient],
@@ -216,7 +240,7 @@ def _train_fold(
         state.restore(checkpoint)
         _log.info("fold %d goes on at step %d", fold, state.iteration)
     sampler = PatchSampler(settings.patch_size, settings.preprocessing.spacing_mm, settings.augmentation)
-    loss_function = DiceCELoss(sigmoid=True, batch=True)
+    loss_function = DeepSupervisionLoss(DiceCELoss(sigmoid=True, batch=True))
     task = None
     if progress is not None:
         task = progress.add_task(f"fold {fold + 1} of {settings.folds}", total=settings.iterations)
@@ -241,7 +265,7 @@ def _train_fold(
 
 
 def _step(
-    settings: SegmentationTrainingSettings,
+    settings: DecidedSettings,
     fold: int,
     state: _FoldState,
     sampler: PatchSampler,
@@ -254,7 +278,7 @@ def _step(
     random = np.random.default_rng([settings.seed, fold, state.iteration])
     chosen = random.choice(len(training), size=settings.batch_size, replace=len(training) < settings.batch_size)
     patches = [sampler.sample(training[index], random) for index in chosen]
-    image = torch.stack([patch[0] for patch in patches]).to(device, memory_format=memory_format(device))
+    image = torch.stack([patch[0] for patch in patches]).to(device, memory_format=MEMORY_FORMAT)
     tumor = torch.stack([patch[1] for patch in patches]).to(device)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate
@@ -262,7 +286,7 @@ def _step(
     reduced = _reduced_precision(settings, device)
     with torch.autocast(device.type, torch.bfloat16) if reduced else nullcontext():
         logits = state.network(image)
-    loss: torch.Tensor = loss_function(logits.float(), tumor)
+    loss: torch.Tensor = loss_function(logits, tumor)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.gradient_norm)
@@ -272,24 +296,26 @@ def _step(
     with torch.no_grad():
         for averaged, current in zip(state.average.parameters(), state.network.parameters(), strict=True):
             averaged.lerp_(current, 1 - decay)
+        for kept, seen in zip(state.average.buffers(), state.network.buffers(), strict=True):
+            kept.copy_(seen)
     return float(loss.detach())
 
 
-def _learning_rate(settings: SegmentationTrainingSettings, iteration: int) -> float:
+def _learning_rate(settings: DecidedSettings, iteration: int) -> float:
     if iteration < settings.warmup_iterations:
         return settings.learning_rate * (iteration + 1) / settings.warmup_iterations
     done = (iteration - settings.warmup_iterations) / max(settings.iterations - settings.warmup_iterations, 1)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _reduced_precision(settings: SegmentationTrainingSettings, device: torch.device) -> bool:
+def _reduced_precision(settings: DecidedSettings, device: torch.device) -> bool:
     if settings.precision != "auto":
         return settings.precision == "bfloat16"
     return device.type == "cuda" or bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def _validation_dice(
-    settings: SegmentationTrainingSettings,
+    settings: DecidedSettings,
     network: torch.nn.Module,
     validation: Sequence[TrainingPatient],
     device: torch.device,
@@ -297,9 +323,14 @@ def _validation_dice(
     scores = []
     for patient in validation:
         probability = predict_probabilities(
-            [network], patient.inputs.array, settings.network, settings.inference, device, settings.patch_size
+            [network],
+            patient.inputs.with_prompt(None),
+            settings.network,
+            settings.inference,
+            device,
+            settings.patch_size,
         )[0]
-        scores.append(dice(probability >= settings.inference.threshold, patient.tumor > 0))
+        scores.append(dice(probability >= 0.5, patient.tumor > 0))
     return float(np.mean(scores))
 
 

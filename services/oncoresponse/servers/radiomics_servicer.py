@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
-from oncoradiomics.errors import RadiomicsError
+from oncoradiomics.errors import EmptyMaskError, ExtractionError, RadiomicsError
 from oncoradiomics.extraction_processes import ExtractionProcesses
 from oncoradiomics.settings import Settings
 
@@ -44,16 +44,28 @@ class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oncoresponse-features-")))
             links = []
-            for name, reference in (("image.nrrd", request.image), ("mask.nrrd", request.mask)):
+            for number, reference in enumerate((request.image, request.mask, *request.variant_masks)):
                 stored = self._artifacts.local_path(StoredArtifact.from_message(reference))
                 # SimpleITK knows a format by the ending of the name, and a stored file has none.
-                links.append(folder / name)
+                links.append(folder / f"{number}.nrrd")
                 links[-1].symlink_to(stack.enter_context(stored))
-            try:
-                document = await self._processes.extract(links[0], links[1], settings)
-            except RadiomicsError as error:
-                raise error_for_reason(error.reason, error.message, {}) from error
+            image, *masks = links
+            document, *variants = await asyncio.gather(
+                *(self._processes.extract(image, mask, settings) for mask in masks), return_exceptions=True
+            )
+        if isinstance(document, RadiomicsError):
+            raise error_for_reason(document.reason, document.message, {}) from document
+        if isinstance(document, BaseException):
+            raise document
         stored_document = await asyncio.to_thread(self._artifacts.put_document, document)
+        stored_variants = []
+        for variant in variants:
+            if isinstance(variant, (ExtractionError, EmptyMaskError)):
+                # A variant that is too small to measure says nothing about the prediction.
+                continue
+            if isinstance(variant, BaseException):
+                raise variant
+            stored_variants.append(await asyncio.to_thread(self._artifacts.put_document, variant))
         return radiomics_pb2.ExtractFeaturesResponse(
             features=stored_document.to_message(),
             measures=[
@@ -63,6 +75,7 @@ class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
                 for measure in document.measures
             ],
             feature_count=len(document.features),
+            variant_features=[stored.to_message() for stored in stored_variants],
         )
 
 

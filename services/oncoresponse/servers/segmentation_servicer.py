@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import grpc
 
-from oncoresponse.errors import Busy, ContourNotFound, InvalidRequest, SeriesNotFound
+from oncoresponse.errors import Busy, ContourNotFound, EmptyMask, InvalidRequest
 from oncoresponse.model_folder import ModelFolder
+from oncoresponse.segmentation.candidate_picture import draw_candidates
+from oncoresponse.segmentation.contour_variants import variants_of_contour
+from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
 from oncoresponse.segmentation.inference import Segmenter
+from oncoresponse.segmentation.lesion_candidates import LesionCandidate, LesionCandidates
+from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, LesionPrompt, box_of_mask
 from oncoresponse.segmentation.mask_checks import check_mask
+from oncoresponse.segmentation.open_segmenter import open_segmenter
 from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
-from oncoresponse.v1 import artifact_pb2, segmentation_pb2, segmentation_pb2_grpc
+from oncoresponse.v1 import artifact_pb2, lesion_pb2, segmentation_pb2, segmentation_pb2_grpc
 from oncoresponse.volume import Quantity, Volume, require_same_grid
-
-# A study takes seconds; a caller beyond this many would wait minutes and is better told so at once.
-_WAITING_LIMIT = 64
 
 _METHODS: dict[str, Literal["supplied_rtstruct", "supplied_segmentation"]] = {
     "rtstruct": "supplied_rtstruct",
@@ -32,12 +36,27 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
     """See ``protos/oncoresponse/v1/segmentation.proto``.
 
     One study is at work at a time, because a network uses the whole device; the others wait in order.
+
+    Args:
+        artifacts: Where volumes are read from and written to.
+        models_directory: Installed models; the networks of each are loaded once.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A second device needs a second process.
+        queue_limit: Studies at work or waiting; one more is refused with BUSY.
+        torch_compile: Compile the networks.
     """
 
-    def __init__(self, artifacts: ArtifactStore, models_directory: Path, device: str) -> None:
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        models_directory: Path,
+        device: str,
+        *,
+        queue_limit: int = 64,
+        torch_compile: bool = False,
+    ) -> None:
         self._artifacts = artifacts
-        chosen = cast(Literal["auto", "cpu", "cuda"], device)
-        self._models = ModelCache(models_directory, lambda folder: _warm(folder, chosen))
+        self._models = ModelCache(models_directory, lambda folder: _warm(folder, device, torch_compile))
+        self._queue_limit = queue_limit
         self._device_lock = asyncio.Lock()
         self._waiting = 0
 
@@ -49,8 +68,11 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         self, request: segmentation_pb2.SegmentRequest, context: grpc.aio.ServicerContext
     ) -> segmentation_pb2.SegmentResponse:
         """Segment, or check a supplied mask."""
-        if self._waiting >= _WAITING_LIMIT:
-            raise Busy("Too many studies are waiting for segmentation. Send the request again later.")
+        if self._waiting >= self._queue_limit:
+            raise Busy(
+                f"{self._waiting} studies are waiting for segmentation. Send the request again later.",
+                queue_limit=self._queue_limit,
+            )
         self._waiting += 1
         try:
             async with self._device_lock:
@@ -63,36 +85,88 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         pet = self._volume(request.pet)
         if request.HasField("supplied_mask"):
             mask = self._volume(request.supplied_mask)
-            return self._answer(mask, _check_supplied(folder, pet, mask, request.supplied_mask_kind), None)
+            return self._answer(
+                mask, _check_supplied(folder, pet, mask, request.supplied_mask_kind), variants_of_contour(mask)
+            )
         if segmenter is None:
             raise ContourNotFound("This model has no segmentation network. Supply a contour with the study.")
-        if not request.HasField("ct"):
-            raise SeriesNotFound(
-                "The network of this model needs the CT as well. Send it, or supply a contour.", modality="CT"
-            )
-        found = segmenter.segment(pet, self._volume(request.ct))
-        return self._answer(found.mask, found.summary, found.probability)
+        ct = self._volume(request.ct) if request.HasField("ct") else None
+        prompt = self._prompt(request, pet)
+        if prompt is None and segmenter.needs_prompt(pet):
+            return self._candidates(segmenter, pet, ct)
+        found = segmenter.segment(pet, ct, prompt)
+        response = self._answer(found.mask, found.summary, found.variants)
+        response.probability.CopyFrom(self._artifacts.put_volume(found.probability).to_message())
+        return response
 
     def _answer(
-        self, mask: Volume, summary: SegmentationSummary, probability: Volume | None
+        self, mask: Volume, summary: SegmentationSummary, variants: Mapping[str, Volume]
     ) -> segmentation_pb2.SegmentResponse:
-        response = segmentation_pb2.SegmentResponse(
+        return segmentation_pb2.SegmentResponse(
             mask=self._artifacts.put_volume(mask).to_message(),
             summary=self._artifacts.put_document(summary).to_message(),
             volume_ml=summary.volume_ml,
+            variants=[
+                segmentation_pb2.MaskVariant(name=name, mask=self._artifacts.put_volume(variant).to_message())
+                for name, variant in variants.items()
+            ],
         )
-        if probability is not None:
-            response.probability.CopyFrom(self._artifacts.put_volume(probability).to_message())
-        return response
+
+    def _candidates(
+        self, segmenter: Segmenter | ExternalSegmenter, pet: Volume, ct: Volume | None
+    ) -> segmentation_pb2.SegmentResponse:
+        found = segmenter.find_candidates(pet, ct)
+        if not found:
+            raise EmptyMask(
+                "The scan shows much of the body, and the network found no place in it that looks like the lesion. "
+                "Give a point in the lesion, a box around it, or a contour."
+            )
+        document = self._artifacts.put_document(LesionCandidates(candidates=found))
+        picture = self._artifacts.put_bytes(draw_candidates(pet.image, found), "image/png")
+        return segmentation_pb2.SegmentResponse(
+            candidates=[_candidate(item) for item in found],
+            candidates_document=document.to_message(),
+            candidates_picture=picture.to_message(),
+        )
+
+    def _prompt(self, request: segmentation_pb2.SegmentRequest, pet: Volume) -> LesionPrompt | None:
+        kind = request.WhichOneof("lesion")
+        if kind is None:
+            return None
+        if kind == "lesion_point":
+            return LesionPoint(_position(request.lesion_point))
+        if kind == "lesion_box":
+            return LesionBox(_position(request.lesion_box.low), _position(request.lesion_box.high))
+        mask = self._volume(request.lesion_mask)
+        require_same_grid(pet, mask)
+        return box_of_mask(mask.image)
 
     def _volume(self, reference: artifact_pb2.ArtifactReference) -> Volume:
         return self._artifacts.read_volume(StoredArtifact.from_message(reference))
 
 
-def _warm(folder: ModelFolder, device: Literal["auto", "cpu", "cuda"]) -> Segmenter | None:
+def _position(position: lesion_pb2.PatientPosition) -> tuple[float, float, float]:
+    return position.x_mm, position.y_mm, position.z_mm
+
+
+def _candidate(item: LesionCandidate) -> lesion_pb2.LesionCandidate:
+    low, high, hottest = (
+        lesion_pb2.PatientPosition(x_mm=x, y_mm=y, z_mm=z) for x, y, z in (item.low_mm, item.high_mm, item.hottest_mm)
+    )
+    return lesion_pb2.LesionCandidate(
+        number=item.number,
+        box=lesion_pb2.LesionBox(low=low, high=high),
+        hottest=hottest,
+        volume_ml=item.volume_ml,
+        suv_max=item.suv_max,
+        confidence=item.confidence,
+    )
+
+
+def _warm(folder: ModelFolder, device: str, torch_compile: bool) -> Segmenter | ExternalSegmenter | None:
     if not folder.has("segmentation"):
         return None
-    segmenter = Segmenter.open(folder, device)
+    segmenter = open_segmenter(folder, device, torch_compile=torch_compile)
     segmenter.warm_up()
     return segmenter
 

@@ -26,11 +26,12 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from oncoresponse.v1 import artifact_pb2 as oncoresponse_dot_v1_dot_artifact__pb2
+from oncoresponse.v1 import lesion_pb2 as oncoresponse_dot_v1_dot_lesion__pb2
 from oncoresponse.v1 import response_pb2 as oncoresponse_dot_v1_dot_response__pb2
 from oncoresponse.v1 import study_pb2 as oncoresponse_dot_v1_dot_study__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n oncoresponse/v1/assessment.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1eoncoresponse/v1/artifact.proto\x1a\x1eoncoresponse/v1/response.proto\x1a\x1boncoresponse/v1/study.proto\"\xf0\x03\n\nAssessment\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05study\x18\x02 \x01(\tR\x05study\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\x12\x36\n\x05state\x18\x04 \x01(\x0e\x32 .oncoresponse.v1.AssessmentStateR\x05state\x12\x36\n\x05stage\x18\x05 \x01(\x0e\x32 .oncoresponse.v1.AssessmentStageR\x05stage\x12#\n\rfraction_done\x18\x06 \x01(\x01R\x0c\x66ractionDone\x12\x18\n\x07message\x18\x07 \x01(\tR\x07message\x12\x1a\n\x08revision\x18\x08 \x01(\x03R\x08revision\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x35\n\x08\x65nd_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12(\n\x05\x65rror\x18\x0b \x01(\x0b\x32\x12.google.rpc.StatusR\x05\x65rror\x12\x39\n\x06result\x18\x0c \x01(\x0b\x32!.oncoresponse.v1.AssessmentResultR\x06result\"\xfb\x03\n\x10\x41ssessmentResult\x12\x43\n\x0b\x66hir_bundle\x18\x01 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\nfhirBundle\x12N\n\tartifacts\x18\x02 \x03(\x0b\x32\x30.oncoresponse.v1.AssessmentResult.ArtifactsEntryR\tartifacts\x12;\n\nprediction\x18\x03 \x01(\x0b\x32\x1b.oncoresponse.v1.PredictionR\nprediction\x12\x18\n\x07summary\x18\x04 \x01(\tR\x07summary\x12X\n\rstage_seconds\x18\x05 \x03(\x0b\x32\x33.oncoresponse.v1.AssessmentResult.StageSecondsEntryR\x0cstageSeconds\x1a`\n\x0e\x41rtifactsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x38\n\x05value\x18\x02 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x05value:\x02\x38\x01\x1a?\n\x11StageSecondsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\"\xaa\x05\n\x17\x43reateAssessmentRequest\x12\'\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x36\n\x05study\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\x05study\x12\x35\n\x05model\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12\x44\n\ncovariates\x18\x04 \x03(\x0b\x32\x1a.oncoresponse.v1.CovariateB\x08\xbaH\x05\x92\x01\x02\x10\x64R\ncovariates\x12\x35\n\x11planned_treatment\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x10plannedTreatment\x12?\n\x07\x63ontour\x18\x06 \x01(\x0b\x32 .oncoresponse.v1.SuppliedContourH\x00R\x07\x63ontour\x88\x01\x01\x12P\n\x10\x65xpected_patient\x18\x07 \x01(\x0b\x32 .oncoresponse.v1.ExpectedPatientH\x01R\x0f\x65xpectedPatient\x88\x01\x01\x12W\n\x11patient_reference\x18\x08 \x01(\tB*\xbaH\'r%\x18\xc8\x01\x32 ^(|Patient/[A-Za-z0-9.-]{1,64})$R\x10patientReference\x12m\n\x19service_request_reference\x18\t \x01(\tB1\xbaH.r,\x18\xc8\x01\x32\'^(|ServiceRequest/[A-Za-z0-9.-]{1,64})$R\x17serviceRequestReferenceB\n\n\x08_contourB\x13\n\x11_expected_patient\"W\n\x18\x43reateAssessmentResponse\x12;\n\nassessment\x18\x01 \x01(\x0b\x32\x1b.oncoresponse.v1.AssessmentR\nassessment\"P\n\x14GetAssessmentRequest\x12\x38\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^assessments/[a-z0-9-]{1,63}$R\x04name\"T\n\x15GetAssessmentResponse\x12;\n\nassessment\x18\x01 \x01(\x0b\x32\x1b.oncoresponse.v1.AssessmentR\nassessment\"\xa5\x01\n\x16ListAssessmentsRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12\x39\n\x05study\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^(|studies/[a-z0-9-]{1,63})$R\x05study\"\x80\x01\n\x17ListAssessmentsResponse\x12=\n\x0b\x61ssessments\x18\x01 \x03(\x0b\x32\x1b.oncoresponse.v1.AssessmentR\x0b\x61ssessments\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"S\n\x17\x43\x61ncelAssessmentRequest\x12\x38\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^assessments/[a-z0-9-]{1,63}$R\x04name\"W\n\x18\x43\x61ncelAssessmentResponse\x12;\n\nassessment\x18\x01 \x01(\x0b\x32\x1b.oncoresponse.v1.AssessmentR\nassessment\"R\n\x16WatchAssessmentRequest\x12\x38\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^assessments/[a-z0-9-]{1,63}$R\x04name\"V\n\x17WatchAssessmentResponse\x12;\n\nassessment\x18\x01 \x01(\x0b\x32\x1b.oncoresponse.v1.AssessmentR\nassessment\"\x97\x01\n\x12GetArtifactRequest\x12\x44\n\nassessment\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^assessments/[a-z0-9-]{1,63}$R\nassessment\x12;\n\tfile_name\x18\x02 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[a-z][a-z0-9.-]{1,63}$R\x08\x66ileName\"x\n\x13GetArtifactResponse\x12@\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceH\x00R\x08\x61rtifact\x12\x14\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00R\x04\x64\x61taB\t\n\x07payload*\xcb\x01\n\x0f\x41ssessmentState\x12 \n\x1c\x41SSESSMENT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41SSESSMENT_STATE_QUEUED\x10\x01\x12\x1c\n\x18\x41SSESSMENT_STATE_RUNNING\x10\x02\x12\x1e\n\x1a\x41SSESSMENT_STATE_SUCCEEDED\x10\x03\x12\x1b\n\x17\x41SSESSMENT_STATE_FAILED\x10\x04\x12\x1e\n\x1a\x41SSESSMENT_STATE_CANCELLED\x10\x05*\xd4\x01\n\x0f\x41ssessmentStage\x12 \n\x1c\x41SSESSMENT_STAGE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41SSESSMENT_STAGE_CONVERSION\x10\x01\x12!\n\x1d\x41SSESSMENT_STAGE_SEGMENTATION\x10\x02\x12\x1d\n\x19\x41SSESSMENT_STAGE_FEATURES\x10\x03\x12\x1f\n\x1b\x41SSESSMENT_STAGE_PREDICTION\x10\x04\x12\x1b\n\x17\x41SSESSMENT_STAGE_REPORT\x10\x05\x32\xef\x04\n\x11\x41ssessmentService\x12g\n\x10\x43reateAssessment\x12(.oncoresponse.v1.CreateAssessmentRequest\x1a).oncoresponse.v1.CreateAssessmentResponse\x12^\n\rGetAssessment\x12%.oncoresponse.v1.GetAssessmentRequest\x1a&.oncoresponse.v1.GetAssessmentResponse\x12\x64\n\x0fListAssessments\x12\'.oncoresponse.v1.ListAssessmentsRequest\x1a(.oncoresponse.v1.ListAssessmentsResponse\x12g\n\x10\x43\x61ncelAssessment\x12(.oncoresponse.v1.CancelAssessmentRequest\x1a).oncoresponse.v1.CancelAssessmentResponse\x12\x66\n\x0fWatchAssessment\x12\'.oncoresponse.v1.WatchAssessmentRequest\x1a(.oncoresponse.v1.WatchAssessmentResponse0\x01\x12Z\n\x0bGetArtifact\x12#.oncoresponse.v1.GetArtifactRequest\x1a$.oncoresponse.v1.GetArtifactResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n oncoresponse/v1/assessment.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1eoncoresponse/v1/artifact.proto\x1a\x1concoresponse/v1/lesion.proto\x1a\x1eoncoresponse/v1/response.proto\x1a\x1boncoresponse/v1/study.proto\"\xbf\x04\n\nAssessment\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05study\x18\x02 \x01(\tR\x05study\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\x12\x36\n\x05state\x18\x04 \x01(\x0e\x32 .oncoresponse.v1.AssessmentStateR\x05state\x12\x36\n\x05stage\x18\x05 \x01(\x0e\x32 .oncoresponse.v1.AssessmentStageR\x05stage\x12#\n\rfraction_done\x18\x06 \x01(\x01R\x0c\x66ractionDone\x12\x18\n\x07message\x18\x07 \x01(\tR\x07message\x12\x1a\n\x08revision\x18\x08 \x01(\x03R\x08revision\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x35\n\x08\x65nd_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12(\n\x05\x65rror\x18\x0b \x01(\x0b\x32\x12.google.rpc.StatusR\x05\x65rror\x12\x39\n\x06result\x18\x0c \x01(\x0b\x32!.oncoresponse.v1.AssessmentResultR\x06result\x12M\n\x11lesion_candidates\x18\r \x03(\x0b\x32 .oncoresponse.v1.LesionCandidateR\x10lesionCandidates\"\xfb\x03\n\x10\x41ssessmentResult\x12\x43\n\x0b\x66hir_bundle\x18\x01 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\nfhirBundle\x12N\n\tartifacts\x18\x02 \x03(\x0b\x32\x30.oncoresponse.v1.AssessmentResult.ArtifactsEntryR\tartifacts\x12;\n\nprediction\x18\x03 \x01(\x0b\x32\x1b.oncoresponse.v1.PredictionR\nprediction\x12\x18\n\x07summary\x18\x04 \x01(\tR\x07summary\x12X\n\rstage_seconds\x18\x05 \x03(\x0b\x32\x33.oncoresponse.v1.AssessmentResult.StageSecondsEntryR\x0cstageSeconds\x1a`\n\x0e\x41rtifactsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x38\n\x05value\x18\x02 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x05value:\x02\x38\x01\x1a?\n\x11StageSecondsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\"\xd2\x01\n\x0cLesionPrompt\x12\x38\n\x05point\x18\x01 \x01(\x0b\x32 .oncoresponse.v1.PatientPositionH\x00R\x05point\x12.\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x1a.oncoresponse.v1.LesionBoxH\x00R\x03\x62ox\x12G\n\rrough_contour\x18\x03 \x01(\x0b\x32 .oncoresponse.v1.SuppliedContourH\x00R\x0croughContourB\x0f\n\x06prompt\x12\x05\xbaH\x02\x08\x01\"\xee\x06\n\x17\x43reateAssessmentRequest\x12\'\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x36\n\x05study\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\x05study\x12\x35\n\x05model\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12\x44\n\ncovariates\x18\x04 \x03(\x0b\x32\x1a.oncoresponse.v1.CovariateB\x08\xbaH\x05\x92\x01\x02\x10\x64R\ncovariates\x12\x35\n\x11planned_treatment\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x10plannedTreatment\x12?\n\x07\x63ontour\x18\x06 \x01(\x0b\x32 .oncoresponse.v1.SuppliedContourH\x00R\x07\x63ontour\x88\x01\x01\x12P\n\x10\x65xpected_patient\x18\x07 \x01(\x0b\x32 .oncoresponse.v1.ExpectedPatientH\x01R\x0f\x65xpectedPatient\x88\x01\x01\x12W\n\x11patient_reference\x18\x08 \x01(\tB*\xbaH\'r%\x18\xc8\x01\x32 ^(|Patient/[A-Za-z0-9.-]{1,64})$R\x10patientReference\x12m\n\x19service_request_reference\x18\t \x01(\tB1\xbaH.r,\x18\xc8\x01\x32\'^(|ServiceRequest/[A-Za-z0-9.-]{1,64})$R\x17serviceRequestReference\x12:\n\x06lesion\x18\n \x01(\x0b\x32\x1d.oncoresponse.v1.LesionPromptH\x02R\x06lesion\x88\x01\x01:{\xbaHx\x1av\n#create_assessment.contour_or_lesion\x12%contour and lesion exclude each other\x1a(!(has(this.contour) && has(this.lesion))B\n\n\x08_contourB\x13\n\x11_expected_patientB\t\n\x07_lesion\"W\n\x18\x43reateAssessmentResponse\x12;\n\nassessment\x18\x01 \x01(\x0b\x32\x1b.oncoresponse.v1.AssessmentR\nassessment\"P\n\x14GetAssessmentRequest\x12\x38\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^assessments/[a-z0-9-]{1,63}$R\x04name\"T\n\x15GetAssessmentResponse\x12;\n\nassessment\x18\x01 \x01(\x0b\x32\x1b.oncoresponse.v1.AssessmentR\nassessment\"\xa5\x01\n\x16ListAssessmentsRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12\x39\n\x05study\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^(|studies/[a-z0-9-]{1,63})$R\x05study\"\x80\x01\n\x17ListAssessmentsResponse\x12=\n\x0b\x61ssessments\x18\x01 \x03(\x0b\x32\x1b.oncoresponse.v1.AssessmentR\x0b\x61ssessments\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"S\n\x17\x43\x61ncelAssessmentRequest\x12\x38\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^assessments/[a-z0-9-]{1,63}$R\x04name\"W\n\x18\x43\x61ncelAssessmentResponse\x12;\n\nassessment\x18\x01 \x01(\x0b\x32\x1b.oncoresponse.v1.AssessmentR\nassessment\"R\n\x16WatchAssessmentRequest\x12\x38\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^assessments/[a-z0-9-]{1,63}$R\x04name\"V\n\x17WatchAssessmentResponse\x12;\n\nassessment\x18\x01 \x01(\x0b\x32\x1b.oncoresponse.v1.AssessmentR\nassessment\"\x97\x01\n\x12GetArtifactRequest\x12\x44\n\nassessment\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^assessments/[a-z0-9-]{1,63}$R\nassessment\x12;\n\tfile_name\x18\x02 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[a-z][a-z0-9.-]{1,63}$R\x08\x66ileName\"x\n\x13GetArtifactResponse\x12@\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceH\x00R\x08\x61rtifact\x12\x14\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00R\x04\x64\x61taB\t\n\x07payload*\xf6\x01\n\x0f\x41ssessmentState\x12 \n\x1c\x41SSESSMENT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41SSESSMENT_STATE_QUEUED\x10\x01\x12\x1c\n\x18\x41SSESSMENT_STATE_RUNNING\x10\x02\x12\x1e\n\x1a\x41SSESSMENT_STATE_SUCCEEDED\x10\x03\x12\x1b\n\x17\x41SSESSMENT_STATE_FAILED\x10\x04\x12\x1e\n\x1a\x41SSESSMENT_STATE_CANCELLED\x10\x05\x12)\n%ASSESSMENT_STATE_LESION_CHOICE_NEEDED\x10\x06*\xd4\x01\n\x0f\x41ssessmentStage\x12 \n\x1c\x41SSESSMENT_STAGE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41SSESSMENT_STAGE_CONVERSION\x10\x01\x12!\n\x1d\x41SSESSMENT_STAGE_SEGMENTATION\x10\x02\x12\x1d\n\x19\x41SSESSMENT_STAGE_FEATURES\x10\x03\x12\x1f\n\x1b\x41SSESSMENT_STAGE_PREDICTION\x10\x04\x12\x1b\n\x17\x41SSESSMENT_STAGE_REPORT\x10\x05\x32\xef\x04\n\x11\x41ssessmentService\x12g\n\x10\x43reateAssessment\x12(.oncoresponse.v1.CreateAssessmentRequest\x1a).oncoresponse.v1.CreateAssessmentResponse\x12^\n\rGetAssessment\x12%.oncoresponse.v1.GetAssessmentRequest\x1a&.oncoresponse.v1.GetAssessmentResponse\x12\x64\n\x0fListAssessments\x12\'.oncoresponse.v1.ListAssessmentsRequest\x1a(.oncoresponse.v1.ListAssessmentsResponse\x12g\n\x10\x43\x61ncelAssessment\x12(.oncoresponse.v1.CancelAssessmentRequest\x1a).oncoresponse.v1.CancelAssessmentResponse\x12\x66\n\x0fWatchAssessment\x12\'.oncoresponse.v1.WatchAssessmentRequest\x1a(.oncoresponse.v1.WatchAssessmentResponse0\x01\x12Z\n\x0bGetArtifact\x12#.oncoresponse.v1.GetArtifactRequest\x1a$.oncoresponse.v1.GetArtifactResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ASSESSMENTRESULT_ARTIFACTSENTRY']._serialized_options = b'8\001'
   _globals['_ASSESSMENTRESULT_STAGESECONDSENTRY']._loaded_options = None
   _globals['_ASSESSMENTRESULT_STAGESECONDSENTRY']._serialized_options = b'8\001'
+  _globals['_LESIONPROMPT'].oneofs_by_name['prompt']._loaded_options = None
+  _globals['_LESIONPROMPT'].oneofs_by_name['prompt']._serialized_options = b'\272H\002\010\001'
   _globals['_CREATEASSESSMENTREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATEASSESSMENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_CREATEASSESSMENTREQUEST'].fields_by_name['study']._loaded_options = None
@@ -55,6 +58,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEASSESSMENTREQUEST'].fields_by_name['patient_reference']._serialized_options = b'\272H\'r%\030\310\0012 ^(|Patient/[A-Za-z0-9.-]{1,64})$'
   _globals['_CREATEASSESSMENTREQUEST'].fields_by_name['service_request_reference']._loaded_options = None
   _globals['_CREATEASSESSMENTREQUEST'].fields_by_name['service_request_reference']._serialized_options = b'\272H.r,\030\310\0012\'^(|ServiceRequest/[A-Za-z0-9.-]{1,64})$'
+  _globals['_CREATEASSESSMENTREQUEST']._loaded_options = None
+  _globals['_CREATEASSESSMENTREQUEST']._serialized_options = b'\272Hx\032v\n#create_assessment.contour_or_lesion\022%contour and lesion exclude each other\032(!(has(this.contour) && has(this.lesion))'
   _globals['_GETASSESSMENTREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETASSESSMENTREQUEST'].fields_by_name['name']._serialized_options = b'\272H!r\0372\035^assessments/[a-z0-9-]{1,63}$'
   _globals['_LISTASSESSMENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -71,42 +76,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETARTIFACTREQUEST'].fields_by_name['assessment']._serialized_options = b'\272H!r\0372\035^assessments/[a-z0-9-]{1,63}$'
   _globals['_GETARTIFACTREQUEST'].fields_by_name['file_name']._loaded_options = None
   _globals['_GETARTIFACTREQUEST'].fields_by_name['file_name']._serialized_options = b'\272H\033r\0312\027^[a-z][a-z0-9.-]{1,63}$'
-  _globals['_ASSESSMENTSTATE']._serialized_start=3106
-  _globals['_ASSESSMENTSTATE']._serialized_end=3309
-  _globals['_ASSESSMENTSTAGE']._serialized_start=3312
-  _globals['_ASSESSMENTSTAGE']._serialized_end=3524
-  _globals['_ASSESSMENT']._serialized_start=234
-  _globals['_ASSESSMENT']._serialized_end=730
-  _globals['_ASSESSMENTRESULT']._serialized_start=733
-  _globals['_ASSESSMENTRESULT']._serialized_end=1240
-  _globals['_ASSESSMENTRESULT_ARTIFACTSENTRY']._serialized_start=1079
-  _globals['_ASSESSMENTRESULT_ARTIFACTSENTRY']._serialized_end=1175
-  _globals['_ASSESSMENTRESULT_STAGESECONDSENTRY']._serialized_start=1177
-  _globals['_ASSESSMENTRESULT_STAGESECONDSENTRY']._serialized_end=1240
-  _globals['_CREATEASSESSMENTREQUEST']._serialized_start=1243
-  _globals['_CREATEASSESSMENTREQUEST']._serialized_end=1925
-  _globals['_CREATEASSESSMENTRESPONSE']._serialized_start=1927
-  _globals['_CREATEASSESSMENTRESPONSE']._serialized_end=2014
-  _globals['_GETASSESSMENTREQUEST']._serialized_start=2016
-  _globals['_GETASSESSMENTREQUEST']._serialized_end=2096
-  _globals['_GETASSESSMENTRESPONSE']._serialized_start=2098
-  _globals['_GETASSESSMENTRESPONSE']._serialized_end=2182
-  _globals['_LISTASSESSMENTSREQUEST']._serialized_start=2185
-  _globals['_LISTASSESSMENTSREQUEST']._serialized_end=2350
-  _globals['_LISTASSESSMENTSRESPONSE']._serialized_start=2353
-  _globals['_LISTASSESSMENTSRESPONSE']._serialized_end=2481
-  _globals['_CANCELASSESSMENTREQUEST']._serialized_start=2483
-  _globals['_CANCELASSESSMENTREQUEST']._serialized_end=2566
-  _globals['_CANCELASSESSMENTRESPONSE']._serialized_start=2568
-  _globals['_CANCELASSESSMENTRESPONSE']._serialized_end=2655
-  _globals['_WATCHASSESSMENTREQUEST']._serialized_start=2657
-  _globals['_WATCHASSESSMENTREQUEST']._serialized_end=2739
-  _globals['_WATCHASSESSMENTRESPONSE']._serialized_start=2741
-  _globals['_WATCHASSESSMENTRESPONSE']._serialized_end=2827
-  _globals['_GETARTIFACTREQUEST']._serialized_start=2830
-  _globals['_GETARTIFACTREQUEST']._serialized_end=2981
-  _globals['_GETARTIFACTRESPONSE']._serialized_start=2983
-  _globals['_GETARTIFACTRESPONSE']._serialized_end=3103
-  _globals['_ASSESSMENTSERVICE']._serialized_start=3527
-  _globals['_ASSESSMENTSERVICE']._serialized_end=4150
+  _globals['_ASSESSMENTSTATE']._serialized_start=3624
+  _globals['_ASSESSMENTSTATE']._serialized_end=3870
+  _globals['_ASSESSMENTSTAGE']._serialized_start=3873
+  _globals['_ASSESSMENTSTAGE']._serialized_end=4085
+  _globals['_ASSESSMENT']._serialized_start=264
+  _globals['_ASSESSMENT']._serialized_end=839
+  _globals['_ASSESSMENTRESULT']._serialized_start=842
+  _globals['_ASSESSMENTRESULT']._serialized_end=1349
+  _globals['_ASSESSMENTRESULT_ARTIFACTSENTRY']._serialized_start=1188
+  _globals['_ASSESSMENTRESULT_ARTIFACTSENTRY']._serialized_end=1284
+  _globals['_ASSESSMENTRESULT_STAGESECONDSENTRY']._serialized_start=1286
+  _globals['_ASSESSMENTRESULT_STAGESECONDSENTRY']._serialized_end=1349
+  _globals['_LESIONPROMPT']._serialized_start=1352
+  _globals['_LESIONPROMPT']._serialized_end=1562
+  _globals['_CREATEASSESSMENTREQUEST']._serialized_start=1565
+  _globals['_CREATEASSESSMENTREQUEST']._serialized_end=2443
+  _globals['_CREATEASSESSMENTRESPONSE']._serialized_start=2445
+  _globals['_CREATEASSESSMENTRESPONSE']._serialized_end=2532
+  _globals['_GETASSESSMENTREQUEST']._serialized_start=2534
+  _globals['_GETASSESSMENTREQUEST']._serialized_end=2614
+  _globals['_GETASSESSMENTRESPONSE']._serialized_start=2616
+  _globals['_GETASSESSMENTRESPONSE']._serialized_end=2700
+  _globals['_LISTASSESSMENTSREQUEST']._serialized_start=2703
+  _globals['_LISTASSESSMENTSREQUEST']._serialized_end=2868
+  _globals['_LISTASSESSMENTSRESPONSE']._serialized_start=2871
+  _globals['_LISTASSESSMENTSRESPONSE']._serialized_end=2999
+  _globals['_CANCELASSESSMENTREQUEST']._serialized_start=3001
+  _globals['_CANCELASSESSMENTREQUEST']._serialized_end=3084
+  _globals['_CANCELASSESSMENTRESPONSE']._serialized_start=3086
+  _globals['_CANCELASSESSMENTRESPONSE']._serialized_end=3173
+  _globals['_WATCHASSESSMENTREQUEST']._serialized_start=3175
+  _globals['_WATCHASSESSMENTREQUEST']._serialized_end=3257
+  _globals['_WATCHASSESSMENTRESPONSE']._serialized_start=3259
+  _globals['_WATCHASSESSMENTRESPONSE']._serialized_end=3345
+  _globals['_GETARTIFACTREQUEST']._serialized_start=3348
+  _globals['_GETARTIFACTREQUEST']._serialized_end=3499
+  _globals['_GETARTIFACTRESPONSE']._serialized_start=3501
+  _globals['_GETARTIFACTRESPONSE']._serialized_end=3621
+  _globals['_ASSESSMENTSERVICE']._serialized_start=4088
+  _globals['_ASSESSMENTSERVICE']._serialized_end=4711
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from oncoresponse.v1 import artifact_pb2 as _artifact_pb2
+from oncoresponse.v1 import lesion_pb2 as _lesion_pb2
 from oncoresponse.v1 import response_pb2 as _response_pb2
 from oncoresponse.v1 import study_pb2 as _study_pb2
 from google.protobuf.internal import containers as _containers
@@ -23,6 +24,7 @@ class AssessmentState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ASSESSMENT_STATE_SUCCEEDED: _ClassVar[AssessmentState]
     ASSESSMENT_STATE_FAILED: _ClassVar[AssessmentState]
     ASSESSMENT_STATE_CANCELLED: _ClassVar[AssessmentState]
+    ASSESSMENT_STATE_LESION_CHOICE_NEEDED: _ClassVar[AssessmentState]
 
 class AssessmentStage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -38,6 +40,7 @@ ASSESSMENT_STATE_RUNNING: AssessmentState
 ASSESSMENT_STATE_SUCCEEDED: AssessmentState
 ASSESSMENT_STATE_FAILED: AssessmentState
 ASSESSMENT_STATE_CANCELLED: AssessmentState
+ASSESSMENT_STATE_LESION_CHOICE_NEEDED: AssessmentState
 ASSESSMENT_STAGE_UNSPECIFIED: AssessmentStage
 ASSESSMENT_STAGE_CONVERSION: AssessmentStage
 ASSESSMENT_STAGE_SEGMENTATION: AssessmentStage
@@ -46,7 +49,7 @@ ASSESSMENT_STAGE_PREDICTION: AssessmentStage
 ASSESSMENT_STAGE_REPORT: AssessmentStage
 
 class Assessment(_message.Message):
-    __slots__ = ("name", "study", "model", "state", "stage", "fraction_done", "message", "revision", "create_time", "end_time", "error", "result")
+    __slots__ = ("name", "study", "model", "state", "stage", "fraction_done", "message", "revision", "create_time", "end_time", "error", "result", "lesion_candidates")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +62,7 @@ class Assessment(_message.Message):
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
+    LESION_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     name: str
     study: str
     model: str
@@ -71,7 +75,8 @@ class Assessment(_message.Message):
     end_time: _timestamp_pb2.Timestamp
     error: _status_pb2.Status
     result: AssessmentResult
-    def __init__(self, name: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., state: _Optional[_Union[AssessmentState, str]] = ..., stage: _Optional[_Union[AssessmentStage, str]] = ..., fraction_done: _Optional[float] = ..., message: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., result: _Optional[_Union[AssessmentResult, _Mapping]] = ...) -> None: ...
+    lesion_candidates: _containers.RepeatedCompositeFieldContainer[_lesion_pb2.LesionCandidate]
+    def __init__(self, name: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., state: _Optional[_Union[AssessmentState, str]] = ..., stage: _Optional[_Union[AssessmentStage, str]] = ..., fraction_done: _Optional[float] = ..., message: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., result: _Optional[_Union[AssessmentResult, _Mapping]] = ..., lesion_candidates: _Optional[_Iterable[_Union[_lesion_pb2.LesionCandidate, _Mapping]]] = ...) -> None: ...
 
 class AssessmentResult(_message.Message):
     __slots__ = ("fhir_bundle", "artifacts", "prediction", "summary", "stage_seconds")
@@ -101,8 +106,18 @@ class AssessmentResult(_message.Message):
     stage_seconds: _containers.ScalarMap[str, float]
     def __init__(self, fhir_bundle: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., artifacts: _Optional[_Mapping[str, _artifact_pb2.ArtifactReference]] = ..., prediction: _Optional[_Union[_response_pb2.Prediction, _Mapping]] = ..., summary: _Optional[str] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
+class LesionPrompt(_message.Message):
+    __slots__ = ("point", "box", "rough_contour")
+    POINT_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    ROUGH_CONTOUR_FIELD_NUMBER: _ClassVar[int]
+    point: _lesion_pb2.PatientPosition
+    box: _lesion_pb2.LesionBox
+    rough_contour: _study_pb2.SuppliedContour
+    def __init__(self, point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., rough_contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ...) -> None: ...
+
 class CreateAssessmentRequest(_message.Message):
-    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference")
+    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference", "lesion")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +127,7 @@ class CreateAssessmentRequest(_message.Message):
     EXPECTED_PATIENT_FIELD_NUMBER: _ClassVar[int]
     PATIENT_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     SERVICE_REQUEST_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    LESION_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     study: str
     model: str
@@ -121,7 +137,8 @@ class CreateAssessmentRequest(_message.Message):
     expected_patient: _study_pb2.ExpectedPatient
     patient_reference: str
     service_request_reference: str
-    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ...) -> None: ...
+    lesion: LesionPrompt
+    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., lesion: _Optional[_Union[LesionPrompt, _Mapping]] = ...) -> None: ...
 
 class CreateAssessmentResponse(_message.Message):
     __slots__ = ("assessment",)

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from oncoresponse.v1 import artifact_pb2 as oncoresponse_dot_v1_dot_artifact__pb2
+from oncoresponse.v1 import lesion_pb2 as oncoresponse_dot_v1_dot_lesion__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"oncoresponse/v1/segmentation.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1eoncoresponse/v1/artifact.proto\"\xf4\x02\n\x0eSegmentRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12<\n\x03pet\x18\x02 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceB\x06\xbaH\x03\xc8\x01\x01R\x03pet\x12\x37\n\x02\x63t\x18\x03 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceH\x00R\x02\x63t\x88\x01\x01\x12L\n\rsupplied_mask\x18\x04 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceH\x01R\x0csuppliedMask\x88\x01\x01\x12M\n\x12supplied_mask_kind\x18\x05 \x01(\tB\x1f\xbaH\x1cr\x1aR\x00R\x08rtstructR\x0csegmentationR\x10suppliedMaskKindB\x05\n\x03_ctB\x10\n\x0e_supplied_mask\"\xff\x01\n\x0fSegmentResponse\x12\x36\n\x04mask\x18\x01 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x04mask\x12I\n\x0bprobability\x18\x02 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceH\x00R\x0bprobability\x88\x01\x01\x12<\n\x07summary\x18\x03 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x07summary\x12\x1b\n\tvolume_ml\x18\x04 \x01(\x01R\x08volumeMlB\x0e\n\x0c_probability2c\n\x13SegmentationService\x12L\n\x07Segment\x12\x1f.oncoresponse.v1.SegmentRequest\x1a .oncoresponse.v1.SegmentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"oncoresponse/v1/segmentation.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1eoncoresponse/v1/artifact.proto\x1a\x1concoresponse/v1/lesion.proto\"\xc9\x04\n\x0eSegmentRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12<\n\x03pet\x18\x02 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceB\x06\xbaH\x03\xc8\x01\x01R\x03pet\x12\x37\n\x02\x63t\x18\x03 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceH\x01R\x02\x63t\x88\x01\x01\x12L\n\rsupplied_mask\x18\x04 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceH\x02R\x0csuppliedMask\x88\x01\x01\x12M\n\x12supplied_mask_kind\x18\x05 \x01(\tB\x1f\xbaH\x1cr\x1aR\x00R\x08rtstructR\x0csegmentationR\x10suppliedMaskKind\x12\x45\n\x0clesion_point\x18\x06 \x01(\x0b\x32 .oncoresponse.v1.PatientPositionH\x00R\x0blesionPoint\x12;\n\nlesion_box\x18\x07 \x01(\x0b\x32\x1a.oncoresponse.v1.LesionBoxH\x00R\tlesionBox\x12\x45\n\x0blesion_mask\x18\x08 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceH\x00R\nlesionMaskB\x08\n\x06lesionB\x05\n\x03_ctB\x10\n\x0e_supplied_mask\"Y\n\x0bMaskVariant\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x36\n\x04mask\x18\x02 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x04mask\"\xdc\x04\n\x0fSegmentResponse\x12\x36\n\x04mask\x18\x01 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x04mask\x12I\n\x0bprobability\x18\x02 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceH\x00R\x0bprobability\x88\x01\x01\x12<\n\x07summary\x18\x03 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x07summary\x12\x1b\n\tvolume_ml\x18\x04 \x01(\x01R\x08volumeMl\x12\x38\n\x08variants\x18\x05 \x03(\x0b\x32\x1c.oncoresponse.v1.MaskVariantR\x08variants\x12@\n\ncandidates\x18\x06 \x03(\x0b\x32 .oncoresponse.v1.LesionCandidateR\ncandidates\x12X\n\x13\x63\x61ndidates_document\x18\x07 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceH\x01R\x12\x63\x61ndidatesDocument\x88\x01\x01\x12V\n\x12\x63\x61ndidates_picture\x18\x08 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceH\x02R\x11\x63\x61ndidatesPicture\x88\x01\x01\x42\x0e\n\x0c_probabilityB\x16\n\x14_candidates_documentB\x15\n\x13_candidates_picture2c\n\x13SegmentationService\x12L\n\x07Segment\x12\x1f.oncoresponse.v1.SegmentRequest\x1a .oncoresponse.v1.SegmentResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,10 +40,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEGMENTREQUEST'].fields_by_name['pet']._serialized_options = b'\272H\003\310\001\001'
   _globals['_SEGMENTREQUEST'].fields_by_name['supplied_mask_kind']._loaded_options = None
   _globals['_SEGMENTREQUEST'].fields_by_name['supplied_mask_kind']._serialized_options = b'\272H\034r\032R\000R\010rtstructR\014segmentation'
-  _globals['_SEGMENTREQUEST']._serialized_start=117
-  _globals['_SEGMENTREQUEST']._serialized_end=489
-  _globals['_SEGMENTRESPONSE']._serialized_start=492
-  _globals['_SEGMENTRESPONSE']._serialized_end=747
-  _globals['_SEGMENTATIONSERVICE']._serialized_start=749
-  _globals['_SEGMENTATIONSERVICE']._serialized_end=848
+  _globals['_SEGMENTREQUEST']._serialized_start=147
+  _globals['_SEGMENTREQUEST']._serialized_end=732
+  _globals['_MASKVARIANT']._serialized_start=734
+  _globals['_MASKVARIANT']._serialized_end=823
+  _globals['_SEGMENTRESPONSE']._serialized_start=826
+  _globals['_SEGMENTRESPONSE']._serialized_end=1430
+  _globals['_SEGMENTATIONSERVICE']._serialized_start=1432
+  _globals['_SEGMENTATIONSERVICE']._serialized_end=1531
 # @@protoc_insertion_point(module_scope)

@@ -47,7 +47,8 @@ class SegmentationServiceServicer:
     """
 
     def Segment(self, request, context):
-        """Segments with the model's network, or checks a supplied mask by the same rules.
+        """Segments with the model's network, or checks a supplied mask by the same rules. On a scan that shows
+        much of the body and without a lesion, it answers with candidates instead of a mask.
         Errors: EMPTY_MASK, MASK_TOUCHES_BORDER, TUMOR_TOO_SMALL, FIELD_OF_VIEW_TOO_LARGE, GEOMETRY_MISMATCH,
         FRAME_OF_REFERENCE_MISMATCH, OUT_OF_MEMORY, BUSY, MODEL_NOT_FOUND.
         """

@@ -34,6 +34,7 @@ _FINISHED = {
     assessment_pb2.ASSESSMENT_STATE_SUCCEEDED,
     assessment_pb2.ASSESSMENT_STATE_FAILED,
     assessment_pb2.ASSESSMENT_STATE_CANCELLED,
+    assessment_pb2.ASSESSMENT_STATE_LESION_CHOICE_NEEDED,
 }
 
 
@@ -189,10 +190,17 @@ class AssessmentRecords:
             assessment.state = assessment_pb2.ASSESSMENT_STATE_CANCELLED
             assessment.message = "Cancelled"
         elif status.status == "SUCCESS" and "result" in (status.output or {}):
-            ParseDict(status.output["result"], assessment.result)  # type: ignore[index]
-            assessment.state = assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+            output: dict[str, Any] = status.output or {}
+            ParseDict(output["result"], assessment.result)
             assessment.fraction_done = 1.0
-            assessment.message = "Done"
+            if "candidates" in output:
+                for candidate in output["candidates"]:
+                    ParseDict(candidate, assessment.lesion_candidates.add())
+                assessment.state = assessment_pb2.ASSESSMENT_STATE_LESION_CHOICE_NEEDED
+                assessment.message = "A physician has to choose the lesion"
+            else:
+                assessment.state = assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+                assessment.message = "Done"
         else:
             _set_error(assessment, status)
         return assessment

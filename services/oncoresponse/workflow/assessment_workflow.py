@@ -29,6 +29,7 @@ from oncoresponse.v1 import (
     segmentation_pb2,
     study_pb2,
 )
+from oncoresponse.workflow.recording_workflow import start_recording
 
 PROGRESS_EVENT = "progress"
 WORKFLOW_NAME = "assess"
@@ -81,7 +82,8 @@ async def assess(request: Json) -> Json:
             and ``study_manifest`` (ArtifactReference as JSON).
 
     Returns:
-        ``{"result": AssessmentResult as JSON}`` or ``{"error": {...}, "stage": name}``.
+        ``{"result": AssessmentResult as JSON}``, the same with ``"candidates"`` where a physician has to choose the
+        lesion, or ``{"error": {...}, "stage": name}``.
     """
     done: dict[str, Json] = {}
     seconds: dict[str, float] = {}
@@ -101,7 +103,11 @@ async def assess(request: Json) -> Json:
             return {"error": outcome["error"], "stage": name, "seconds": seconds}
         done[name] = outcome["answer"]
         seconds[name] = outcome["seconds"]
-    return await collect_step(request, done, seconds)
+        if outcome["answer"].get("candidates"):
+            return await candidates_step(outcome["answer"], seconds)
+    result = await collect_step(request, done, seconds)
+    await start_recording(request, done)
+    return result
 
 
 @DBOS.step(name="conversion", preemptible=True)
@@ -113,6 +119,8 @@ async def convert_step(request: Json, done: dict[str, Json]) -> Json:
         call.expected_patient.CopyFrom(create.expected_patient)
     if create.HasField("contour"):
         call.contour.CopyFrom(create.contour)
+    elif create.lesion.HasField("rough_contour"):
+        call.contour.CopyFrom(create.lesion.rough_contour)
     return await _timed_call(Role.STUDY, "ConvertStudy", call, study_pb2.ConvertStudyResponse)
 
 
@@ -123,7 +131,14 @@ async def segment_step(request: Json, done: dict[str, Json]) -> Json:
     call = segmentation_pb2.SegmentRequest(model=_create_request(request).model, pet=_volume(converted, "PT"))
     if any(series.modality == "CT" for series in converted.series):
         call.ct.CopyFrom(_volume(converted, "CT"))
-    if converted.HasField("contour_mask"):
+    lesion = _create_request(request).lesion
+    if lesion.HasField("point"):
+        call.lesion_point.CopyFrom(lesion.point)
+    elif lesion.HasField("box"):
+        call.lesion_box.CopyFrom(lesion.box)
+    elif lesion.HasField("rough_contour"):
+        call.lesion_mask.CopyFrom(converted.contour_mask)
+    elif converted.HasField("contour_mask"):
         call.supplied_mask.CopyFrom(converted.contour_mask)
         call.supplied_mask_kind = converted.contour_kind
     return await _timed_call(Role.SEGMENTATION, "Segment", call, segmentation_pb2.SegmentResponse)
@@ -135,7 +150,10 @@ async def features_step(request: Json, done: dict[str, Json]) -> Json:
     converted = ParseDict(done["conversion"], study_pb2.ConvertStudyResponse())
     segmented = ParseDict(done["segmentation"], segmentation_pb2.SegmentResponse())
     call = radiomics_pb2.ExtractFeaturesRequest(
-        model=_create_request(request).model, image=_volume(converted, "PT"), mask=segmented.mask
+        model=_create_request(request).model,
+        image=_volume(converted, "PT"),
+        mask=segmented.mask,
+        variant_masks=[variant.mask for variant in segmented.variants],
     )
     return await _timed_call(Role.RADIOMICS, "ExtractFeatures", call, radiomics_pb2.ExtractFeaturesResponse)
 
@@ -146,7 +164,10 @@ async def prediction_step(request: Json, done: dict[str, Json]) -> Json:
     create = _create_request(request)
     extracted = ParseDict(done["features"], radiomics_pb2.ExtractFeaturesResponse())
     call = response_pb2.PredictResponseRequest(
-        model=create.model, features=extracted.features, covariates=create.covariates
+        model=create.model,
+        features=extracted.features,
+        covariates=create.covariates,
+        variant_features=extracted.variant_features,
     )
     return await _timed_call(Role.RESPONSE, "PredictResponse", call, response_pb2.PredictResponseResponse)
 
@@ -177,6 +198,20 @@ async def report_step(request: Json, done: dict[str, Json]) -> Json:
     if any(series.modality == "CT" for series in converted.series):
         call.ct.CopyFrom(_volume(converted, "CT"))
     return await _timed_call(Role.REPORTING, "ComposeReport", call, reporting_pb2.ComposeReportResponse)
+
+
+@DBOS.step(name="candidates")
+async def candidates_step(answer: Json, seconds: dict[str, float]) -> Json:
+    """What a physician needs to choose the lesion."""
+    segmented = ParseDict(answer, segmentation_pb2.SegmentResponse())
+    result = assessment_pb2.AssessmentResult(
+        artifacts={
+            "lesion-candidates.json": segmented.candidates_document,
+            "lesion-candidates.png": segmented.candidates_picture,
+        },
+        stage_seconds=seconds,
+    )
+    return {"result": _plain(result), "candidates": answer["candidates"]}
 
 
 @DBOS.step(name="collect")

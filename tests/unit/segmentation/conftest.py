@@ -15,9 +15,12 @@ from oncoresponse.segmentation.network import (
     ExpectedDiceCalibration,
     FieldOfView,
     InferenceSettings,
+    MaskSettings,
+    MaskSettingsByPrompt,
     NetworkDescription,
     NetworkSettings,
     TrainingRecord,
+    VolumeIntervalCalibration,
     WeightsFile,
 )
 from oncoresponse.segmentation.preprocessing import PreprocessingSettings
@@ -78,10 +81,17 @@ class _UptakeNetwork(torch.nn.Module):
 @pytest.fixture
 def description() -> NetworkDescription:
     """Description of a network for grids of 4 mm and fields of view up to 300 mm."""
+    calibrated = MaskSettings(
+        review_below_expected_dice=0.5,
+        expected_dice=ExpectedDiceCalibration(
+            coefficients={"confidence": 1.0}, intercept=0.0, residual_standard_deviation=0.1, patient_count=2
+        ),
+        volume_interval=VolumeIntervalCalibration(level=0.8, factor=0.5, patient_count=2),
+    )
     return NetworkDescription(
-        network=NetworkSettings(blocks_down=(1, 1), blocks_up=(1,)),
+        network=NetworkSettings(blocks_down=(1, 1), deep_supervision_levels=1),
         preprocessing=PreprocessingSettings(),
-        inference=InferenceSettings(review_below_expected_dice=0.5),
+        inference=InferenceSettings(),
         patch_size=16,
         field_of_view=FieldOfView(smallest_mm=(100, 100, 100), largest_mm=(250, 250, 250), limit_mm=(300, 300, 300)),
         weights=(WeightsFile(file="fold_0.safetensors", sha256="0" * 64),),
@@ -93,9 +103,7 @@ def description() -> NetworkDescription:
             held_out_patients=(),
             versions={},
         ),
-        expected_dice=ExpectedDiceCalibration(
-            slope=1.0, intercept=0.0, residual_standard_deviation=0.1, patient_count=2
-        ),
+        masks=MaskSettingsByPrompt(none=calibrated, point=calibrated, box=calibrated),
     )
 
 

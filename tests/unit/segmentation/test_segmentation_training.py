@@ -12,14 +12,16 @@ from oncoresponse.segmentation import training
 from oncoresponse.segmentation.augmentation import PatchSampler
 from oncoresponse.segmentation.cohort import assign_folds, cohort_patients, read_patient, read_training_patients
 from oncoresponse.segmentation.evaluation import evaluate_segmentation
+from oncoresponse.segmentation.fingerprint import Fingerprint
 from oncoresponse.segmentation.network import NetworkSettings, load_networks, read_network_description
+from oncoresponse.segmentation.preprocessing import PreprocessingSettings
 from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings, read_training_settings
 from oncoresponse.volume import Quantity, read_volume, same_grid
 
 SETTINGS = SegmentationTrainingSettings(
     held_out_patients=("PATIENT_00",),
     folds=2,
-    network=NetworkSettings(blocks_down=(1, 1), blocks_up=(1,)),
+    network=NetworkSettings(blocks_down=(1, 1), deep_supervision_levels=2),
     patch_size=16,
     iterations=6,
     warmup_iterations=2,
@@ -81,7 +83,12 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(cohort, trained, tm
 def test_a_run_folder_holds_what_the_run_was(trained):
     folder, description = trained
     run = folder / "run"
-    assert read_training_settings(run / "config.yaml") == SETTINGS
+    decided = read_training_settings(run / "config.yaml")
+    fingerprint = Fingerprint.model_validate_json((folder / "segmentation" / "fingerprint.json").read_bytes())
+    assert dict(decided) == dict(SETTINGS.decided(fingerprint))
+    assert fingerprint.patients == 4
+    assert fingerprint.pet_spacing_mm.maximum == 5.0
+    assert fingerprint.spacing_mm == 4.5  # edge of a cube of 5 x 5 x 4 mm
     log = pd.read_csv(run / "fold_1.csv")
     assert log["iteration"].tolist() == [1, 2, 3, 4, 5, 6]
     assert log["validation_dice"].notna().tolist() == [False, False, True, False, False, True]
@@ -105,13 +112,16 @@ def test_evaluation_writes_one_row_a_patient_and_volumes_on_the_pet_grid(cohort,
     summary = evaluate_segmentation(cohort, folder / "run", folder / "segmentation", folder / "figure.png")
     table = pd.read_csv(folder / "segmentation" / "evaluation.csv")
     assert table["patient"].tolist() == [f"PATIENT_{number:02d}" for number in range(1, 5)]
-    assert summary["network"]["mean_dice"] == pytest.approx(table["dice"].mean(), abs=1e-3)
+    assert summary["network"]["none"]["mean_dice"] == pytest.approx(table["dice"].mean(), abs=1e-3)
     assert json.loads((folder / "segmentation" / "evaluation.json").read_text(encoding="utf-8")) == summary
     # A uniform sphere is what a threshold was made for.
     assert summary["thresholds_of_clinics"]["41_percent_of_suv_max"]["mean_dice"] == 1.0
     description = read_network_description(folder / "segmentation")
-    assert description.expected_dice is not None
-    assert description.inference.threshold == summary["shipped_threshold"]
+    for kind in ("none", "point", "box"):
+        shipped = getattr(description.masks, kind)
+        assert shipped.expected_dice is not None
+        assert shipped.volume_interval is not None
+        assert shipped.threshold == summary["network"][kind]["shipped_threshold"]
     mask = read_volume(folder / "run" / "out_of_fold" / "PATIENT_03.nrrd")
     assert mask.quantity is Quantity.MASK
     assert same_grid(mask.image, read_patient(cohort, "PATIENT_03").pet)
@@ -168,16 +178,53 @@ def test_settings_files_are_strict(tmp_path):
 
 
 def test_patches_keep_image_and_tumor_together_and_follow_the_random_state(cohort):
-    ((_, patient),) = read_training_patients(cohort, ["PATIENT_02"], SETTINGS.preprocessing)
-    sampler = PatchSampler(16, 4.0, SETTINGS.augmentation.model_copy(update={"tumor_center_probability": 1.0}))
+    ((_, patient),) = read_training_patients(cohort, ["PATIENT_02"], PreprocessingSettings())
+    plain = {"tumor_center_probability": 1.0, "physiological_uptake_probability": 0.0, "without_ct_probability": 0.0}
+    sampler = PatchSampler(16, 4.0, SETTINGS.augmentation.model_copy(update=plain))
     for seed in range(6):
         image, tumor = sampler.sample(patient, np.random.default_rng(seed))
         again, _ = sampler.sample(patient, np.random.default_rng(seed))
         assert torch.equal(image, again)
-        assert image.shape == (2, 16, 16, 16)
+        assert image.shape == (4, 16, 16, 16)
         assert tumor.shape == (1, 16, 16, 16)
         assert set(tumor.unique().tolist()) <= {0.0, 1.0}
         # The sphere is the hot part of the PET: a flip or rotation of one without the other would separate them.
         hot, cold = image[0][tumor[0] > 0], image[0][tumor[0] == 0]
         assert hot.numel() > 100
         assert hot.mean() > cold.mean() + 0.8
+
+
+def test_prompts_lie_about_the_tumor_and_uptake_is_pasted_beside_it(cohort):
+    ((_, patient),) = read_training_patients(cohort, ["PATIENT_02"], PreprocessingSettings())
+    always = {"tumor_center_probability": 1.0, "trim_probability": 0.0, "box_error_mm": 0.0}
+    for told, channel in (({"box_probability": 1.0, "point_probability": 0.0}, 2), ({"point_probability": 1.0}, 3)):
+        settings = SETTINGS.augmentation.model_copy(update=always | {"box_probability": 0.0} | told)
+        image, tumor = PatchSampler(16, 4.0, settings).sample(patient, np.random.default_rng(3))
+        inside, said = tumor[0] > 0, image[channel] > 0
+        assert said.any()
+        if channel == 2:
+            corners = [(positions.min(), positions.max()) for positions in torch.nonzero(inside, as_tuple=True)]
+            assert corners == [(found.min(), found.max()) for found in torch.nonzero(said, as_tuple=True)]
+        else:
+            assert (said & inside).any()
+            assert said.sum() <= 33  # voxels of a ball of radius 2
+    pasted = SETTINGS.augmentation.model_copy(update=always | {"physiological_uptake_probability": 1.0})
+    without = SETTINGS.augmentation.model_copy(update=always | {"physiological_uptake_probability": 0.0})
+    hot = cold = 0.0
+    for seed in range(5):
+        image, tumor = PatchSampler(16, 4.0, pasted).sample(patient, np.random.default_rng(seed))
+        plain, _ = PatchSampler(16, 4.0, without).sample(patient, np.random.default_rng(seed))
+        assert torch.equal(image[0][tumor[0] > 0], plain[0][tumor[0] > 0])
+        hot += float(image[0][tumor[0] == 0].sum())
+        cold += float(plain[0][tumor[0] == 0].sum())
+    assert hot > cold
+
+
+def test_folds_trained_apart_are_put_together(cohort, trained, tmp_path):
+    _, description = trained
+    for fold in (1, 0):
+        arguments = (SETTINGS, cohort, tmp_path / "run", tmp_path / "segmentation")
+        assert training.train_segmentation(*arguments, only_folds=[fold]) is None
+    assert training.train_segmentation(*arguments) == description
+    with pytest.raises(ConfigurationError, match="no fold 2"):
+        training.train_segmentation(*arguments, only_folds=[2])

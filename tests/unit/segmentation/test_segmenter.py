@@ -15,10 +15,13 @@ from oncoresponse.errors import (
     TumorTooSmall,
 )
 from oncoresponse.model_folder import TumorLimits
-from oncoresponse.segmentation.inference import Segmenter, choose_device, mask_from_probability
+from oncoresponse.segmentation.device import choose_device
+from oncoresponse.segmentation.inference import Segmenter
+from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint
+from oncoresponse.segmentation.mask_selection import mask_from_probability
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.segmentation.network import InferenceSettings, NetworkSettings, build_network
-from oncoresponse.segmentation.windowed_prediction import predict_probabilities
+from oncoresponse.segmentation.windowed_prediction import predict_probabilities, warm_up_shapes
 from oncoresponse.volume import Quantity, Volume, require_same_grid
 from scipy.spatial.transform import Rotation
 
@@ -57,7 +60,7 @@ def test_the_same_study_gives_the_same_bytes(description, pet_and_ct):
     torch.manual_seed(3)
     networks = [build_network(description.network) for _ in range(2)]
     limits = TumorLimits(minimum_volume_ml=1e-6, maximum_volume_ml=1e6)
-    array = np.random.default_rng(0).random((2, 20, 18, 22), dtype=np.float32)
+    array = np.random.default_rng(0).random((4, 20, 18, 22), dtype=np.float32)
     cpu = torch.device("cpu")
     arguments = (array, description.network, description.inference, cpu, description.patch_size)
     assert (
@@ -125,7 +128,7 @@ def test_a_tumor_at_the_edge_of_the_scan_is_refused(uptake_segmenter, pet_and_ct
 
 def test_a_whole_body_scan_is_refused_with_advice(uptake_segmenter, pet_and_ct, grid_image):
     whole_body = grid_image((60, 60, 100), (5.5, 5.5, 8.0))
-    with pytest.raises(FieldOfViewTooLarge, match="Supply a tumor contour") as caught:
+    with pytest.raises(FieldOfViewTooLarge, match="Give a point in the lesion") as caught:
         uptake_segmenter.segment(*pet_and_ct(pet_grid=whole_body))
     assert caught.value.metadata["field_of_view_mm"] == "330 x 330 x 800 mm"
 
@@ -148,22 +151,24 @@ def test_swapped_volumes_and_foreign_frames_are_refused(uptake_segmenter, pet_an
 
 def test_doubt_and_missing_ct_are_said_in_the_summary(uptake_segmenter, pet_and_ct, grid_image):
     pet, ct = pet_and_ct(ct_grid=grid_image((110, 110, 40), (2.0, 2.0, 2.5), center=(0, 0, 10)))
-    inference = uptake_segmenter.description.inference.model_copy(update={"review_below_expected_dice": 0.999})
-    uptake_segmenter.description = uptake_segmenter.description.model_copy(update={"inference": inference})
-    warnings = uptake_segmenter.segment(pet, ct).summary.warnings
-    assert "needs review" in warnings[0]
-    assert "CT covers" in warnings[1]
+    strict = uptake_segmenter.description.masks.none.model_copy(update={"review_below_expected_dice": 0.999})
+    masks = uptake_segmenter.description.masks.model_copy(update={"none": strict})
+    uptake_segmenter.description = uptake_segmenter.description.model_copy(update={"masks": masks})
+    summary = uptake_segmenter.segment(pet, ct).summary
+    assert summary.needs_review
+    assert "needs review" in summary.warnings[0]
+    assert "CT covers" in summary.warnings[1]
 
 
-def test_only_the_largest_part_stays():
+def test_only_the_largest_part_stays_unless_another_one_is_meant():
     array = np.zeros((8, 9, 10), np.float32)
     array[1:4, 1:4, 1:4] = 0.9
     array[6:8, 6:8, 6:8] = 1.0
     image = sitk.GetImageFromArray(array)
-    only = mask_from_probability(image, InferenceSettings())
-    both = mask_from_probability(image, InferenceSettings(minimum_component_share=0.25))
-    assert sitk.GetArrayViewFromImage(only).sum() == 27
-    assert sitk.GetArrayViewFromImage(both).sum() == 35
+    assert sitk.GetArrayViewFromImage(mask_from_probability(image, 0.5)).sum() == 27
+    assert sitk.GetArrayViewFromImage(mask_from_probability(image, 0.5, LesionPoint((9.0, 8.0, 7.0)))).sum() == 8
+    box = LesionBox((5.0, 5.0, 5.0), (9.0, 9.0, 9.0))
+    assert sitk.GetArrayViewFromImage(mask_from_probability(image, 0.5, box)).sum() == 8
 
 
 def test_a_gpu_out_of_memory_becomes_a_retryable_error(description):
@@ -176,8 +181,104 @@ def test_a_gpu_out_of_memory_becomes_a_retryable_error(description):
         predict_probabilities([Greedy()], array, description.network, description.inference, torch.device("cpu"), 16)
 
 
+def test_warm_up_on_cuda_takes_one_window_and_several():
+    settings = InferenceSettings(largest_window=64)
+    one, several = warm_up_shapes(settings, 32, torch.device("cuda", 1))
+    assert max(one) <= settings.largest_window < max(several)
+    assert warm_up_shapes(settings, 32, torch.device("cpu")) == [one]
+
+
+def test_compiled_networks_see_windows_of_one_size(description, pet_and_ct, monkeypatch):
+    """Compiling takes minutes for each size of window, so there must be one; masks are those of uncompiled networks."""
+    sizes = set()
+
+    def compile_without_compiler(network, dynamic):
+        assert dynamic is False
+
+        def forward(inputs):
+            sizes.add(tuple(inputs.shape))
+            return network(inputs)
+
+        return forward
+
+    limits = TumorLimits(minimum_volume_ml=1.0, maximum_volume_ml=3000.0)
+    plain = Segmenter(description, [UptakeNetwork()], limits, "0" * 64, torch.device("cpu"))
+    monkeypatch.setattr(torch, "compile", compile_without_compiler)
+    compiled = Segmenter(description, [UptakeNetwork()], limits, "0" * 64, torch.device("cpu"), torch_compile=True)
+    compiled.warm_up()
+    assert len(sizes) == 1
+    masks = [segmenter.segment(*pet_and_ct()).mask.array for segmenter in (plain, compiled)]
+    assert len(sizes) == 1
+    assert dice(*masks) > 0.99
+
+
+class UptakeNetwork(torch.nn.Module):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return 8.0 * (inputs[:, :1] - float(np.log1p(3.0)))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_cuda_is_asked_for_and_not_there():
     assert choose_device("auto").type == "cpu"
     with pytest.raises(ConfigurationError):
         choose_device("cuda")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_prompt_finds_its_lesion_in_a_whole_body_scan(
+    uptake_segmenter, grid_image, draw_sphere, volume, pet_and_ct, turned
+):
+    matrix = Rotation.from_euler("xyz", (20, -10, 35), degrees=True).as_matrix() if turned else np.eye(3)
+    whole_body = grid_image((70, 60, 110), (5.5, 5.5, 8.0), matrix)
+    lesion, bladder = (40.0, -30.0, -250.0), (0.0, 20.0, 150.0)
+    uptake = draw_sphere(whole_body, lesion, 22.0, 6.0, 0.4) + draw_sphere(whole_body, bladder, 40.0, 30.0, 0.0)
+    _, ct = pet_and_ct(ct_grid=grid_image((100, 90, 130), (4.5, 4.5, 7.0), matrix))
+    pet = volume(uptake, Quantity.SUV_BODY_WEIGHT)
+    assert uptake_segmenter.needs_prompt(pet)
+    truth = reference(draw_sphere, pet, lesion, 22.0)
+    box = LesionBox(tuple(np.array(lesion) - 25), tuple(np.array(lesion) + 25))
+    for prompt in (LesionPoint(lesion), box):
+        result = uptake_segmenter.segment(pet, ct, prompt)
+        require_same_grid(result.mask, pet)
+        assert dice(result.mask.array, truth) > 0.9
+        assert result.summary.prompt == ("point" if isinstance(prompt, LesionPoint) else "box")
+    with pytest.raises(InvalidRequest, match="outside the PET"):
+        uptake_segmenter.segment(pet, ct, LesionPoint((0.0, 0.0, 5000.0)))
+
+
+def test_the_region_grows_until_it_holds_the_lesion(uptake_segmenter, pet_and_ct, grid_image, draw_sphere):
+    whole_body = grid_image((80, 80, 100), (5.5, 5.5, 6.0))
+    ct_grid = grid_image((110, 110, 110), (5.0, 5.0, 6.0))
+    pet, ct = pet_and_ct((0.0, 0.0, 0.0), radius=85.0, pet_grid=whole_body, ct_grid=ct_grid)
+    # The box is 40 mm wide; its surroundings end at 70 mm, inside the lesion.
+    result = uptake_segmenter.segment(pet, ct, LesionBox((-20.0, -20.0, -20.0), (20.0, 20.0, 20.0)))
+    assert dice(result.mask.array, reference(draw_sphere, pet, (0.0, 0.0, 0.0), 85.0)) > 0.95
+
+
+def test_candidates_are_ranked_and_lie_where_the_uptake_is(
+    uptake_segmenter, grid_image, draw_sphere, volume, pet_and_ct
+):
+    whole_body = grid_image((70, 60, 110), (5.5, 5.5, 8.0))
+    faint, hot = (40.0, -30.0, -250.0), (0.0, 20.0, 150.0)
+    uptake = draw_sphere(whole_body, faint, 30.0, 4.0, 0.4) + draw_sphere(whole_body, hot, 40.0, 30.0, 0.0)
+    _, ct = pet_and_ct(ct_grid=grid_image((100, 90, 130), (4.5, 4.5, 7.0)))
+    candidates = uptake_segmenter.find_candidates(volume(uptake, Quantity.SUV_BODY_WEIGHT), ct)
+    assert [item.number for item in candidates] == [1, 2]
+    assert candidates[0].confidence > candidates[1].confidence
+    for item, center in zip(candidates, (hot, faint), strict=True):
+        assert all(low < at < high for low, at, high in zip(item.low_mm, center, item.high_mm, strict=True))
+    assert candidates[0].suv_max == pytest.approx(30.4, abs=0.1)
+    assert candidates[1].volume_ml == pytest.approx(4 / 3 * np.pi * 27, rel=0.15)
+
+
+def test_variants_have_the_volumes_of_the_interval(uptake_segmenter, pet_and_ct):
+    result = uptake_segmenter.segment(*pet_and_ct())
+    voxel_ml = np.prod(result.mask.image.GetSpacing()) / 1000
+    assert set(result.variants) == {"smaller", "larger", "network_1", "network_2"}
+    assert result.summary.volume_level == 0.8
+    for name, wanted in (("smaller", result.summary.volume_low_ml), ("larger", result.summary.volume_high_ml)):
+        variant = result.variants[name]
+        require_same_grid(variant, result.mask)
+        assert variant.array.sum() * voxel_ml == pytest.approx(wanted, abs=voxel_ml)
+    assert np.all(result.variants["smaller"].array <= result.mask.array)
+    assert np.all(result.variants["larger"].array >= result.mask.array)

@@ -6,7 +6,8 @@ import pytest
 from oncoresponse.dicom.contours import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.model_folder import ModelFolder, TumorLimits
-from oncoresponse.segmentation.inference import Segmenter, choose_device
+from oncoresponse.segmentation.device import choose_device
+from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.segmentation.network import load_networks, read_network_description
 
@@ -37,7 +38,7 @@ def test_the_samples_were_held_out(shipped_segmenter):
 
 
 def test_the_weights_are_small():
-    assert sum(file.stat().st_size for file in SEGMENTATION.glob("*.safetensors")) < 15e6
+    assert sum(file.stat().st_size for file in SEGMENTATION.glob("*.safetensors")) < 40e6
 
 
 def test_a_model_folder_opens_as_a_segmenter():
