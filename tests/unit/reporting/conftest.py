@@ -259,7 +259,6 @@ def make_context(pet_series: list[Dataset], model: ModelDefinition) -> Callable[
         prompt="none",
         mean_uncertainty=0.2,
         device="cpu",
-        seconds=4.2,
         warnings=("The tumor reaches within 5 mm of the edge of the field of view.",),
         network_sha256="a" * 64,
     )
