@@ -338,10 +338,12 @@ def _millimetres(extent: tuple[float, float, float]) -> str:
 
 
 def _review_warnings(expected: float | None, settings: MaskSettings) -> list[str]:
-    if expected is None or expected >= settings.review_below_expected_dice:
+    calibration = settings.expected_dice
+    if expected is None or calibration is None or expected >= settings.review_below_expected_dice:
         return []
     return [
-        f"Mask needs review: the expected agreement with a physician's contour (Dice) is {expected:.2f}, below "
+        f"Mask needs review: the expected agreement with a physician's contour (Dice) is {expected:.2f} with a typical "
+        f"error of {calibration.residual_standard_deviation:.2f}, below the limit of "
         f"{settings.review_below_expected_dice:.2f}."
     ]
 
