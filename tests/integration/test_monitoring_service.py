@@ -215,14 +215,14 @@ def test_nothing_of_monitoring_names_the_patient(recorded, server, data_director
 
 @pytest.fixture
 def worker(serve, server, data_directory, tmp_path):
-    """Factory: an assessment worker with a database of its own, whose stages are those of the module's server."""
+    """Factory: a process with a database of its own, whose stages are those of the module's server."""
 
-    def start(roles: str, monitoring: str | None = None):
+    def start(roles: str, monitoring: str | None = None, listen: str = "127.0.0.1:0"):
         addresses = dict.fromkeys(STAGES, server.address) | ({"monitoring": monitoring} if monitoring else {})
         settings = tmp_path / f"{roles}.yaml"
         artifacts = (data_directory / "artifacts").as_uri()
         settings.write_text(yaml.safe_dump({"addresses": addresses, "artifact_url": artifacts}))
-        arguments = ("--roles", roles, "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
+        arguments = ("--roles", roles, "--listen", listen, "--data-dir", str(tmp_path / "data"))
         process = serve(*arguments, settings=settings)
         process.wait_until_ready()
         return process
@@ -251,6 +251,16 @@ def test_report_does_not_wait_for_its_record_and_the_record_survives_a_restart(w
         first.stop(end)
         assert "Traceback" not in first.log.read_text()
     client = Client(worker("assessment,monitoring").address)
+    assert record_when_there(client, outcome_of(assessment)) is False
+    client.close()
+
+
+def test_monitoring_that_comes_back_gets_its_record_without_a_restart(worker, server):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        assessment = assess_with(worker("assessment", address), server)
+    client = Client(worker("monitoring", listen=address).address)
     assert record_when_there(client, outcome_of(assessment)) is False
     client.close()
 

@@ -14,6 +14,7 @@ import sqlalchemy
 from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, select
 from sqlalchemy.engine import URL, Connection, Engine, RowMapping, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from oncoresponse.errors import DiskFull, PeerUnavailable, PredictionAlreadyRecorded, PredictionNotFound
 from oncoresponse.monitoring.records import MonitoredCase, OutcomeRecord, PredictionRecord
@@ -71,10 +72,17 @@ class MonitoringStore:
         """
         with _known_failures():
             try:
-                _METADATA.create_all(self._engine)
+                self._make_tables()
             except (IntegrityError, ProgrammingError):
-                # Another process made them between the look and the making.
-                _METADATA.create_all(self._engine)
+                # On PostgreSQL, two that make the same table at once get in each other's way; now it is there.
+                self._make_tables()
+
+    def _make_tables(self) -> None:
+        with self._engine.begin() as connection:
+            for table in _METADATA.sorted_tables:
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
 
     def record_prediction(self, record: PredictionRecord) -> bool:
         """Keep a prediction.

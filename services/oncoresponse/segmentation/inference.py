@@ -209,7 +209,7 @@ class Segmenter:
             prompt=prompt_kind(prompt),
             mean_uncertainty=mean_binary_entropy(chances, inside),
             device=self.device.type,
-            warnings=(*_review_warnings(expected, settings), *_coverage_warnings(found.ct_coverage)),
+            warnings=_coverage_warnings(found.ct_coverage),
             network_sha256=self.network_sha256,
         )
         probability = pet.with_image(found.region.put_back(found.probability, pet.image), Quantity.PROBABILITY)
@@ -337,21 +337,10 @@ def _millimetres(extent: tuple[float, float, float]) -> str:
     return " x ".join(f"{value:.0f}" for value in extent) + " mm"
 
 
-def _review_warnings(expected: float | None, settings: MaskSettings) -> list[str]:
-    calibration = settings.expected_dice
-    if expected is None or calibration is None or expected >= settings.review_below_expected_dice:
-        return []
-    return [
-        f"Mask needs review: the expected agreement with a physician's contour (Dice) is {expected:.2f} with a typical "
-        f"error of {calibration.residual_standard_deviation:.2f}, below the limit of "
-        f"{settings.review_below_expected_dice:.2f}."
-    ]
-
-
-def _coverage_warnings(coverage: float) -> list[str]:
+def _coverage_warnings(coverage: float) -> tuple[str, ...]:
     if coverage >= _FULL_COVERAGE:
-        return []
-    return [
+        return ()
+    return (
         f"The CT covers {100 * coverage:.0f} % of the PET field of view; outside it the network saw air in place of "
-        "tissue."
-    ]
+        "tissue.",
+    )

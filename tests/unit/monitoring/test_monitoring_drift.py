@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oncoresponse.monitoring.drift import (
     DriftVerdict,
@@ -132,6 +132,7 @@ def test_index_by_chance_is_the_quantile_of_the_scaled_chi_squared():
     assert index_by_chance(5, 38, 40) == pytest.approx(9.487729 * (1 / 38 + 1 / 40), rel=1e-6)  # table of chi-squared
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e3, 1e3).map(lambda value: round(value, 1)), min_size=5, max_size=150))
 def test_training_patients_lie_in_the_bins_as_their_shares_say(values):
     reference = complete(values)

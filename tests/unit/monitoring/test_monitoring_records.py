@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.monitoring.records import age_decade, prediction_record
@@ -135,6 +135,7 @@ def test_age_above_ninety_is_no_exact_age(prediction):
     assert kept.groups["age_years"] == "90 or older"
 
 
+@settings(deadline=None)
 @given(st.floats(0, 130))
 def test_decade_of_an_age(age):
     words = age_decade(age).split()

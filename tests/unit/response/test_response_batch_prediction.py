@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oncoresponse.cli.main import app
 from oncoresponse.errors import OncoResponseError, PredictionTableInvalid
@@ -192,6 +192,7 @@ def test_unreadable_files(model, header, tmp_path):
             read_prediction_table(path, model.document.inputs)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_is_read_or_refused(model, tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "any.csv"
@@ -200,6 +201,7 @@ def test_any_text_is_read_or_refused(model, tmp_path_factory, text):
         read_prediction_table(path, model.document.inputs)
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(allow_nan=False), min_size=9, max_size=9))
 def test_any_numbers_get_an_answer_of_the_model(model, names, tmp_path_factory, values):
     path = tmp_path_factory.getbasetemp() / "numbers.csv"
