@@ -138,11 +138,18 @@ def contribution_sentence(contribution: Contribution, prediction: Prediction) ->
     """
     value = "not computable" if contribution.value is None else spoken_value(contribution.value, contribution.unit)
     low, high = significant(contribution.training_low), spoken_value(contribution.training_high, contribution.unit)
-    rank = "" if contribution.percentile is None else f", this one above {contribution.percentile:.0f} % of them"
-    text = f"{contribution.title} {value} (training patients' {TRAINING_RANGE} {low} to {high}{rank})"
+    text = f"{contribution.title} {value} (training patients' {TRAINING_RANGE} {low} to {high}{_rank(contribution)})"
     if prediction.abstains:
         return text
     return f"{text} {contribution.direction} the probability of {inside_sentence(prediction.outcome_title)}"
+
+
+def _rank(contribution: Contribution) -> str:
+    if contribution.percentile is None:
+        return ""
+    if contribution.percentile in (0, 100):
+        return f", this one {'above' if contribution.percentile else 'below'} all of them"
+    return f", this one above {contribution.percentile:.0f} % of them"
 
 
 def explanation_sentences(prediction: Prediction) -> list[str]:

@@ -23,6 +23,7 @@ from oncoresponse.reporting.wording import (
     call_error_sentence,
     conclusion,
     contour_sentence,
+    contribution_sentence,
     readable_summary,
     review_sentence,
     treatment_directives,
@@ -291,6 +292,18 @@ def test_every_probability_says_of_which_outcome(
         assert "Recurrence or metastasis likely" in text
         for ambiguous in ("Estimated probability", "the estimate", "at 80 % coverage", "the unfavorable outcome"):
             assert ambiguous not in text
+
+
+def test_a_value_beyond_all_training_patients_is_said_to_be(make_prediction: MakePrediction) -> None:
+    made = make_prediction(Answer.OUTSIDE_EXPERIENCE)
+    volume = made.contributions[1]
+    said = [
+        contribution_sentence(volume.model_copy(update={"percentile": percentile}), made)
+        for percentile in (0.0, 42.0, 100.0, None)
+    ]
+    expected = "Tumor volume 215 ml (training patients' 5th to 95th percentile 14 to 1210 ml"
+    ranks = (", this one below all of them", ", this one above 42 % of them", ", this one above all of them", "")
+    assert said == [f"{expected}{rank})" for rank in ranks]
 
 
 @pytest.mark.parametrize("answer", [Answer.INDETERMINATE, Answer.OUTSIDE_EXPERIENCE])
