@@ -19,6 +19,8 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) numpy setuptools wheel
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) --no-build-isolation pyradiomics==3.0.1
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) --no-build-isolation -e '.[$(FLAVOR),dev]'
+	@# For tests with nnU-Net folders. Its own requirements (timm, torchvision) serve transformers, which are not read.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) --no-deps dynamic-network-architectures
 	@touch $@
 
 demo: $(VENV)/installed
@@ -70,6 +72,7 @@ stubs-check: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.stages
+	$(BIN)/python -m benchmarks.segmentation
 
 clean:
 	rm -rf build demo-output .pytest_cache .mypy_cache .ruff_cache

@@ -58,7 +58,7 @@ def serve(
     models_dir: Annotated[Path | None, typer.Option(help="Folder of installed models.")] = None,
     database_url: Annotated[str | None, typer.Option(help="postgresql://... instead of SQLite.")] = None,
     executor_id: Annotated[str | None, typer.Option(help="Name of this worker; unique among those running.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     reflection: Annotated[bool | None, typer.Option("--reflection", help="Offer gRPC reflection.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML settings file.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log each call (no patient data).")] = False,

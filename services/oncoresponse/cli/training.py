@@ -33,8 +33,10 @@ def train_segmentation(
         list[int] | None,
         typer.Option(help="Train this fold only, once for each; lets several processes or GPUs share a run."),
     ] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder whose segmentation.md and plots are written anew.")] = None,
 ) -> None:
     """Train the segmentation networks by cross-validation and evaluate them on the patients left out."""
+    from oncoresponse.segmentation.documentation import write_documentation
     from oncoresponse.segmentation.evaluation import evaluate_segmentation
     from oncoresponse.segmentation.training import train_segmentation as train
     from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings, read_training_settings
@@ -46,6 +48,8 @@ def train_segmentation(
             typer.echo("Trained. When all folds are, the same command without --fold evaluates them.")
             return
         evaluate_segmentation(data, run, model / "segmentation", progress=bar)
+    if docs is not None:
+        write_documentation(model / "segmentation", run, docs)
     _sealed(model)
 
 

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 
-from oncoresponse.errors import ConfigurationError, FieldOfViewTooLarge, InvalidRequest
+from oncoresponse.errors import FieldOfViewTooLarge, InvalidRequest, SeriesNotFound
 from oncoresponse.model_folder import ModelFolder, TumorLimits
+from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.doubt import (
     DoubtMeasures,
     doubt_measures,
@@ -43,14 +44,18 @@ from oncoresponse.segmentation.scan_region import (
     region_of_uptake,
 )
 from oncoresponse.segmentation.summary import SegmentationSummary
-from oncoresponse.segmentation.windowed_prediction import place_network, predict_probabilities
+from oncoresponse.segmentation.windowed_prediction import (
+    compile_network,
+    place_network,
+    predict_probabilities,
+    warm_up_shapes,
+    with_equal_windows,
+)
 from oncoresponse.volume import Quantity, Volume, file_sha256, require_same_frame_of_reference
 
 SEGMENTATION_FOLDER = "segmentation"
 _FULL_COVERAGE = 0.9
 _MEMBER_VARIANTS = 3
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,20 +102,28 @@ class Segmenter:
         limits: TumorLimits,
         network_sha256: str,
         device: torch.device,
+        *,
+        torch_compile: bool = False,
     ) -> None:
         self.description = description
         self.network_sha256 = network_sha256
         self.device = device
         self._limits = limits
-        self._networks = [place_network(network, device).eval() for network in networks]
+        self._networks = [place_network(network, device) for network in networks]
+        self._inference = description.inference
+        if torch_compile:
+            self._networks = [compile_network(network) for network in self._networks]
+            self._inference = with_equal_windows(description.inference, description.patch_size)
 
     @classmethod
-    def open(cls, model: ModelFolder, device: Device = "auto") -> Segmenter:
+    def open(cls, model: ModelFolder, device: str = "auto", *, torch_compile: bool = False) -> Segmenter:
         """Load the networks of a model folder.
 
         Args:
             model: An opened, and so verified, model folder.
-            device: ``auto`` is CUDA where there is a device, else the CPU.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is CUDA where there is a device, else the CPU.
+            torch_compile: Compile the networks, which takes minutes at the first :meth:`warm_up`. All windows then have
+                the size of the training patches, so masks differ a little from those without.
 
         Raises:
             ModelFolderInvalid: The model has no usable segmentation.
@@ -121,18 +134,22 @@ class Segmenter:
         description = read_network_description(directory)
         networks = load_networks(directory, description)
         digest = file_sha256(directory / NETWORK_FILE)
-        return cls(description, networks, model.definition.tumor_limits, digest, choose_device(device))
+        limits, chosen = model.definition.tumor_limits, choose_device(device)
+        return cls(description, networks, limits, digest, chosen, torch_compile=torch_compile)
 
     def warm_up(self) -> None:
-        """Run the networks once on an empty image, so that the first study does not pay for it."""
-        size = self.description.patch_size
-        self._predict(self._networks, np.zeros((INPUT_CHANNELS, size, size, size), dtype=np.float32))
+        """Run the networks once on empty images, so that no study pays for it.
+
+        On CUDA in one window and in several, and in half precision, as every study is.
+        """
+        for shape in warm_up_shapes(self._inference, self.description.patch_size, self.device):
+            self._predict(self._networks, np.zeros((INPUT_CHANNELS, *shape), dtype=np.float32))
 
     def needs_prompt(self, pet: Volume) -> bool:
         """Whether the scan shows so much of the body that somebody has to say which lesion is meant."""
         return not _within(field_of_view_mm(pet.image), self.description.field_of_view)
 
-    def segment(self, pet: Volume, ct: Volume, prompt: LesionPrompt | None = None) -> SegmentationResult:
+    def segment(self, pet: Volume, ct: Volume | None, prompt: LesionPrompt | None = None) -> SegmentationResult:
         """Find the tumor.
 
         With a prompt only the surroundings of the prompt are looked at, as far as the training images showed
@@ -141,10 +158,11 @@ class Segmenter:
 
         Args:
             pet: ``Quantity.SUV_BODY_WEIGHT``, g/mL.
-            ct: ``Quantity.HOUNSFIELD``, same frame of reference, its own grid.
+            ct: ``Quantity.HOUNSFIELD``, same frame of reference, its own grid; these networks cannot do without.
             prompt: Where the lesion is (LPS, mm); None on a scan cropped around it.
 
         Raises:
+            SeriesNotFound: There is no CT.
             InvalidRequest: A volume holds another quantity, or the prompt lies outside the PET.
             FrameOfReferenceMismatch: PET and CT positions cannot be compared.
             GeometryMismatch: The CT covers too little of the PET.
@@ -152,7 +170,7 @@ class Segmenter:
             EmptyMask, TumorTooSmall, TumorTooLarge, MaskTouchesBorder: See :func:`check_mask`.
             OutOfMemory: The GPU's memory does not suffice.
         """
-        _require_volumes(pet, ct)
+        ct = _require_volumes(pet, ct)
         if prompt is None:
             require_field_of_view(pet, self.description.field_of_view)
             found = self._find(pet.image, ct.image, Region((0, 0, 0), pet.image.GetSize()), None)
@@ -185,7 +203,7 @@ class Segmenter:
         probability = pet.with_image(found.region.put_back(found.probability, pet.image), Quantity.PROBABILITY)
         return SegmentationResult(mask, probability, summary, self._variants(pet, found, prompt, low, high))
 
-    def find_candidates(self, pet: Volume, ct: Volume) -> tuple[LesionCandidate, ...]:
+    def find_candidates(self, pet: Volume, ct: Volume | None) -> tuple[LesionCandidate, ...]:
         """Places in a large scan that may be the lesion, the most likely first, for a physician to choose from.
 
         One network of the ensemble looks at the part of the scan that has uptake.
@@ -193,7 +211,7 @@ class Segmenter:
         Raises:
             As :meth:`segment`, but for those about the mask.
         """
-        _require_volumes(pet, ct)
+        ct = _require_volumes(pet, ct)
         region = region_of_uptake(pet.image)
         if region is None:
             return ()
@@ -246,7 +264,7 @@ class Segmenter:
             networks,
             array,
             self.description.network,
-            self.description.inference,
+            self._inference,
             self.device,
             self.description.patch_size,
         )
@@ -276,24 +294,15 @@ def require_field_of_view(pet: Volume, field_of_view: FieldOfView) -> None:
         )
 
 
-def choose_device(device: Device) -> torch.device:
-    """The torch device of a setting.
-
-    Raises:
-        ConfigurationError: CUDA is asked for and not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError("The settings ask for CUDA, and this machine has no CUDA device. Use auto or cpu.")
-    return torch.device(device)
-
-
 def _within(extent: tuple[float, float, float], field_of_view: FieldOfView) -> bool:
     return all(found <= limit for found, limit in zip(extent, field_of_view.limit_mm, strict=True))
 
 
-def _require_volumes(pet: Volume, ct: Volume) -> None:
+def _require_volumes(pet: Volume, ct: Volume | None) -> Volume:
+    if ct is None:
+        raise SeriesNotFound(
+            "The network of this model needs the CT as well. Send it, or supply a contour.", modality="CT"
+        )
     for volume, quantity in ((pet, Quantity.SUV_BODY_WEIGHT), (ct, Quantity.HOUNSFIELD)):
         if volume.quantity is not quantity:
             raise InvalidRequest(
@@ -301,6 +310,7 @@ def _require_volumes(pet: Volume, ct: Volume) -> None:
                 "Send the PET in body-weight SUV and the CT in HU."
             )
     require_same_frame_of_reference(pet, ct)
+    return ct
 
 
 def _volume_interval(

@@ -40,8 +40,8 @@ from oncoresponse.segmentation.cohort import (
     read_patient,
     read_training_patients,
 )
+from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.fingerprint import FINGERPRINT_FILE, take_fingerprint, write_fingerprint
-from oncoresponse.segmentation.inference import choose_device
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.segmentation.network import (
     NETWORK_FILE,

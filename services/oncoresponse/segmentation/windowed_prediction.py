@@ -63,9 +63,35 @@ def predict_probabilities(
 
 
 def place_network(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
-    """Move a network to a device, in the memory format that is fastest there."""
+    """Move a network to a device, in the memory format that is fastest there; evaluation mode."""
     placed: torch.nn.Module = network.to(device, memory_format=MEMORY_FORMAT)  # type: ignore[call-overload]
-    return placed
+    return placed.eval()
+
+
+def compile_network(network: torch.nn.Module) -> torch.nn.Module:
+    """A network that is compiled when it first sees a window, for windows of that size.
+
+    torch 2.13 cannot compile these networks for sizes that are left open, so all windows must have one size:
+    :func:`with_equal_windows`.
+    """
+    compiled: torch.nn.Module = torch.compile(network, dynamic=False)  # type: ignore[assignment]
+    return compiled
+
+
+def with_equal_windows(settings: InferenceSettings, size: int) -> InferenceSettings:
+    """The same settings with every window of ``size`` voxels along each axis."""
+    return settings.model_copy(update={"largest_window": size, "sliding_window": size})
+
+
+def warm_up_shapes(settings: InferenceSettings, minimum_size: int, device: torch.device) -> list[tuple[int, int, int]]:
+    """Fields of view, axes (k, j, i), that load everything :func:`predict_probabilities` needs on a device.
+
+    One is a single window. CUDA loads its kernels at their first use, so there one more is long enough for the sliding
+    window and else as small as can be.
+    """
+    one = (minimum_size, minimum_size, minimum_size)
+    several = (settings.largest_window + 1, minimum_size, minimum_size)
+    return [one, several] if device.type == "cuda" else [one]
 
 
 def _logits(network: torch.nn.Module, inputs: torch.Tensor, settings: InferenceSettings) -> torch.Tensor:

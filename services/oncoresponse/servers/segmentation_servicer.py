@@ -5,26 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import grpc
 
-from oncoresponse.errors import Busy, EmptyMask, InvalidRequest, SeriesNotFound
+from oncoresponse.errors import Busy, EmptyMask, InvalidRequest
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.segmentation.candidate_picture import draw_candidates
 from oncoresponse.segmentation.contour_variants import variants_of_contour
+from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
 from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, LesionCandidates
 from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, LesionPrompt, box_of_mask
 from oncoresponse.segmentation.mask_checks import check_mask
+from oncoresponse.segmentation.open_segmenter import open_segmenter
 from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.v1 import artifact_pb2, lesion_pb2, segmentation_pb2, segmentation_pb2_grpc
 from oncoresponse.volume import Quantity, Volume, require_same_grid
-
-# A study takes seconds; a caller beyond this many would wait minutes and is better told so at once.
-_WAITING_LIMIT = 64
 
 _METHODS: dict[str, Literal["supplied_rtstruct", "supplied_segmentation"]] = {
     "rtstruct": "supplied_rtstruct",
@@ -36,12 +35,27 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
     """See ``protos/oncoresponse/v1/segmentation.proto``.
 
     One study is at work at a time, because a network uses the whole device; the others wait in order.
+
+    Args:
+        artifacts: Where volumes are read from and written to.
+        models_directory: Installed models; the networks of each are loaded once.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A second device needs a second process.
+        queue_limit: Studies at work or waiting; one more is refused with BUSY.
+        torch_compile: Compile the networks.
     """
 
-    def __init__(self, artifacts: ArtifactStore, models_directory: Path, device: str) -> None:
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        models_directory: Path,
+        device: str,
+        *,
+        queue_limit: int = 64,
+        torch_compile: bool = False,
+    ) -> None:
         self._artifacts = artifacts
-        chosen = cast(Literal["auto", "cpu", "cuda"], device)
-        self._models = ModelCache(models_directory, lambda folder: _warm(folder, chosen))
+        self._models = ModelCache(models_directory, lambda folder: _warm(folder, device, torch_compile))
+        self._queue_limit = queue_limit
         self._device_lock = asyncio.Lock()
         self._waiting = 0
 
@@ -53,8 +67,11 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         self, request: segmentation_pb2.SegmentRequest, context: grpc.aio.ServicerContext
     ) -> segmentation_pb2.SegmentResponse:
         """Segment, or check a supplied mask."""
-        if self._waiting >= _WAITING_LIMIT:
-            raise Busy("Too many studies are waiting for segmentation. Send the request again later.")
+        if self._waiting >= self._queue_limit:
+            raise Busy(
+                f"{self._waiting} studies are waiting for segmentation. Send the request again later.",
+                queue_limit=self._queue_limit,
+            )
         self._waiting += 1
         try:
             async with self._device_lock:
@@ -70,11 +87,7 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             return self._answer(
                 mask, _check_supplied(folder, pet, mask, request.supplied_mask_kind), variants_of_contour(mask)
             )
-        if not request.HasField("ct"):
-            raise SeriesNotFound(
-                "The network of this model needs the CT as well. Send it, or supply a contour.", modality="CT"
-            )
-        ct = self._volume(request.ct)
+        ct = self._volume(request.ct) if request.HasField("ct") else None
         prompt = self._prompt(request, pet)
         if prompt is None and segmenter.needs_prompt(pet):
             return self._candidates(segmenter, pet, ct)
@@ -96,7 +109,9 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             ],
         )
 
-    def _candidates(self, segmenter: Segmenter, pet: Volume, ct: Volume) -> segmentation_pb2.SegmentResponse:
+    def _candidates(
+        self, segmenter: Segmenter | ExternalSegmenter, pet: Volume, ct: Volume | None
+    ) -> segmentation_pb2.SegmentResponse:
         found = segmenter.find_candidates(pet, ct)
         if not found:
             raise EmptyMask(
@@ -147,8 +162,8 @@ def _candidate(item: LesionCandidate) -> lesion_pb2.LesionCandidate:
     )
 
 
-def _warm(folder: ModelFolder, device: Literal["auto", "cpu", "cuda"]) -> Segmenter:
-    segmenter = Segmenter.open(folder, device)
+def _warm(folder: ModelFolder, device: str, torch_compile: bool) -> Segmenter | ExternalSegmenter:
+    segmenter = open_segmenter(folder, device, torch_compile=torch_compile)
     segmenter.warm_up()
     return segmenter
 

@@ -158,7 +158,13 @@ class ServerProcess:
             from oncoresponse.servers.segmentation_servicer import SegmentationServicer
             from oncoresponse.v1 import segmentation_pb2_grpc
 
-            segmentation = SegmentationServicer(artifacts, settings.models_directory, settings.device)
+            segmentation = SegmentationServicer(
+                artifacts,
+                settings.models_directory,
+                settings.device,
+                queue_limit=settings.segmentation_queue_limit,
+                torch_compile=settings.torch_compile,
+            )
             segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(segmentation, server)
             return segmentation.make_ready
         if role is Role.RADIOMICS:

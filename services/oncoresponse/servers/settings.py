@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,12 +46,16 @@ class ServerSettings(BaseSettings):
         database_url: ``postgresql://...``; empty for SQLite in ``data_directory``.
         executor_id: Name of this worker in the database. After a crash a worker of the same name goes on
             with what the old one had begun. Workers that run at the same time need different names.
-        addresses: Where a role that runs elsewhere answers; missing ones answer at ``listen``.
+        addresses: Where a role that runs elsewhere answers; missing ones answer at ``listen``. Several processes of
+            one role: their addresses with commas between; calls are spread over them.
         assessment_workers: Assessments this process runs at the same time.
         assessment_queue_limit: Assessments that may wait; one more is refused with BUSY.
         stage_timeout_seconds: Deadline of one stage, retries included.
         radiomics_processes: Child processes for feature extraction; 0 for one a core.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        segmentation_queue_limit: Studies that one segmentation process holds, the one at work included; one more is
+            refused with BUSY.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        torch_compile: Compile the segmentation networks: a slower start for faster studies.
         import_directories: Directories that ImportDirectory may read.
         dicomweb_urls: Base URLs that ImportDicomWeb may read.
         study_quota_bytes: Largest study.
@@ -79,7 +84,9 @@ class ServerSettings(BaseSettings):
     assessment_queue_limit: int = Field(default=1000, ge=1)
     stage_timeout_seconds: float = Field(default=600.0, gt=0)
     radiomics_processes: int = Field(default=0, ge=0, le=256)
-    device: str = Field(default="auto", pattern="^(auto|cpu|cuda)$")
+    segmentation_queue_limit: int = Field(default=64, ge=1, le=10_000)
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,2})$")
+    torch_compile: bool = False
     import_directories: tuple[Path, ...] = ()
     dicomweb_urls: tuple[str, ...] = ()
     study_quota_bytes: int = Field(default=4 * 1024**3, gt=0)
@@ -93,6 +100,15 @@ class ServerSettings(BaseSettings):
     performing_organization: str = ""
     reflection: bool = False
     drain_seconds: float = Field(default=30.0, ge=0)
+
+    @field_validator("addresses")
+    @classmethod
+    def _addresses_are_complete(cls, value: dict[Role, str]) -> dict[Role, str]:
+        for role, text in value.items():
+            for address in split_addresses(text):
+                if not re.fullmatch(r".+:[0-9]{1,5}", address):
+                    raise ValueError(f"{role}: {address!r} is not HOST:PORT")
+        return value
 
     @field_validator("roles", mode="before")
     @classmethod
@@ -139,6 +155,11 @@ class ServerSettings(BaseSettings):
                 f"Listening on {self.listen} would send patient data unencrypted. Set tls_certificate and tls_key, "
                 "or allow_insecure_network for a network that is protected otherwise."
             )
+
+
+def split_addresses(text: str) -> list[str]:
+    """``HOST:PORT,HOST:PORT`` as a list."""
+    return [part.strip() for part in text.split(",")]
 
 
 class _SettingsFile(PydanticBaseSettingsSource):

@@ -15,12 +15,13 @@ from oncoresponse.errors import (
     TumorTooSmall,
 )
 from oncoresponse.model_folder import TumorLimits
-from oncoresponse.segmentation.inference import Segmenter, choose_device
+from oncoresponse.segmentation.device import choose_device
+from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint
 from oncoresponse.segmentation.mask_selection import mask_from_probability
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.segmentation.network import InferenceSettings, NetworkSettings, build_network
-from oncoresponse.segmentation.windowed_prediction import predict_probabilities
+from oncoresponse.segmentation.windowed_prediction import predict_probabilities, warm_up_shapes
 from oncoresponse.volume import Quantity, Volume, require_same_grid
 from scipy.spatial.transform import Rotation
 
@@ -178,6 +179,42 @@ def test_a_gpu_out_of_memory_becomes_a_retryable_error(description):
     array = np.zeros((2, 16, 16, 16), np.float32)
     with pytest.raises(OutOfMemory):
         predict_probabilities([Greedy()], array, description.network, description.inference, torch.device("cpu"), 16)
+
+
+def test_warm_up_on_cuda_takes_one_window_and_several():
+    settings = InferenceSettings(largest_window=64)
+    one, several = warm_up_shapes(settings, 32, torch.device("cuda", 1))
+    assert max(one) <= settings.largest_window < max(several)
+    assert warm_up_shapes(settings, 32, torch.device("cpu")) == [one]
+
+
+def test_compiled_networks_see_windows_of_one_size(description, pet_and_ct, monkeypatch):
+    """Compiling takes minutes for each size of window, so there must be one; masks are those of uncompiled networks."""
+    sizes = set()
+
+    def compile_without_compiler(network, dynamic):
+        assert dynamic is False
+
+        def forward(inputs):
+            sizes.add(tuple(inputs.shape))
+            return network(inputs)
+
+        return forward
+
+    limits = TumorLimits(minimum_volume_ml=1.0, maximum_volume_ml=3000.0)
+    plain = Segmenter(description, [UptakeNetwork()], limits, "0" * 64, torch.device("cpu"))
+    monkeypatch.setattr(torch, "compile", compile_without_compiler)
+    compiled = Segmenter(description, [UptakeNetwork()], limits, "0" * 64, torch.device("cpu"), torch_compile=True)
+    compiled.warm_up()
+    assert len(sizes) == 1
+    masks = [segmenter.segment(*pet_and_ct()).mask.array for segmenter in (plain, compiled)]
+    assert len(sizes) == 1
+    assert dice(*masks) > 0.99
+
+
+class UptakeNetwork(torch.nn.Module):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return 8.0 * (inputs[:, :1] - float(np.log1p(3.0)))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

@@ -6,7 +6,8 @@ import pytest
 from oncoresponse.dicom.contours import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.model_folder import ModelFolder, TumorLimits
-from oncoresponse.segmentation.inference import Segmenter, choose_device
+from oncoresponse.segmentation.device import choose_device
+from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.segmentation.network import load_networks, read_network_description
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from oncoresponse.errors import ConfigurationError
-from oncoresponse.servers.settings import Role, load_settings
+from oncoresponse.servers.settings import Role, load_settings, split_addresses
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +63,24 @@ def test_address_that_is_none_is_called_that(address):
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:0", "[::1]:0"])
 def test_loopback_needs_no_certificate(address):
     load_settings(listen=address).require_safe_listening()
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:15"])
+def test_devices(device):
+    assert load_settings(device=device).device == device
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:all", "CUDA", "cuda:0,1"])
+def test_other_devices_are_refused(device):
+    with pytest.raises(ConfigurationError, match="device"):
+        load_settings(device=device)
+
+
+def test_one_role_may_have_several_addresses(tmp_path: Path):
+    file = tmp_path / "settings.yaml"
+    file.write_text("addresses:\n  segmentation: gpu-1:50051, gpu-2:50051\n")
+    assert split_addresses(load_settings(file).addresses[Role.SEGMENTATION]) == ["gpu-1:50051", "gpu-2:50051"]
+    for wrong in ("gpu-1:50051,", "gpu-1", "gpu-1:50051;gpu-2:50051:x"):
+        file.write_text(f"addresses:\n  segmentation: {wrong}\n")
+        with pytest.raises(ConfigurationError, match="HOST:PORT"):
+            load_settings(file)

@@ -1,0 +1,36 @@
+"""Where networks run: the setting ``device`` as a torch device."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from oncoresponse.errors import ConfigurationError
+
+DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:[0-9]{1,2})$"
+"""``auto`` is CUDA where there is a device, else the CPU; ``cuda:1`` is the second CUDA device."""
+
+
+def choose_device(device: str) -> torch.device:
+    """The torch device of a setting.
+
+    Args:
+        device: See :data:`DEVICE_PATTERN`.
+
+    Raises:
+        ConfigurationError: It is not a device name, or names a CUDA device that is not there.
+    """
+    if not re.fullmatch(DEVICE_PATTERN, device):
+        raise ConfigurationError(f"No device is called {device[:20]!r}. Use auto, cpu, cuda, or cuda:0, cuda:1...")
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device != "cpu" and not torch.cuda.is_available():
+        raise ConfigurationError("The settings ask for CUDA, and this machine has no CUDA device. Use auto or cpu.")
+    chosen = torch.device(device)
+    if chosen.index is not None and chosen.index >= torch.cuda.device_count():
+        raise ConfigurationError(
+            f"The settings ask for {device}, and this machine has {torch.cuda.device_count()} CUDA devices, counted "
+            "from cuda:0."
+        )
+    return chosen
