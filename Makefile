@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test check lint breaking types stubs stubs-check bench clean
+.PHONY: demo test check lint breaking types stubs stubs-check bench bench-radiomics clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -21,6 +21,7 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) --no-build-isolation -e '.[$(FLAVOR),dev]'
 	@# For tests with nnU-Net folders. Its own requirements (timm, torchvision) serve transformers, which are not read.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) --no-deps dynamic-network-architectures
+	$(BIN)/oncoradiomics precompile
 	@touch $@
 
 demo: $(VENV)/installed
@@ -73,6 +74,10 @@ stubs-check: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.stages
 	$(BIN)/python -m benchmarks.segmentation
+
+# CASES: folder of a cohort (patient folders with CT, PET and their masks); without it the sample studies are measured.
+bench-radiomics: $(VENV)/installed
+	$(BIN)/python -m benchmarks.radiomics $(CASES)
 
 clean:
 	rm -rf build demo-output .pytest_cache .mypy_cache .ruff_cache

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
@@ -21,6 +22,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
+    RTStructureSetStorage,
     generate_uid,
 )
 
@@ -116,6 +118,49 @@ def write_series(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Synt
             dataset.save_as(file, enforce_file_format=True)
             files.append(file)
         return SyntheticSeries(folder, tuple(files), np.asarray(pixels, dtype=np.int16), uids[1], uids[0], uids[2])
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_contour() -> Callable[[SyntheticSeries, float, Path], Path]:
+    """Factory: an axial RTSTRUCT with a circle on each slice of a sphere around the middle of a series.
+
+    Arguments: the series, the radius in mm, the file to write.
+    """
+
+    def write(series: SyntheticSeries, radius_mm: float, path: Path) -> Path:
+        first, last = (dcmread(series.files[end]) for end in (0, -1))
+        spacing = [float(value) for value in first.PixelSpacing]
+        corner = np.array([float(value) for value in first.ImagePositionPatient])
+        top = float(last.ImagePositionPatient[2])
+        shift = [(first.Columns - 1) * spacing[1] / 2, (first.Rows - 1) * spacing[0] / 2, (top - corner[2]) / 2]
+        center = corner + shift
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, RTStructureSetStorage
+        dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+        dataset.SOPClassUID, dataset.Modality, dataset.PatientID = RTStructureSetStorage, "RTSTRUCT", first.PatientID
+        dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(path)])
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = series.study_instance_uid, generate_uid()
+        referenced, study, frame, roi, drawn, observation = (Dataset() for _ in range(6))
+        referenced.SeriesInstanceUID = series.series_instance_uid
+        frame.FrameOfReferenceUID = roi.ReferencedFrameOfReferenceUID = series.frame_of_reference_uid
+        study.RTReferencedSeriesSequence, frame.RTReferencedStudySequence = [referenced], [study]
+        roi.ROINumber = drawn.ReferencedROINumber = observation.ReferencedROINumber = 1
+        roi.ROIName, drawn.ContourSequence = "GTV", []
+        angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+        for height in np.linspace(corner[2], top, len(series.files)) - center[2]:
+            if abs(height) < radius_mm:
+                circle = np.sqrt(radius_mm**2 - height**2)
+                ring = np.column_stack([np.cos(angles) * circle, np.sin(angles) * circle, np.full(48, height)]) + center
+                contour = Dataset()
+                contour.ContourGeometricType = "CLOSED_PLANAR"
+                contour.ContourData = [f"{value:.3f}" for value in ring.ravel()]
+                drawn.ContourSequence.append(contour)
+        dataset.ReferencedFrameOfReferenceSequence, dataset.StructureSetROISequence = [frame], [roi]
+        dataset.ROIContourSequence, dataset.RTROIObservationsSequence = [drawn], [observation]
+        dataset.save_as(path)
+        return path
 
     return write
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from oncoradiomics.errors import ImageFileError, RadiomicsError
+from oncoradiomics.extraction import Engine, engine_version
 from oncoradiomics.extraction_processes import ExtractionProcesses
 from oncoradiomics.features import FeatureDocument
+from oncoradiomics.lesion_measures import SUV_UNIT
 from oncoradiomics.settings import Settings
 
 PATIENT_COLUMN = "patient_id"
@@ -55,6 +59,9 @@ async def extract_cohort(
     settings: Settings,
     *,
     processes: int,
+    engine: Engine = "native",
+    intensity_unit: str = SUV_UNIT,
+    finished: Path | None = None,
     on_patient_done: Callable[[str], None],
 ) -> CohortFeatures:
     """Features and measures of each patient; an error of one does not stop the others.
@@ -66,16 +73,36 @@ async def extract_cohort(
         mask: File name of the label map on the same grid.
         settings: What to compute and how.
         processes: How many child processes; 0 for one a core.
+        engine: As for :func:`~oncoradiomics.extraction.extract`.
+        intensity_unit: As for :func:`~oncoradiomics.extraction.describe_lesion`.
+        finished: Folder that keeps the document of each patient. One that is there already, from the same files,
+            settings and engine, is not computed again.
         on_patient_done: Called with the name after each patient.
     """
     outcomes: dict[str, FeatureDocument | RadiomicsError] = {}
+    what = f"{settings.sha256} {engine} {engine_version(engine)} {intensity_unit}"
+
+    async def document_of(image_path: Path, mask_path: Path) -> FeatureDocument:
+        if finished is None:
+            return await extraction.extract(image_path, mask_path, settings, engine, intensity_unit)
+        key = await asyncio.to_thread(_fingerprint, what, image_path, mask_path)
+        kept = finished / f"{key}.json"
+        if kept.is_file():
+            with contextlib.suppress(ValueError):
+                return FeatureDocument.model_validate_json(kept.read_bytes())
+        document = await extraction.extract(image_path, mask_path, settings, engine, intensity_unit)
+        finished.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(".partial")
+        partial.write_text(document.model_dump_json(), encoding="utf-8")
+        partial.replace(kept)
+        return document
 
     async with ExtractionProcesses(processes) as extraction:
 
         async def extract(patient: str) -> None:
-            folder = data / patient
+            files = (data / patient / image, data / patient / mask)
             try:
-                outcomes[patient] = await extraction.extract(folder / image, folder / mask, settings)
+                outcomes[patient] = await document_of(*files)
             except RadiomicsError as error:
                 outcomes[patient] = error
             on_patient_done(patient)
@@ -91,16 +118,34 @@ async def extract_cohort(
     )
 
 
-def write_table(documents: Mapping[str, FeatureDocument], path: Path) -> None:
-    """Write a CSV with one row a patient: ``patient_id``, the measures, the features.
+def _fingerprint(what: str, *files: Path) -> str:
+    digest = hashlib.sha256(what.encode())
+    for file in files:
+        # A file that cannot be read is reported by the extraction itself.
+        digest.update(hashlib.sha256(file.read_bytes() if file.is_file() else b"").digest())
+    return digest.hexdigest()
 
-    Numbers are written so that reading them gives the same double. A feature that is undefined for a patient is empty.
+
+def write_table(documents: Mapping[str, FeatureDocument], path: Path) -> None:
+    """Write a CSV or, by the ending ``.parquet``, a Parquet file with one row a patient.
+
+    Columns: ``patient_id``, the measures, the features. Numbers are written so that reading them gives the same double.
+    A feature that is undefined for a patient is empty.
     """
     columns: dict[str, None] = {}
     for document in documents.values():
         columns |= dict.fromkeys(measure.name for measure in document.measures)
     for document in documents.values():
         columns |= dict.fromkeys(feature.name for feature in document.features)
+    if path.suffix == ".parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        rows = [document.values() for document in documents.values()]
+        table = {PATIENT_COLUMN: pyarrow.array(list(documents), pyarrow.string())}
+        table |= {name: pyarrow.array([row.get(name) for row in rows], pyarrow.float64()) for name in columns}
+        pyarrow.parquet.write_table(pyarrow.table(table), path)
+        return
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [PATIENT_COLUMN, *columns], restval="", lineterminator="\n")
         writer.writeheader()

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import version
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -15,44 +11,54 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
-from oncoradiomics.errors import EmptyMaskError, ExtractionError, ExtractionOutOfMemory
+from oncoradiomics import native
+from oncoradiomics.errors import ExtractionError, ExtractionOutOfMemory, SettingsError
 from oncoradiomics.feature_units import ARBITRARY_INTENSITY, feature_unit
 from oncoradiomics.features import Feature, FeatureDocument, Features
 from oncoradiomics.ibsi_identifiers import ibsi_identifier
 from oncoradiomics.image_checks import tumor_region
 from oncoradiomics.lesion_measures import SUV_UNIT, measure_lesion
-from oncoradiomics.settings import Settings
+from oncoradiomics.reference_engine import pyradiomics_version, run_pyradiomics
+from oncoradiomics.settings import ExtractionSetting, Settings
 
-Engine = Literal["pyradiomics"]
+Engine = Literal["native", "pyradiomics"]
+ENGINE_NAMES: MappingProxyType[Engine, str] = MappingProxyType(
+    {"native": "oncoradiomics native", "pyradiomics": "pyradiomics"}
+)
+"""What a document and a report call each engine."""
+
 SUV_QUANTITY = "g/mL{SUVbw}"
 """UCUM unit of body-weight SUV, with the annotation that tells it from other SUVs."""
+
 
 MAXIMUM_GRAY_LEVELS = 1000
 """Gray levels of the image in the mask. A co-occurrence matrix of 1000 takes 0.1 GB, one of 5000 takes 2.6 GB."""
 
 _TEXTURES = frozenset({"glcm", "glrlm", "glszm", "gldm", "ngtdm"})
-_IMAGE_TYPE_PREFIX = {"LBP2D": "lbp-2D", "LBP3D": "lbp-3D"}
 
 
 def extract(
     image: sitk.Image,
     mask: sitk.Image,
     settings: Settings,
-    engine: Engine = "pyradiomics",
+    engine: Engine = "native",
     *,
     intensity_unit: str = ARBITRARY_INTENSITY,
+    threads: int = 1,
 ) -> Features:
     """Compute the features that ``settings`` ask for.
 
-    The same inputs give the same values, bit for bit. pyradiomics holds the GIL for seconds: servers call this through
-    :class:`~oncoradiomics.extraction_processes.ExtractionProcesses`.
+    The same inputs give the same values, bit for bit, whatever the number of threads. What the native engine does not
+    support (LBP images, shape in two dimensions) is computed by pyradiomics and named in ``Features.by_reference``.
 
     Args:
         image: Scalar volume, LPS mm.
         mask: Label map on the image's grid; ``settings.setting.label`` is the tumor.
         settings: What to compute and how.
-        engine: The only engine yet is ``pyradiomics``.
+        engine: ``native``, or ``pyradiomics`` for the reference engine, which holds the GIL for seconds: servers call
+            that through :class:`~oncoradiomics.extraction_processes.ExtractionProcesses`.
         intensity_unit: UCUM unit of the image's voxels, for the units of first-order features.
+        threads: How many filtered images the native engine works on at the same time.
 
     Raises:
         GeometryError: Image and mask are on different grids.
@@ -60,14 +66,20 @@ def extract(
         ExtractionError: The mask is too small for these settings, its intensities make too many gray levels, or the
             engine stopped.
         ExtractionOutOfMemory: There is not enough free memory.
+        SettingsError: The settings ask for IBSI's definitions, which pyradiomics does not have.
     """
-    if engine != "pyradiomics":
-        raise ExtractionError(f"There is no engine '{engine}'. Use 'pyradiomics'.")
+    if engine not in {"native", "pyradiomics"}:
+        raise ExtractionError(f"There is no engine '{engine}'. Use 'native' or 'pyradiomics'.")
     region = tumor_region(image, mask, settings.setting.label)
     _require_extent(region, settings.setting.minimum_roi_dimensions)
     _require_countable_gray_levels(image, region, settings)
-    values = _run_pyradiomics(image, mask, settings)
-    _require_every_image_type(values, settings)
+    by_reference: frozenset[str] = frozenset()
+    if engine == "pyradiomics":
+        if settings.setting.ibsi:
+            raise SettingsError("The setting 'ibsi' needs the engine 'native'. Remove it for 'pyradiomics'.")
+        values = run_pyradiomics(image, mask, settings)
+    else:
+        values, by_reference = _run_native(image, mask, settings, threads)
     records: list[Feature] = []
     undefined: list[str] = []
     for name, value in values.items():
@@ -83,28 +95,96 @@ def extract(
                 ibsi_id=ibsi_identifier(feature_class, feature, settings),
             )
         )
-    return Features(tuple(records), engine, pyradiomics_version(), settings.sha256, tuple(undefined))
+    reference_names = tuple(name for name in values if name in by_reference)
+    return Features(
+        tuple(records),
+        ENGINE_NAMES[engine],
+        engine_version(engine),
+        settings.sha256,
+        tuple(undefined),
+        reference_names,
+    )
 
 
-def describe_lesion(image: sitk.Image, mask: sitk.Image, settings: Settings) -> FeatureDocument:
-    """Features and measures of a lesion in PET.
+def engine_version(engine: Engine) -> str:
+    """Version of an engine; it changes whenever a value may change."""
+    return native.VERSION if engine == "native" else pyradiomics_version()
+
+
+def _run_native(
+    image: sitk.Image, mask: sitk.Image, settings: Settings, threads: int
+) -> tuple[dict[str, float], frozenset[str]]:
+    """Values in pyradiomics' order, and which of them pyradiomics computed."""
+    # Here, since the first import after an installation compiles for half a minute.
+    from oncoradiomics.native import engine as native_engine
+    from oncoradiomics.native import ibsi
+
+    try:
+        if settings.setting.ibsi:
+            return ibsi.compute(image, mask, settings), frozenset()
+        result = native_engine.compute(image, mask, settings, threads)
+    except MemoryError as error:
+        raise ExtractionOutOfMemory("The image is too large for the free memory. Try again later.") from error
+    values = dict(result.shape)
+    by_reference: dict[str, float] = {}
+    if "shape2D" in settings.feature_classes:
+        by_reference |= _by_reference(image, mask, settings, {"shape2D"}, {"Original": ExtractionSetting()})
+        values |= by_reference
+    texture = {name for name in settings.feature_classes if not name.startswith("shape")}
+    for image_type, overrides in settings.image_types.items() if texture else ():
+        if image_type not in result.images:
+            rest = _by_reference(image, mask, settings, texture, {image_type: overrides})
+            by_reference |= rest
+            values |= rest
+        else:
+            values |= result.images[image_type]
+    return values, frozenset(by_reference)
+
+
+def _by_reference(
+    image: sitk.Image,
+    mask: sitk.Image,
+    settings: Settings,
+    feature_classes: set[str],
+    image_types: dict[str, ExtractionSetting],
+) -> dict[str, float]:
+    classes = {name: names for name, names in settings.feature_classes.items() if name in feature_classes}
+    part = settings.model_copy(update={"feature_classes": classes, "image_types": image_types})
+    return run_pyradiomics(image, mask, part)
+
+
+def describe_lesion(
+    image: sitk.Image,
+    mask: sitk.Image,
+    settings: Settings,
+    engine: Engine = "native",
+    *,
+    intensity_unit: str = SUV_UNIT,
+    threads: int = 1,
+) -> FeatureDocument:
+    """Features and measures of a lesion in PET, or features of a lesion in another image.
 
     Where the settings resample, features are computed on the lesion with its surroundings (``padDistance``), so that
     they do not depend on where the image begins and ends; see :func:`crop_to_surroundings`.
 
     Args:
-        image: PET in body-weight SUV, g/mL; LPS, mm.
+        image: PET in body-weight SUV, g/mL, unless ``intensity_unit`` says otherwise; LPS, mm.
         mask: Label map on the image's grid.
         settings: What to compute and how.
+        engine: As for :func:`extract`.
+        intensity_unit: UCUM unit of the voxels. The measures are those of PET, so an image in another unit has none.
+        threads: As for :func:`extract`.
 
     Raises:
         GeometryError: Image and mask are on different grids.
         EmptyMaskError: The mask is empty.
         ExtractionError: Features or measures cannot be computed.
     """
-    measures = measure_lesion(image, mask, settings.setting.label)
-    features = extract(*crop_to_surroundings(image, mask, settings), settings, intensity_unit=SUV_UNIT)
-    return features.to_document(measures, SUV_QUANTITY)
+    is_suv = intensity_unit == SUV_UNIT
+    measures = measure_lesion(image, mask, settings.setting.label) if is_suv else ()
+    surroundings = crop_to_surroundings(image, mask, settings)
+    features = extract(*surroundings, settings, engine, intensity_unit=intensity_unit, threads=threads)
+    return features.to_document(measures, SUV_QUANTITY if is_suv else intensity_unit)
 
 
 def crop_to_surroundings(image: sitk.Image, mask: sitk.Image, settings: Settings) -> tuple[sitk.Image, sitk.Image]:
@@ -129,54 +209,6 @@ def crop_to_surroundings(image: sitk.Image, mask: sitk.Image, settings: Settings
         margin = math.ceil(settings.setting.pad_distance_voxels * (wanted_mm or spacing_mm) / spacing_mm)
         cut.append(slice(max(part.start - margin, 0), min(part.stop + margin, size)))
     return image[tuple(cut)], mask[tuple(cut)]
-
-
-def pyradiomics_version() -> str:
-    """Version of the installed pyradiomics."""
-    return version("pyradiomics")
-
-
-@contextmanager
-def _quiet_pyradiomics() -> Iterator[None]:
-    """Keep pyradiomics from writing to stderr and to the caller's log handlers, and from warning about flat regions."""
-    logger = logging.getLogger("radiomics")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        # 0/0 in a texture of a flat region is an undefined feature, reported as such; no news for the caller.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            warnings.simplefilter("ignore", DeprecationWarning)
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _run_pyradiomics(image: sitk.Image, mask: sitk.Image, settings: Settings) -> Mapping[str, float]:
-    with _quiet_pyradiomics():
-        from radiomics.featureextractor import RadiomicsFeatureExtractor
-
-        extractor = RadiomicsFeatureExtractor(**settings.pyradiomics_settings())
-        extractor.disableAllImageTypes()
-        extractor.enableImageTypes(**settings.pyradiomics_image_types())
-        extractor.disableAllFeatures()
-        extractor.enableFeaturesByName(**{name: list(names) for name, names in settings.feature_classes.items()})
-        try:
-            result = extractor.execute(image, mask)
-        except ValueError as error:
-            if "not present in mask" in str(error):
-                raise EmptyMaskError(
-                    "Nothing of the mask is left after resampling or resegmentation. Contour a larger region or change "
-                    "the settings."
-                ) from error
-            raise ExtractionError(f"pyradiomics refused the image and mask: {error}") from error
-        except MemoryError as error:
-            raise ExtractionOutOfMemory("The image is too large for the free memory. Try again later.") from error
-        except (RuntimeError, ArithmeticError, IndexError, AssertionError) as error:
-            raise ExtractionError(
-                f"pyradiomics stopped with {type(error).__name__}. Check that the settings suit the image."
-            ) from error
-    return {name: float(value) for name, value in result.items() if not name.startswith("diagnostics_")}
 
 
 def _require_extent(region: npt.NDArray[np.bool_], minimum_dimensions: int) -> None:
@@ -211,19 +243,3 @@ def _require_countable_gray_levels(image: sitk.Image, region: npt.NDArray[np.boo
                 f"The intensities in the mask make {intensity_range / width:.0f} gray levels of width {width:g}; "
                 f"{MAXIMUM_GRAY_LEVELS} can be handled. Check the unit of the image, or use a larger binWidth."
             )
-
-
-def _require_every_image_type(values: Mapping[str, float], settings: Settings) -> None:
-    """pyradiomics leaves a filter out, with a line in its log, when the image is too small for it; that is an error."""
-    if all(name.startswith("shape") for name in settings.feature_classes):
-        return
-    present = {name.rsplit("_", 2)[0] for name in values if not name.rsplit("_", 2)[1].startswith("shape")}
-    for image_type, overrides in settings.image_types.items():
-        if image_type == "LoG":
-            for sigma in overrides.sigma_mm or settings.setting.sigma_mm:
-                if f"log-sigma-{sigma}-mm-3D".replace(".", "-") not in present:
-                    raise ExtractionError(f"The image is too small for the LoG filter with sigma {sigma:g} mm.")
-            continue
-        prefix = _IMAGE_TYPE_PREFIX.get(image_type, image_type.lower())
-        if not any(name.startswith(prefix) for name in present):
-            raise ExtractionError(f"pyradiomics computed nothing for image type {image_type}.")

@@ -1,7 +1,8 @@
 """Feature extraction in child processes, for servers and cohorts.
 
-pyradiomics holds the GIL for seconds, so it must not run in a thread of a server. Each child is its own pool of one, so
-that stopping an extraction (timeout, cancellation, a killed child) never touches another one.
+The reference engine, pyradiomics, holds the GIL for seconds, and any extraction may have to be stopped, so none runs in
+a thread of a server. Each child is its own pool of one, so that stopping an extraction (timeout, cancellation, a killed
+child) never touches another one.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 import SimpleITK as sitk
 
 from oncoradiomics.errors import ExtractionError, ExtractionTimeout, ImageFileError
-from oncoradiomics.extraction import describe_lesion
+from oncoradiomics.extraction import Engine, describe_lesion
 from oncoradiomics.features import FeatureDocument
+from oncoradiomics.lesion_measures import SUV_UNIT
 from oncoradiomics.settings import Settings
 
 _ATTEMPTS = 2
@@ -74,7 +78,14 @@ class ExtractionProcesses:
                 "A feature extraction process does not start. Check the installation and the free memory."
             ) from error
 
-    async def extract(self, image_path: Path, mask_path: Path, settings: Settings) -> FeatureDocument:
+    async def extract(
+        self,
+        image_path: Path,
+        mask_path: Path,
+        settings: Settings,
+        engine: Engine = "native",
+        intensity_unit: str = SUV_UNIT,
+    ) -> FeatureDocument:
         """Features and measures of the lesion in two files that the child reads itself.
 
         Cancelling the call kills its child; so does the timeout. A child that dies (out of memory, killed) is replaced
@@ -84,6 +95,8 @@ class ExtractionProcesses:
             image_path: PET in body-weight SUV, g/mL (NRRD, NIfTI or another SimpleITK format).
             mask_path: Label map on the same grid.
             settings: What to compute and how.
+            engine: As for :func:`~oncoradiomics.extraction.extract`.
+            intensity_unit: As for :func:`~oncoradiomics.extraction.describe_lesion`.
 
         Raises:
             GeometryError: Image and mask are on different grids.
@@ -98,7 +111,8 @@ class ExtractionProcesses:
         try:
             for _ in range(_ATTEMPTS):
                 with contextlib.suppress(BrokenProcessPool):
-                    return await child.extract(image_path, mask_path, settings, self._timeout_seconds)
+                    task = partial(_describe_files, image_path, mask_path, settings, engine, intensity_unit)
+                    return await child.extract(task, self._timeout_seconds)
             raise ExtractionError(
                 f"The feature extraction process died {_ATTEMPTS} times. Check the free memory and the size of the "
                 "image, then try again."
@@ -138,16 +152,14 @@ class _Child:
                 raise
         return self._executor
 
-    async def extract(
-        self, image_path: Path, mask_path: Path, settings: Settings, timeout_seconds: float
-    ) -> FeatureDocument:
+    async def extract(self, task: Callable[[], FeatureDocument], timeout_seconds: float) -> FeatureDocument:
         if self._tasks_left == 0:
             await asyncio.to_thread(self.stop)
         try:
             executor = await self.start()
             self._tasks_left -= 1
             async with asyncio.timeout(timeout_seconds):
-                return await asyncio.wrap_future(executor.submit(_describe_files, image_path, mask_path, settings))
+                return await asyncio.wrap_future(executor.submit(task))
         except TimeoutError as error:
             await asyncio.to_thread(self.stop)
             raise ExtractionTimeout(
@@ -178,8 +190,7 @@ def _prepare_child() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    # The import that costs the first extraction most of a second.
-    import radiomics.featureextractor  # noqa: F401
+    warm_up()
 
 
 def _end_with_parent() -> None:
@@ -189,8 +200,22 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _describe_files(image_path: Path, mask_path: Path, settings: Settings) -> FeatureDocument:
-    return describe_lesion(read_image(image_path), read_image(mask_path), settings)
+def warm_up() -> None:
+    """Extract from a tiny lesion, so that machine code is compiled or loaded and libraries are imported.
+
+    The first time after an installation this compiles for half a minute and keeps the result on disk.
+    """
+    image = sitk.GaussianSource(sitk.sitkFloat32, [8, 8, 8], [2.0] * 3, [4.0] * 3, 1.0)
+    mask = sitk.Cast(image > 0.5, sitk.sitkUInt8)
+    image_types = {"Original": {}, "LoG": {"sigma": [1.0]}, "Wavelet": {}}
+    describe_lesion(image, mask, Settings.model_validate({"imageType": image_types, "setting": {"binWidth": 0.1}}))
+
+
+def _describe_files(
+    image_path: Path, mask_path: Path, settings: Settings, engine: Engine, intensity_unit: str
+) -> FeatureDocument:
+    image, mask = read_image(image_path), read_image(mask_path)
+    return describe_lesion(image, mask, settings, engine, intensity_unit=intensity_unit)
 
 
 def read_image(path: Path) -> sitk.Image:

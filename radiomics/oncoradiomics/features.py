@@ -75,6 +75,8 @@ class FeatureDocument(BaseModel):
         measures: In the order of a report.
         undefined_features: Names of features that have no finite value for this lesion (a texture of a flat region,
             say). They are never replaced by a number.
+        computed_by_reference: Names of the features that the reference engine, pyradiomics, computed because ``engine``
+            does not support what they need.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,6 +88,7 @@ class FeatureDocument(BaseModel):
     features: tuple[Feature, ...]
     measures: tuple[Measure, ...]
     undefined_features: tuple[str, ...] = ()
+    computed_by_reference: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> FeatureDocument:
@@ -113,6 +116,7 @@ class Features(Mapping[str, float]):
         engine_version: Its version.
         settings_sha256: Hash of the settings used.
         undefined: Names of features without a finite value; not keys of the mapping.
+        by_reference: Names of features that pyradiomics computed because ``engine`` does not support what they need.
     """
 
     records: tuple[Feature, ...]
@@ -120,6 +124,7 @@ class Features(Mapping[str, float]):
     engine_version: str
     settings_sha256: str
     undefined: tuple[str, ...] = field(default=())
+    by_reference: tuple[str, ...] = field(default=())
 
     @cached_property
     def _by_name(self) -> dict[str, Feature]:
@@ -154,4 +159,5 @@ class Features(Mapping[str, float]):
             features=self.records,
             measures=measures,
             undefined_features=self.undefined,
+            computed_by_reference=self.by_reference,
         )

@@ -4,7 +4,7 @@ Identifiers: Image Biomarker Standardisation Initiative reference manual, doi:10
 :data:`IBSI_IDENTIFIERS` only if pyradiomics 3.0.1 reproduces the consensus value of the digital phantom within its
 published tolerance; ``docs/radiomics.md`` has the whole table.
 
-Left out on purpose, with the identifier each would have:
+Left out on purpose, with the identifier each would have (the first three have it in ``ibsi`` mode):
 
 - ``firstorder_Kurtosis`` (IPH6): pyradiomics does not subtract 3, so its value is IBSI's plus 3.
 - ``shape_MinorAxisLength`` (P9VJ) and ``shape_LeastAxisLength`` (7J51): outside the tolerance on the phantom.
@@ -144,6 +144,15 @@ IBSI_IDENTIFIERS = MappingProxyType(
 )
 """(pyradiomics feature class, feature) to IBSI identifier."""
 
+IDENTIFIERS_OF_IBSI_MODE = MappingProxyType(
+    {
+        ("firstorder", "Kurtosis"): "IPH6",
+        ("shape", "MinorAxisLength"): "P9VJ",
+        ("shape", "LeastAxisLength"): "7J51",
+    }
+)
+"""What complies in addition where the settings ask for IBSI's definitions (``ibsi: true``)."""
+
 _CHANGED_BY_INTENSITY_SHIFT = frozenset({"Energy", "RootMeanSquared"})
 
 
@@ -160,4 +169,6 @@ def ibsi_identifier(feature_class: str, feature: str, settings: Settings) -> str
         return None
     if feature_class == "firstorder" and feature in _CHANGED_BY_INTENSITY_SHIFT and setting.voxel_array_shift != 0:
         return None
+    if setting.ibsi and (feature_class, feature) in IDENTIFIERS_OF_IBSI_MODE:
+        return IDENTIFIERS_OF_IBSI_MODE[feature_class, feature]
     return IBSI_IDENTIFIERS.get((feature_class, feature))

@@ -104,6 +104,8 @@ class ExtractionSetting(BaseModel):
     lbp_3d_levels: PositiveInteger = Field(default=2, alias="lbp3DLevels")
     lbp_3d_icosphere_radius: PositiveNumber = Field(default=1, alias="lbp3DIcosphereRadius")
     lbp_3d_icosphere_subdivision: Annotated[int, Field(ge=0)] = Field(default=1, alias="lbp3DIcosphereSubdivision")
+    # Not pyradiomics': definitions and image processing of the Image Biomarker Standardisation Initiative
+    ibsi: bool = False
 
     @model_validator(mode="after")
     def _one_discretization(self) -> ExtractionSetting:
@@ -201,23 +203,36 @@ class Settings(BaseModel):
                 raise ValueError(f"binWidth of imageType {name} is overruled by binCount; add 'binCount: null' there")
         return self
 
+    @model_validator(mode="after")
+    def _ibsi_is_defined(self) -> Settings:
+        if any("ibsi" in overrides.model_fields_set for overrides in self.image_types.values()):
+            raise ValueError("'ibsi' belongs in the section 'setting', for all images alike")
+        if self.setting.ibsi and (set(self.image_types) != {"Original"} or self.setting.normalize):
+            raise ValueError("'ibsi' computes features of the original image only, without normalization")
+        if self.setting.ibsi and "shape2D" in self.feature_classes:
+            raise ValueError("'ibsi' has no shape2D; its shape features are those of three dimensions")
+        return self
+
     @cached_property
     def sha256(self) -> str:
         """SHA-256 over the canonical JSON of the effective settings; order and defaults of a file do not matter.
 
         A feature class without a list of features is hashed as that, not as the features it stands for.
         """
-        content = {
+        content: dict[str, dict[str, Any]] = {
             "featureClass": {name: sorted(features) for name, features in self.feature_classes.items()},
             "imageType": {name: _changed(setting) for name, setting in self.image_types.items()},
             "setting": self.setting.model_dump(mode="json", by_alias=True),
         }
+        # So that hashes of settings that know nothing of it stay what they are.
+        if not self.setting.ibsi:
+            del content["setting"]["ibsi"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def pyradiomics_settings(self) -> dict[str, Any]:
         """The section ``setting`` as pyradiomics' keyword arguments."""
-        return _plain(self.setting.model_dump(by_alias=True)) | {"additionalInfo": False}
+        return _plain(self.setting.model_dump(by_alias=True, exclude={"ibsi"})) | {"additionalInfo": False}
 
     def pyradiomics_image_types(self) -> dict[str, dict[str, Any]]:
         """The section ``imageType`` as pyradiomics takes it: only the overrides that were stated."""

@@ -19,6 +19,8 @@ from oncoresponse.v1 import (
     assessment_pb2_grpc,
     model_pb2,
     model_pb2_grpc,
+    monitoring_pb2,
+    monitoring_pb2_grpc,
     study_pb2,
     study_pb2_grpc,
 )
@@ -62,6 +64,7 @@ class Client:
         certificate_authority: PEM file to trust; without it the connection is not encrypted.
         study_address: ``HOST:PORT`` of StudyService, where no proxy joins the roles behind one address.
         model_address: The same of ModelService.
+        monitoring_address: The same of MonitoringService.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Client:
         *,
         study_address: str | None = None,
         model_address: str | None = None,
+        monitoring_address: str | None = None,
     ) -> None:
         trusted = certificate_authority.read_bytes() if certificate_authority is not None else None
 
@@ -79,12 +83,13 @@ class Client:
                 return grpc.insecure_channel(target)
             return grpc.secure_channel(target, grpc.ssl_channel_credentials(trusted))
 
-        addresses = {address, study_address or address, model_address or address}
+        addresses = {item or address for item in (None, study_address, model_address, monitoring_address)}
         self._channels = {target: channel(target) for target in sorted(addresses)}
         self._study_address = study_address or address
         self._assessments = assessment_pb2_grpc.AssessmentServiceStub(self._channels[address])
         self._studies = study_pb2_grpc.StudyServiceStub(self._channels[study_address or address])
         self._models = model_pb2_grpc.ModelServiceStub(self._channels[model_address or address])
+        self._monitoring = monitoring_pb2_grpc.MonitoringServiceStub(self._channels[monitoring_address or address])
 
     def close(self) -> None:
         """Close the connections."""
@@ -209,6 +214,24 @@ class Client:
         """All installed models."""
         with _errors():
             return list(self._models.ListModels(model_pb2.ListModelsRequest(page_size=1000)).models)
+
+    def record_outcome(self, request: monitoring_pb2.RecordOutcomeRequest) -> bool:
+        """Say what happened to the patient of an assessment; gives whether it replaced an earlier outcome.
+
+        Raises:
+            PredictionNotFound: No prediction of this assessment is recorded (yet).
+        """
+        with _errors():
+            replaced: bool = self._monitoring.RecordOutcome(request).replaced
+        return replaced
+
+    def monitoring_report(
+        self, request: monitoring_pb2.GetMonitoringReportRequest
+    ) -> monitoring_pb2.GetMonitoringReportResponse:
+        """Drift, abstention and performance of a model."""
+        with _errors():
+            response: monitoring_pb2.GetMonitoringReportResponse = self._monitoring.GetMonitoringReport(request)
+        return response
 
 
 class _errors:  # noqa: N801

@@ -15,6 +15,9 @@
     │   ├── AssessmentNotFinished       ASSESSMENT_NOT_FINISHED
     │   ├── PathNotAllowed              PATH_NOT_ALLOWED
     │   ├── UrlNotAllowed               URL_NOT_ALLOWED
+    │   ├── PredictionNotFound          PREDICTION_NOT_FOUND
+    │   ├── PredictionAlreadyRecorded   PREDICTION_ALREADY_RECORDED
+    │   ├── PredictionTableInvalid      PREDICTION_TABLE_INVALID
     │   └── ChecksumMismatch            CHECKSUM_MISMATCH
     ├── DicomError              a file or the study cannot be read as the model needs it
     │   ├── NotDicom                    NOT_DICOM
@@ -181,6 +184,26 @@ class UrlNotAllowed(RequestError):
 
     reason = "URL_NOT_ALLOWED"
     status = grpc.StatusCode.PERMISSION_DENIED
+
+
+class PredictionNotFound(RequestError):
+    """Monitoring holds no prediction of this assessment, so there is nothing an outcome could belong to."""
+
+    reason = "PREDICTION_NOT_FOUND"
+    status = grpc.StatusCode.NOT_FOUND
+
+
+class PredictionAlreadyRecorded(RequestError):
+    """Monitoring holds another prediction of the same assessment; what was said once is not rewritten."""
+
+    reason = "PREDICTION_ALREADY_RECORDED"
+    status = grpc.StatusCode.ALREADY_EXISTS
+
+
+class PredictionTableInvalid(RequestError):
+    """A table for batch prediction lacks a column, has one too many, or holds what is not a number."""
+
+    reason = "PREDICTION_TABLE_INVALID"
 
 
 class ChecksumMismatch(RequestError):

@@ -5,15 +5,19 @@
     models/sts-petct/
       model.yaml            written by hand: purpose, required series, covariates, limits
       manifest.json         written by commands: every other file's SHA-256
-      segmentation/         network.json, *.safetensors, evaluation
+      model-card.md, .json  written by commands
+      segmentation/         network.json, *.safetensors, evaluation; or external_network.json and what it names
       radiomics/settings.yaml
       response/             booster.ubj, response.json, evaluation
+
+A model that is predicted from a table has neither ``segmentation`` nor ``radiomics``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,12 +80,16 @@ class Outcome(_Strict):
     code: str
     title: str
     definition: str
-    favourable_answer: str
-    unfavourable_answer: str
+    favorable_answer: str
+    unfavorable_answer: str
 
 
 class ModelDefinition(_Strict):
-    """Contents of ``model.yaml``. Unknown keys are refused."""
+    """Contents of ``model.yaml``. Unknown keys are refused.
+
+    ``source_attributes`` states, for the model card, what no training run can know (see
+    :mod:`oncoresponse.response.source_attributes`).
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
@@ -95,12 +103,19 @@ class ModelDefinition(_Strict):
     outcome: Outcome
     limitations: tuple[str, ...]
     training_data: str
+    source_attributes: dict[str, str] = {}
 
 
 class Manifest(_Strict):
-    """Contents of ``manifest.json``: relative path to lower-case hexadecimal SHA-256."""
+    """Contents of ``manifest.json``.
+
+    Attributes:
+        files: Relative path to lower-case hexadecimal SHA-256.
+        version: Version that was sealed with these files; it never names others.
+    """
 
     files: dict[str, str]
+    version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +178,10 @@ class ModelFolder:
                     file=name,
                 )
 
+    def has(self, relative: str) -> bool:
+        """Whether the model has a file, or a part of that folder's name such as ``segmentation``."""
+        return any(name == relative or name.startswith(f"{relative}/") for name in self.manifest.files)
+
     def file(self, relative: str) -> Path:
         """Path of a file the manifest names.
 
@@ -181,10 +200,57 @@ class ModelFolder:
 
 
 def seal_model_folder(path: Path) -> ModelFolder:
-    """Write ``manifest.json`` for the files as they are now and open the result."""
-    files = dict(sorted(_hash_files(path).items()))
-    (path / _MANIFEST_FILE).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
+    """Write ``manifest.json`` for the files as they are now and open the result, whatever was sealed before."""
+    manifest = {"version": _version(path), "files": dict(sorted(_hash_files(path).items()))}
+    (path / _MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return ModelFolder.open(path)
+
+
+def seal_version(path: Path) -> ModelFolder:
+    """Seal a version that predictions may name: never the same version twice with different files.
+
+    Raises:
+        ModelFolderInvalid: The version was sealed before with other files.
+    """
+    sealed, version = _sealed(path), _version(path)
+    if sealed is not None and version is not None and sealed.version == version and sealed.files != _hash_files(path):
+        raise ModelFolderInvalid(
+            f"Version {version} of model '{path.name}' was sealed with other files. Raise the version in "
+            f"{_DEFINITION_FILE}; a version that predictions may name is never changed."
+        )
+    return seal_model_folder(path)
+
+
+def raise_version_if_changed(path: Path) -> str | None:
+    """Raise the last number of the version in ``model.yaml`` when the sealed files of that version differ from those
+    that are there now, and say the new version; ``None`` when there was nothing to raise.
+    """
+    sealed, version = _sealed(path), _version(path)
+    if sealed is None or version is None or sealed.version != version or sealed.files == _hash_files(path):
+        return None
+    first, second, third = version.split(".")
+    raised = f"{first}.{second}.{int(third) + 1}"
+    definition = path / _DEFINITION_FILE
+    text = definition.read_text(encoding="utf-8")
+    definition.write_text(re.sub(r"(?m)^version:.*$", f"version: {raised}", text, count=1), encoding="utf-8")
+    return raised
+
+
+def _sealed(path: Path) -> Manifest | None:
+    try:
+        return Manifest.model_validate_json((path / _MANIFEST_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _version(path: Path) -> str | None:
+    """The version ``model.yaml`` states, if it can be read; opening the folder says what is wrong with it."""
+    try:
+        stated = yaml.safe_load((path / _DEFINITION_FILE).read_bytes())
+    except (OSError, yaml.YAMLError):
+        return None
+    version = stated.get("version") if isinstance(stated, dict) else None
+    return version if isinstance(version, str) and re.fullmatch(r"\d+\.\d+\.\d+", version) else None
 
 
 def find_model(models_directory: Path, name: str) -> Path:

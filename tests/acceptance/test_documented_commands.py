@@ -4,16 +4,24 @@ What a newcomer cannot type literally is replaced: DATA by a small synthetic coh
 the test started. Training gets settings that make it short. Each documented line has to have its run below.
 """
 
+import hashlib
+import json
 import shlex
 import shutil
 import subprocess
 import sys
+import time
+import warnings
 from pathlib import Path
 
 import numpy as np
+import pypdf
 import pytest
 import SimpleITK as sitk
+import torch
 import yaml
+from oncoresponse.client import Client, Order
+from oncoresponse.v1 import study_pb2
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -83,8 +91,39 @@ RUN = {
         "oncoresponse evaluate --model sts-petct",
         "oncoresponse train segmentation --data DATA --model models/sts-petct --run runs/segmentation "
         "--config models/sts-petct/segmentation/training.yaml",
-        "oncoresponse train response --features runs/radiomics/cohort-features.csv --clinical DATA/clinical.csv "
+    ),
+    "training for the documentation": (
+        "oncoradiomics cohort DATA --image PET.nii.gz --mask PET_tumor.nii.gz "
+        "--settings models/sts-petct/radiomics/settings.yaml --output runs/cohort-features.csv",
+        "oncoresponse train response --features runs/cohort-features.csv --clinical DATA/clinical.csv "
         "--model models/sts-petct --docs docs",
+        "oncoresponse train response --cohort ispy2.csv --model models/breast-nac --run runs/breast-nac --docs docs",
+    ),
+    "a hospital's physicist": (
+        "oncoresponse train new-model models/lung-petct",
+        "oncoresponse train response --cohort cohort.csv --task models/lung-petct/response/task.yaml "
+        "--model models/lung-petct --run runs/lung-petct",
+        "oncoresponse train response --cohort STUDIES --clinical clinical.csv "
+        "--task models/lung-petct/response/task.yaml --model models/lung-petct --run runs/lung-petct",
+        "oncoresponse evaluate --model lung-petct",
+        "oncoresponse models show lung-petct",
+        "oncoresponse train model-card --model models/lung-petct",
+    ),
+    "a contour on MR": ("oncoresponse measure-contour STUDY --modality MR",),
+    "monitoring": (
+        "oncoresponse predict --model sts-petct --table inputs.csv --out predictions.csv",
+        "oncoresponse record-outcome assessments/ID favorable --server 127.0.0.1:50051 --follow-up-months 30 "
+        "--group histology=liposarcoma",
+        "oncoresponse monitor --model sts-petct --server 127.0.0.1:50051 --out monitoring",
+        "oncoresponse monitor --model sts-petct --data-dir /srv/oncoresponse --out monitoring --since 2026-01",
+    ),
+    "bring your own network": (
+        "oncoresponse models seal models/my-model",
+        "oncoresponse assess examples/STS_019 --model my-model --out result",
+    ),
+    "robustness": (
+        "oncoradiomics precompile",
+        "oncoradiomics robustness DATA --settings models/sts-petct/radiomics/settings.yaml --output robustness.csv",
     ),
     "benchmark": ("make bench",),
 }
@@ -190,30 +229,228 @@ def cohort(checkout):
     return data
 
 
+def shorten_task(path: Path) -> None:
+    """Training in seconds instead of minutes, on the patients of this test."""
+    task = yaml.safe_load(path.read_text())
+    task |= {"held_out_patients": [], "audit_groups": task["audit_groups"][-1:], "validation": SHORT_VALIDATION}
+    task.pop("time_to_failure", None)
+    task["uncertainty"]["ensemble_members"] = 10
+    path.write_text(yaml.safe_dump(task))
+
+
+def write_breast_table(path: Path) -> None:
+    random = np.random.default_rng(5)
+    rows = [
+        "patient_id,age_years,race,hormone_receptor_positive,her2_positive,mammaprint_high,tumor_volume_ml,"
+        "tumor_slice_extent_mm,slice_spacing_mm,pathologic_complete_response"
+    ]
+    for number in range(200):
+        hormone, her2, mammaprint = random.integers(0, 2, 3)
+        age = "" if number < 2 else f"{random.uniform(30, 70):.0f}"
+        volume, extent = random.uniform(2, 80), random.uniform(20, 90)
+        responds = int(random.random() < 1 / (1 + np.exp(1.5 * hormone - her2 + 0.02 * volume)))
+        cells = (age, "White", hormone, her2, mammaprint, f"{volume:.3f}", f"{extent:.1f}", 2.0, responds)
+        rows.append(",".join(map(str, (f"B{number:03d}", *cells))))
+    path.write_text("\n".join(rows) + "\n")
+
+
 def test_training(checkout, cohort):
-    measure, train_segmentation, train_response, evaluate, train_again, train_and_document = RUN["training"]
+    measure, train_segmentation, train_response, evaluate, train_again = RUN["training"]
     here = {"DATA": str(cohort), "DATA/clinical.csv": str(cohort / "clinical.csv")}
     run(measure, checkout, replaced=here)
     (checkout / "short.yaml").write_text(yaml.safe_dump(SHORT_SEGMENTATION))
     assert "sealed" in run(train_segmentation, checkout, "--config", "short.yaml", replaced=here)
     here["models/sts-petct/segmentation/training.yaml"] = "short.yaml"
     assert "sealed" in run(train_again, checkout, replaced=here)  # the run is complete, so it only evaluates
-    task = yaml.safe_load((ROOT / "models" / "sts-petct" / "response" / "task.yaml").read_text())
-    task |= {"held_out_patients": [], "validation": SHORT_VALIDATION}
-    task["uncertainty"]["ensemble_members"] = 10
-    (checkout / "models" / "sts-petct" / "response" / "task.yaml").write_text(yaml.safe_dump(task))
+    shorten_task(checkout / "models" / "sts-petct" / "response" / "task.yaml")
     assert "sealed" in run(train_response, checkout, replaced=here)
-    shutil.copytree(ROOT / "docs", checkout / "docs")
-    here["runs/radiomics/cohort-features.csv"] = "features.csv"
-    run(train_and_document, checkout, replaced=here)
-    assert f"{PATIENTS} patients" in (checkout / "docs" / "response.md").read_text()
     shown = run(evaluate, checkout)
     assert "segmentation, cross-validated" in shown
     assert "response, cross-validated" in shown
 
 
+def test_training_writes_the_documentation(checkout, cohort):
+    measure, sarcoma, breast = RUN["training for the documentation"]
+    for name in ("sts-petct", "breast-nac"):
+        shorten_task(checkout / "models" / name / "response" / "task.yaml")
+    shutil.copytree(ROOT / "docs", checkout / "docs")
+    run(measure, checkout, replaced={"DATA": str(cohort)})
+    run(sarcoma, checkout, replaced={"DATA/clinical.csv": str(cohort / "clinical.csv")})
+    write_breast_table(checkout / "ispy2.csv")
+    assert "sealed" in run(breast, checkout)
+    page = (checkout / "docs" / "response.md").read_text()
+    assert f"{PATIENTS} patients" in page
+    assert "left out by rule: 2 (Age not recorded)" in page
+
+
+@pytest.fixture
+def studies(checkout, write_series, write_contour) -> tuple[Path, Path]:
+    """A folder of DICOM studies and a table of who responded: small tumors do."""
+    folder, table = checkout / "studies", checkout / "clinical.csv"
+    random = np.random.default_rng(11)
+    rows = ["patient_id,responded"]
+    for number in range(PATIENTS):
+        name, radius = f"L{number:02d}", 9.0 + 12.0 * random.random()
+        (folder / name / "any").mkdir(parents=True)
+        grid = np.indices((16, 16, 16)) - 7.5
+        inside = np.sqrt((grid**2).sum(axis=0)) * 4.0 <= radius
+        uptake = np.where(inside, 6.0, 1.0) * random.uniform(0.7, 1.3, inside.shape)
+        series = write_series(
+            modality="PT",
+            unit="GML",
+            stored=(100 * uptake).astype(np.int16),
+            spacing_mm=(4.0, 4.0, 4.0),
+            patient_id=name,
+            study=name,
+            frame_of_reference=name,
+            attributes={"RescaleSlope": "0.01", "SUVType": "BW"},
+            directory=folder / name / "any",
+        )
+        write_contour(series, radius, folder / name / "contour.dcm")
+        rows.append(f"{name},{int(radius + random.normal(0, 3) < 15)}")
+    table.write_text("\n".join(rows) + "\n")
+    return folder, table
+
+
+def test_a_physicist_trains_a_third_model(checkout, studies):
+    make, train_table, train_studies, evaluate, show, card = RUN["a hospital's physicist"]
+    printed = run(make, checkout)
+    model = checkout / "models" / "lung-petct"
+    for name in ("model.yaml", "response/task.yaml", "radiomics/settings.yaml"):
+        assert name in printed
+        path = model / name
+        path.write_text(path.read_text().replace("FILL IN", "Stated"))
+    shorten_task(model / "response" / "task.yaml")
+    random = np.random.default_rng(3)
+    volumes = np.exp(random.normal(4, 1, 40))
+    rows = ["patient_id,lesion_volume,suv_max,responded"]
+    rows += [
+        f"T{number:02d},{volume:.4f},{random.uniform(3, 20):.4f},{int(np.log(volume) + random.normal() < 4)}"
+        for number, volume in enumerate(volumes)
+    ]
+    (checkout / "cohort.csv").write_text("\n".join(rows) + "\n")
+    printed = run(train_table, checkout)
+    assert "Model card" in printed
+    assert "lung-petct 0.1.0 sealed" in printed
+    folder, table = studies
+    printed = run(train_studies, checkout, replaced={"STUDIES": str(folder), "clinical.csv": str(table)})
+    assert "version raised to 0.1.1" in printed
+    text = (model / "model-card.md").read_text()
+    assert f"{PATIENTS} patients" in text
+    assert "Funding of the technical implementation.** **Unknown.**" in text
+    assert "response, cross-validated" in run(evaluate, checkout)
+    assert "Not for clinical decisions" in " ".join(run(show, checkout).split())
+    definition = (model / "model.yaml").read_text()
+    (model / "model.yaml").write_text(definition.replace("source_attributes: {}", "source_attributes: {funding: ours}"))
+    assert "lung-petct 0.1.2 sealed" in run(card, checkout)
+    assert "Funding of the technical implementation.** ours" in (model / "model-card.md").read_text()
+
+
+def test_a_contour_is_measured(checkout, write_series, write_contour):
+    (measure,) = RUN["a contour on MR"]
+    folder = checkout / "breast-mri"
+    folder.mkdir()
+    series = write_series(
+        modality="MR", stored=np.zeros((20, 60, 60)), spacing_mm=(0.8, 0.8, 2.5), study="mri", directory=folder
+    )
+    write_contour(series, 15.0, folder / "contour.dcm")
+    assert "tumor_slice_extent_mm  30.0000" in run(measure, checkout, replaced={"STUDY": str(folder)})
+
+
+def test_monitoring(checkout, serve):
+    predict, outcome, ask_server, ask_database = RUN["monitoring"]
+    model = json.loads((ROOT / "models" / "sts-petct" / "response" / "response.json").read_text())
+    columns = [f"{entry['name']} [{entry['unit']}]" for entry in model["inputs"]]
+    assert set(documented_block("monitoring.md", "csv").splitlines()[0].split(",")) <= {"id", *columns}
+    values = [str(entry["median"]) for entry in model["training"]]
+    (checkout / "inputs.csv").write_text(f"{','.join(['id', *columns])}\n{','.join(['1', *values])}\n")
+    assert "Research use only" in run(predict, checkout)
+    assert len((checkout / "predictions.csv").read_text().splitlines()) == 2
+    data = checkout / "data-of-monitoring"
+    address = serve("--listen", "127.0.0.1:0", "--data-dir", str(data)).wait_until_ready()
+    client = Client(address)
+    study = client.upload_study(ROOT / "examples" / "STS_032", lambda *_: None)
+    order = Order("sts-petct", contour=study_pb2.SuppliedContour())
+    name = client.assess(study, order, lambda *_: None).name
+    client.close()
+    here = {"assessments/ID": name, "127.0.0.1:50051": address, "/srv/oncoresponse": str(data)}
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            run(outcome, checkout, replaced=here)
+            break
+        except AssertionError as error:  # the record comes after the report
+            assert "PREDICTION_NOT_FOUND" in str(error)
+            assert time.monotonic() < deadline
+    for command in (ask_server, ask_database):
+        assert "Outcomes recorded: 1" in run(command, checkout, replaced=here)
+        names = {path.name for path in (checkout / "monitoring").iterdir()}
+        assert names == {"monitoring.json", "monitoring.prom", "monitoring.pdf"}
+
+
+def documented_block(page: str, language: str) -> str:
+    """The one fenced block of a language on a page."""
+    _, _, after = (ROOT / "docs" / page).read_text(encoding="utf-8").partition(f"```{language}\n")
+    return after.partition("```")[0]
+
+
+class Uptake(torch.nn.Module):
+    """Tumor where SUV exceeds 3 g/mL."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return 8.0 * (inputs - 3.0)
+
+
+def test_bring_your_own_network(tmp_path):
+    """The page's steps: copy a model under a new name, put the network in place of the weights, declare, seal."""
+    seal, assess = RUN["bring your own network"]
+    model, segmentation = (tmp_path / "models" / "my-model" / part for part in ("", "segmentation"))
+    shutil.copytree(ROOT / "models" / "sts-petct", model)
+    text = (model / "model.yaml").read_text().replace("name: sts-petct", "name: my-model", 1)
+    (model / "model.yaml").write_text(text)
+    shutil.rmtree(segmentation)
+    segmentation.mkdir()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.* is deprecated", category=DeprecationWarning)
+        torch.jit.save(torch.jit.script(Uptake()), segmentation / "network.pt")
+    declaration = {
+        "kind": "torchscript",
+        "name": "SUV threshold",
+        "source": "Written in a test",
+        "files": {"network.pt": hashlib.sha256((segmentation / "network.pt").read_bytes()).hexdigest()},
+        "preprocessing": {
+            "reference": "PT",
+            "orientation": "LPS",
+            "axis_order": "zyx",
+            "channels": [{"modality": "PT", "outside": 0}],
+        },
+        "output": {"activation": "sigmoid", "tumor_channels": [0]},
+    }
+    (segmentation / "external_network.json").write_text(json.dumps(declaration))
+    assert "my-model 0.1.0" in run(seal, tmp_path)
+    assert "Tumor volume" in run(assess, tmp_path, replaced={"examples/STS_019": str(ROOT / "examples" / "STS_019")})
+    # The physician reads whose mask it is.
+    report = "".join(page.extract_text() for page in pypdf.PdfReader(tmp_path / "result" / "report.pdf").pages)
+    assert "a network from elsewhere (SUV threshold)" in " ".join(report.split())
+    summary = json.loads((tmp_path / "result" / "segmentation.json").read_text())
+    assert summary["volume_ml"] == pytest.approx(40.2, abs=0.1)  # SUV of 3 and more, counted with SimpleITK
+    assert summary["expected_dice"] is None
+
+
+def test_robustness_of_features(checkout, cohort):
+    precompile, robustness = RUN["robustness"]
+    run(precompile, checkout)
+    few = checkout / "few"
+    for patient in ("P00", "P01", "P02"):
+        shutil.copytree(cohort / patient, few / patient)
+    run(robustness, checkout, "--contours", "1", replaced={"DATA": str(few)})
+    lines = (checkout / "robustness.csv").read_text().splitlines()
+    assert lines[0].startswith("feature,icc_contour")
+    assert len(lines) > 1000
+
+
 def test_benchmark():
     (bench,) = RUN["benchmark"]
     printed = run(bench, ROOT)
-    for stage in ("conversion", "segmentation", "features", "prediction", "report"):
-        assert stage in printed
+    for word in ("conversion", "segmentation", "features", "prediction", "report", "plain MONAI", "as fast as"):
+        assert word in printed

@@ -15,7 +15,15 @@ from oncoresponse.servers.settings import Role
 from oncoresponse.v1 import assessment_pb2
 
 ROOT = Path(__file__).parents[2]
-STAGE_ROLES = (Role.STUDY, Role.SEGMENTATION, Role.RADIOMICS, Role.RESPONSE, Role.REPORTING, Role.MODEL)
+STAGE_ROLES = (
+    Role.STUDY,
+    Role.SEGMENTATION,
+    Role.RADIOMICS,
+    Role.RESPONSE,
+    Role.REPORTING,
+    Role.MODEL,
+    Role.MONITORING,
+)
 EXPECTED_FILES = {
     "report.json",
     "report.pdf",

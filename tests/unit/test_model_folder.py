@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch, ModelNotFound
-from oncoresponse.model_folder import ModelFolder, find_model, installed_model_names, seal_model_folder
+from oncoresponse.model_folder import (
+    ModelFolder,
+    find_model,
+    installed_model_names,
+    raise_version_if_changed,
+    seal_model_folder,
+    seal_version,
+)
 
 DEFINITION = Path(__file__).parents[2] / "models" / "sts-petct" / "model.yaml"
 
@@ -62,3 +69,31 @@ def test_name_cannot_leave_the_models_directory(folder: Path):
     for name in ("other", "../sts-petct", ".", ""):
         with pytest.raises(ModelNotFound):
             find_model(folder.parent, name)
+
+
+def test_a_version_is_never_sealed_twice_with_different_files(folder: Path):
+    version = ModelFolder.open(folder).definition.version
+    assert seal_version(folder).manifest.version == version  # nothing changed
+    (folder / "response" / "response.json").write_text("{ }")
+    with pytest.raises(ModelFolderInvalid, match="Raise the version"):
+        seal_version(folder)
+
+
+def test_a_changed_model_gets_the_next_version_and_an_unchanged_one_keeps_its_own(folder: Path):
+    version = ModelFolder.open(folder).definition.version
+    assert raise_version_if_changed(folder) is None
+    (folder / "response" / "response.json").write_text("{ }")
+    first, second, third = version.split(".")
+    expected = f"{first}.{second}.{int(third) + 1}"
+    assert raise_version_if_changed(folder) == expected
+    sealed = seal_version(folder)
+    assert sealed.definition.version == sealed.manifest.version == expected
+    assert raise_version_if_changed(folder) is None
+
+
+def test_a_folder_knows_which_parts_it_has(folder: Path):
+    opened = ModelFolder.open(folder)
+    assert opened.has("response")
+    assert opened.has("response/response.json")
+    assert not opened.has("respon")
+    assert not opened.has("segmentation")

@@ -14,7 +14,10 @@ from rich.markup import escape
 import oncoresponse
 from oncoresponse.cli import assess as assess_command
 from oncoresponse.cli import doctor as doctor_command
+from oncoresponse.cli import measure_contour as measure_contour_command
 from oncoresponse.cli import models as models_command
+from oncoresponse.cli import monitor as monitor_command
+from oncoresponse.cli import predict as predict_command
 from oncoresponse.cli import training as training_command
 from oncoresponse.cli.parent_process import ending_with_parent
 from oncoresponse.errors import ConfigurationError, OncoResponseError
@@ -28,6 +31,10 @@ app = typer.Typer(
 app.command("assess")(assess_command.assess)
 app.command("doctor")(doctor_command.doctor)
 app.command("evaluate")(training_command.evaluate)
+app.command("measure-contour")(measure_contour_command.measure_contour)
+app.command("monitor")(monitor_command.monitor)
+app.command("predict")(predict_command.predict)
+app.command("record-outcome")(monitor_command.record_outcome)
 app.add_typer(models_command.app, name="models")
 app.add_typer(training_command.app, name="train")
 

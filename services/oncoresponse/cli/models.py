@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from oncoresponse.cli.embedded_server import default_models_directory
-from oncoresponse.model_folder import ModelFolder, find_model, installed_model_names, seal_model_folder
+from oncoresponse.model_folder import ModelFolder, find_model, installed_model_names, seal_version
 
 app = typer.Typer(help="Installed models.", no_args_is_help=True)
 
@@ -58,6 +58,6 @@ def show_model(name: str, models_dir: _ModelsDirectory = None) -> None:
 
 @app.command("seal")
 def seal_model(folder: Annotated[Path, typer.Argument(help="Model folder that was changed on purpose.")]) -> None:
-    """Write the manifest anew after a deliberate change. Raise the version in model.yaml first."""
-    sealed = seal_model_folder(folder)
+    """Write the manifest anew after a deliberate change. Raise the version in model.yaml first: none is changed."""
+    sealed = seal_version(folder)
     typer.echo(f"{sealed.definition.name} {sealed.definition.version}: {sealed.sha256}")

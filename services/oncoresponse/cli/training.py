@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from oncoresponse.cli.embedded_server import default_models_directory
-from oncoresponse.model_folder import ModelFolder, find_model, seal_model_folder
+from oncoresponse.model_folder import ModelFolder, find_model, raise_version_if_changed, seal_version
 
 app = typer.Typer(help="Train the parts of a model.", no_args_is_help=True)
 
@@ -55,42 +56,116 @@ def train_segmentation(
 
 @app.command("response")
 def train_response(
-    features: Annotated[Path, typer.Option(help="CSV from 'oncoradiomics cohort': one row a patient.", exists=True)],
-    clinical: Annotated[Path, typer.Option(help="CSV with the outcome: one row a patient.", exists=True)],
     model: _Model = Path("models/sts-petct"),
     run: _Run = Path("runs/response"),
+    cohort: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with one row a patient: inputs and outcome; or a folder with one folder of DICOM files a "
+            "patient, then with --clinical.",
+            exists=True,
+        ),
+    ] = None,
+    clinical: Annotated[Path | None, typer.Option(help="CSV with the outcome: one row a patient.", exists=True)] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="CSV from 'oncoradiomics cohort', instead of --cohort.", exists=True)
+    ] = None,
     task: Annotated[Path | None, typer.Option(help="Task file; MODEL/response/task.yaml when not given.")] = None,
     features_automatic: Annotated[
         Path | None, typer.Option(help="The same features from automatic contours; evaluated, not trained on.")
     ] = None,
-    docs: Annotated[Path | None, typer.Option(help="Folder whose response.md and plots are written anew.")] = None,
+    robustness: Annotated[
+        Path | None, typer.Option(help="CSV from 'oncoradiomics robustness', for a task with minimum_icc.", exists=True)
+    ] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder whose response.md is written anew.")] = None,
 ) -> None:
-    """Train the response model with nested cross-validation."""
+    """Train the response model with nested cross-validation, write its model card, and seal it."""
     from oncoresponse.response.documentation import write_documentation
+    from oncoresponse.response.model_card import CARD_FILES, write_model_card
+    from oncoresponse.response.model_template import require_filled_in
     from oncoresponse.response.training import train_response as train
 
+    require_filled_in(model)
+    if (cohort is None) == (features is None):
+        raise typer.BadParameter("Give either --cohort or --features.")
     with _progress() as bar:
-        tasks: dict[str, int] = {}
-
-        def show(stage: str, fraction: float) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=1.0)
-            bar.update(tasks[stage], completed=fraction)  # type: ignore[arg-type]
-
+        show = _stages(bar)
+        table = cohort or features
+        if table is not None and table.is_dir():
+            if clinical is None:
+                raise typer.BadParameter("A folder of DICOM studies needs --clinical, the table with the outcome.")
+            table = _measured(table, clinical, task or model / "response" / "task.yaml", model, run, show)
         trained = train(
             task or model / "response" / "task.yaml",
-            features,
+            table or Path(),
             clinical,
             model,
             run,
             features_automatic_csv=features_automatic,
+            robustness_csv=robustness,
             progress=show,
         )
+    raised = raise_version_if_changed(model)
+    if raised is not None:
+        typer.echo(f"The model changed: version raised to {raised}.")
+    write_model_card(model)
+    for name in CARD_FILES:
+        copy = run / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(model / name, copy)
     if docs is not None:
-        write_documentation(trained, docs)
+        write_documentation(trained, model.name, docs)
     for sentence in trained.document.limits:
         typer.echo(sentence)
+    typer.echo(trained.evaluation.power.sentence)
+    typer.echo(f"Model card: {model / 'model-card.md'}")
     _sealed(model)
+
+
+@app.command("model-card")
+def write_card(model: _Model) -> None:
+    """Write the model card anew after a change of model.yaml, and seal the model. The figures stay as they are."""
+    from oncoresponse.response.model_card import write_model_card
+
+    raise_version_if_changed(model)
+    write_model_card(model)
+    _sealed(model)
+
+
+@app.command("new-model")
+def new_model(
+    folder: Annotated[Path, typer.Argument(help="Folder to make, such as models/lung-petct; its name is the model's.")],
+) -> None:
+    """Make a model folder to fill in: model.yaml, response/task.yaml and radiomics/settings.yaml with comments."""
+    from oncoresponse.response.model_template import write_template
+
+    for path in write_template(folder):
+        typer.echo(f"Edit {path}")
+
+
+def _measured(
+    studies: Path, clinical: Path, task_file: Path, model: Path, run: Path, show: Callable[[str, float], None]
+) -> Path:
+    from oncoresponse.response.study_cohort import measure_studies
+    from oncoresponse.response.task import read_task
+
+    measured = measure_studies(studies, clinical, read_task(task_file), model, run, progress=show)
+    for patient, reason in measured.refused.items():
+        typer.echo(f"{patient}: {reason}", err=True)
+    if measured.refused:
+        raise typer.Exit(1)
+    return measured.table
+
+
+def _stages(bar: Progress) -> Callable[[str, float], None]:
+    tasks: dict[str, TaskID] = {}
+
+    def show(stage: str, fraction: float) -> None:
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(stage, total=1.0)
+        bar.update(tasks[stage], completed=fraction)
+
+    return show
 
 
 def evaluate(
@@ -101,14 +176,48 @@ def evaluate(
     folder = ModelFolder.open(find_model(models_dir or default_models_directory(), model))
     console = Console(highlight=False)
     console.print(f"[bold]{folder.definition.title}[/bold], {folder.definition.version}")
-    for part in ("segmentation", "response"):
-        name = f"{part}/evaluation.json"
-        if name not in folder.manifest.files:
-            continue
-        table = Table(f"{part}, cross-validated", "", box=None)
-        for key, value in _flat(json.loads(folder.file(name).read_text(encoding="utf-8"))):
+    if folder.has("segmentation/evaluation.json"):
+        table = Table("segmentation, cross-validated", "", box=None)
+        found = json.loads(folder.file("segmentation/evaluation.json").read_text(encoding="utf-8"))
+        for key, value in _flat(found):
             table.add_row(key, value)
         console.print(table)
+    if folder.has("response/evaluation.json"):
+        _show_response(console, folder)
+
+
+def _show_response(console: Console, folder: ModelFolder) -> None:
+    from oncoresponse.response.evaluation_tables import baseline_verdict
+    from oncoresponse.response.validation import Evaluation
+
+    found = Evaluation.model_validate_json(folder.file("response/evaluation.json").read_bytes())
+    table = Table(f"response, cross-validated, {found.patients} patients", "XGBoost", "logistic regression", box=None)
+    for title, field in (
+        ("AUC", "auc"),
+        ("Brier score", "brier"),
+        ("Scaled Brier score", "scaled_brier"),
+        ("Calibration slope", "calibration_slope"),
+        ("Calibration-in-the-large", "calibration_intercept"),
+    ):
+        table.add_row(title, getattr(found.booster, field).text, getattr(found.baseline, field).text)
+    for row in found.thresholds:
+        ours, theirs = (row.sensitivity, row.specificity), (row.sensitivity_baseline, row.specificity_baseline)
+        for title, model, baseline in zip(("Sensitivity", "Specificity"), ours, theirs, strict=True):
+            table.add_row(f"{title} at {row.threshold:g}", model.text, baseline.text)
+    console.print(table)
+    console.print(baseline_verdict(found).replace("**", ""))
+    conformal = found.conformal
+    console.print(
+        f"Prediction sets: {conformal.covered:.1%} covered (promised {conformal.promised:.0%}); "
+        f"{conformal.decided:.1%} of patients get a call."
+    )
+    for part in (found.shift, found.time_to_failure, found.power):
+        if part is not None:
+            console.print(part.sentence)
+    for figures in found.subgroups:
+        console.print(f"  {figures.sentence}")
+    if folder.has("model-card.md"):
+        console.print(f"All of it: {folder.file('model-card.md')}")
 
 
 def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -137,5 +246,6 @@ def _progress() -> Iterator[Progress]:
 
 
 def _sealed(model: Path) -> None:
-    sealed = seal_model_folder(model)
+    raise_version_if_changed(model)
+    sealed = seal_version(model)
     typer.echo(f"{sealed.definition.name} {sealed.definition.version} sealed: {sealed.sha256}")

@@ -15,16 +15,23 @@ CONSTANT_BELOW = 1e-6
 
 
 def fit_booster(
-    task: ResponseTask, inputs: FloatArray, favourable: IntArray, *, max_depth: int, rounds: int
+    task: ResponseTask,
+    inputs: FloatArray,
+    favorable: IntArray,
+    *,
+    max_depth: int,
+    rounds: int,
+    start: FloatArray | None = None,
 ) -> xgboost.Booster:
     """Fit a booster to transformed inputs.
 
     Args:
         task: Hyper-parameters, signs and seed.
         inputs: Float (patients, inputs), transformed.
-        favourable: Int (patients,).
+        favorable: Int (patients,).
         max_depth: Depth of a tree.
         rounds: Number of trees.
+        start: Float (patients,), log-odds the trees add to (XGBoost ``base_margin``); 0 when not given.
     """
     settings = task.booster
     parameters = {
@@ -38,24 +45,28 @@ def fit_booster(
         "min_child_weight": settings.min_child_weight,
         "subsample": settings.row_fraction,
         "colsample_bytree": settings.column_fraction,
-        "monotone_constraints": "(" + ",".join(str(entry.favourable_sign) for entry in task.inputs) + ")",
+        "monotone_constraints": "(" + ",".join(str(entry.favorable_sign) for entry in task.inputs) + ")",
         "nthread": 1,
         "seed": task.seed,
         "verbosity": 0,
     }
-    data = xgboost.DMatrix(inputs, label=favourable, feature_names=list(task.input_names), nthread=1)
+    data = xgboost.DMatrix(inputs, label=favorable, feature_names=list(task.input_names), nthread=1)
+    if start is not None:
+        data.set_base_margin(start)
     return xgboost.train(parameters, data, num_boost_round=rounds)
 
 
 def margins(booster: xgboost.Booster, names: Sequence[str], inputs: FloatArray, rounds: int = 0) -> FloatArray:
-    """Log-odds (patients,) before calibration, from the first ``rounds`` trees (0: all)."""
+    """Log-odds (patients,) before calibration that the first ``rounds`` trees add (0: all)."""
     data = xgboost.DMatrix(inputs, feature_names=list(names), nthread=1)
     predicted = booster.predict(data, output_margin=True, iteration_range=(0, rounds))
     return np.asarray(predicted, dtype=np.float64)
 
 
 def contributions(booster: xgboost.Booster, names: Sequence[str], inputs: FloatArray) -> FloatArray:
-    """SHAP values (patients, inputs + 1) in log-odds, the last column the base; each row sums to the margin.
+    """SHAP values (patients, inputs + 1) of the trees in log-odds, the last column the base.
+
+    Each row sums to the margin of the trees, up to XGBoost's single precision.
 
     TreeSHAP as built into XGBoost (Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9).
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,31 +13,45 @@ from pydantic import ValidationError
 
 from oncoresponse.errors import InvalidRequest, ModelFolderInvalid, ModelHashMismatch
 from oncoresponse.model_folder import ModelFolder
-from oncoresponse.response.booster import contributions, margins
+from oncoresponse.readable_numbers import inside_sentence, percent, significant, spoken_value
+from oncoresponse.response.answer_rule import answers
 from oncoresponse.response.cohort import FloatArray
 from oncoresponse.response.conformal import conformal_p_values, conformal_sets
+from oncoresponse.response.explanation import (
+    answer_changes,
+    calibrated_contributions,
+    explained_inputs,
+    grouped,
+    nearest_cases,
+    three_sentences,
+)
 from oncoresponse.response.model_document import (
     BOOSTER_FILE,
     DOCUMENT_FILE,
     ENSEMBLE_FILE,
     TASK_FILE,
+    TIME_TO_FAILURE_FILE,
     ResponseDocument,
 )
+from oncoresponse.response.pipeline import ScoringModel
 from oncoresponse.response.prediction import (
     AbstainReason,
     Answer,
     BaselinePrediction,
     ConformalOutcome,
-    Contribution,
+    ContourInterval,
     OutsideTrainingData,
     Prediction,
+    TimeToFailureEstimate,
 )
 from oncoresponse.response.probability_interval import Ensemble
+from oncoresponse.response.time_to_failure import median_times
 
 _FOLDER = "response"
 _RADIOMICS_SETTINGS = "radiomics/settings.yaml"
 _TRANSFORM_TOLERANCE = 1e-6
 _MARGIN_TOLERANCE = 1e-9
+_CALLS: tuple[ConformalOutcome, ConformalOutcome] = (Answer.FAVORABLE, Answer.UNFAVORABLE)
 
 
 @dataclass(frozen=True)
@@ -46,8 +60,9 @@ class ResponseModel:
 
     folder: ModelFolder
     document: ResponseDocument
-    booster: xgboost.Booster
+    scoring: ScoringModel
     ensemble: Ensemble
+    time_booster: xgboost.Booster | None
 
     @classmethod
     def open(cls, model_folder: ModelFolder) -> ResponseModel:
@@ -65,57 +80,79 @@ class ResponseModel:
             document = ResponseDocument.model_validate_json(_read(model_folder, DOCUMENT_FILE))
         except ValidationError as error:
             raise ModelFolderInvalid(f"{DOCUMENT_FILE} does not follow its schema. Install the model again.") from error
-        for name, content, digest in (
+        checked = [
             (BOOSTER_FILE, raw_booster, document.booster_sha256),
             (ENSEMBLE_FILE, raw_ensemble, document.ensemble_sha256),
             (TASK_FILE, _read(model_folder, TASK_FILE), document.task_sha256),
-        ):
+        ]
+        if (declared := document.time_to_failure) is not None:
+            raw_time = _read(model_folder, TIME_TO_FAILURE_FILE)
+            checked.append((TIME_TO_FAILURE_FILE, raw_time, declared.booster_sha256))
+        for name, content, digest in checked:
             if hashlib.sha256(content).hexdigest() != digest:
                 raise ModelHashMismatch(
                     f"{name} is not the file {DOCUMENT_FILE} names. Install the model again, or train it again.",
                     file=name,
                 )
         _require_same_radiomics(model_folder, document)
-        booster = xgboost.Booster({"nthread": 1})
-        try:
-            booster.load_model(bytearray(raw_booster))
-        except xgboost.core.XGBoostError as error:
-            raise ModelFolderInvalid(
-                f"This version of XGBoost cannot read {BOOSTER_FILE}. Install the pinned version."
-            ) from error
-        if tuple(booster.feature_names or ()) != document.input_names:
-            raise ModelFolderInvalid(
-                f"{BOOSTER_FILE} and {DOCUMENT_FILE} name different inputs. Train the model again."
-            )
-        model = cls(model_folder, document, booster, Ensemble.from_bytes(raw_ensemble, document.input_names))
+        booster = _booster(raw_booster, BOOSTER_FILE, document)
+        start = None if document.start is None else document.start.regression(document.input_names)
+        model = cls(
+            model_folder,
+            document,
+            ScoringModel(start, booster, document.calibration.sigmoid, document.input_names),
+            Ensemble.from_bytes(raw_ensemble, document.input_names),
+            None if declared is None else _booster(raw_time, TIME_TO_FAILURE_FILE, document),
+        )
         model._require_golden_vectors()
         return model
 
-    def predict(self, values: Mapping[str, float], covariates: Mapping[str, float] | None = None) -> Prediction:
+    def predict(
+        self,
+        values: Mapping[str, float],
+        covariates: Mapping[str, float] | None = None,
+        contour_variants: Sequence[Mapping[str, float]] = (),
+    ) -> Prediction:
         """Predict the outcome of one patient.
 
         Args:
             values: Features and measures by name, in the units of the inputs; names that are no input are ignored.
             covariates: Clinical inputs by name.
+            contour_variants: The same features from other plausible contours of the same tumor.
 
         Returns:
             The prediction. It abstains, and says why, when an input is NaN or infinite, cannot be true, or lies too far
-            from the training patients, and when the conformal set does not hold exactly one outcome.
+            from the training patients, when the conformal set does not hold exactly one outcome, and when a contour
+            variant would give the opposite call.
 
         Raises:
             ModelFolderInvalid: A feature the model needs was not computed: the radiomics settings do not fit the model.
             InvalidRequest: A covariate the model needs was not given.
         """
-        inputs = self.document.inputs
         row = self._row(values, covariates or {})
-        transformed = np.array([entry.transformed(value) for entry, value in zip(inputs, row, strict=True)])
+        transformed = self._transformed(row)
         finite = bool(np.isfinite(transformed).all())
-        outside, reasons = self._outside(row, transformed)
-        known = self._known(transformed.reshape(1, -1)) if finite else None
+        outside, reasons = self._outside(row, transformed[0])
+        known = self._known(transformed) if finite else None
         if known is not None:
             reasons += _conformal_reasons(known)
         answer = _answer(outside.is_outside, reasons, known)
+        contours = None
+        if known is not None and contour_variants:
+            contours = self._contour_interval(known.probability, answer, contour_variants, covariates or {})
+        if contours is not None and len(set(contours.calls) & set(_CALLS)) > 1 and answer in _CALLS:
+            reasons.append(
+                AbstainReason(
+                    code="CONTOUR_CHANGES_ANSWER",
+                    text=f"Another of {contours.variants} plausible contours of this tumor would give the opposite "
+                    "answer.",
+                )
+            )
+            answer = Answer.INDETERMINATE
         definition, document = self.folder.definition, self.document
+        contributions = explained_inputs(document, row, known.shapley) if known else ()
+        nearest = nearest_cases(document, transformed) if finite else ()
+        changes = answer_changes(document, self.scoring, row, answer, self._answer_texts) if finite else ()
         return Prediction(
             model_name=definition.name,
             model_version=definition.version,
@@ -123,28 +160,87 @@ class ResponseModel:
             outcome_code=definition.outcome.code,
             outcome_title=definition.outcome.title,
             answer=answer,
-            answer_text=self._answer_text(answer),
+            answer_text=self._answer_texts[answer],
             probability=known.probability if known else None,
             interval_low=known.interval_low if known else None,
             interval_high=known.interval_high if known else None,
             interval_level=document.interval.level,
             interval_method=document.interval.method,
-            conformal_set=known.conformal_set if known else (Answer.FAVOURABLE, Answer.UNFAVOURABLE),
+            conformal_set=known.conformal_set if known else _CALLS,
             conformal_coverage=document.conformal.coverage,
             conformal_coverage_measured=document.conformal.measured,
-            contributions=self._contributions(row, known.shap) if known else (),
+            contributions=contributions,
+            grouped_contributions=grouped(contributions),
+            sentences=three_sentences(
+                outcome_title=definition.outcome.title,
+                answer=answer,
+                answer_text=self._answer_texts[answer],
+                probability_text=known.text(document.interval.level) if known else None,
+                contributions=contributions,
+                reasons=reasons,
+                nearest=nearest,
+                changes=changes,
+            ),
+            nearest_cases=nearest,
+            changes=changes,
+            contour_interval=contours,
+            time_to_failure=self._time_to_failure(transformed) if finite and not outside.is_outside else None,
             base_log_odds=known.base if known else None,
-            margin_log_odds=known.margin if known else None,
+            margin_log_odds=known.log_odds if known else None,
             outside=outside,
             abstain_reasons=tuple(reasons),
-            baseline=self._baseline(transformed),
-            limits=self._limits(row),
+            baseline=self._baseline(transformed[0]),
+            limits=self._limits(row, answer),
             research_use_statement=definition.intended_use.device_status,
             booster_sha256=document.booster_sha256,
             training_patients=document.training_patients,
             training_data_sha256=document.training_data_sha256,
             seed=document.seed,
             xgboost_version=xgboost.__version__,
+        )
+
+    def _transformed(self, row: Sequence[float]) -> FloatArray:
+        return np.array([[entry.transformed(value) for entry, value in zip(self.document.inputs, row, strict=True)]])
+
+    def _contour_interval(
+        self,
+        probability: float,
+        answer: Answer,
+        variants: Sequence[Mapping[str, float]],
+        covariates: Mapping[str, float],
+    ) -> ContourInterval | None:
+        rows = [self._row(variant, covariates) for variant in variants]
+        transformed = [self._transformed(row)[0] for row in rows]
+        usable = [index for index, row in enumerate(transformed) if np.isfinite(row).all()]
+        if not usable:
+            return None
+        inputs = np.array([transformed[index] for index in usable])
+        found = self.scoring.probability(inputs)
+        calls = answers(self.document, self.scoring, np.array([rows[index] for index in usable]), inputs)
+        return ContourInterval(
+            variants=len(usable),
+            low=min(probability, float(found.min())),
+            high=max(probability, float(found.max())),
+            calls=tuple(sorted({answer, *calls})),
+        )
+
+    def _time_to_failure(self, transformed: FloatArray) -> TimeToFailureEstimate | None:
+        declared = self.document.time_to_failure
+        if declared is None or self.time_booster is None:
+            return None
+        median = float(median_times(self.time_booster, self.document.input_names, transformed)[0])
+        beyond = median > declared.longest_follow_up
+        longest = spoken_value(declared.longest_follow_up, declared.unit)
+        said = f"beyond the longest follow-up ({longest})" if beyond else f"about {spoken_value(median, declared.unit)}"
+        return TimeToFailureEstimate(
+            median=None if beyond else median,
+            unit=declared.unit,
+            longest_follow_up=declared.longest_follow_up,
+            concordance=declared.concordance.value,
+            concordance_low=declared.concordance.low,
+            concordance_high=declared.concordance.high,
+            text=f"Median time from {declared.origin} to failure {said}; cross-validated concordance "
+            f"{declared.concordance.text}.",
         )
 
     def _row(self, values: Mapping[str, float], covariates: Mapping[str, float]) -> list[float]:
@@ -168,24 +264,23 @@ class ResponseModel:
 
     def _known(self, transformed: FloatArray) -> _Known:
         document = self.document
-        names = document.input_names
-        margin = margins(self.booster, names, transformed)
-        probability = document.calibration.sigmoid.probability(margin)
+        margin = self.scoring.margin(transformed)
+        probability = self.scoring.sigmoid.probability(margin)
         low, high = self.ensemble.interval(
             transformed, probability, document.interval.level, document.interval.widening
         )
-        p_favourable, p_unfavourable = conformal_p_values(*document.calibration.scores(), margin)
-        kept = conformal_sets(p_favourable, p_unfavourable, document.conformal.coverage)[0]
-        shap = contributions(self.booster, names, transformed)[0]
+        p_favorable, p_unfavorable = conformal_p_values(*document.calibration.scores(), margin)
+        kept = conformal_sets(p_favorable, p_unfavorable, document.conformal.coverage)[0]
+        base, shapley, log_odds = calibrated_contributions(self.scoring, transformed)
         return _Known(
-            margin=float(margin[0]),
+            log_odds=log_odds,
             probability=float(probability[0]),
             interval_low=float(low[0]),
             interval_high=float(high[0]),
-            includes_favourable=bool(kept[0]),
-            includes_unfavourable=bool(kept[1]),
-            shap=shap[:-1],
-            base=float(shap[-1]),
+            includes_favorable=bool(kept[0]),
+            includes_unfavorable=bool(kept[1]),
+            shapley=shapley,
+            base=base,
         )
 
     def _outside(self, row: list[float], transformed: FloatArray) -> tuple[OutsideTrainingData, list[AbstainReason]]:
@@ -201,8 +296,8 @@ class ResponseModel:
                 reasons.append(
                     AbstainReason(
                         code="OUTSIDE_ALLOWED_RANGE",
-                        text=f"{entry.title} is {value:.3g} {entry.unit}; the model allows {entry.minimum:g} to "
-                        f"{entry.maximum:g} {entry.unit}.",
+                        text=f"{entry.title} is {spoken_value(value, entry.unit)}; the model allows "
+                        f"{significant(entry.minimum)} to {spoken_value(entry.maximum, entry.unit)}.",
                     )
                 )
             if math.isfinite(value) and not training.minimum <= value <= training.maximum:
@@ -227,67 +322,54 @@ class ResponseModel:
         )
         return outside, reasons
 
-    def _contributions(self, row: list[float], shap: FloatArray) -> tuple[Contribution, ...]:
-        document = self.document
-        found = [
-            Contribution(
-                input=entry.name,
-                title=entry.title,
-                value=value,
-                unit=entry.unit,
-                training_median=training.median,
-                training_low=training.low,
-                training_high=training.high,
-                log_odds=float(log_odds),
-                direction="raises" if log_odds >= 0 else "lowers",
-            )
-            for entry, value, training, log_odds in zip(document.inputs, row, document.training, shap, strict=True)
-        ]
-        return tuple(sorted(found, key=lambda entry: (-abs(entry.log_odds), entry.input)))
-
     def _baseline(self, transformed: FloatArray) -> BaselinePrediction | None:
         document = self.document
         regression = document.baseline.regression(document.input_names)
         if not np.isfinite(transformed[list(regression.columns)]).all():
             return None
-        titles = {entry.name: _inside_sentence(entry.title) for entry in document.inputs}
+        titles = {entry.name: inside_sentence(entry.title) for entry in document.inputs}
+        *first, last = (titles[name] for name in document.baseline.inputs)
         return BaselinePrediction(
-            name="Logistic regression on " + " and ".join(titles[name] for name in document.baseline.inputs),
+            name="Logistic regression on " + (f"{', '.join(first)} and {last}" if first else last),
             probability=float(regression.probability(transformed.reshape(1, -1))[0]),
         )
 
-    def _limits(self, row: list[float]) -> tuple[str, ...]:
+    def _limits(self, row: list[float], answer: Answer) -> tuple[str, ...]:
         document = self.document
+        consequence = "; the probability extrapolates" if answer in _CALLS else ""
         own = [
-            f"{entry.title} ({value:.3g} {entry.unit}) lies outside the training patients ({training.minimum:.3g} to "
-            f"{training.maximum:.3g} {entry.unit}); the estimate extrapolates."
+            f"{entry.title} ({spoken_value(value, entry.unit)}) lies beyond every training patient (smallest "
+            f"{significant(training.minimum)}, largest {spoken_value(training.maximum, entry.unit)}){consequence}."
             for entry, value, training in zip(document.inputs, row, document.training, strict=True)
             if math.isfinite(value) and not training.minimum <= value <= training.maximum
         ]
         return (*own, *document.limits, *self.folder.definition.limitations)
 
-    def _answer_text(self, answer: Answer) -> str:
+    @property
+    def _answer_texts(self) -> Mapping[Answer, str]:
         outcome = self.folder.definition.outcome
         return {
-            Answer.FAVOURABLE: outcome.favourable_answer,
-            Answer.UNFAVOURABLE: outcome.unfavourable_answer,
+            Answer.FAVORABLE: outcome.favorable_answer,
+            Answer.UNFAVORABLE: outcome.unfavorable_answer,
             Answer.INDETERMINATE: "Indeterminate: the evidence does not allow a call",
             Answer.OUTSIDE_EXPERIENCE: "Outside the model's experience: no call is made",
-        }[answer]
+        }
 
     def _require_golden_vectors(self) -> None:
         document = self.document
-        for vector in document.golden_vectors:
-            transformed = np.array(
-                [[entry.transformed(value) for entry, value in zip(document.inputs, vector.values, strict=True)]]
-            )
-            margin = float(margins(self.booster, document.input_names, transformed)[0])
+        for index, vector in enumerate(document.golden_vectors):
+            transformed = self._transformed(vector.values)
+            margin = float(self.scoring.margin(transformed)[0])
             ensemble_mean = float(self.ensemble.probabilities(transformed).mean())
             close = (
                 np.abs(transformed[0] - np.array(vector.transformed)).max() <= _TRANSFORM_TOLERANCE
                 and abs(margin - vector.margin) <= _MARGIN_TOLERANCE
                 and abs(ensemble_mean - vector.ensemble_mean) <= _TRANSFORM_TOLERANCE
             )
+            if self.time_booster is not None and document.time_to_failure is not None:
+                median = float(median_times(self.time_booster, document.input_names, transformed)[0])
+                golden = document.time_to_failure.golden_medians[index]
+                close = close and abs(median - golden) <= _TRANSFORM_TOLERANCE * golden
             if not close:
                 raise ModelFolderInvalid(
                     "The response model does not reproduce its golden vectors here. Install the versions of XGBoost "
@@ -300,36 +382,41 @@ class ResponseModel:
 class _Known:
     """What follows from finite inputs."""
 
-    margin: float
+    log_odds: float
     probability: float
     interval_low: float
     interval_high: float
-    includes_favourable: bool
-    includes_unfavourable: bool
-    shap: FloatArray
+    includes_favorable: bool
+    includes_unfavorable: bool
+    shapley: FloatArray
     base: float
+
+    def text(self, level: float) -> str:
+        """``72 % (90 % interval 51 % to 86 %)``."""
+        low, high = percent(self.interval_low), percent(self.interval_high)
+        return f"{percent(self.probability)} ({percent(level)} interval {low} to {high})"
 
     @property
     def conformal_set(self) -> tuple[ConformalOutcome, ...]:
         kept: list[ConformalOutcome] = []
-        if self.includes_favourable:
-            kept.append(Answer.FAVOURABLE)
-        if self.includes_unfavourable:
-            kept.append(Answer.UNFAVOURABLE)
+        if self.includes_favorable:
+            kept.append(Answer.FAVORABLE)
+        if self.includes_unfavorable:
+            kept.append(Answer.UNFAVORABLE)
         return tuple(kept)
 
 
 def _conformal_reasons(known: _Known) -> list[AbstainReason]:
-    if known.includes_favourable and known.includes_unfavourable:
+    if known.includes_favorable and known.includes_unfavorable:
         return [AbstainReason(code="CONFORMAL_BOTH", text="Neither outcome can be ruled out for this patient.")]
-    if not known.includes_favourable and not known.includes_unfavourable:
+    if not known.includes_favorable and not known.includes_unfavorable:
         return [
             AbstainReason(
                 code="CONFORMAL_NEITHER",
                 text="The patient lies between the two groups of training patients and fits neither well.",
             )
         ]
-    if known.includes_favourable != (known.probability >= 0.5):
+    if known.includes_favorable != (known.probability >= 0.5):
         return [
             AbstainReason(
                 code="SET_DISAGREES_WITH_PROBABILITY",
@@ -344,12 +431,18 @@ def _answer(is_outside: bool, reasons: list[AbstainReason], known: _Known | None
         return Answer.OUTSIDE_EXPERIENCE
     if reasons or known is None:
         return Answer.INDETERMINATE
-    return Answer.FAVOURABLE if known.includes_favourable else Answer.UNFAVOURABLE
+    return Answer.FAVORABLE if known.includes_favorable else Answer.UNFAVORABLE
 
 
-def _inside_sentence(title: str) -> str:
-    """The title with a small first letter, unless it begins with an abbreviation."""
-    return title[:1].lower() + title[1:] if title[1:2].islower() else title
+def _booster(raw: bytes, name: str, document: ResponseDocument) -> xgboost.Booster:
+    booster = xgboost.Booster({"nthread": 1})
+    try:
+        booster.load_model(bytearray(raw))
+    except xgboost.core.XGBoostError as error:
+        raise ModelFolderInvalid(f"This version of XGBoost cannot read {name}. Install the pinned version.") from error
+    if tuple(booster.feature_names or ()) != document.input_names:
+        raise ModelFolderInvalid(f"{name} and {DOCUMENT_FILE} name different inputs. Train the model again.")
+    return booster
 
 
 def _read(model_folder: ModelFolder, name: str) -> bytes:

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from oncoresponse.response.calibration import Sigmoid
 from oncoresponse.response.cohort import FloatArray, IntArray
+from oncoresponse.response.figures_of_merit import Estimate
 from oncoresponse.response.pipeline import LogisticBaseline
-from oncoresponse.response.task import ResponseInput
+from oncoresponse.response.task import CalibrationMethod, ResponseInput
 from oncoresponse.response.training_distance import TrainingDistance
 
 BOOSTER_FILE = "booster.ubj"
@@ -18,6 +19,7 @@ ENSEMBLE_FILE = "ensemble.zip"
 DOCUMENT_FILE = "response.json"
 EVALUATION_FILE = "evaluation.json"
 TASK_FILE = "task.yaml"
+TIME_TO_FAILURE_FILE = "time-to-failure.ubj"
 
 
 class _Strict(BaseModel):
@@ -25,32 +27,51 @@ class _Strict(BaseModel):
 
 
 class TrainingDistribution(_Strict):
-    """Values of one input in the training patients, in its unit."""
+    """Values of one input in the training patients, in its unit.
+
+    Attributes:
+        minimum: Smallest.
+        low: 5th percentile.
+        median: 50th.
+        high: 95th.
+        maximum: Largest.
+        percentiles: The 0th to the 100th, 101 values.
+    """
 
     minimum: float
     low: float
     median: float
     high: float
     maximum: float
+    percentiles: tuple[float, ...] = Field(min_length=101, max_length=101)
+
+    def percentile_of(self, value: float) -> float:
+        """Share of training patients below, ties half, 0 to 100, between percentiles by interpolation."""
+        steps = np.array(self.percentiles)
+        below = np.interp(value, steps, np.arange(101.0), left=0.0, right=100.0)
+        equal = np.flatnonzero(steps == value)
+        return float(equal.mean()) if len(equal) else float(below)
 
 
 class CalibrationDocument(_Strict):
-    """Platt's sigmoid and the out-of-fold margins it was fitted to, which also make the conformal sets.
+    """The calibration and the out-of-fold margins it was fitted to, which also make the conformal sets.
 
     Attributes:
+        chosen: Method that cross-validation over patients chose among those of the task.
         method: Name and reason.
         slope: Factor on the margin.
         intercept: Added after it.
         out_of_fold_margins: (inner repeats, patients), log-odds by boosters that had not seen the patient.
-        favourable: (patients,), 1 where the outcome was favourable.
+        favorable: (patients,), 1 where the outcome was favorable.
         out_of_fold_probabilities: (patients,), calibrated, mean over repeats.
     """
 
+    chosen: CalibrationMethod
     method: str
     slope: float = Field(ge=0)
     intercept: float
     out_of_fold_margins: tuple[tuple[float, ...], ...]
-    favourable: tuple[int, ...]
+    favorable: tuple[int, ...]
     out_of_fold_probabilities: tuple[float, ...]
 
     @property
@@ -60,7 +81,7 @@ class CalibrationDocument(_Strict):
 
     def scores(self) -> tuple[FloatArray, IntArray]:
         """Margins (repeats, patients) and outcomes (patients,)."""
-        return np.array(self.out_of_fold_margins), np.array(self.favourable, dtype=np.int64)
+        return np.array(self.out_of_fold_margins), np.array(self.favorable, dtype=np.int64)
 
 
 class DistanceDocument(_Strict):
@@ -86,6 +107,17 @@ class BaselineDocument(_Strict):
     scale: tuple[float, ...]
     coefficients: tuple[float, ...]
     intercept: float
+
+    @classmethod
+    def of(cls, regression: LogisticBaseline, names: tuple[str, ...]) -> Self:
+        """The document of a regression whose columns are positions in ``names``."""
+        return cls(
+            inputs=tuple(names[column] for column in regression.columns),
+            center=tuple(float(value) for value in regression.center),
+            scale=tuple(float(value) for value in regression.scale),
+            coefficients=tuple(float(value) for value in regression.coefficients),
+            intercept=float(regression.intercept),
+        )
 
     def regression(self, names: tuple[str, ...]) -> LogisticBaseline:
         """The regression as a function of inputs in the order of ``names``."""
@@ -113,8 +145,37 @@ class ConformalDocument(_Strict):
 
     coverage: float
     measured: float
-    measured_favourable: float
-    measured_unfavourable: float
+    measured_favorable: float
+    measured_unfavorable: float
+
+
+class TrainingCase(_Strict):
+    """Inputs and outcome of one training patient, without identifier, values rounded to four digits."""
+
+    values: tuple[float, ...]
+    favorable: bool
+
+
+class TimeToFailureDocument(_Strict):
+    """The accelerated failure time booster beside the answer.
+
+    Attributes:
+        booster_sha256: Of ``time-to-failure.ubj``.
+        unit: UCUM of the times.
+        origin: From when they count.
+        longest_follow_up: No time beyond it is believed.
+        concordance: Cross-validated.
+        sentence: The same in words.
+        golden_medians: Median times of the golden vectors, reproduced to 1e-6 relative.
+    """
+
+    booster_sha256: str
+    unit: str
+    origin: str
+    longest_follow_up: float
+    concordance: Estimate
+    sentence: str
+    golden_medians: tuple[float, ...]
 
 
 class GoldenVector(_Strict):
@@ -123,7 +184,7 @@ class GoldenVector(_Strict):
     Attributes:
         values: In the units and order of the inputs. Quantiles of the cohort, no patient.
         transformed: The same after the transforms; reproduced to 1e-6.
-        margin: Log-odds of the booster; reproduced to 1e-9.
+        margin: Log-odds before calibration; reproduced to 1e-9.
         ensemble_mean: Mean probability of the ensemble; reproduced to 1e-6.
     """
 
@@ -146,11 +207,15 @@ class ResponseDocument(_Strict):
         interval: Interval of the probability.
         distance: Distance from the training data.
         baseline: Logistic regression shown beside.
+        start: Logistic regression the trees start from; ``None`` where they start from zero log-odds.
+        cases: Training patients without identifier, for the nearest ones; empty where the task says so.
+        dropped_inputs: Declared inputs that were not robust enough, with their intraclass correlation.
+        time_to_failure: ``None`` where the task declares none.
         golden_vectors: Checked whenever the model is opened.
         limits: Plain sentences made from the evaluation.
         seed: Seed of everything.
         training_patients: Number of patients.
-        training_favourable: How many had the favourable outcome.
+        training_favorable: How many had the favorable outcome.
         training_data_sha256: Over inputs and outcomes, identifiers left out.
         task_sha256: Of ``task.yaml``.
         radiomics_settings_sha256: Of the model's radiomics settings at training; ``None`` when there were none.
@@ -168,11 +233,15 @@ class ResponseDocument(_Strict):
     interval: IntervalDocument
     distance: DistanceDocument
     baseline: BaselineDocument
+    start: BaselineDocument | None = None
+    cases: tuple[TrainingCase, ...] = ()
+    dropped_inputs: dict[str, float] = {}
+    time_to_failure: TimeToFailureDocument | None = None
     golden_vectors: tuple[GoldenVector, ...] = Field(min_length=1)
     limits: tuple[str, ...]
     seed: int
     training_patients: int
-    training_favourable: int
+    training_favorable: int
     training_data_sha256: str
     task_sha256: str
     radiomics_settings_sha256: str | None

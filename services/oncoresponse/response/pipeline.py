@@ -1,4 +1,4 @@
-"""Everything that is fitted to patients, in one function: hyper-parameters, booster, calibration, conformal scores.
+"""Everything that is fitted to patients, in one function: start, hyper-parameters, booster, calibration, scores.
 
 Validation calls :func:`fit_pipeline` on the training side of each fold and on nothing else, so a step can only leak by
 being written outside this module.
@@ -6,121 +6,20 @@ being written outside this module.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xgboost
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
 from oncoresponse.response.booster import fit_booster, is_constant, margins
-from oncoresponse.response.calibration import Sigmoid, fit_platt
+from oncoresponse.response.calibration import Sigmoid, choose_calibration
 from oncoresponse.response.cohort import FloatArray, IntArray
-from oncoresponse.response.task import ResponseTask
+from oncoresponse.response.task import CalibrationMethod, ResponseTask
 
-
-@dataclass(frozen=True)
-class FittedPipeline:
-    """A booster with its calibration.
-
-    Attributes:
-        booster: Fitted to all patients given.
-        max_depth: Chosen depth.
-        rounds: Chosen number of trees.
-        sigmoid: Platt calibration of margins.
-        out_of_fold: Float (inner repeats, patients), margins from boosters that had not seen the patient.
-        favourable: Int (patients,).
-        names: Inputs, in order.
-    """
-
-    booster: xgboost.Booster
-    max_depth: int
-    rounds: int
-    sigmoid: Sigmoid
-    out_of_fold: FloatArray
-    favourable: IntArray
-    names: tuple[str, ...]
-
-    def margin(self, inputs: FloatArray) -> FloatArray:
-        """Log-odds before calibration (patients,) of transformed inputs (patients, inputs)."""
-        return margins(self.booster, self.names, inputs)
-
-    def probability(self, inputs: FloatArray) -> FloatArray:
-        """Calibrated probability of the favourable outcome (patients,)."""
-        return self.sigmoid.probability(self.margin(inputs))
-
-    def is_constant(self, inputs: FloatArray) -> bool:
-        """Whether the booster answers the same for all of ``inputs``."""
-        return is_constant(self.margin(inputs))
-
-
-def patient_folds(favourable: IntArray, groups: IntArray, folds: int, seed: int) -> list[IntArray]:
-    """Row indices of each test fold; the rows of a patient stay together, outcomes are spread evenly.
-
-    Args:
-        favourable: Int (rows,).
-        groups: Int (rows,), the patient of each row.
-        folds: Number of folds.
-        seed: Seed of the shuffle.
-    """
-    patients, first = np.unique(groups, return_index=True)
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    split = splitter.split(patients.reshape(-1, 1), favourable[first])
-    return [np.flatnonzero(np.isin(groups, patients[test])) for _, test in split]
-
-
-def fit_pipeline(
-    task: ResponseTask,
-    inputs: FloatArray,
-    favourable: IntArray,
-    *,
-    seed: int,
-    inner_repeats: int | None = None,
-    groups: IntArray | None = None,
-) -> FittedPipeline:
-    """Choose hyper-parameters by inner cross-validation, fit the booster, calibrate on the inner out-of-fold margins.
-
-    Args:
-        task: The task.
-        inputs: Float (rows, inputs), transformed.
-        favourable: Int (rows,).
-        seed: Seed of the inner folds.
-        inner_repeats: Replaces that of the task where time matters more than smoothness.
-        groups: Int (rows,), the patient of each row; by default each row is a patient.
-    """
-    groups = np.arange(len(favourable)) if groups is None else groups
-    repeats = task.validation.inner_repeats if inner_repeats is None else inner_repeats
-    grid = [(depth, rounds) for depth in sorted(task.booster.max_depth) for rounds in sorted(task.booster.rounds)]
-    found = np.zeros((len(grid), repeats, len(favourable)))
-    for repeat in range(repeats):
-        for test in patient_folds(favourable, groups, task.validation.folds, seed + repeat):
-            train = np.setdiff1d(np.arange(len(favourable)), test)
-            for depth in task.booster.max_depth:
-                booster = fit_booster(
-                    task, inputs[train], favourable[train], max_depth=depth, rounds=max(task.booster.rounds)
-                )
-                for position, (of_depth, rounds) in enumerate(grid):
-                    if of_depth == depth:
-                        found[position, repeat, test] = margins(booster, task.input_names, inputs[test], rounds)
-    # argmin takes the first of equals: the shallower and shorter booster.
-    best = int(np.argmin([_log_loss(candidate, favourable) for candidate in found]))
-    depth, rounds = grid[best]
-    return FittedPipeline(
-        booster=fit_booster(task, inputs, favourable, max_depth=depth, rounds=rounds),
-        max_depth=depth,
-        rounds=rounds,
-        sigmoid=fit_platt(found[best].ravel(), np.tile(favourable, repeats)),
-        out_of_fold=found[best],
-        favourable=favourable,
-        names=task.input_names,
-    )
-
-
-def _log_loss(margin: FloatArray, favourable: IntArray) -> float:
-    sign = np.where(favourable == 1, 1.0, -1.0)
-    # Rounded, so that a difference in the last bit cannot choose the model.
-    return round(float(-np.log(expit(sign * margin)).mean()), 9)
+_CALIBRATION_SEED = 31
 
 
 @dataclass(frozen=True)
@@ -141,17 +40,188 @@ class LogisticBaseline:
     coefficients: FloatArray
     intercept: float
 
+    def contributions(self, inputs: FloatArray) -> FloatArray:
+        """Log-odds (patients, baseline inputs) that each input adds to the intercept.
+
+        These are the Shapley values of a linear model whose background is the mean training patient.
+        """
+        return np.asarray((inputs[:, list(self.columns)] - self.center) / self.scale * self.coefficients)
+
+    def margin(self, inputs: FloatArray) -> FloatArray:
+        """Log-odds of the favorable outcome (patients,) of transformed inputs (patients, inputs)."""
+        return np.asarray(self.contributions(inputs).sum(axis=1) + self.intercept)
+
     def probability(self, inputs: FloatArray) -> FloatArray:
-        """Probability of the favourable outcome (patients,) of transformed inputs (patients, inputs)."""
-        scaled = (inputs[:, list(self.columns)] - self.center) / self.scale
-        return np.asarray(expit(scaled @ self.coefficients + self.intercept), dtype=np.float64)
+        """Probability of the favorable outcome (patients,) of transformed inputs (patients, inputs)."""
+        return np.asarray(expit(self.margin(inputs)), dtype=np.float64)
 
 
-def fit_baseline(task: ResponseTask, inputs: FloatArray, favourable: IntArray) -> LogisticBaseline:
+def fit_baseline(task: ResponseTask, inputs: FloatArray, favorable: IntArray) -> LogisticBaseline:
     """Fit the baseline: L2 penalty of 1 on standardized inputs, scikit-learn's default, nothing tuned."""
     chosen = inputs[:, list(task.baseline_columns)]
     center = chosen.mean(axis=0)
     spread = chosen.std(axis=0)
     scale = np.where(spread > 0, spread, 1.0)
-    fitted = LogisticRegression(max_iter=1000).fit((chosen - center) / scale, favourable)
+    fitted = LogisticRegression(max_iter=1000).fit((chosen - center) / scale, favorable)
     return LogisticBaseline(task.baseline_columns, center, scale, fitted.coef_[0], float(fitted.intercept_[0]))
+
+
+def fit_start(task: ResponseTask, inputs: FloatArray, favorable: IntArray) -> LogisticBaseline | None:
+    """Where the trees start: the baseline without inputs whose sign contradicts physiology; ``None`` for zero."""
+    if task.booster.start == "zero":
+        return None
+    kept = list(task.baseline_inputs)
+    signs = {entry.name: entry.favorable_sign for entry in task.inputs}
+    while True:
+        fitted = fit_baseline(task.model_copy(update={"baseline_inputs": tuple(kept)}), inputs, favorable)
+        wrong = [
+            (abs(float(coefficient)), name)
+            for name, coefficient in zip(kept, fitted.coefficients, strict=True)
+            if signs[name] * float(coefficient) < 0
+        ]
+        if not wrong:
+            return fitted
+        if len(kept) == 1:
+            return replace(fitted, coefficients=np.zeros(1), intercept=float(logit(favorable.mean())))
+        kept.remove(max(wrong)[1])
+
+
+@dataclass(frozen=True)
+class ScoringModel:
+    """What turns transformed inputs into a probability: start, trees, calibration.
+
+    Attributes:
+        start: Where the trees start; ``None`` for zero log-odds.
+        booster: The trees.
+        sigmoid: Calibration of margins.
+        names: Inputs, in order.
+    """
+
+    start: LogisticBaseline | None
+    booster: xgboost.Booster
+    sigmoid: Sigmoid
+    names: tuple[str, ...]
+
+    def margin(self, inputs: FloatArray) -> FloatArray:
+        """Log-odds before calibration (patients,) of transformed inputs (patients, inputs)."""
+        trees = margins(self.booster, self.names, inputs)
+        return trees if self.start is None else self.start.margin(inputs) + trees
+
+    def probability(self, inputs: FloatArray) -> FloatArray:
+        """Calibrated probability of the favorable outcome (patients,)."""
+        return self.sigmoid.probability(self.margin(inputs))
+
+
+@dataclass(frozen=True)
+class FittedPipeline(ScoringModel):
+    """A scoring model with what it was fitted to.
+
+    Attributes:
+        max_depth: Chosen depth.
+        rounds: Chosen number of trees.
+        calibration: Chosen method.
+        out_of_fold: Float (inner repeats, patients), margins from boosters that had not seen the patient.
+        favorable: Int (patients,).
+    """
+
+    max_depth: int
+    rounds: int
+    calibration: CalibrationMethod
+    out_of_fold: FloatArray
+    favorable: IntArray
+
+    def is_constant(self, inputs: FloatArray) -> bool:
+        """Whether the trees answer the same for all of ``inputs``."""
+        return is_constant(margins(self.booster, self.names, inputs))
+
+
+def patient_folds(favorable: IntArray, groups: IntArray, folds: int, seed: int) -> list[IntArray]:
+    """Row indices of each test fold; the rows of a patient stay together, outcomes are spread evenly.
+
+    Args:
+        favorable: Int (rows,).
+        groups: Int (rows,), the patient of each row.
+        folds: Number of folds.
+        seed: Seed of the shuffle.
+    """
+    patients, first = np.unique(groups, return_index=True)
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    split = splitter.split(patients.reshape(-1, 1), favorable[first])
+    return [np.flatnonzero(np.isin(groups, patients[test])) for _, test in split]
+
+
+def fit_pipeline(
+    task: ResponseTask,
+    inputs: FloatArray,
+    favorable: IntArray,
+    *,
+    seed: int,
+    inner_repeats: int | None = None,
+    groups: IntArray | None = None,
+) -> FittedPipeline:
+    """Choose hyper-parameters by inner cross-validation, fit the booster, calibrate on the inner out-of-fold margins.
+
+    The start, where the task declares one, is fitted to the training side of each inner fold like everything else.
+
+    Args:
+        task: The task.
+        inputs: Float (rows, inputs), transformed.
+        favorable: Int (rows,).
+        seed: Seed of the inner folds.
+        inner_repeats: Replaces that of the task where time matters more than smoothness.
+        groups: Int (rows,), the patient of each row; by default each row is a patient.
+    """
+    groups = np.arange(len(favorable)) if groups is None else groups
+    repeats = task.validation.inner_repeats if inner_repeats is None else inner_repeats
+    grid = [(depth, rounds) for depth in sorted(task.booster.max_depth) for rounds in sorted(task.booster.rounds)]
+    found = np.zeros((len(grid), repeats, len(favorable)))
+    for repeat in range(repeats):
+        for test in patient_folds(favorable, groups, task.validation.folds, seed + repeat):
+            train = np.setdiff1d(np.arange(len(favorable)), test)
+            start = fit_start(task, inputs[train], favorable[train])
+            before = 0.0 if start is None else start.margin(inputs[test])
+            for depth in task.booster.max_depth:
+                booster = _fit_trees(
+                    task, inputs[train], favorable[train], start, max_depth=depth, rounds=max(task.booster.rounds)
+                )
+                for position, (of_depth, rounds) in enumerate(grid):
+                    if of_depth == depth:
+                        added = margins(booster, task.input_names, inputs[test], rounds)
+                        found[position, repeat, test] = before + added
+    # argmin takes the first of equals: the shallower and shorter booster.
+    best = int(np.argmin([_log_loss(candidate, favorable) for candidate in found]))
+    depth, rounds = grid[best]
+    start = fit_start(task, inputs, favorable)
+    method, sigmoid = choose_calibration(
+        task.uncertainty.calibration, found[best], favorable, groups, seed=seed + _CALIBRATION_SEED
+    )
+    return FittedPipeline(
+        start=start,
+        booster=_fit_trees(task, inputs, favorable, start, max_depth=depth, rounds=rounds),
+        sigmoid=sigmoid,
+        names=task.input_names,
+        max_depth=depth,
+        rounds=rounds,
+        calibration=method,
+        out_of_fold=found[best],
+        favorable=favorable,
+    )
+
+
+def _fit_trees(
+    task: ResponseTask,
+    inputs: FloatArray,
+    favorable: IntArray,
+    start: LogisticBaseline | None,
+    *,
+    max_depth: int,
+    rounds: int,
+) -> xgboost.Booster:
+    before = None if start is None else start.margin(inputs)
+    return fit_booster(task, inputs, favorable, max_depth=max_depth, rounds=rounds, start=before)
+
+
+def _log_loss(margin: FloatArray, favorable: IntArray) -> float:
+    sign = np.where(favorable == 1, 1.0, -1.0)
+    # Rounded, so that a difference in the last bit cannot choose the model.
+    return round(float(-np.log(expit(sign * margin)).mean()), 9)

@@ -12,6 +12,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from oncoresponse.response.task import PhysicianGroup
+
 
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -20,15 +22,15 @@ class _Document(BaseModel):
 class Answer(StrEnum):
     """What the model says about one patient."""
 
-    FAVOURABLE = "favourable"
-    UNFAVOURABLE = "unfavourable"
+    FAVORABLE = "favorable"
+    UNFAVORABLE = "unfavorable"
     INDETERMINATE = "indeterminate"
     """The evidence does not allow a call."""
     OUTSIDE_EXPERIENCE = "outside_experience"
     """The patient is unlike those the model was trained on."""
 
 
-ConformalOutcome = Literal[Answer.FAVOURABLE, Answer.UNFAVOURABLE]
+ConformalOutcome = Literal[Answer.FAVORABLE, Answer.UNFAVORABLE]
 """What a conformal set may hold."""
 
 ABSTAIN_CODES = (
@@ -38,9 +40,11 @@ ABSTAIN_CODES = (
     "CONFORMAL_BOTH",
     "CONFORMAL_NEITHER",
     "SET_DISAGREES_WITH_PROBABILITY",
+    "CONTOUR_CHANGES_ANSWER",
 )
 """Every reason for abstaining: an input is NaN or infinite; an input cannot be true; the inputs are too far from the
-training patients; neither outcome can be ruled out; both can; the set and the probability point to different outcomes.
+training patients; neither outcome can be ruled out; both can; the set and the probability point to different
+outcomes; another plausible contour would give the opposite call.
 """
 
 
@@ -67,10 +71,11 @@ class Contribution(_Document):
         training_median: Median of the training patients, in ``unit``.
         training_low: Their 5th percentile.
         training_high: Their 95th percentile.
-        log_odds: SHAP value on the scale of the booster's margin (natural log-odds of the favourable outcome before
-            calibration). ``base_log_odds`` plus all of these is ``margin_log_odds``.
-        direction: Whether the value raises or lowers the probability of the favourable outcome. Monotone
-            calibration keeps the sign.
+        log_odds: Shapley value in calibrated natural log-odds of the favorable outcome. ``base_log_odds`` plus all
+            of these is ``margin_log_odds``, the log-odds of ``probability``.
+        direction: Whether the value raises or lowers the probability of the favorable outcome.
+        group: What a physician would call the input.
+        percentile: Share of training patients with a smaller value, ties half, 0 to 100; ``None`` without a value.
     """
 
     input: str
@@ -82,6 +87,98 @@ class Contribution(_Document):
     training_high: float
     log_odds: float
     direction: Literal["raises", "lowers"]
+    group: PhysicianGroup = "size"
+    percentile: float | None = Field(default=None, ge=0, le=100)
+
+
+class GroupedContribution(_Document):
+    """Contributions of all inputs of one kind together.
+
+    Attributes:
+        group: What a physician would call them.
+        log_odds: Sum of their contributions.
+        direction: Its sign in words.
+        inputs: Names of the inputs.
+    """
+
+    group: PhysicianGroup
+    log_odds: float
+    direction: Literal["raises", "lowers"]
+    inputs: tuple[str, ...]
+
+
+class NearestCase(_Document):
+    """A training patient with similar inputs, without identifier.
+
+    Attributes:
+        values: By name of the input, in its unit, rounded.
+        favorable: Whether the outcome was the favorable one.
+        distance: Mahalanobis distance to the patient.
+    """
+
+    values: dict[str, float]
+    favorable: bool
+    distance: float
+
+
+class AnswerChange(_Document):
+    """The smallest change of one input, everything else kept, that would change the answer.
+
+    Attributes:
+        input: Name of the input.
+        title: The same in clinical words.
+        value: The patient's value, in ``unit``.
+        needed: The nearest value, of those the training patients had, at which the answer is another.
+        unit: UCUM.
+        answer: The answer there.
+        text: One sentence.
+    """
+
+    input: str
+    title: str
+    value: float
+    needed: float
+    unit: str
+    answer: Answer
+    text: str
+
+
+class ContourInterval(_Document):
+    """What other plausible contours of the same tumor would have given.
+
+    Attributes:
+        variants: How many were tried, those whose inputs could be computed.
+        low: Smallest probability among them and the contour itself.
+        high: Largest.
+        calls: Different calls among them: favorable, unfavorable or none.
+    """
+
+    variants: int = Field(ge=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+    calls: tuple[Answer, ...]
+
+
+class TimeToFailureEstimate(_Document):
+    """Estimate of the time to failure, shown only beside the answer.
+
+    Attributes:
+        median: Median time in ``unit``; ``None`` when it lies beyond the longest follow-up.
+        unit: UCUM.
+        longest_follow_up: Of the training patients.
+        concordance: Cross-validated, 0.5 is chance.
+        concordance_low: Lower end of its 95 % interval.
+        concordance_high: Upper end.
+        text: One sentence.
+    """
+
+    median: float | None
+    unit: str
+    longest_follow_up: float
+    concordance: float
+    concordance_low: float
+    concordance_high: float
+    text: str
 
 
 class OutsideTrainingData(_Document):
@@ -125,16 +222,22 @@ class Prediction(_Document):
         outcome_title: Title of the outcome.
         answer: The call.
         answer_text: The call in plain words, without a treatment directive.
-        probability: Calibrated probability of the favourable outcome, 0 to 1; ``None`` when it cannot be computed.
+        probability: Calibrated probability of the favorable outcome, 0 to 1; ``None`` when it cannot be computed.
         interval_low: Lower end of the interval of ``probability``; ``None`` with it.
         interval_high: Upper end.
         interval_level: Level of the interval, such as 0.9.
         interval_method: How the interval was made.
-        conformal_set: Outcomes, of ``favourable`` and ``unfavourable``, that cannot be ruled out.
+        conformal_set: Outcomes, of ``favorable`` and ``unfavorable``, that cannot be ruled out.
         conformal_coverage: Promised coverage of the set in each outcome class, such as 0.8.
         conformal_coverage_measured: Coverage found in cross-validation, all patients together.
         contributions: One for each input, largest effect first.
-        base_log_odds: Margin of the booster before any contribution; ``None`` when an input is not finite.
+        grouped_contributions: The same by what a physician knows, largest effect first.
+        sentences: Three sentences made from what is below: the answer, the reasons, the doubt.
+        nearest_cases: The three nearest training patients; empty where the model keeps none.
+        changes: For each input that can change the answer alone, how far it would have to go, nearest first.
+        contour_interval: ``None`` when no contour variants were sent.
+        time_to_failure: ``None`` where the model has none, when an input is not finite, and outside experience.
+        base_log_odds: Calibrated log-odds before any contribution; ``None`` when an input is not finite.
         margin_log_odds: ``base_log_odds`` plus the contributions; ``None`` when an input is not finite.
         outside: Distance from the training data.
         abstain_reasons: Empty unless the model abstains.
@@ -166,6 +269,12 @@ class Prediction(_Document):
     contributions: tuple[Contribution, ...]
     base_log_odds: float | None
     margin_log_odds: float | None
+    grouped_contributions: tuple[GroupedContribution, ...] = ()
+    sentences: tuple[str, ...] = ()
+    nearest_cases: tuple[NearestCase, ...] = ()
+    changes: tuple[AnswerChange, ...] = ()
+    contour_interval: ContourInterval | None = None
+    time_to_failure: TimeToFailureEstimate | None = None
     outside: OutsideTrainingData
     abstain_reasons: tuple[AbstainReason, ...]
     baseline: BaselinePrediction | None

@@ -1,6 +1,6 @@
 """The interval of a predicted probability: patient bootstraps of the whole pipeline, widened until it holds.
 
-Each member of the ensemble is a booster with its own calibration, fitted by
+Each member of the ensemble is a scoring model with its own start and calibration, fitted by
 :func:`~oncoresponse.response.pipeline.fit_pipeline` to a bootstrap of patients. Percentiles of the members show how
 much the answer depends on who happened to be in the cohort, but not the pull of regularization, so at tens of patients
 they are too narrow. Therefore cohorts of the same size with a known truth are simulated and the interval is stretched,
@@ -20,12 +20,11 @@ from pydantic import BaseModel, ConfigDict
 from scipy.special import expit, logit
 
 from oncoresponse.errors import ModelFolderInvalid
-from oncoresponse.response.booster import margins
 from oncoresponse.response.calibration import Sigmoid
 from oncoresponse.response.cohort import FloatArray, IntArray
-from oncoresponse.response.pipeline import LogisticBaseline, fit_baseline, fit_pipeline
+from oncoresponse.response.pipeline import LogisticBaseline, ScoringModel, fit_baseline, fit_pipeline
+from oncoresponse.response.progress import Progress, no_progress
 from oncoresponse.response.task import ResponseTask
-from oncoresponse.response.validation import Progress, no_progress
 
 _ENSEMBLE_SEED = 7_003
 _SIMULATION_SEED = 7_004
@@ -34,21 +33,18 @@ _SIMULATED_PATIENTS = 25
 _SMOOTHING = 0.3
 _PROBABILITY_FLOOR = 1e-4
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
-_CALIBRATION_FILE = "calibration.json"
+_MEMBERS_FILE = "members.json"
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Boosters with their calibrations, one for each bootstrap of patients."""
+    """Scoring models, one for each bootstrap of patients."""
 
-    members: tuple[tuple[xgboost.Booster, Sigmoid], ...]
-    names: tuple[str, ...]
+    members: tuple[ScoringModel, ...]
 
     def probabilities(self, inputs: FloatArray) -> FloatArray:
         """Float (members, patients) of transformed inputs (patients, inputs)."""
-        return np.stack(
-            [sigmoid.probability(margins(booster, self.names, inputs)) for booster, sigmoid in self.members]
-        )
+        return np.stack([member.probability(inputs) for member in self.members])
 
     def interval(
         self, inputs: FloatArray, probability: FloatArray, level: float, widening: float
@@ -69,13 +65,12 @@ class Ensemble:
         return np.minimum(expit(low), probability), np.maximum(expit(high), probability)
 
     def to_bytes(self) -> bytes:
-        """A ZIP of one UBJ booster a member and one JSON of their calibrations; the same bytes each time."""
+        """A ZIP of one UBJ booster a member and one JSON of their starts and calibrations; the same bytes each time."""
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            lines = [[sigmoid.slope, sigmoid.intercept] for _, sigmoid in self.members]
-            archive.writestr(_entry(_CALIBRATION_FILE), json.dumps(lines))
-            for index, (booster, _) in enumerate(self.members):
-                archive.writestr(_entry(f"booster-{index:03d}.ubj"), bytes(booster.save_raw("ubj")))
+            archive.writestr(_entry(_MEMBERS_FILE), json.dumps([_plain(member) for member in self.members]))
+            for index, member in enumerate(self.members):
+                archive.writestr(_entry(f"booster-{index:03d}.ubj"), bytes(member.booster.save_raw("ubj")))
         return stream.getvalue()
 
     @classmethod
@@ -87,15 +82,15 @@ class Ensemble:
         """
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                lines = json.loads(archive.read(_CALIBRATION_FILE))
                 members = []
-                for index, (slope, intercept) in enumerate(lines):
+                for index, plain in enumerate(json.loads(archive.read(_MEMBERS_FILE))):
                     booster = xgboost.Booster({"nthread": 1})
                     booster.load_model(bytearray(archive.read(f"booster-{index:03d}.ubj")))
-                    members.append((booster, Sigmoid(float(slope), float(intercept))))
+                    sigmoid = Sigmoid(float(plain["slope"]), float(plain["intercept"]))
+                    members.append(ScoringModel(_start(plain["start"]), booster, sigmoid, names))
         except (zipfile.BadZipFile, KeyError, ValueError, TypeError, xgboost.core.XGBoostError) as error:
             raise ModelFolderInvalid("The ensemble of the response model cannot be read. Install it again.") from error
-        return cls(tuple(members), names)
+        return cls(tuple(members))
 
 
 class IntervalCoverage(BaseModel):
@@ -121,25 +116,29 @@ class IntervalCoverage(BaseModel):
 def fit_ensemble(
     task: ResponseTask,
     inputs: FloatArray,
-    favourable: IntArray,
+    favorable: IntArray,
     *,
     members: int,
     seed: int,
     progress: Progress = no_progress,
 ) -> Ensemble:
     """Refit the pipeline to bootstraps of patients; copies of a patient share a fold."""
-    random = np.random.default_rng(seed)
-    fitted = []
-    for index in range(members):
-        drawn = _bootstrap(random, favourable, task.validation.folds)
-        member = fit_pipeline(task, inputs[drawn], favourable[drawn], seed=seed + index, inner_repeats=1, groups=drawn)
-        fitted.append((member.booster, member.sigmoid))
+    fitted: list[ScoringModel] = []
+    for index, drawn in enumerate(bootstrap_draws(favorable, task.validation.folds, members=members, seed=seed)):
+        member = fit_pipeline(task, inputs[drawn], favorable[drawn], seed=seed + index, inner_repeats=1, groups=drawn)
+        fitted.append(ScoringModel(member.start, member.booster, member.sigmoid, member.names))
         progress("interval ensemble", (index + 1) / members)
-    return Ensemble(tuple(fitted), task.input_names)
+    return Ensemble(tuple(fitted))
+
+
+def bootstrap_draws(favorable: IntArray, folds: int, *, members: int, seed: int) -> list[IntArray]:
+    """Row indices of the bootstrap of each member of an ensemble."""
+    random = np.random.default_rng(seed)
+    return [_bootstrap(random, favorable, folds) for _ in range(members)]
 
 
 def simulate_interval_coverage(
-    task: ResponseTask, inputs: FloatArray, favourable: IntArray, progress: Progress = no_progress
+    task: ResponseTask, inputs: FloatArray, favorable: IntArray, progress: Progress = no_progress
 ) -> IntervalCoverage:
     """Choose the widening factor on simulated cohorts, and measure the coverage on others.
 
@@ -147,7 +146,7 @@ def simulate_interval_coverage(
     ones, outcomes are drawn from the truth, and the interval is made for new patients of the same kind.
     """
     level = task.uncertainty.interval_level
-    truth = fit_baseline(task, inputs, favourable)
+    truth = fit_baseline(task, inputs, favorable)
     random = np.random.default_rng(task.seed + _SIMULATION_SEED)
     cohorts = task.validation.simulated_cohorts
     members = min(_SIMULATED_MEMBERS, task.uncertainty.ensemble_members)
@@ -205,17 +204,42 @@ def _smoothed_bootstrap(random: np.random.Generator, inputs: FloatArray, patient
     return np.asarray(center + (drawn - center + _SMOOTHING * noise) / np.sqrt(1 + _SMOOTHING**2))
 
 
-def _bootstrap(random: np.random.Generator, favourable: IntArray, folds: int) -> IntArray:
+def _bootstrap(random: np.random.Generator, favorable: IntArray, folds: int) -> IntArray:
     """Row indices of a bootstrap with enough different patients of each outcome for the inner folds."""
     while True:
-        drawn = np.sort(random.integers(0, len(favourable), len(favourable)))
-        different = favourable[np.unique(drawn)]
+        drawn = np.sort(random.integers(0, len(favorable), len(favorable)))
+        different = favorable[np.unique(drawn)]
         if min(int(different.sum()), int((1 - different).sum())) >= folds:
             return drawn
 
 
 def _log_odds(probability: FloatArray) -> FloatArray:
     return np.asarray(logit(np.clip(probability, _PROBABILITY_FLOOR, 1 - _PROBABILITY_FLOOR)))
+
+
+def _plain(member: ScoringModel) -> dict[str, object]:
+    start = member.start
+    return {
+        "slope": member.sigmoid.slope,
+        "intercept": member.sigmoid.intercept,
+        "start": None
+        if start is None
+        else {
+            "columns": list(start.columns),
+            "center": [float(value) for value in start.center],
+            "scale": [float(value) for value in start.scale],
+            "coefficients": [float(value) for value in start.coefficients],
+            "intercept": float(start.intercept),
+        },
+    }
+
+
+def _start(plain: dict[str, list[float]] | None) -> LogisticBaseline | None:
+    if plain is None:
+        return None
+    columns = tuple(int(column) for column in plain["columns"])
+    center, scale, coefficients = (np.array(plain[name]) for name in ("center", "scale", "coefficients"))
+    return LogisticBaseline(columns, center, scale, coefficients, float(plain["intercept"]))  # type: ignore[arg-type]
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

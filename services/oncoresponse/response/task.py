@@ -7,6 +7,7 @@ and the search over hyper-parameters are fixed there, so that nothing is chosen 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
 
@@ -14,6 +15,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oncoresponse.errors import TrainingDataInvalid
+
+CalibrationMethod = Literal["none", "intercept", "platt"]
+"""The booster's log-odds as they are; moved; or scaled and moved (Platt)."""
 
 
 class _Strict(BaseModel):
@@ -25,13 +29,131 @@ class OutcomeRule(_Strict):
 
     Attributes:
         column: Column of the clinical table.
-        favourable_when: ``empty``: favourable when the cell is empty; ``one``: favourable when it is 1 (0 otherwise).
+        favorable_when: ``empty``: favorable when the cell is empty; ``one``: favorable when it is 1 (0 otherwise).
         definition: The rule in words.
     """
 
     column: str
-    favourable_when: Literal["empty", "one"]
+    favorable_when: Literal["empty", "one"]
     definition: str
+
+
+class Exclusion(_Strict):
+    """Patients who are left out before anything is computed, by a rule declared in advance.
+
+    Attributes:
+        column: Column of the clinical table.
+        when: ``empty``, or how the cell compares with ``value``.
+        value: What it is compared with; numbers for ``below`` and ``above``.
+        reason: Why, in words; the evaluation says how many patients it concerned.
+    """
+
+    column: str
+    when: Literal["empty", "equals", "below", "above"]
+    value: str | float | None = None
+    reason: str
+
+    @model_validator(mode="after")
+    def _value_fits(self) -> Self:
+        if self.when in ("below", "above") and not isinstance(self.value, float | int):
+            raise ValueError(f"Exclusion on '{self.column}': '{self.when}' needs a number.")
+        if (self.when == "empty") != (self.value is None):
+            raise ValueError(f"Exclusion on '{self.column}': give a value, or 'when: empty' without one.")
+        return self
+
+    def applies(self, cell: str) -> bool:
+        """Whether a patient with this cell is left out.
+
+        Raises:
+            ValueError: The cell is compared with a number and is none.
+        """
+        cell = cell.strip()
+        if self.when == "empty":
+            return cell == ""
+        if self.when == "equals":
+            return cell == (str(self.value) if isinstance(self.value, str) else f"{self.value:g}")
+        return cell != "" and (
+            float(cell) < float(str(self.value)) if self.when == "below" else float(cell) > float(str(self.value))
+        )
+
+
+class AuditGroup(_Strict):
+    """Subgroups in which the evaluation is repeated. Never an input by being named here.
+
+    Attributes:
+        title: Such as ``Age``.
+        column: Column of the clinical or the feature table.
+        bands: Limits between bands of a number, ascending; without them each value of the column is a subgroup.
+        unit: UCUM, shown with the bands.
+    """
+
+    title: str
+    column: str
+    bands: tuple[float, ...] = ()
+    unit: str = ""
+
+    @model_validator(mode="after")
+    def _bands_ascend(self) -> Self:
+        if list(self.bands) != sorted(set(self.bands)):
+            raise ValueError(f"Audit group '{self.title}': bands must ascend.")
+        return self
+
+    def subgroup(self, cell: str) -> str:
+        """Name of the subgroup of a cell, such as ``40 to 60 a``; ``not recorded`` for an empty one.
+
+        Raises:
+            ValueError: A number is needed and the cell is none.
+        """
+        cell = cell.strip()
+        if not cell:
+            return "not recorded"
+        if not self.bands:
+            return cell
+        value, unit = float(cell), f" {self.unit}" if self.unit else ""
+        if value < self.bands[0]:
+            return f"below {self.bands[0]:g}{unit}"
+        for low, high in pairwise(self.bands):
+            if low <= value < high:
+                return f"{low:g} to {high:g}{unit}"
+        return f"{self.bands[-1]:g}{unit} or more"
+
+
+class TimeToFailureTask(_Strict):
+    """An accelerated failure time booster beside the answer: when a failure came, or until when there was none.
+
+    Attributes:
+        failure_column: Time of the failure; empty where there was none.
+        follow_up_column: Time of the last follow-up.
+        unit: UCUM of both, such as ``d``.
+        origin: From when both count, such as ``diagnosis``.
+        distribution: Of the logarithm of the time (XGBoost ``aft_loss_distribution``).
+        scale: Its scale (XGBoost ``aft_loss_distribution_scale``).
+        max_depth: Depth of the trees.
+        rounds: Number of trees.
+        learning_rate: Step of the booster.
+    """
+
+    failure_column: str
+    follow_up_column: str
+    unit: str = "d"
+    origin: str = "diagnosis"
+    distribution: Literal["normal", "logistic"] = "normal"
+    scale: float = Field(default=1.0, gt=0)
+    max_depth: int = Field(default=1, ge=1)
+    rounds: int = Field(default=40, ge=1)
+    learning_rate: float = Field(default=0.1, gt=0, le=1)
+
+
+class ShiftTest(_Strict):
+    """Trained on the patients with the smaller values of an input, tested on those with the larger ones."""
+
+    input: str
+
+
+PhysicianGroup = Literal["size", "uptake", "heterogeneity", "shape", "patient"]
+"""Things a physician knows, to which each input belongs."""
+
+_TEXTURE = ("glcm", "glrlm", "glszm", "gldm", "ngtdm")
 
 
 class ResponseInput(_Strict):
@@ -43,10 +165,11 @@ class ResponseInput(_Strict):
         unit: UCUM.
         source: Which table holds it; clinical inputs are covariates of a request.
         transform: Applied before everything else; ``log`` is the natural logarithm.
-        favourable_sign: Sign of the effect on the favourable outcome that physiology gives (-1: a larger value makes
-            the favourable outcome less likely); 0 where it gives none.
+        favorable_sign: Sign of the effect on the favorable outcome that physiology gives (-1: a larger value makes
+            the favorable outcome less likely); 0 where it gives none.
         minimum: Smallest value that can be true, in ``unit``.
         maximum: Largest.
+        group: What a physician would call it; guessed from ``name`` and ``source`` when not given.
     """
 
     name: str
@@ -54,9 +177,29 @@ class ResponseInput(_Strict):
     unit: str
     source: Literal["features", "clinical"] = "features"
     transform: Literal["log", "none"] = "none"
-    favourable_sign: Literal[-1, 0, 1] = 0
+    favorable_sign: Literal[-1, 0, 1] = 0
     minimum: float
     maximum: float
+    group: PhysicianGroup | None = None
+
+    @property
+    def physician_group(self) -> PhysicianGroup:
+        """``group``, or what follows from the name of the feature."""
+        if self.group is not None:
+            return self.group
+        if self.source == "clinical":
+            return "patient"
+        name = self.name.casefold()
+        if any(texture in name for texture in _TEXTURE):
+            return "heterogeneity"
+        if any(word in name for word in ("suv", "glycolysis", "firstorder")):
+            return "uptake"
+        return "size" if any(word in name for word in ("volume", "diameter", "extent")) else "shape"
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether it says yes or no (unit 1, 0 to 1)."""
+        return (self.unit, self.minimum, self.maximum, self.transform) == ("1", 0.0, 1.0, "none")
 
     @model_validator(mode="after")
     def _range_fits_transform(self) -> Self:
@@ -78,8 +221,13 @@ class BoosterSettings(_Strict):
 
     ``min_child_weight`` is the sum of p(1-p) in a leaf: 1 asks for about four patients. With 3 and fewer than 40
     patients trees stop splitting and the model becomes a constant, which training refuses.
+
+    Attributes:
+        start: Where the booster starts: ``zero`` log-odds, or the log-odds of the ``logistic`` regression on the
+            baseline inputs (XGBoost ``base_margin``), so that the trees add only what the regression misses.
     """
 
+    start: Literal["zero", "logistic"] = "zero"
     max_depth: tuple[int, ...] = Field(min_length=1)
     rounds: tuple[int, ...] = Field(min_length=1)
     learning_rate: float = Field(gt=0, le=1)
@@ -100,6 +248,7 @@ class ValidationSettings(_Strict):
         permutation_repeats: Outer repeats in each permutation.
         bootstrap_samples: Patient bootstraps for intervals of figures of merit.
         simulated_cohorts: Cohorts of the same size with a known truth on which the interval is checked and widened.
+        thresholds: Probabilities of the favorable outcome at which sensitivity and specificity are reported.
     """
 
     folds: int = Field(default=5, ge=2)
@@ -109,6 +258,7 @@ class ValidationSettings(_Strict):
     permutation_repeats: int = Field(default=1, ge=1)
     bootstrap_samples: int = Field(default=2000, ge=100)
     simulated_cohorts: int = Field(default=40, ge=0)
+    thresholds: tuple[float, ...] = (0.3, 0.5, 0.7)
 
 
 class UncertaintySettings(_Strict):
@@ -119,23 +269,55 @@ class UncertaintySettings(_Strict):
         interval_level: Level of the interval of the probability.
         ensemble_members: Patient bootstraps refitted for that interval.
         outside_quantile: Quantile of the leave-one-out distances of training patients that is the threshold.
+        calibration: Methods among which inner cross-validation chooses. All are linear in the log-odds, so that the
+            contributions add up to the calibrated prediction; isotonic regression is not, and overfits below about a
+            thousand patients.
     """
 
     conformal_coverage: float = Field(default=0.8, gt=0.5, lt=1)
     interval_level: float = Field(default=0.9, gt=0.5, lt=1)
     ensemble_members: int = Field(default=100, ge=10)
     outside_quantile: float = Field(default=0.975, gt=0.5, lt=1)
+    calibration: tuple[CalibrationMethod, ...] = Field(default=("none", "intercept", "platt"), min_length=1)
 
 
 class ResponseTask(_Strict):
-    """Contents of ``response/task.yaml``. Unknown keys are refused."""
+    """Contents of ``response/task.yaml``. Unknown keys are refused.
+
+    Attributes:
+        patient_column: Column that names the patient in every table.
+        outcome: What is predicted.
+        inputs: From what.
+        baseline_inputs: Inputs of the logistic regression that is always computed beside.
+        forbidden_columns: Columns known only after the scan or decided with knowledge of what followed; no input may be
+            one of them or a copy of one.
+        exclusions: Patients left out by rule.
+        audit_groups: Subgroups of the evaluation.
+        held_out_patients: Patients kept out of everything.
+        minimum_icc: Measured inputs whose intraclass correlation under perturbed contours is smaller are dropped; needs
+            the table that ``oncoradiomics robustness`` writes.
+        time_to_failure: An accelerated failure time booster beside the answer.
+        shift: Test under shift.
+        keep_training_cases: Keep inputs and outcome of each training patient, without identifier, in the model, so that
+            a report can show the nearest ones.
+        booster: Fixed hyper-parameters and the small search.
+        validation: Size of the validation.
+        uncertainty: Promises about a single prediction.
+        seed: Seed of everything.
+    """
 
     patient_column: str = "patient_id"
     outcome: OutcomeRule
     inputs: tuple[ResponseInput, ...] = Field(min_length=1)
     baseline_inputs: tuple[str, ...] = Field(min_length=1)
     forbidden_columns: tuple[str, ...]
+    exclusions: tuple[Exclusion, ...] = ()
+    audit_groups: tuple[AuditGroup, ...] = ()
     held_out_patients: tuple[str, ...] = ()
+    minimum_icc: float | None = Field(default=None, gt=0, lt=1)
+    time_to_failure: TimeToFailureTask | None = None
+    shift: ShiftTest | None = None
+    keep_training_cases: bool = True
     booster: BoosterSettings
     validation: ValidationSettings = ValidationSettings()
     uncertainty: UncertaintySettings = UncertaintySettings()
@@ -146,7 +328,10 @@ class ResponseTask(_Strict):
         names = [entry.name for entry in self.inputs]
         if len(set(names)) != len(names):
             raise ValueError("An input is declared twice.")
-        forbidden = {name.casefold() for name in (*self.forbidden_columns, self.outcome.column, self.patient_column)}
+        after = [self.outcome.column, self.patient_column]
+        if self.time_to_failure is not None:
+            after += [self.time_to_failure.failure_column, self.time_to_failure.follow_up_column]
+        forbidden = {name.casefold() for name in (*self.forbidden_columns, *after)}
         if refused := [name for name in names if name.casefold() in forbidden]:
             raise ValueError(
                 f"Input '{refused[0]}' is the outcome, is known only after the scan, or was decided with knowledge of "
@@ -154,12 +339,22 @@ class ResponseTask(_Strict):
             )
         if unknown := set(self.baseline_inputs) - set(names):
             raise ValueError(f"Baseline input '{sorted(unknown)[0]}' is not among the inputs.")
+        if self.shift is not None and self.shift.input not in names:
+            raise ValueError(f"Input '{self.shift.input}' of the shift test is not among the inputs.")
         return self
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """Names of the inputs, in the order the booster sees them."""
         return tuple(entry.name for entry in self.inputs)
+
+    @property
+    def post_outcome_columns(self) -> tuple[str, ...]:
+        """Columns no input may copy."""
+        found = [self.outcome.column, *self.forbidden_columns]
+        if self.time_to_failure is not None:
+            found += [self.time_to_failure.failure_column, self.time_to_failure.follow_up_column]
+        return tuple(dict.fromkeys(found))
 
     @property
     def baseline_columns(self) -> tuple[int, ...]:

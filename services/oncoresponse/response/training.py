@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +18,24 @@ import xgboost
 from pydantic import BaseModel
 
 from oncoresponse.errors import TrainingDataInvalid
-from oncoresponse.response.cohort import Cohort, FloatArray, input_values, read_cohort, read_table, transform
+from oncoresponse.response.cohort import (
+    Cohort,
+    FloatArray,
+    input_values,
+    read_cohort,
+    read_robustness,
+    read_table,
+    transform,
+    without_fragile_inputs,
+)
+from oncoresponse.response.distribution_shift import judge_under_shift
 from oncoresponse.response.model_document import (
     BOOSTER_FILE,
     DOCUMENT_FILE,
     ENSEMBLE_FILE,
     EVALUATION_FILE,
     TASK_FILE,
+    TIME_TO_FAILURE_FILE,
     BaselineDocument,
     CalibrationDocument,
     ConformalDocument,
@@ -32,8 +43,12 @@ from oncoresponse.response.model_document import (
     GoldenVector,
     IntervalDocument,
     ResponseDocument,
+    TimeToFailureDocument,
+    TrainingCase,
     TrainingDistribution,
 )
+from oncoresponse.response.model_limits import limits_from
+from oncoresponse.response.optimism import correct_optimism
 from oncoresponse.response.pipeline import FittedPipeline, fit_baseline, fit_pipeline
 from oncoresponse.response.probability_interval import (
     Ensemble,
@@ -42,9 +57,11 @@ from oncoresponse.response.probability_interval import (
     fit_ensemble,
     simulate_interval_coverage,
 )
+from oncoresponse.response.progress import Progress, no_progress
 from oncoresponse.response.task import ResponseTask, read_task
+from oncoresponse.response.time_to_failure import fit_time_to_failure, median_times, validate_time_to_failure
 from oncoresponse.response.training_distance import fit_training_distance
-from oncoresponse.response.validation import Evaluation, OutOfFold, Progress, evaluate, no_progress
+from oncoresponse.response.validation import Evaluation, OutOfFold, evaluate
 
 PREDICTIONS_FILE = "out-of-fold.csv"
 INTERVAL_FILE = "interval-simulation.json"
@@ -75,55 +92,77 @@ class TrainedResponse:
 def train_response(
     task_file: Path,
     features_csv: Path,
-    clinical_csv: Path,
+    clinical_csv: Path | None,
     model_directory: Path,
     run_directory: Path,
     *,
     features_automatic_csv: Path | None = None,
+    robustness_csv: Path | None = None,
     progress: Progress = no_progress,
 ) -> TrainedResponse:
     """Validate the task on the cohort, fit the model to all of it, write both.
 
-    The same tables and task give the same bytes. The caller seals the model folder afterwards.
+    The same tables and task give the same bytes. The caller writes the model card and seals the folder afterwards.
 
     Args:
         task_file: The declared task, usually ``MODEL/response/task.yaml``.
         features_csv: One row a patient; features and measures of the physician's contour as columns.
-        clinical_csv: One row a patient; the outcome and clinical inputs as columns.
+        clinical_csv: One row a patient; the outcome and clinical inputs as columns. ``None``: ``features_csv`` holds
+            them too.
         model_directory: The model folder; files go to its ``response`` folder.
         run_directory: New or existing folder for everything the run makes.
         features_automatic_csv: The same columns as ``features_csv`` from automatic contours of patients that the
             segmentation network had not seen; evaluated, never trained on.
+        robustness_csv: Columns ``feature`` and ``icc``, from ``oncoradiomics robustness``; needed where the task
+            declares ``minimum_icc``.
         progress: Told the stage and the share of it that is done.
 
     Raises:
         TrainingDataInvalid: A table or the task is refused, or the booster learned nothing.
     """
-    task = read_task(task_file)
+    declared = read_task(task_file)
+    robustness = None if robustness_csv is None else read_robustness(robustness_csv)
+    task, dropped = without_fragile_inputs(declared, robustness)
     cohort = read_cohort(task, features_csv, clinical_csv)
     automatic = None
     if features_automatic_csv is not None:
-        automatic = _automatic_inputs(task, cohort, features_automatic_csv, clinical_csv)
-    fitted = fit_pipeline(task, cohort.transformed, cohort.favourable, seed=task.seed)
+        automatic = _automatic_inputs(task, cohort, features_automatic_csv, clinical_csv or features_csv)
+    fitted = fit_pipeline(task, cohort.transformed, cohort.favorable, seed=task.seed)
     if fitted.is_constant(cohort.transformed):
         raise TrainingDataInvalid(
             "The booster gives every patient the same answer. Lower min_child_weight, or add patients; with few of "
             "them no tree may be able to split."
         )
-    evaluation, found = evaluate(task, cohort.transformed, cohort.favourable, automatic=automatic, progress=progress)
+    evaluation, found = evaluate(
+        task,
+        cohort.transformed,
+        cohort.favorable,
+        automatic=automatic,
+        subgroups=cohort.subgroups,
+        progress=progress,
+    )
     interval = None
     if task.validation.simulated_cohorts:
-        interval = simulate_interval_coverage(task, cohort.transformed, cohort.favourable, progress)
+        interval = simulate_interval_coverage(task, cohort.transformed, cohort.favorable, progress)
     ensemble = fit_ensemble(
         task,
         cohort.transformed,
-        cohort.favourable,
+        cohort.favorable,
         members=task.uncertainty.ensemble_members,
         seed=ensemble_seed(task),
         progress=progress,
     )
+    evaluation = _completed(task, cohort, fitted, ensemble, evaluation)
     raw_booster, raw_ensemble = bytes(fitted.booster.save_raw("ubj")), ensemble.to_bytes()
-    document = _document(task, cohort, fitted, ensemble, evaluation, interval).model_copy(
+    document = _document(task, cohort, fitted, ensemble, evaluation, interval, dropped)
+    written = {BOOSTER_FILE: raw_booster, ENSEMBLE_FILE: raw_ensemble}
+    if cohort.follow_up is not None and evaluation.time_to_failure is not None:
+        time_booster = fit_time_to_failure(task, cohort.transformed, cohort.follow_up)
+        written[TIME_TO_FAILURE_FILE] = bytes(time_booster.save_raw("ubj"))
+        document = document.model_copy(
+            update={"time_to_failure": _time_to_failure(task, time_booster, document, evaluation, written)}
+        )
+    document = document.model_copy(
         update={
             "booster_sha256": hashlib.sha256(raw_booster).hexdigest(),
             "ensemble_sha256": hashlib.sha256(raw_ensemble).hexdigest(),
@@ -131,62 +170,63 @@ def train_response(
             "radiomics_settings_sha256": _sha256_if_present(model_directory / _RADIOMICS_SETTINGS),
         }
     )
+    written[DOCUMENT_FILE] = _json(document)
+    written[EVALUATION_FILE] = _json(evaluation)
+    written[TASK_FILE] = task_file.read_bytes()
     run_directory.mkdir(parents=True, exist_ok=True)
-    _write_bytes(run_directory / BOOSTER_FILE, raw_booster)
-    _write_bytes(run_directory / ENSEMBLE_FILE, raw_ensemble)
-    _write_document(run_directory / DOCUMENT_FILE, document)
-    _write_document(run_directory / EVALUATION_FILE, evaluation)
+    for name, content in written.items():
+        (run_directory / name).write_bytes(content)
     if interval is not None:
-        _write_document(run_directory / INTERVAL_FILE, interval)
-    _write_bytes(run_directory / TASK_FILE, task_file.read_bytes())
+        (run_directory / INTERVAL_FILE).write_bytes(_json(interval))
     _write_predictions(run_directory / PREDICTIONS_FILE, cohort, found)
     installed = model_directory / "response"
     installed.mkdir(parents=True, exist_ok=True)
-    for name in (BOOSTER_FILE, ENSEMBLE_FILE, DOCUMENT_FILE, EVALUATION_FILE, TASK_FILE):
+    if TIME_TO_FAILURE_FILE not in written:
+        (installed / TIME_TO_FAILURE_FILE).unlink(missing_ok=True)
+    for name in written:
         if (installed / name).resolve() != task_file.resolve():
             shutil.copyfile(run_directory / name, installed / name)
     return TrainedResponse(document, evaluation, interval, run_directory, installed)
 
 
-def limits_from(evaluation: Evaluation, interval: IntervalCoverage | None) -> tuple[str, ...]:
-    """Plain sentences about what the evaluation showed, for every report."""
-    booster, baseline, conformal = evaluation.booster, evaluation.baseline, evaluation.conformal
-    sentences = [
-        f"In cross-validation on the {evaluation.patients} training patients alone, the model ranked a patient with a "
-        f"favourable outcome above one without in {booster.auc.value:.0%} of pairs (AUC {booster.auc.text}, 95 % "
-        "interval); patients of another hospital were not tested.",
-    ]
-    if not evaluation.beats_baseline:
-        sentences.append(
-            f"The model is not better than a logistic regression on {len(evaluation.baseline_inputs)} measurements "
-            f"(AUC {baseline.auc.text}), which is shown beside it."
-        )
-    sentences.append(
-        f"Calibration slope {booster.calibration_slope.text}: with {evaluation.patients} patients it cannot be known "
-        "well whether the percentages are right."
+def _completed(
+    task: ResponseTask, cohort: Cohort, fitted: FittedPipeline, ensemble: Ensemble, evaluation: Evaluation
+) -> Evaluation:
+    """The evaluation with what needs more than inputs and outcome."""
+    inputs, favorable = cohort.transformed, cohort.favorable
+    time = None
+    if cohort.follow_up is not None:
+        time = validate_time_to_failure(task, inputs, favorable, cohort.follow_up)
+    return evaluation.model_copy(
+        update={
+            "excluded": dict(cohort.excluded),
+            "optimism": correct_optimism(task, inputs, favorable, fitted, ensemble, seed=ensemble_seed(task)),
+            "shift": judge_under_shift(task, cohort.values, inputs, favorable),
+            "time_to_failure": time,
+        }
     )
-    sentences.append(
-        f"In cross-validation the prediction set held the true outcome of {conformal.covered:.0%} of patients "
-        f"(promised {conformal.promised:.0%}) and allowed a call for {conformal.decided:.0%}"
-        + (
-            "."
-            if conformal.correct_when_decided is None
-            else f", of which {conformal.correct_when_decided:.0%} were right."
-        )
+
+
+def _time_to_failure(
+    task: ResponseTask,
+    booster: xgboost.Booster,
+    document: ResponseDocument,
+    evaluation: Evaluation,
+    written: Mapping[str, bytes],
+) -> TimeToFailureDocument | None:
+    figures, declared = evaluation.time_to_failure, task.time_to_failure
+    if figures is None or declared is None:
+        return None
+    golden = np.array([vector.transformed for vector in document.golden_vectors])
+    return TimeToFailureDocument(
+        booster_sha256=hashlib.sha256(written[TIME_TO_FAILURE_FILE]).hexdigest(),
+        unit=declared.unit,
+        origin=declared.origin,
+        longest_follow_up=figures.longest_follow_up,
+        concordance=figures.concordance,
+        sentence=figures.sentence,
+        golden_medians=_floats(median_times(booster, task.input_names, golden)),
     )
-    if interval is not None:
-        sentences.append(
-            f"In simulated cohorts of this size the {interval.level:.0%} interval held the true probability of "
-            f"{interval.covered:.0%} of patients."
-        )
-    if (automatic := evaluation.automatic_contours) is not None:
-        sentences.append(
-            f"With automatic instead of physicians' contours the AUC was {automatic.figures.auc.text} in "
-            f"{automatic.patients} patients."
-        )
-    else:
-        sentences.append("Trained and validated on physicians' contours; automatic contours were not evaluated.")
-    return tuple(sentences)
 
 
 def _document(
@@ -196,28 +236,30 @@ def _document(
     ensemble: Ensemble,
     evaluation: Evaluation,
     interval: IntervalCoverage | None,
+    dropped: dict[str, float],
 ) -> ResponseDocument:
     distance = fit_training_distance(cohort.transformed, task.uncertainty.outside_quantile)
-    baseline = fit_baseline(task, cohort.transformed, cohort.favourable)
+    baseline = fit_baseline(task, cohort.transformed, cohort.favorable)
     return ResponseDocument(
         inputs=task.inputs,
         training=tuple(_distribution(column) for column in cohort.values.T),
         max_depth=fitted.max_depth,
         rounds=fitted.rounds,
         calibration=CalibrationDocument(
-            method="Platt's sigmoid on out-of-fold margins of the inner cross-validation; isotonic regression needs "
-            "more patients",
+            chosen=fitted.calibration,
+            method="on out-of-fold margins of the inner cross-validation, by log loss on patients left out among "
+            + ", ".join(task.uncertainty.calibration),
             slope=fitted.sigmoid.slope,
             intercept=fitted.sigmoid.intercept,
             out_of_fold_margins=tuple(_floats(row) for row in fitted.out_of_fold),
-            favourable=tuple(int(value) for value in cohort.favourable),
+            favorable=tuple(int(value) for value in cohort.favorable),
             out_of_fold_probabilities=_floats(fitted.sigmoid.probability(fitted.out_of_fold).mean(axis=0)),
         ),
         conformal=ConformalDocument(
             coverage=evaluation.conformal.promised,
             measured=evaluation.conformal.covered,
-            measured_favourable=evaluation.conformal.covered_favourable,
-            measured_unfavourable=evaluation.conformal.covered_unfavourable,
+            measured_favorable=evaluation.conformal.covered_favorable,
+            measured_unfavorable=evaluation.conformal.covered_unfavorable,
         ),
         interval=IntervalDocument(
             method=f"percentiles of {task.uncertainty.ensemble_members} patient bootstraps of the whole pipeline"
@@ -238,18 +280,15 @@ def _document(
             threshold=distance.threshold,
             quantile=task.uncertainty.outside_quantile,
         ),
-        baseline=BaselineDocument(
-            inputs=task.baseline_inputs,
-            center=_floats(baseline.center),
-            scale=_floats(baseline.scale),
-            coefficients=_floats(baseline.coefficients),
-            intercept=baseline.intercept,
-        ),
+        baseline=BaselineDocument.of(baseline, task.input_names),
+        start=None if fitted.start is None else BaselineDocument.of(fitted.start, task.input_names),
+        cases=_cases(cohort) if task.keep_training_cases else (),
+        dropped_inputs=dropped,
         golden_vectors=_golden_vectors(task, cohort, fitted, ensemble),
         limits=limits_from(evaluation, interval),
         seed=task.seed,
         training_patients=len(cohort.patients),
-        training_favourable=int(cohort.favourable.sum()),
+        training_favorable=int(cohort.favorable.sum()),
         training_data_sha256=cohort.sha256,
         task_sha256="",
         radiomics_settings_sha256=None,
@@ -286,10 +325,24 @@ def _golden_vectors(
 
 
 def _distribution(column: FloatArray) -> TrainingDistribution:
-    low, median, high = np.percentile(column, [5, 50, 95])
+    percentiles = _floats(np.percentile(column, np.arange(101)))
     return TrainingDistribution(
-        minimum=float(column.min()), low=float(low), median=float(median), high=float(high), maximum=float(column.max())
+        minimum=percentiles[0],
+        low=percentiles[5],
+        median=percentiles[50],
+        high=percentiles[95],
+        maximum=percentiles[100],
+        percentiles=percentiles,
     )
+
+
+def _cases(cohort: Cohort) -> tuple[TrainingCase, ...]:
+    # Sorted by value, so that not even the order of the table says who is who.
+    found = [
+        TrainingCase(values=tuple(float(f"{value:.4g}") for value in row), favorable=bool(favorable))
+        for row, favorable in zip(cohort.values, cohort.favorable, strict=True)
+    ]
+    return tuple(sorted(found, key=lambda case: (case.values, case.favorable)))
 
 
 def _automatic_inputs(
@@ -313,10 +366,10 @@ def _write_predictions(path: Path, cohort: Cohort, found: OutOfFold) -> None:
     """Out-of-fold predictions by patient, for the run folder only: they name patients."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["patient_id", "favourable", "probability", "probability_baseline"])
+        writer.writerow(["patient_id", "favorable", "probability", "probability_baseline"])
         for row in np.argsort(np.array(cohort.patients)):
             cells = (found.probability[:, row].mean(), found.baseline[:, row].mean())
-            writer.writerow([cohort.patients[row], int(cohort.favourable[row]), *(f"{value:.6f}" for value in cells)])
+            writer.writerow([cohort.patients[row], int(cohort.favorable[row]), *(f"{value:.6f}" for value in cells)])
 
 
 def _floats(values: Sequence[float] | FloatArray) -> tuple[float, ...]:
@@ -327,9 +380,5 @@ def _sha256_if_present(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
-def _write_document(path: Path, document: BaseModel) -> None:
-    path.write_text(json.dumps(document.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+def _json(document: BaseModel) -> bytes:
+    return (json.dumps(document.model_dump(mode="json"), indent=1) + "\n").encode()

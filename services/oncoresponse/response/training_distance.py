@@ -33,6 +33,11 @@ class TrainingDistance:
         scaled = (transformed - self.center) / self.scale
         return np.asarray(np.sqrt(np.einsum("ij,jk,ik->i", scaled, self.precision, scaled)))
 
+    def between(self, transformed: FloatArray, others: FloatArray) -> FloatArray:
+        """Distances (others,) of one patient (inputs,) to others (others, inputs)."""
+        scaled = (others - transformed) / self.scale
+        return np.asarray(np.sqrt(np.einsum("ij,jk,ik->i", scaled, self.precision, scaled)))
+
 
 def fit_training_distance(transformed: FloatArray, quantile: float) -> TrainingDistance:
     """Fit the distance and set its threshold on patients left out one at a time.

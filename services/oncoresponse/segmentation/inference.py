@@ -11,7 +11,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 
-from oncoresponse.errors import FieldOfViewTooLarge, InvalidRequest, SeriesNotFound
+from oncoresponse.errors import ConfigurationError, FieldOfViewTooLarge, InvalidRequest, SeriesNotFound
 from oncoresponse.model_folder import ModelFolder, TumorLimits
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.doubt import (
@@ -111,6 +111,7 @@ class Segmenter:
         self._limits = limits
         self._networks = [place_network(network, device) for network in networks]
         self._inference = description.inference
+        self._compiled = torch_compile
         if torch_compile:
             self._networks = [compile_network(network) for network in self._networks]
             self._inference = with_equal_windows(description.inference, description.patch_size)
@@ -141,9 +142,20 @@ class Segmenter:
         """Run the networks once on empty images, so that no study pays for it.
 
         On CUDA in one window and in several, and in half precision, as every study is.
+
+        Raises:
+            ConfigurationError: The networks are to be compiled, and this machine cannot.
         """
-        for shape in warm_up_shapes(self._inference, self.description.patch_size, self.device):
-            self._predict(self._networks, np.zeros((INPUT_CHANNELS, *shape), dtype=np.float32))
+        try:
+            for shape in warm_up_shapes(self._inference, self.description.patch_size, self.device):
+                self._predict(self._networks, np.zeros((INPUT_CHANNELS, *shape), dtype=np.float32))
+        except RuntimeError as error:
+            if not self._compiled:
+                raise
+            raise ConfigurationError(
+                "torch_compile is set, and the networks could not be compiled. It needs a C++ compiler (g++) and "
+                "Python's header files. Install them, or leave torch_compile off."
+            ) from error
 
     def needs_prompt(self, pet: Volume) -> bool:
         """Whether the scan shows so much of the body that somebody has to say which lesion is meant."""

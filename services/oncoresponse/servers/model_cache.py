@@ -18,11 +18,15 @@ class ModelCache(Generic[_Loaded]):
     Args:
         models_directory: Installed models.
         load: Makes the loaded thing from a verified folder.
+        needs: Part of a folder, such as ``radiomics``, without which :meth:`load_all` passes a model by.
     """
 
-    def __init__(self, models_directory: Path, load: Callable[[ModelFolder], _Loaded]) -> None:
+    def __init__(
+        self, models_directory: Path, load: Callable[[ModelFolder], _Loaded], *, needs: str | None = None
+    ) -> None:
         self._models_directory = models_directory
         self._load = load
+        self._needs = needs
         self._loaded: dict[str, tuple[bytes, ModelFolder, _Loaded]] = {}
         self._lock = threading.Lock()
 
@@ -45,6 +49,7 @@ class ModelCache(Generic[_Loaded]):
             return known[1], known[2]
 
     def load_all(self) -> None:
-        """Load every installed model, so that the first request does not wait for it."""
+        """Load every installed model that has what is needed, so that the first request does not wait for it."""
         for name in installed_model_names(self._models_directory):
-            self.get(name)
+            if self._needs is None or ModelFolder.open(self._models_directory / name, verify=False).has(self._needs):
+                self.get(name)

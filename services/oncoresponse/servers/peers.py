@@ -20,6 +20,7 @@ from oncoresponse.servers.rpc_status import from_rpc_error
 from oncoresponse.servers.settings import Role, ServerSettings, split_addresses
 from oncoresponse.v1 import (
     model_pb2_grpc,
+    monitoring_pb2_grpc,
     radiomics_pb2_grpc,
     reporting_pb2_grpc,
     response_pb2_grpc,
@@ -38,6 +39,7 @@ _STUBS: Mapping[Role, Any] = {
     Role.RESPONSE: response_pb2_grpc.ResponseServiceStub,
     Role.REPORTING: reporting_pb2_grpc.ReportingServiceStub,
     Role.MODEL: model_pb2_grpc.ModelServiceStub,
+    Role.MONITORING: monitoring_pb2_grpc.MonitoringServiceStub,
 }
 
 

@@ -24,7 +24,7 @@ class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
 
     def __init__(self, artifacts: ArtifactStore, models_directory: Path, processes: int) -> None:
         self._artifacts = artifacts
-        self._models = ModelCache(models_directory, _settings_of)
+        self._models = ModelCache(models_directory, _settings_of, needs="radiomics")
         self._processes = ExtractionProcesses(processes)
 
     async def make_ready(self) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import grpc
 
-from oncoresponse.errors import Busy, EmptyMask, InvalidRequest
+from oncoresponse.errors import Busy, ContourNotFound, EmptyMask, InvalidRequest
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.segmentation.candidate_picture import draw_candidates
 from oncoresponse.segmentation.contour_variants import variants_of_contour
@@ -87,6 +87,8 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             return self._answer(
                 mask, _check_supplied(folder, pet, mask, request.supplied_mask_kind), variants_of_contour(mask)
             )
+        if segmenter is None:
+            raise ContourNotFound("This model has no segmentation network. Supply a contour with the study.")
         ct = self._volume(request.ct) if request.HasField("ct") else None
         prompt = self._prompt(request, pet)
         if prompt is None and segmenter.needs_prompt(pet):
@@ -162,7 +164,9 @@ def _candidate(item: LesionCandidate) -> lesion_pb2.LesionCandidate:
     )
 
 
-def _warm(folder: ModelFolder, device: str, torch_compile: bool) -> Segmenter | ExternalSegmenter:
+def _warm(folder: ModelFolder, device: str, torch_compile: bool) -> Segmenter | ExternalSegmenter | None:
+    if not folder.has("segmentation"):
+        return None
     segmenter = open_segmenter(folder, device, torch_compile=torch_compile)
     segmenter.warm_up()
     return segmenter

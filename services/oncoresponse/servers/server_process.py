@@ -29,6 +29,7 @@ SERVICE_NAMES = {
     Role.RESPONSE: "oncoresponse.v1.ResponseService",
     Role.REPORTING: "oncoresponse.v1.ReportingService",
     Role.MODEL: "oncoresponse.v1.ModelService",
+    Role.MONITORING: "oncoresponse.v1.MonitoringService",
 }
 
 # Each connection of a slow caller is dropped after this long without an answer to a ping.
@@ -189,11 +190,24 @@ class ServerProcess:
             reporting = ReportingServicer(artifacts, settings.models_directory, settings.performing_organization)
             reporting_pb2_grpc.add_ReportingServiceServicer_to_server(reporting, server)
             return _nothing
+        if role is Role.MONITORING:
+            from oncoresponse.monitoring.store import MonitoringStore
+            from oncoresponse.servers.monitoring_servicer import MonitoringServicer
+            from oncoresponse.v1 import monitoring_pb2_grpc
+
+            monitoring = MonitoringServicer(
+                MonitoringStore(settings.system_database_url), artifacts, settings.models_directory
+            )
+            monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server(monitoring, server)
+            self._exit_stack.push_async_callback(monitoring.close)
+            return monitoring.make_ready
         from oncoresponse.servers.assessment_servicer import AssessmentServicer
         from oncoresponse.v1 import assessment_pb2_grpc
         from oncoresponse.workflow.assessment_records import AssessmentRecords
         from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
+        from oncoresponse.workflow.recording_workflow import provide_recording_peers
 
+        provide_recording_peers(peers)
         provide_surroundings(ChainSurroundings(peers, artifacts, settings.stage_timeout_seconds))
         records = AssessmentRecords(settings)
         assessment_pb2_grpc.add_AssessmentServiceServicer_to_server(

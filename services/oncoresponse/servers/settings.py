@@ -28,6 +28,7 @@ class Role(StrEnum):
     RESPONSE = "response"
     REPORTING = "reporting"
     MODEL = "model"
+    MONITORING = "monitoring"
 
 
 class ServerSettings(BaseSettings):
@@ -137,7 +138,7 @@ class ServerSettings(BaseSettings):
 
     @property
     def system_database_url(self) -> str:
-        """URL of the workflow database."""
+        """URL of the database of workflows and monitoring."""
         return self.database_url or f"sqlite:///{self.data_directory / 'oncoresponse.sqlite'}"
 
     def require_safe_listening(self) -> None:

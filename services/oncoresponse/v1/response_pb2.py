@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from oncoresponse.v1 import artifact_pb2 as oncoresponse_dot_v1_dot_artifact__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eoncoresponse/v1/response.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1eoncoresponse/v1/artifact.proto\"I\n\tCovariate\x12\x1d\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64R\x04name\x12\x1d\n\x05value\x18\x02 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01R\x05value\"\xdd\x01\n\x16PredictResponseRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12\x46\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceB\x06\xbaH\x03\xc8\x01\x01R\x08\x66\x65\x61tures\x12\x44\n\ncovariates\x18\x03 \x03(\x0b\x32\x1a.oncoresponse.v1.CovariateB\x08\xbaH\x05\x92\x01\x02\x10\x64R\ncovariates\"\x8e\x01\n\x0c\x43ontribution\x12\x14\n\x05input\x18\x01 \x01(\tR\x05input\x12\x14\n\x05title\x18\x02 \x01(\tR\x05title\x12\x19\n\x05value\x18\x03 \x01(\x01H\x00R\x05value\x88\x01\x01\x12\x12\n\x04unit\x18\x04 \x01(\tR\x04unit\x12\x19\n\x08log_odds\x18\x05 \x01(\x01R\x07logOddsB\x08\n\x06_value\"\xe5\x03\n\nPrediction\x12\x39\n\x06\x61nswer\x18\x01 \x01(\x0e\x32!.oncoresponse.v1.PredictionAnswerR\x06\x61nswer\x12\x1f\n\x0b\x61nswer_text\x18\x02 \x01(\tR\nanswerText\x12%\n\x0bprobability\x18\x03 \x01(\x01H\x00R\x0bprobability\x88\x01\x01\x12&\n\x0cinterval_low\x18\x04 \x01(\x01H\x01R\x0bintervalLow\x88\x01\x01\x12(\n\rinterval_high\x18\x05 \x01(\x01H\x02R\x0cintervalHigh\x88\x01\x01\x12%\n\x0einterval_level\x18\x06 \x01(\x01R\rintervalLevel\x12\x43\n\rcontributions\x18\x07 \x03(\x0b\x32\x1d.oncoresponse.v1.ContributionR\rcontributions\x12(\n\routside_score\x18\x08 \x01(\x01H\x03R\x0coutsideScore\x88\x01\x01\x12\'\n\x0f\x61\x62stain_reasons\x18\t \x03(\tR\x0e\x61\x62stainReasonsB\x0e\n\x0c_probabilityB\x0f\n\r_interval_lowB\x10\n\x0e_interval_highB\x10\n\x0e_outside_score\"\xab\x01\n\x17PredictResponseResponse\x12S\n\x13prediction_document\x18\x01 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x12predictionDocument\x12;\n\nprediction\x18\x02 \x01(\x0b\x32\x1b.oncoresponse.v1.PredictionR\nprediction*\xc8\x01\n\x10PredictionAnswer\x12!\n\x1dPREDICTION_ANSWER_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPREDICTION_ANSWER_FAVORABLE\x10\x01\x12!\n\x1dPREDICTION_ANSWER_UNFAVORABLE\x10\x02\x12#\n\x1fPREDICTION_ANSWER_INDETERMINATE\x10\x03\x12(\n$PREDICTION_ANSWER_OUTSIDE_EXPERIENCE\x10\x04\x32w\n\x0fResponseService\x12\x64\n\x0fPredictResponse\x12\'.oncoresponse.v1.PredictResponseRequest\x1a(.oncoresponse.v1.PredictResponseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eoncoresponse/v1/response.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1eoncoresponse/v1/artifact.proto\"I\n\tCovariate\x12\x1d\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64R\x04name\x12\x1d\n\x05value\x18\x02 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01R\x05value\"\xae\x02\n\x16PredictResponseRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12>\n\x08\x66\x65\x61tures\x18\x02 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x08\x66\x65\x61tures\x12\x44\n\ncovariates\x18\x03 \x03(\x0b\x32\x1a.oncoresponse.v1.CovariateB\x08\xbaH\x05\x92\x01\x02\x10\x64R\ncovariates\x12W\n\x10variant_features\x18\x04 \x03(\x0b\x32\".oncoresponse.v1.ArtifactReferenceB\x08\xbaH\x05\x92\x01\x02\x10\x32R\x0fvariantFeatures\"\xd8\x01\n\x0c\x43ontribution\x12\x14\n\x05input\x18\x01 \x01(\tR\x05input\x12\x14\n\x05title\x18\x02 \x01(\tR\x05title\x12\x19\n\x05value\x18\x03 \x01(\x01H\x00R\x05value\x88\x01\x01\x12\x12\n\x04unit\x18\x04 \x01(\tR\x04unit\x12\x19\n\x08log_odds\x18\x05 \x01(\x01R\x07logOdds\x12\x14\n\x05group\x18\x06 \x01(\tR\x05group\x12#\n\npercentile\x18\x07 \x01(\x01H\x01R\npercentile\x88\x01\x01\x42\x08\n\x06_valueB\r\n\x0b_percentile\"\xf2\x04\n\nPrediction\x12\x39\n\x06\x61nswer\x18\x01 \x01(\x0e\x32!.oncoresponse.v1.PredictionAnswerR\x06\x61nswer\x12\x1f\n\x0b\x61nswer_text\x18\x02 \x01(\tR\nanswerText\x12%\n\x0bprobability\x18\x03 \x01(\x01H\x00R\x0bprobability\x88\x01\x01\x12&\n\x0cinterval_low\x18\x04 \x01(\x01H\x01R\x0bintervalLow\x88\x01\x01\x12(\n\rinterval_high\x18\x05 \x01(\x01H\x02R\x0cintervalHigh\x88\x01\x01\x12%\n\x0einterval_level\x18\x06 \x01(\x01R\rintervalLevel\x12\x43\n\rcontributions\x18\x07 \x03(\x0b\x32\x1d.oncoresponse.v1.ContributionR\rcontributions\x12(\n\routside_score\x18\x08 \x01(\x01H\x03R\x0coutsideScore\x88\x01\x01\x12\'\n\x0f\x61\x62stain_reasons\x18\t \x03(\tR\x0e\x61\x62stainReasons\x12\x1c\n\tsentences\x18\n \x03(\tR\tsentences\x12$\n\x0b\x63ontour_low\x18\x0b \x01(\x01H\x04R\ncontourLow\x88\x01\x01\x12&\n\x0c\x63ontour_high\x18\x0c \x01(\x01H\x05R\x0b\x63ontourHigh\x88\x01\x01\x42\x0e\n\x0c_probabilityB\x0f\n\r_interval_lowB\x10\n\x0e_interval_highB\x10\n\x0e_outside_scoreB\x0e\n\x0c_contour_lowB\x0f\n\r_contour_high\"\xab\x01\n\x17PredictResponseResponse\x12S\n\x13prediction_document\x18\x01 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x12predictionDocument\x12;\n\nprediction\x18\x02 \x01(\x0b\x32\x1b.oncoresponse.v1.PredictionR\nprediction*\xc8\x01\n\x10PredictionAnswer\x12!\n\x1dPREDICTION_ANSWER_UNSPECIFIED\x10\x00\x12\x1f\n\x1bPREDICTION_ANSWER_FAVORABLE\x10\x01\x12!\n\x1dPREDICTION_ANSWER_UNFAVORABLE\x10\x02\x12#\n\x1fPREDICTION_ANSWER_INDETERMINATE\x10\x03\x12(\n$PREDICTION_ANSWER_OUTSIDE_EXPERIENCE\x10\x04\x32w\n\x0fResponseService\x12\x64\n\x0fPredictResponse\x12\'.oncoresponse.v1.PredictResponseRequest\x1a(.oncoresponse.v1.PredictResponseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,22 +39,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COVARIATE'].fields_by_name['value']._serialized_options = b'\272H\004\022\002@\001'
   _globals['_PREDICTRESPONSEREQUEST'].fields_by_name['model']._loaded_options = None
   _globals['_PREDICTRESPONSEREQUEST'].fields_by_name['model']._serialized_options = b'\272H\034r\0322\030^models/[a-z0-9-]{1,63}$'
-  _globals['_PREDICTRESPONSEREQUEST'].fields_by_name['features']._loaded_options = None
-  _globals['_PREDICTRESPONSEREQUEST'].fields_by_name['features']._serialized_options = b'\272H\003\310\001\001'
   _globals['_PREDICTRESPONSEREQUEST'].fields_by_name['covariates']._loaded_options = None
   _globals['_PREDICTRESPONSEREQUEST'].fields_by_name['covariates']._serialized_options = b'\272H\005\222\001\002\020d'
-  _globals['_PREDICTIONANSWER']._serialized_start=1219
-  _globals['_PREDICTIONANSWER']._serialized_end=1419
+  _globals['_PREDICTRESPONSEREQUEST'].fields_by_name['variant_features']._loaded_options = None
+  _globals['_PREDICTRESPONSEREQUEST'].fields_by_name['variant_features']._serialized_options = b'\272H\005\222\001\002\0202'
+  _globals['_PREDICTIONANSWER']._serialized_start=1515
+  _globals['_PREDICTIONANSWER']._serialized_end=1715
   _globals['_COVARIATE']._serialized_start=112
   _globals['_COVARIATE']._serialized_end=185
   _globals['_PREDICTRESPONSEREQUEST']._serialized_start=188
-  _globals['_PREDICTRESPONSEREQUEST']._serialized_end=409
-  _globals['_CONTRIBUTION']._serialized_start=412
-  _globals['_CONTRIBUTION']._serialized_end=554
-  _globals['_PREDICTION']._serialized_start=557
-  _globals['_PREDICTION']._serialized_end=1042
-  _globals['_PREDICTRESPONSERESPONSE']._serialized_start=1045
-  _globals['_PREDICTRESPONSERESPONSE']._serialized_end=1216
-  _globals['_RESPONSESERVICE']._serialized_start=1421
-  _globals['_RESPONSESERVICE']._serialized_end=1540
+  _globals['_PREDICTRESPONSEREQUEST']._serialized_end=490
+  _globals['_CONTRIBUTION']._serialized_start=493
+  _globals['_CONTRIBUTION']._serialized_end=709
+  _globals['_PREDICTION']._serialized_start=712
+  _globals['_PREDICTION']._serialized_end=1338
+  _globals['_PREDICTRESPONSERESPONSE']._serialized_start=1341
+  _globals['_PREDICTRESPONSERESPONSE']._serialized_end=1512
+  _globals['_RESPONSESERVICE']._serialized_start=1717
+  _globals['_RESPONSESERVICE']._serialized_end=1836
 # @@protoc_insertion_point(module_scope)

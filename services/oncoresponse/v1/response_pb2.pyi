@@ -31,31 +31,37 @@ class Covariate(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class PredictResponseRequest(_message.Message):
-    __slots__ = ("model", "features", "covariates")
+    __slots__ = ("model", "features", "covariates", "variant_features")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     COVARIATES_FIELD_NUMBER: _ClassVar[int]
+    VARIANT_FEATURES_FIELD_NUMBER: _ClassVar[int]
     model: str
     features: _artifact_pb2.ArtifactReference
     covariates: _containers.RepeatedCompositeFieldContainer[Covariate]
-    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., covariates: _Optional[_Iterable[_Union[Covariate, _Mapping]]] = ...) -> None: ...
+    variant_features: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactReference]
+    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., covariates: _Optional[_Iterable[_Union[Covariate, _Mapping]]] = ..., variant_features: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ...) -> None: ...
 
 class Contribution(_message.Message):
-    __slots__ = ("input", "title", "value", "unit", "log_odds")
+    __slots__ = ("input", "title", "value", "unit", "log_odds", "group", "percentile")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     LOG_ODDS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    PERCENTILE_FIELD_NUMBER: _ClassVar[int]
     input: str
     title: str
     value: float
     unit: str
     log_odds: float
-    def __init__(self, input: _Optional[str] = ..., title: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ..., log_odds: _Optional[float] = ...) -> None: ...
+    group: str
+    percentile: float
+    def __init__(self, input: _Optional[str] = ..., title: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ..., log_odds: _Optional[float] = ..., group: _Optional[str] = ..., percentile: _Optional[float] = ...) -> None: ...
 
 class Prediction(_message.Message):
-    __slots__ = ("answer", "answer_text", "probability", "interval_low", "interval_high", "interval_level", "contributions", "outside_score", "abstain_reasons")
+    __slots__ = ("answer", "answer_text", "probability", "interval_low", "interval_high", "interval_level", "contributions", "outside_score", "abstain_reasons", "sentences", "contour_low", "contour_high")
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     ANSWER_TEXT_FIELD_NUMBER: _ClassVar[int]
     PROBABILITY_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +71,9 @@ class Prediction(_message.Message):
     CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
     OUTSIDE_SCORE_FIELD_NUMBER: _ClassVar[int]
     ABSTAIN_REASONS_FIELD_NUMBER: _ClassVar[int]
+    SENTENCES_FIELD_NUMBER: _ClassVar[int]
+    CONTOUR_LOW_FIELD_NUMBER: _ClassVar[int]
+    CONTOUR_HIGH_FIELD_NUMBER: _ClassVar[int]
     answer: PredictionAnswer
     answer_text: str
     probability: float
@@ -74,7 +83,10 @@ class Prediction(_message.Message):
     contributions: _containers.RepeatedCompositeFieldContainer[Contribution]
     outside_score: float
     abstain_reasons: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, answer: _Optional[_Union[PredictionAnswer, str]] = ..., answer_text: _Optional[str] = ..., probability: _Optional[float] = ..., interval_low: _Optional[float] = ..., interval_high: _Optional[float] = ..., interval_level: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., outside_score: _Optional[float] = ..., abstain_reasons: _Optional[_Iterable[str]] = ...) -> None: ...
+    sentences: _containers.RepeatedScalarFieldContainer[str]
+    contour_low: float
+    contour_high: float
+    def __init__(self, answer: _Optional[_Union[PredictionAnswer, str]] = ..., answer_text: _Optional[str] = ..., probability: _Optional[float] = ..., interval_low: _Optional[float] = ..., interval_high: _Optional[float] = ..., interval_level: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., outside_score: _Optional[float] = ..., abstain_reasons: _Optional[_Iterable[str]] = ..., sentences: _Optional[_Iterable[str]] = ..., contour_low: _Optional[float] = ..., contour_high: _Optional[float] = ...) -> None: ...
 
 class PredictResponseResponse(_message.Message):
     __slots__ = ("prediction_document", "prediction")

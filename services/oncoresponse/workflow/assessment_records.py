@@ -32,6 +32,7 @@ from oncoresponse.servers.rpc_status import to_status
 from oncoresponse.servers.settings import ServerSettings
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.v1.artifact_pb2 import ArtifactReference
+from oncoresponse.workflow import recording_workflow
 from oncoresponse.workflow.assessment_workflow import PROGRESS_EVENT, STAGES, WORKFLOW_NAME, assess
 
 _QUEUE = "assessments"
@@ -252,13 +253,16 @@ def hand_over(executor_id: str, database_url: str) -> int:
         client = DBOSClient(system_database_url=database_url)
         try:
             lost = client.list_workflows(
-                name=WORKFLOW_NAME, status="PENDING", executor_id=executor_id, load_input=False
+                name=[WORKFLOW_NAME, recording_workflow.WORKFLOW_NAME],
+                status="PENDING",
+                executor_id=executor_id,
+                load_input=False,
             )
             for status in lost:
                 client.resume_workflow(status.workflow_id)
         finally:
             client.destroy()
-    return len(lost)
+    return sum(status.name == WORKFLOW_NAME for status in lost)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from oncoresponse.v1 import (
     segmentation_pb2,
     study_pb2,
 )
+from oncoresponse.workflow.recording_workflow import start_recording
 
 PROGRESS_EVENT = "progress"
 WORKFLOW_NAME = "assess"
@@ -104,7 +105,9 @@ async def assess(request: Json) -> Json:
         seconds[name] = outcome["seconds"]
         if outcome["answer"].get("candidates"):
             return await candidates_step(outcome["answer"], seconds)
-    return await collect_step(request, done, seconds)
+    result = await collect_step(request, done, seconds)
+    await start_recording(request, done)
+    return result
 
 
 @DBOS.step(name="conversion", preemptible=True)
@@ -161,7 +164,10 @@ async def prediction_step(request: Json, done: dict[str, Json]) -> Json:
     create = _create_request(request)
     extracted = ParseDict(done["features"], radiomics_pb2.ExtractFeaturesResponse())
     call = response_pb2.PredictResponseRequest(
-        model=create.model, features=extracted.features, covariates=create.covariates
+        model=create.model,
+        features=extracted.features,
+        covariates=create.covariates,
+        variant_features=extracted.variant_features,
     )
     return await _timed_call(Role.RESPONSE, "PredictResponse", call, response_pb2.PredictResponseResponse)
 

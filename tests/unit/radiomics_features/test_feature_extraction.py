@@ -13,6 +13,7 @@ import SimpleITK as sitk
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oncoradiomics import native
 from oncoradiomics.errors import EmptyMaskError, ExtractionError, GeometryError
 from oncoradiomics.extraction import describe_lesion, extract
 from oncoradiomics.features import Feature, FeatureDocument
@@ -39,7 +40,10 @@ def test_model_settings_give_pyradiomics_own_values_on_a_real_pet():
     mask = sitk.Cast(parts == 1, sitk.sitkUInt8)
     found = extract(image, mask, Settings.from_yaml(MODEL_SETTINGS), intensity_unit="g/mL")
     assert len(found) == 1037
-    assert dict(found) == by_pyradiomics(image, mask, MODEL_SETTINGS)
+    assert found.by_reference == ()
+    expected = by_pyradiomics(image, mask, MODEL_SETTINGS)
+    assert dict(found) == pytest.approx(expected, rel=1e-6)
+    assert dict(extract(image, mask, Settings.from_yaml(MODEL_SETTINGS), "pyradiomics")) == expected
 
 
 @pytest.mark.parametrize(
@@ -78,7 +82,7 @@ def test_settings_mean_what_they_mean_to_pyradiomics(text, lesion, tmp_path):
     file = tmp_path / "settings.yaml"
     file.write_text(text, encoding="utf-8")
     expected = by_pyradiomics(*lesion, file)
-    found = extract(*lesion, Settings.from_yaml(file))
+    found = extract(*lesion, Settings.from_yaml(file), "pyradiomics")
     assert set(found) | set(found.undefined) == set(expected)
     assert {name: expected[name] for name in found} == dict(found)
 
@@ -93,7 +97,9 @@ def test_features_carry_identifier_unit_and_provenance(lesion, plain_settings):
     assert units["original_firstorder_Mean"] == "g/mL"
     assert units["original_firstorder_Variance"] == "g2/mL2"
     assert units["original_glcm_Contrast"] == "1"
-    assert (found.engine, found.engine_version) == ("pyradiomics", "3.0.1")
+    assert (found.engine, found.engine_version) == ("oncoradiomics native", native.VERSION)
+    reference = extract(*lesion, plain_settings, "pyradiomics")
+    assert (reference.engine, reference.engine_version) == ("pyradiomics", "3.0.1")
     assert found.settings_sha256 == plain_settings.sha256
 
 
@@ -221,7 +227,7 @@ def test_a_filter_that_pyradiomics_would_silently_leave_out_is_an_error(lesion):
 def test_pyradiomics_writes_nothing(lesion, plain_settings, capfd, caplog):
     caplog.set_level(logging.DEBUG)
     mask = lesion[1]
-    extract(sitk.Cast(mask, sitk.sitkFloat32), mask, plain_settings)
+    extract(sitk.Cast(mask, sitk.sitkFloat32), mask, plain_settings, "pyradiomics")
     captured = capfd.readouterr()
     assert (captured.out, captured.err, caplog.records) == ("", "", [])
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from oncoradiomics.errors import SettingsError
 from oncoradiomics.extraction import extract
 from oncoradiomics.features import Features
 from oncoradiomics.ibsi_identifiers import IBSI_IDENTIFIERS
@@ -52,6 +53,59 @@ def phantom_features() -> Features:
         image.SetSpacing(SPACING)
     # The phantom is discretized already: one bin a gray level.
     return extract(*images, Settings.from_mapping({"setting": {"binWidth": 1}}))
+
+
+@pytest.fixture(scope="module")
+def features_of_ibsi_mode() -> Features:
+    images = [sitk.GetImageFromArray(array) for array in (INTENSITIES, MASK)]
+    for image in images:
+        image.SetSpacing(SPACING)
+    return extract(*images, Settings.from_mapping({"setting": {"binWidth": 1, "ibsi": True}}))
+
+
+@pytest.mark.parametrize("row", REFERENCE, ids=[f"{row['feature_class']}_{row['feature']}" for row in REFERENCE])
+def test_every_value_complies_in_ibsi_mode(row, features_of_ibsi_mode):
+    name = f"original_{row['feature_class']}_{row['feature']}"
+    assert within_tolerance(features_of_ibsi_mode[name], float(row["reference"]), float(row["tolerance"]))
+    assert features_of_ibsi_mode.ibsi_ids[name] == row["ibsi_id"]
+
+
+def test_ibsi_mode_is_for_the_native_engine_and_the_original_image_and_has_its_own_hash():
+    images = [sitk.GetImageFromArray(array) for array in (INTENSITIES, MASK)]
+    with_it = Settings.from_mapping({"setting": {"binWidth": 1, "ibsi": True}})
+    assert with_it.sha256 != Settings.from_mapping({"setting": {"binWidth": 1}}).sha256
+    with pytest.raises(SettingsError, match="engine 'native'"):
+        extract(*images, with_it, "pyradiomics")
+    with pytest.raises(SettingsError, match="original image only"):
+        Settings.from_mapping({"setting": {"ibsi": True}, "imageType": {"Wavelet": {}}})
+
+
+def test_a_range_gives_the_start_of_the_bins_and_outliers_leave_only_the_intensities():
+    """IBSI 2.6 and 2.7: levels count from the lower bound, and the shape is that of the whole mask."""
+    array = np.arange(512.0).reshape(8, 8, 8)
+    mask = np.zeros(array.shape, np.uint8)
+    mask[2:6, 2:6, 2:6] = 1
+    image, region = sitk.GetImageFromArray(array), sitk.GetImageFromArray(mask)
+    setting = {"binWidth": 50, "resegmentRange": [-200, 300], "ibsi": True}
+    found = extract(image, region, Settings.from_mapping({"setting": setting}))
+    assert found["original_shape_VoxelVolume"] == 64
+    assert found["original_firstorder_Maximum"] <= 300
+    # The lowest voxel, 146, lies in the seventh bin above -200.
+    kept = array[(mask > 0) & (array <= 300)]
+    levels = np.floor((kept + 200) / 50) + 1
+    assert found["original_gldm_HighGrayLevelEmphasis"] == pytest.approx(np.mean(levels**2))
+
+
+def test_resampling_aligns_the_centers_of_the_grids():
+    """IBSI 2.4: a ramp keeps its values and its center, whatever the ratio of the spacings."""
+    array = np.tile(np.arange(12.0), (10, 11, 1)) + 0.25
+    mask = np.zeros(array.shape, np.uint8)
+    mask[2:8, 2:9, 2:10] = 1
+    image, region = sitk.GetImageFromArray(array), sitk.GetImageFromArray(mask)
+    setting = {"binWidth": 1, "resampledPixelSpacing": [1.5, 1.5, 1.5], "interpolator": "sitkLinear", "ibsi": True}
+    found = extract(image, region, Settings.from_mapping({"setting": setting}))
+    assert found["original_firstorder_Mean"] == pytest.approx(5.75)
+    assert found["original_firstorder_Skewness"] == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("row", REFERENCE, ids=[f"{row['feature_class']}_{row['feature']}" for row in REFERENCE])

@@ -16,6 +16,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
+from oncoresponse.model_folder import ModelDefinition
 from oncoresponse.reporting.compose import Report
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.segmentation_object import segmentation_object
@@ -122,12 +123,12 @@ def test_frames_lie_on_the_planes_of_the_real_series(report: Report, pet_series:
     assert dataset.StudyID == ""  # 18 characters in the source, where SH allows 16
 
 
-def test_segment_asserts_a_mass_and_names_the_algorithm(report: Report) -> None:
+def test_segment_asserts_a_mass_and_names_the_algorithm(report: Report, model: ModelDefinition) -> None:
     segment = read_back(report.segmentation).SegmentSequence[0]
     assert segment.SegmentAlgorithmType == "AUTOMATIC"
     assert segment.SegmentedPropertyTypeCodeSequence[0].CodeValue == "4147007"
     algorithm = segment.SegmentationAlgorithmIdentificationSequence[0]
-    assert algorithm.AlgorithmVersion == "0.1.0"
+    assert algorithm.AlgorithmVersion == model.version
     assert "a" * 64 in algorithm.AlgorithmParameters
 
 

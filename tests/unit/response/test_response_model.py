@@ -78,10 +78,11 @@ def test_contributions_add_up_and_the_probability_is_inside_its_interval(
 ) -> None:
     found = model.predict(dict(zip(TYPICAL, values, strict=True)))
     total = found.base_log_odds + sum(entry.log_odds for entry in found.contributions)
-    assert total == pytest.approx(found.margin_log_odds, abs=1e-5)
-    sigmoid = model.document.calibration
-    expected = 1 / (1 + math.exp(-(sigmoid.slope * found.margin_log_odds + sigmoid.intercept)))
-    assert found.probability == pytest.approx(expected)
+    assert total == pytest.approx(found.margin_log_odds, abs=1e-12)
+    assert found.probability == pytest.approx(1 / (1 + math.exp(-found.margin_log_odds)), abs=1e-12)
+    assert sum(entry.log_odds for entry in found.grouped_contributions) == pytest.approx(
+        total - found.base_log_odds, abs=1e-12
+    )
     assert found.interval_low <= found.probability <= found.interval_high
     sizes = [abs(entry.log_odds) for entry in found.contributions]
     assert sizes == sorted(sizes, reverse=True)
@@ -105,15 +106,17 @@ def test_the_margin_is_that_of_plain_xgboost(model: ResponseModel, trained_folde
     booster = xgboost.Booster(model_file=str(trained_folder.path / "response" / "booster.ubj"))
     data = xgboost.DMatrix(np.log([[0.3, 2.0, 1.5]]), feature_names=list(TYPICAL))
     found = model.predict({"m0": 0.3, "m1": 2.0, "m2": 1.5, "not_an_input": 7.0})
-    assert found.margin_log_odds == pytest.approx(float(booster.predict(data, output_margin=True)[0]), abs=1e-9)
+    margin = float(booster.predict(data, output_margin=True)[0])
+    line = model.document.calibration
+    assert found.margin_log_odds == pytest.approx(line.slope * margin + line.intercept, abs=1e-9)
 
 
 def test_a_clear_patient_gets_a_call_and_a_middling_one_does_not(model: ResponseModel) -> None:
     good, bad = (model.predict(TYPICAL | {"m0": value}) for value in (0.2, 5.0))
     outcome = model.folder.definition.outcome
-    assert (good.answer, good.answer_text) == (Answer.FAVOURABLE, outcome.favourable_answer)
-    assert (bad.answer, bad.answer_text) == (Answer.UNFAVOURABLE, outcome.unfavourable_answer)
-    assert good.conformal_set == (Answer.FAVOURABLE,)
+    assert (good.answer, good.answer_text) == (Answer.FAVORABLE, outcome.favorable_answer)
+    assert (bad.answer, bad.answer_text) == (Answer.UNFAVORABLE, outcome.unfavorable_answer)
+    assert good.conformal_set == (Answer.FAVORABLE,)
     assert good.probability > 0.5 > bad.probability
     assert good.baseline.probability > 0.5 > bad.baseline.probability
     middling = [model.predict(TYPICAL | {"m0": value}) for value in np.geomspace(0.3, 3, 15)]
@@ -131,7 +134,8 @@ def test_a_patient_unlike_the_cohort_is_outside(model: ResponseModel) -> None:
     assert found.outside.score > found.outside.threshold
     assert found.outside.inputs_outside_range == ("m0", "m1", "m2")
     assert found.abstain_reasons[0].code == "OUTSIDE_TRAINING_DATA"
-    assert sum("extrapolates" in limit for limit in found.limits) == 3
+    assert sum("lies beyond every training patient" in limit for limit in found.limits) == 3
+    assert "extrapolates" not in " ".join(found.limits), "where there is no call there is no probability to speak of"
 
 
 def test_most_patients_of_the_same_kind_are_inside(model: ResponseModel) -> None:

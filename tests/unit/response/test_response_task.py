@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from oncoresponse.errors import TrainingDataInvalid
-from oncoresponse.response.task import ResponseInput, ResponseTask, read_task
+from oncoresponse.response.task import AuditGroup, Exclusion, ResponseInput, ResponseTask, read_task
 from pydantic import ValidationError
 
 REPOSITORY = Path(__file__).parents[3]
@@ -66,3 +66,70 @@ def test_a_logarithm_needs_a_positive_range() -> None:
 def test_a_baseline_input_must_be_an_input(make_task: Callable[..., ResponseTask]) -> None:
     with pytest.raises(ValidationError, match="Baseline"):
         make_task(baseline_inputs=["m9"])
+
+
+@pytest.mark.parametrize("name", ["days_failure", "days_follow_up"])
+def test_a_time_of_the_outcome_is_no_input(name: str, make_task: Callable[..., ResponseTask]) -> None:
+    declared = {"failure_column": "days_failure", "follow_up_column": "days_follow_up"}
+    task = make_task(time_to_failure=declared).model_dump()
+    task["inputs"][0]["name"] = name
+    task["baseline_inputs"] = [name]
+    with pytest.raises(ValidationError, match=name):
+        ResponseTask.model_validate(task)
+
+
+@pytest.mark.parametrize(
+    ("rule", "cell", "left_out"),
+    [
+        ({"when": "empty"}, " ", True),
+        ({"when": "empty"}, "3", False),
+        ({"when": "below", "value": 18}, "17.5", True),
+        ({"when": "below", "value": 18}, "18", False),
+        ({"when": "below", "value": 18}, "", False),
+        ({"when": "above", "value": 90}, "91", True),
+        ({"when": "equals", "value": "Other"}, "Other", True),
+        ({"when": "equals", "value": 2}, "2", True),
+    ],
+)
+def test_an_exclusion_applies_as_it_says(rule: dict[str, object], cell: str, left_out: bool) -> None:
+    assert Exclusion.model_validate({"column": "c", "reason": "r", **rule}).applies(cell) is left_out
+
+
+@pytest.mark.parametrize("rule", [{"when": "below"}, {"when": "below", "value": "x"}, {"when": "empty", "value": 1}])
+def test_an_exclusion_that_cannot_be_decided_is_refused(rule: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="Exclusion"):
+        Exclusion.model_validate({"column": "c", "reason": "r", **rule})
+
+
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [("39.9", "below 40 a"), ("40", "40 to 60 a"), ("60", "60 a or more"), ("", "not recorded")],
+)
+def test_a_number_falls_into_its_band(cell: str, name: str) -> None:
+    assert AuditGroup(title="Age", column="age", bands=(40, 60), unit="a").subgroup(cell) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "group"),
+    [
+        ("lesion_volume", "features", "size"),
+        ("suv_max", "features", "uptake"),
+        ("original_glcm_JointEntropy", "features", "heterogeneity"),
+        ("original_shape_Sphericity", "features", "shape"),
+        ("age_years", "clinical", "patient"),
+    ],
+)
+def test_an_input_belongs_to_something_a_physician_knows(name: str, source: str, group: str) -> None:
+    entry = ResponseInput.model_validate(
+        {"name": name, "title": name, "unit": "1", "source": source, "minimum": 0, "maximum": 1}
+    )
+    assert entry.physician_group == group
+
+
+def test_both_shipped_tasks_declare_their_audit_and_shift() -> None:
+    for name in ("sts-petct", "breast-nac"):
+        task = read_task(REPOSITORY / "models" / name / "response" / "task.yaml")
+        assert task.audit_groups
+        assert task.shift is not None
+        assert task.validation.permutations >= 100
+    assert "race" in read_task(REPOSITORY / "models" / "breast-nac" / "response" / "task.yaml").forbidden_columns

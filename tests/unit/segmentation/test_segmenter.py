@@ -212,6 +212,17 @@ def test_compiled_networks_see_windows_of_one_size(description, pet_and_ct, monk
     assert dice(*masks) > 0.99
 
 
+def test_machine_that_cannot_compile(description, monkeypatch):
+    def no_compiler(_inputs):
+        raise RuntimeError("InvalidCxxCompiler")
+
+    monkeypatch.setattr(torch, "compile", lambda network, dynamic: no_compiler)
+    limits = TumorLimits(minimum_volume_ml=1.0, maximum_volume_ml=3000.0)
+    segmenter = Segmenter(description, [UptakeNetwork()], limits, "0" * 64, torch.device("cpu"), torch_compile=True)
+    with pytest.raises(ConfigurationError, match="leave torch_compile off"):
+        segmenter.warm_up()
+
+
 class UptakeNetwork(torch.nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return 8.0 * (inputs[:, :1] - float(np.log1p(3.0)))

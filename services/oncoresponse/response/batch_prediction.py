@@ -1,0 +1,216 @@
+"""Predictions for a table of patients, so that a hospital can try a model on patients whose outcome it knows.
+
+Every row passes through :meth:`ResponseModel.predict`, as a patient of the service does: same abstention, same doubt.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oncoresponse.errors import PredictionTableInvalid
+from oncoresponse.response.model import ResponseModel
+from oncoresponse.response.prediction import Answer, Prediction
+from oncoresponse.response.task import ResponseInput
+
+ID_COLUMN = "id"
+"""Column that is handed through to the output untouched. It reaches no model, message or log."""
+
+OUTPUT_COLUMNS = (
+    ID_COLUMN,
+    "answer",
+    "answer_text",
+    "probability",
+    "interval_low",
+    "interval_high",
+    "interval_level",
+    "prediction_set",
+    "prediction_set_coverage",
+    "out_of_domain",
+    "out_of_domain_score",
+    "inputs_outside_training_range",
+    "reasons",
+    "reasons_text",
+    "logistic_regression_probability",
+    "outcome",
+    "model",
+    "model_version",
+    "model_sha256",
+    "research_use",
+)
+"""Columns of the output. ``out_of_domain_score`` is the distance over its limit: above 1 is outside."""
+
+_COLUMN = re.compile(r"(?P<name>[^\[\]]*[^\[\]\s])\s*(?:\[(?P<unit>[^\[\]]*)\])?")
+_LIST_SEPARATOR = ";"
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """A table that was read and checked.
+
+    Attributes:
+        identifiers: One for each row, as found; empty strings where the table has no column of them.
+        rows: Values by input name, in the units of the model; NaN where the cell was empty.
+    """
+
+    identifiers: tuple[str, ...]
+    rows: tuple[dict[str, float], ...]
+
+
+def read_prediction_table(path: Path, inputs: Sequence[ResponseInput]) -> PredictionTable:
+    """Read a CSV file (UTF-8, comma-separated, first line names the columns).
+
+    A column is called as its input is in the model's task file. It may carry the unit, ``lesion_volume [ml]``, which is
+    then compared with that of the task file; without it the values are taken to be in that unit.
+
+    Args:
+        path: The file.
+        inputs: What the model needs: every one has to be a column. The only other column allowed is ``id``.
+
+    Raises:
+        PredictionTableInvalid: A column is missing, unknown, given twice or in another unit; a row has too few or too
+            many cells, or a cell that is not a number; or the file cannot be read. The message names columns and row
+            numbers, never the content of a cell.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream, strict=True)
+            columns = _columns(next(reader, []), inputs)
+            identifiers, rows = [], []
+            for cells in reader:
+                if not cells:
+                    continue
+                identifier, values = _row(cells, columns, reader.line_num)
+                identifiers.append(identifier)
+                rows.append(values)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PredictionTableInvalid("The table cannot be read. Give a comma-separated file in UTF-8.") from error
+    if not rows:
+        raise PredictionTableInvalid("The table has no row beside its column names. Add one row a patient.")
+    return PredictionTable(tuple(identifiers), tuple(rows))
+
+
+def predict_table(
+    model: ResponseModel, table: PredictionTable, progress: Callable[[int], None] | None = None
+) -> list[Prediction]:
+    """One prediction for each row, in the order of the table.
+
+    Args:
+        model: An opened model.
+        table: What :func:`read_prediction_table` gave for this model's inputs.
+        progress: Called with the number of rows done.
+    """
+    predictions = []
+    for number, values in enumerate(table.rows, start=1):
+        predictions.append(model.predict(values, values))
+        if progress is not None:
+            progress(number)
+    return predictions
+
+
+def write_predictions(path: Path, table: PredictionTable, predictions: Sequence[Prediction]) -> None:
+    """Write the answers as CSV, one row for each row of the table; the same predictions give the same bytes.
+
+    The file appears whole or not at all.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, OUTPUT_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for identifier, prediction in zip(table.identifiers, predictions, strict=True):
+            writer.writerow({ID_COLUMN: identifier, **_cells(prediction)})
+    partial.replace(path)
+
+
+def _columns(header: Sequence[str], inputs: Sequence[ResponseInput]) -> list[str]:
+    """Name of the input in each column."""
+    units = {entry.name: entry.unit for entry in inputs}
+    expected = ", ".join(f"{name} [{unit}]" for name, unit in units.items())
+    parsed = [_COLUMN.fullmatch(cell.strip()) for cell in header]
+    names = [match["name"] if match else cell.strip() for match, cell in zip(parsed, header, strict=True)]
+    if not set(names) & set(units):
+        # A file without column names begins with a patient, who must not be quoted.
+        raise PredictionTableInvalid(
+            f"The first line names none of the model's inputs. It has to name these columns, separated by commas: "
+            f"{expected}; and, if wanted, {ID_COLUMN}."
+        )
+    if missing := [name for name in units if name not in names]:
+        raise PredictionTableInvalid(
+            f"The table lacks {_quoted(missing)}. Add what is missing; the model needs {expected}, and nothing is "
+            "guessed.",
+            missing=",".join(missing),
+        )
+    if unknown := [name for name in names if name not in units and name != ID_COLUMN]:
+        raise PredictionTableInvalid(
+            f"The model does not know {_quoted(unknown)}. Remove or rename; it takes {expected}, and {ID_COLUMN}.",
+            unknown=",".join(unknown),
+        )
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PredictionTableInvalid(f"The table has {_quoted(twice)} twice. Keep one.", twice=",".join(twice))
+    for match, name in zip(parsed, names, strict=True):
+        if match and match["unit"] is not None and name in units and match["unit"].strip() != units[name]:
+            raise PredictionTableInvalid(
+                f"Column '{name}' is in {match['unit'].strip()}; the model needs {units[name]}. Convert it.",
+                column=name,
+                unit=units[name],
+            )
+    return names
+
+
+def _row(cells: Sequence[str], columns: Sequence[str], line: int) -> tuple[str, dict[str, float]]:
+    if len(cells) != len(columns):
+        raise PredictionTableInvalid(
+            f"Line {line} has {len(cells)} cells, the table {len(columns)} columns. Correct the line.", line=line
+        )
+    identifier, values = "", {}
+    for name, cell in zip(columns, cells, strict=True):
+        if name == ID_COLUMN:
+            identifier = cell
+            continue
+        try:
+            values[name] = float(cell) if cell.strip() else math.nan
+        except ValueError:
+            raise PredictionTableInvalid(
+                f"Column '{name}' is not a number in line {line}. Write numbers with a decimal point, and leave the "
+                "cell empty where there is none.",
+                column=name,
+                line=line,
+            ) from None
+    return identifier, values
+
+
+def _cells(prediction: Prediction) -> dict[str, str]:
+    outside = prediction.outside
+    return {
+        "answer": prediction.answer.value,
+        "answer_text": prediction.answer_text,
+        "probability": _number(prediction.probability),
+        "interval_low": _number(prediction.interval_low),
+        "interval_high": _number(prediction.interval_high),
+        "interval_level": _number(prediction.interval_level),
+        "prediction_set": _LIST_SEPARATOR.join(Answer(outcome).value for outcome in prediction.conformal_set),
+        "prediction_set_coverage": _number(prediction.conformal_coverage),
+        "out_of_domain": "yes" if outside.is_outside else ("unknown" if outside.score is None else "no"),
+        "out_of_domain_score": _number(None if outside.score is None else outside.score / outside.threshold),
+        "inputs_outside_training_range": _LIST_SEPARATOR.join(outside.inputs_outside_range),
+        "reasons": _LIST_SEPARATOR.join(reason.code for reason in prediction.abstain_reasons),
+        "reasons_text": " ".join(reason.text for reason in prediction.abstain_reasons),
+        "logistic_regression_probability": _number(prediction.baseline.probability if prediction.baseline else None),
+        "outcome": prediction.outcome_title,
+        "model": prediction.model_name,
+        "model_version": prediction.model_version,
+        "model_sha256": prediction.model_sha256,
+        "research_use": prediction.research_use_statement,
+    }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else repr(float(value))
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ("column " if len(names) == 1 else "columns ") + ", ".join(f"'{name}'" for name in names)

@@ -1,0 +1,67 @@
+"""Size of a tumor from its contour alone: what a model of a table, such as ``breast-nac``, asks for.
+
+The voxels of the image are not read; a contour on DCE-MRI needs no intensity to be measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from oncoresponse.dicom.contours import ContourRequest
+from oncoresponse.dicom.selection import choose_series
+from oncoresponse.dicom.slice_geometry import volume_of_stack
+from oncoresponse.dicom.study import DicomStudy, read_contour
+from oncoresponse.segmentation.mask_checks import measure_mask
+from oncoresponse.volume import Quantity, Volume
+
+
+@dataclass(frozen=True)
+class ContourMeasures:
+    """Size of a contoured tumor.
+
+    Attributes:
+        volume_ml: Voxels inside times the volume of a voxel, ml.
+        slice_extent_mm: Slices from the first to the last with tumor, times their distance, mm.
+        slices: How many those are.
+    """
+
+    volume_ml: float
+    slice_extent_mm: float
+    slices: int
+
+
+def measure_contour(
+    study: DicomStudy, modality: str, *, series_instance_uid: str = "", structure_name: str = ""
+) -> ContourMeasures:
+    """Measure the contour that came with a study on the grid of the series it was drawn on.
+
+    Args:
+        study: From :func:`oncoresponse.dicom.study.read_study`.
+        modality: Of the series, such as MR.
+        series_instance_uid: Which series, where several fit.
+        structure_name: Which structure or segment, where several fit.
+
+    Raises:
+        SeriesError, ContourError: As :func:`~oncoresponse.dicom.selection.choose_series` and
+            :func:`~oncoresponse.dicom.contours.contour_mask`.
+    """
+    named = [series_instance_uid] if series_instance_uid else []
+    chosen, _ = choose_series(study.series, [modality], series_instance_uids=named)
+    stack = chosen[modality].stack
+    columns, rows, slices = stack.size
+    grid = volume_of_stack(stack, np.zeros((slices, rows, columns), np.uint8), Quantity.MASK)
+    return measure_mask_size(read_contour(study, ContourRequest(structure_name=structure_name), grid).mask)
+
+
+def measure_mask_size(mask: Volume) -> ContourMeasures:
+    """Measure a mask; its third index axis is that of the slices."""
+    with_tumor = np.flatnonzero(sitk.GetArrayViewFromImage(mask.image).any(axis=(1, 2)))
+    count = 0 if len(with_tumor) == 0 else int(with_tumor[-1] - with_tumor[0] + 1)
+    return ContourMeasures(
+        volume_ml=measure_mask(mask.image).volume_ml,
+        slice_extent_mm=count * float(mask.image.GetSpacing()[2]),
+        slices=count,
+    )

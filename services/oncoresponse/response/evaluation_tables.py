@@ -1,0 +1,161 @@
+"""An evaluation as Markdown, written by commands so that it cannot differ from what was found."""
+
+from __future__ import annotations
+
+from oncoresponse.response.figures_of_merit import Estimate, FiguresOfMerit
+from oncoresponse.response.model_document import ResponseDocument
+from oncoresponse.response.validation import Evaluation
+
+
+def summary_tables(evaluation: Evaluation, document: ResponseDocument) -> str:
+    """Who was evaluated and how, the figures against the baseline, and the checks."""
+    lines = [
+        f"{evaluation.patients} patients, {evaluation.favorable} with the favorable outcome; kept out of everything: "
+        f"{', '.join(evaluation.held_out_patients) or 'nobody'}; "
+        f"left out by rule: {_excluded(evaluation)}. Nested cross-validation: {evaluation.repeats} repeats of "
+        f"{evaluation.folds} folds. 95 % intervals by patient bootstrap.",
+        "",
+        *_figures_table(evaluation),
+        "",
+        f"AUC of XGBoost minus AUC of the logistic regression: {evaluation.difference.value:+.3f} "
+        f"[{evaluation.difference.low:+.3f}, {evaluation.difference.high:+.3f}]. {baseline_verdict(evaluation)}",
+        "",
+        *_checks_table(evaluation, document),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def baseline_verdict(evaluation: Evaluation) -> str:
+    """Whether XGBoost is worth it, in one sentence."""
+    if evaluation.beats_baseline:
+        return "XGBoost is better."
+    worse = " and slightly worse" if evaluation.below_baseline else ""
+    return f"**XGBoost is not better than the logistic regression{worse}**; every prediction shows both."
+
+
+def detail_tables(evaluation: Evaluation) -> str:
+    """Thresholds, decision curve, subgroups, in Markdown."""
+    lines = [
+        "### At thresholds declared before the fit",
+        "",
+        "A probability of the favorable outcome of at least the threshold counts as favorable.",
+        "",
+        "| Threshold | Sensitivity | Specificity | Sensitivity, logistic regression | Specificity, logistic "
+        "regression |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row.threshold:g} | {row.sensitivity.text} | {row.specificity.text} | {row.sensitivity_baseline.text} "
+            f"| {row.specificity_baseline.text} |"
+            for row in evaluation.thresholds
+        ),
+        "",
+        "### By subgroup",
+        "",
+        "Predictions of patients kept out, nothing fitted to a subgroup. Coverage: share of patients whose outcome is "
+        f"in their prediction set, promised {evaluation.conformal.promised:.0%}.",
+        "",
+        "| Group | Subgroup | Patients | Favorable | AUC | AUC, logistic regression | Calibration-in-the-large | "
+        "Coverage |",
+        "|---|---|---|---|---|---|---|---|",
+        *(
+            f"| {row.group} | {row.subgroup} | {row.patients} | {row.favorable} | {_text(row.auc)} | "
+            f"{_text(row.auc_baseline)} | {_text(row.calibration_intercept)} | {row.coverage.text} |"
+            for row in evaluation.subgroups
+        ),
+        "",
+        *(f"- {row.sentence}" for row in evaluation.subgroups),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _excluded(evaluation: Evaluation) -> str:
+    return ", ".join(f"{count} ({reason})" for reason, count in evaluation.excluded.items()) or "nobody"
+
+
+def _text(estimate: Estimate | None) -> str:
+    return "not computed" if estimate is None else estimate.text
+
+
+def _figures_table(evaluation: Evaluation) -> list[str]:
+    columns: list[tuple[str, FiguresOfMerit]] = [
+        ("XGBoost", evaluation.booster),
+        (f"Logistic regression ({', '.join(evaluation.baseline_inputs)})", evaluation.baseline),
+    ]
+    if (automatic := evaluation.automatic_contours) is not None:
+        columns.append((f"XGBoost, automatic contours ({automatic.patients} patients)", automatic.figures))
+    lines = ["| | " + " | ".join(name for name, _ in columns) + " |", "|---|" + "---|" * len(columns)]
+    for title, field in (
+        ("AUC", "auc"),
+        ("Brier score", "brier"),
+        ("Scaled Brier score", "scaled_brier"),
+        ("Calibration slope", "calibration_slope"),
+        ("Calibration-in-the-large", "calibration_intercept"),
+    ):
+        cells = [getattr(figures, field).text for _, figures in columns]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    if (corrected := evaluation.optimism) is not None:
+        more = " |" if evaluation.automatic_contours is None else " | |"
+        for title, ours, theirs in (
+            ("AUC", corrected.auc, corrected.auc_baseline),
+            ("Brier score", corrected.brier, corrected.brier_baseline),
+            ("Calibration slope", corrected.calibration_slope, corrected.calibration_slope_baseline),
+        ):
+            lines.append(f"| {title}, optimism-corrected | {ours.corrected:.2f} | {theirs.corrected:.2f}{more}")
+    return lines
+
+
+def _checks_table(evaluation: Evaluation, document: ResponseDocument) -> list[str]:
+    conformal, permutation = evaluation.conformal, evaluation.permutation
+    lines = ["| Check | Result |", "|---|---|"]
+    if permutation is not None:
+        lines.append(
+            f"| Permutation test, {permutation.permutations} permutations of the outcome through the whole pipeline | "
+            f"p = {permutation.p_value:.3f}; AUC {permutation.auc_observed:.2f} with the true outcomes, "
+            f"{permutation.auc_permuted_mean:.2f} on average and {permutation.auc_permuted_high:.2f} at the 95th "
+            "percentile with shuffled ones |"
+        )
+    lines += [
+        f"| Prediction set, promised {conformal.promised:.0%} in each outcome | {conformal.covered:.1%} covered "
+        f"({conformal.covered_favorable:.1%} of favorable, {conformal.covered_unfavorable:.1%} of unfavorable "
+        "outcomes) |",
+        f"| Patients for whom the set allows a call | {conformal.decided:.1%}"
+        + (
+            " |"
+            if conformal.correct_when_decided is None
+            else f", of these {conformal.correct_when_decided:.1%} correct |"
+        ),
+    ]
+    if (shift := evaluation.shift) is not None:
+        inside = "nobody was inside" if shift.covered_inside is None else f"{shift.covered_inside:.1%} of those inside"
+        area = "not computed" if shift.auc is None else f"{shift.auc:.2f}"
+        lines.append(
+            f"| Under shift: trained on {shift.trained_on} patients with {shift.input} up to {shift.limit:g}, tested "
+            f"on the {shift.tested_on} others | AUC {area}; {shift.covered:.1%} covered (promised "
+            f"{shift.promised:.0%}); {shift.outside:.1%} called outside the model's experience, {inside} covered |"
+        )
+    if document.interval.simulated_coverage is not None:
+        lines.append(
+            f"| {document.interval.level:.0%} interval of the probability in simulated cohorts of the same size | "
+            f"widened {document.interval.widening:.2f} times, {document.interval.simulated_coverage:.1%} held the "
+            "truth |"
+        )
+    if evaluation.time_to_failure is not None:
+        lines.append(f"| Time to failure (XGBoost AFT) | {evaluation.time_to_failure.sentence} |")
+    chosen = evaluation.chosen[0]
+    lines += [
+        f"| Settings chosen most often in the outer folds | depth {chosen.max_depth}, {chosen.rounds} trees, "
+        f"calibration {chosen.calibration} ({chosen.times} of {evaluation.repeats * evaluation.folds}) |",
+        f"| Boosters that were a constant in {evaluation.repeats * evaluation.folds} outer folds | "
+        f"{evaluation.constant_boosters} |",
+        f"| Power | {evaluation.power.sentence} |",
+        f"| Shipped booster | depth {document.max_depth}, {document.rounds} trees, calibration "
+        f"{document.calibration.chosen}, XGBoost {document.library_versions['xgboost']} |",
+        f"| Booster SHA-256 | `{document.booster_sha256}` |",
+        f"| Training data SHA-256 | `{document.training_data_sha256}` |",
+    ]
+    if document.dropped_inputs:
+        dropped = ", ".join(f"{name} ({icc:.2f})" for name, icc in document.dropped_inputs.items())
+        lines.append(f"| Inputs dropped for their intraclass correlation under perturbed contours | {dropped} |")
+    return lines

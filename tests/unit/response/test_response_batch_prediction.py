@@ -1,0 +1,238 @@
+"""A table of patients: what is refused by name, what a row says, and that an identifier is only handed through."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oncoresponse.cli.main import app
+from oncoresponse.errors import OncoResponseError, PredictionTableInvalid
+from oncoresponse.model_folder import ModelFolder
+from oncoresponse.response.batch_prediction import (
+    OUTPUT_COLUMNS,
+    predict_table,
+    read_prediction_table,
+    write_predictions,
+)
+from oncoresponse.response.model import ResponseModel
+from typer.testing import CliRunner
+
+MODELS = Path(__file__).parents[3] / "models"
+PATIENT = "Doe^Jane 4711"
+
+
+@pytest.fixture(scope="module")
+def model() -> ResponseModel:
+    return ResponseModel.open(ModelFolder.open(MODELS / "sts-petct"))
+
+
+@pytest.fixture(scope="module")
+def names(model) -> list[str]:
+    return list(model.document.input_names)
+
+
+@pytest.fixture(scope="module")
+def header(names) -> str:
+    return ",".join(["id", *names])
+
+
+@pytest.fixture(scope="module")
+def small(model) -> list[float]:
+    """Small tumors of low uptake: 5th percentiles of the training patients."""
+    return [entry.low for entry in model.document.training]
+
+
+@pytest.fixture(scope="module")
+def large(model) -> list[float]:
+    """Large tumors of high uptake: 95th percentiles."""
+    return [entry.high for entry in model.document.training]
+
+
+@pytest.fixture(scope="module")
+def rows(model, small, large) -> list[str]:
+    """Five patients, and what becomes of them is known beforehand."""
+    middle = [entry.median for entry in model.document.training]
+    extreme = [0.95 * entry.maximum for entry in model.document.inputs]
+    return [
+        line("small", small),
+        line(PATIENT, large),
+        line("one missing", [*middle[:-1], ""]),
+        line("unlike the others", extreme),
+        line("impossible", [-5.0, *small[1:]]),
+    ]
+
+
+def line(*cells: object) -> str:
+    identifier, values = cells
+    return ",".join([str(identifier), *map(str, values)])
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Factory: a CSV file of lines."""
+
+    def write(*lines: str, encoding: str = "utf-8") -> Path:
+        path = tmp_path / "inputs.csv"
+        path.write_text("\n".join(lines) + "\n", encoding=encoding)
+        return path
+
+    return write
+
+
+def answers(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_each_row_is_what_the_model_says_of_that_patient(model, table, header, rows, names, large, tmp_path):
+    read = read_prediction_table(table(header, *rows), model.document.inputs)
+    seen: list[int] = []
+    predictions = predict_table(model, read, seen.append)
+    write_predictions(tmp_path / "out.csv", read, predictions)
+    found = answers(tmp_path / "out.csv")
+    assert tuple(found[0]) == OUTPUT_COLUMNS
+    assert [row["id"] for row in found] == [row.split(",")[0] for row in rows]
+    assert [row["answer"] for row in found] == [
+        "favorable",
+        "unfavorable",
+        "indeterminate",
+        "outside_experience",
+        "outside_experience",
+    ]
+    values = dict(zip(names, large, strict=True))
+    alone = model.predict(values, values)
+    assert float(found[1]["probability"]) == alone.probability
+    assert float(found[1]["interval_low"]) == alone.interval_low
+    assert float(found[1]["interval_high"]) == alone.interval_high
+    assert found[1]["prediction_set"] == "unfavorable"
+    assert float(found[1]["out_of_domain_score"]) == alone.outside.score / alone.outside.threshold
+    assert [row["out_of_domain"] for row in found] == ["no", "no", "unknown", "yes", "yes"]
+    assert found[2]["reasons"] == "INPUT_NOT_FINITE"
+    assert model.document.inputs[-1].title in found[2]["reasons_text"]
+    assert found[2]["probability"] == ""
+    assert "OUTSIDE_TRAINING_DATA" in found[3]["reasons"]
+    assert "OUTSIDE_ALLOWED_RANGE" in found[4]["reasons"]
+    assert all(row["research_use"].startswith("Research use only") for row in found)
+    assert all(row["interval_low"] and row["prediction_set_coverage"] for row in found if row["probability"])
+    assert seen == [1, 2, 3, 4, 5]
+
+
+def test_same_table_gives_the_same_bytes_in_any_order_of_columns_with_units_or_a_byte_order_mark(
+    model, table, header, rows, names, small, tmp_path
+):
+    units = [f" {entry.name} [{entry.unit}]" for entry in model.document.inputs]
+    written = []
+    for lines, encoding in (
+        ((header, rows[0]), "utf-8"),
+        ((",".join([*reversed(units), "id"]), ",".join([*map(str, reversed(small)), "small"])), "utf-8"),
+        ((header, "", rows[0]), "utf-8-sig"),
+    ):
+        read = read_prediction_table(table(*lines, encoding=encoding), model.document.inputs)
+        write_predictions(tmp_path / "out.csv", read, predict_table(model, read))
+        written.append((tmp_path / "out.csv").read_bytes())
+    assert written[0] == written[1] == written[2]
+
+
+def test_table_without_identifiers(model, table, names, small, tmp_path):
+    read = read_prediction_table(table(",".join(names), ",".join(map(str, small))), model.document.inputs)
+    write_predictions(tmp_path / "out.csv", read, predict_table(model, read))
+    assert answers(tmp_path / "out.csv")[0]["id"] == ""
+
+
+CASES = {
+    "missing column": (lambda h, row: (h.rpartition(",")[0], row.rpartition(",")[0]), "lacks column 'suv_max'"),
+    "unknown column": (lambda h, row: (h + ",grade", row + ",2"), "does not know column 'grade'"),
+    "column twice": (lambda h, row: (h + ",lesion_volume", row + ",4"), "'lesion_volume' twice"),
+    "other unit": (lambda h, row: (h.replace("volume", "volume [mm3]"), row), "'lesion_volume' is in mm3"),
+    "short line": (lambda h, row: (h, row, row.rpartition(",")[0]), "Line 3 has"),
+    "long line": (lambda h, row: (h, row + ",7"), "Line 2 has"),
+    "decimal comma": (lambda h, row: (h, row.rpartition(",")[0] + ',"4,5"'), "'suv_max' is not a number in line 2"),
+    "no patient": (lambda h, row: (h,), "no row"),
+    "empty first line": (lambda h, row: ("", h, row), "names none"),
+}
+
+
+@pytest.fixture(scope="module")
+def two_inputs(model):
+    """Volume and SUVmax, which every version of the model has."""
+    return [entry for entry in model.document.inputs if entry.name in ("lesion_volume", "suv_max")]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_table_that_does_not_fit_is_refused_by_name(two_inputs, table, case):
+    change, named = CASES[case]
+    with pytest.raises(PredictionTableInvalid) as caught:
+        read_prediction_table(table(*change("id,lesion_volume,suv_max", "a,60,4")), two_inputs)
+    assert named in caught.value.message
+    assert caught.value.reason == "PREDICTION_TABLE_INVALID"
+
+
+def test_no_refusal_quotes_a_patient(two_inputs, table):
+    header = "id,lesion_volume,suv_max"
+    for lines in (
+        (f"{PATIENT},60,4",),  # a file without column names
+        (header, f"{PATIENT},{PATIENT},4"),
+        (header, f"{PATIENT},60"),
+        (header, f'"{PATIENT}'),
+    ):
+        with pytest.raises(PredictionTableInvalid) as caught:
+            read_prediction_table(table(*lines), two_inputs)
+        assert "Doe" not in caught.value.message + str(caught.value.metadata)
+
+
+def test_unreadable_files(model, header, tmp_path):
+    for path in (tmp_path / "absent.csv", tmp_path / "latin.csv", tmp_path):
+        if path.suffix and "latin" in path.name:
+            path.write_bytes(header.encode() + b"\nM\xfcller,60,4,3.2,90\n")
+        with pytest.raises(PredictionTableInvalid):
+            read_prediction_table(path, model.document.inputs)
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_read_or_refused(model, tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    with pytest.raises(PredictionTableInvalid):
+        read_prediction_table(path, model.document.inputs)
+
+
+@given(st.lists(st.floats(allow_nan=False), min_size=9, max_size=9))
+def test_any_numbers_get_an_answer_of_the_model(model, names, tmp_path_factory, values):
+    path = tmp_path_factory.getbasetemp() / "numbers.csv"
+    chosen = dict(zip(names, values, strict=False))
+    path.write_text(",".join(names) + "\n" + ",".join(map(repr, chosen.values())) + "\n")
+    (prediction,) = predict_table(model, read_prediction_table(path, model.document.inputs))
+    assert prediction == model.predict(chosen, chosen)
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, ["predict", "--models-dir", str(MODELS), *arguments])
+
+
+def test_command_writes_answers_and_says_research_use_and_no_identifier(table, header, rows, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    out = tmp_path / "new" / "predictions.csv"
+    done = run("--model", "sts-petct", "--table", str(table(header, *rows)), "--out", str(out))
+    assert done.exit_code == 0, done.output
+    assert "Research use only" in done.output
+    assert "5 patients" in done.output
+    assert "Doe" not in done.output + caplog.text
+    assert answers(out)[1]["id"] == PATIENT
+    assert [path.name for path in out.parent.iterdir()] == ["predictions.csv"]
+
+
+def test_command_refuses_what_it_cannot_do_and_writes_nothing(table, header, rows, tmp_path):
+    path = table(header, *rows)
+    for arguments, reason in (
+        (("--model", "sts-petct", "--table", str(path), "--out", str(path)), "PREDICTION_TABLE_INVALID"),
+        (("--model", "oracle", "--table", str(path), "--out", str(tmp_path / "x.csv")), "MODEL_NOT_FOUND"),
+    ):
+        done = run(*arguments)
+        assert isinstance(done.exception, OncoResponseError)
+        assert done.exception.reason == reason
+    assert path.read_text().startswith(header)
+    assert not (tmp_path / "x.csv").exists()

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oncoresponse.cli.main import app
+from oncoresponse.dicom.study import read_study
+from oncoresponse.errors import AmbiguousSeries, ContourNotFound, SeriesNotFound
+from oncoresponse.response.contour_measures import measure_contour
+from typer.testing import CliRunner
+
+Write = Callable[..., object]
+
+
+@pytest.fixture
+def study(write_series: Write, write_contour: Write, tmp_path: Path) -> Path:
+    """A sphere of 15 mm on an MR of 0.8 x 0.8 x 2.5 mm."""
+    series = write_series(
+        modality="MR", stored=np.zeros((20, 60, 60)), spacing_mm=(0.8, 0.8, 2.5), study="breast", directory=tmp_path
+    )
+    write_contour(series, 15.0, tmp_path / "contour.dcm")
+    return tmp_path
+
+
+def test_a_sphere_has_its_volume_and_its_extent(study: Path) -> None:
+    found = measure_contour(read_study(study), "MR")
+    assert found.volume_ml == pytest.approx(4 / 3 * np.pi * 1.5**3, rel=0.03)
+    # Slice centers at odd multiples of 1.25 mm: the sphere reaches six on each side.
+    assert found.slices == 12
+    assert found.slice_extent_mm == pytest.approx(30.0)
+
+
+def test_the_command_names_the_inputs_of_the_model(study: Path) -> None:
+    shown = CliRunner().invoke(app, ["measure-contour", str(study)]).stdout
+    assert "tumor_slice_extent_mm  30.0000  (12 slices)" in shown
+    assert "tumor_volume_ml" in shown
+
+
+def test_what_cannot_be_measured_is_refused(study: Path, write_series: Write, tmp_path: Path) -> None:
+    with pytest.raises(SeriesNotFound):
+        measure_contour(read_study(study), "CT")
+    with pytest.raises(ContourNotFound):
+        measure_contour(read_study(study), "MR", structure_name="lymph node")
+    (tmp_path / "second").mkdir()
+    write_series(modality="MR", shape=(20, 60, 60), study="breast", series="late", directory=tmp_path / "second")
+    with pytest.raises(AmbiguousSeries):
+        measure_contour(read_study(study), "MR")
