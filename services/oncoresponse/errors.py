@@ -434,7 +434,7 @@ class ServiceError(OncoResponseError):
 
 
 class QuotaExceeded(ServiceError):
-    """A study, or all of them together, would be larger than allowed; ``scope`` says which: study or total."""
+    """Something is larger than allowed; ``scope`` says what: a study, all together (total), or one call."""
 
     reason = "QUOTA_EXCEEDED"
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -442,8 +442,8 @@ class QuotaExceeded(ServiceError):
 
     def __init__(self, message: str, **metadata: object) -> None:
         super().__init__(message, **metadata)
-        if metadata.get("scope") == "study":
-            # Others may delete their studies; this one stays too large.
+        if metadata.get("scope") in ("study", "call"):
+            # Others may delete their studies, and so make room; this one stays too large.
             self.retry_after_seconds = None
 
 

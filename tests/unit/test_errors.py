@@ -86,7 +86,7 @@ def test_database_that_does_not_answer_is_known():
     ("code", "reason"),
     [
         (grpc.StatusCode.CANCELLED, "CANCELLED"),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
         (grpc.StatusCode.UNAVAILABLE, "PEER_UNAVAILABLE"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
         (grpc.StatusCode.UNKNOWN, "INTERNAL"),

@@ -15,7 +15,6 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from oncoresponse.errors import (
     DOMAIN,
-    Busy,
     Cancelled,
     DeadlineExceeded,
     DiskFull,
@@ -24,6 +23,7 @@ from oncoresponse.errors import (
     OncoResponseError,
     OutOfMemory,
     PeerUnavailable,
+    QuotaExceeded,
     error_for_reason,
 )
 from oncoresponse.servers.database_errors import known_database_error
@@ -77,7 +77,8 @@ def from_status(status: status_pb2.Status) -> OncoResponseError:
     if status.code == code_pb2.CANCELLED:
         return Cancelled("The call was cancelled.")
     if status.code == code_pb2.RESOURCE_EXHAUSTED:
-        return Busy("A limit of the service, or of a proxy before it, was reached. Send the request again later.")
+        # gRPC's own: a message too large, or a proxy's limit. A service of ours that is busy says so by its reason.
+        return QuotaExceeded("The call is beyond a limit of the service, or of a proxy before it.", scope="call")
     return InternalError(f"The service answered {code_pb2.Code.Name(status.code)}.")
 
 
