@@ -82,7 +82,7 @@ RUN = {
         "oncoresponse train response --features features.csv --clinical DATA/clinical.csv --model models/sts-petct",
         "oncoresponse evaluate --model sts-petct",
         "oncoresponse train segmentation --data DATA --model models/sts-petct --run runs/segmentation "
-        "--config models/sts-petct/segmentation/training.yaml",
+        "--config models/sts-petct/segmentation/training.yaml --docs docs",
     ),
     "training for the documentation": (
         "oncoradiomics cohort DATA --image PET.nii.gz --mask PET_tumor.nii.gz "
@@ -228,6 +228,7 @@ def test_training(checkout, cohort):
     (checkout / "short.yaml").write_text(yaml.safe_dump(SHORT_SEGMENTATION))
     assert "sealed" in run(train_segmentation, checkout, "--config", "short.yaml", replaced=here)
     here["models/sts-petct/segmentation/training.yaml"] = "short.yaml"
+    shutil.copytree(ROOT / "docs", checkout / "docs")
     assert "sealed" in run(train_again, checkout, replaced=here)  # the run is complete, so it only evaluates
     shorten_task(checkout / "models" / "sts-petct" / "response" / "task.yaml")
     assert "sealed" in run(train_response, checkout, replaced=here)
@@ -240,7 +241,7 @@ def test_training_writes_the_documentation(checkout, cohort):
     measure, sarcoma, breast = RUN["training for the documentation"]
     for name in ("sts-petct", "breast-nac"):
         shorten_task(checkout / "models" / name / "response" / "task.yaml")
-    shutil.copytree(ROOT / "docs", checkout / "docs")
+    shutil.copytree(ROOT / "docs", checkout / "docs", dirs_exist_ok=True)
     run(measure, checkout, replaced={"DATA": str(cohort)})
     run(sarcoma, checkout, replaced={"DATA/clinical.csv": str(cohort / "clinical.csv")})
     write_breast_table(checkout / "ispy2.csv")
