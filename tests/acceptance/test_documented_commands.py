@@ -34,7 +34,7 @@ SHORT_SEGMENTATION = {
     "checkpoint_every": 1,
     "validate_every": 2,
     "held_out_patients": [],
-    "network": {"blocks_down": [1, 1], "blocks_up": [1]},
+    "network": {"blocks_down": [1, 1], "deep_supervision_levels": 1},
 }
 SHORT_VALIDATION = {
     "folds": 3,
