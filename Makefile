@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test check lint types stubs stubs-check bench bench-radiomics clean
+.PHONY: demo test check lint breaking types stubs stubs-check bench bench-radiomics clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -30,14 +30,24 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
-check: lint types stubs-check
+check: lint breaking types stubs-check
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/buf lint
 	$(BIN)/buf format --exit-code -d protos > /dev/null
-	@if git rev-parse --verify --quiet main:protos > /dev/null; then $(BIN)/buf breaking --against '.git#branch=main'; fi
+
+# Whether the protos still serve callers of the main branch, of which a checkout may have only the remote's.
+breaking: $(VENV)/installed
+	@rm -rf build/main && mkdir -p build/main
+	@for ref in main origin/main; do \
+		if git rev-parse --verify --quiet $$ref:protos > /dev/null; then \
+			git archive $$ref buf.yaml protos third_party | tar -x -C build/main && break; \
+		fi; \
+	done
+	@if [ -d build/main/protos ]; then $(BIN)/buf breaking --against build/main; \
+	else echo "No branch main or origin/main here: whether the protos break callers was not checked."; fi
 
 types: $(VENV)/installed
 	$(BIN)/mypy

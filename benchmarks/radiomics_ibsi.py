@@ -110,18 +110,16 @@ def main() -> None:
     columns = {name: compare(folder, name) for name in CONFIGURATIONS}
     with PHANTOM_CSV.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    print(f"| feature | IBSI | {' | '.join(columns)} |")
-    print("|---" * (len(columns) + 2) + "|")
+    print(f"| feature | IBSI | {' | '.join(columns)} | complies |")
+    print("|---" * (len(columns) + 3) + "|")
     for row in rows:
         key = (row["feature_class"], row["feature"])
         cells = []
         for found in columns.values():
-            if key not in found:
-                cells.append("")
-                continue
             value, wanted, tolerance, complies = found[key]
-            cells.append("yes" if complies else f"**no** ({value:.4g}; {wanted:g} within {tolerance:g})")
-        print(f"| `{key[0]}_{key[1]}` | {row['ibsi_id']} | {' | '.join(cells)} |")
+            cells.append(f"{value:.4g}" if complies else f"**{value:.4g}**, not {wanted:g} within {tolerance:g}")
+        everywhere = "yes" if all(found[key][3] for found in columns.values()) else "**no**"
+        print(f"| `{key[0]}_{key[1]}` | {row['ibsi_id']} | {' | '.join(cells)} | {everywhere} |")
     print()
     for name, found in columns.items():
         print(f"{name}: {sum(cell[3] for cell in found.values())} of {len(found)}")

@@ -1,7 +1,6 @@
 """Send a study to OncoResponse and save the FHIR report. Uses the generated stubs and nothing else of the project.
 
-Run: python examples/client.py STUDY_DIRECTORY [HOST:PORT]
-"""
+Run: python examples/client.py STUDY_DIRECTORY [HOST:PORT]"""
 
 import hashlib
 import pathlib
@@ -16,8 +15,7 @@ from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, study_pb2, stud
 def upload(study: str, files: list[pathlib.Path]):
     for file in files:
         data = file.read_bytes()
-        digest = hashlib.sha256(data).hexdigest()
-        header = study_pb2.InstanceHeader(study=study, sha256=digest, size_bytes=len(data))
+        header = study_pb2.InstanceHeader(study=study, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
         yield study_pb2.UploadInstancesRequest(header=header)
         for start in range(0, len(data), 262144):
             part = data[start : start + 262144]
@@ -28,13 +26,15 @@ channel = grpc.insecure_channel(sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1
 studies = study_pb2_grpc.StudyServiceStub(channel)
 assessments = assessment_pb2_grpc.AssessmentServiceStub(channel)
 files = sorted(pathlib.Path(sys.argv[1]).rglob("*.dcm"))
-study = studies.CreateStudy(study_pb2.CreateStudyRequest(request_id=str(uuid.uuid4()))).study
-studies.UploadInstances(upload(study.name, files))
-studies.CompleteStudy(study_pb2.CompleteStudyRequest(study=study.name, instance_count=len(files)))
-order = assessment_pb2.CreateAssessmentRequest(request_id=str(uuid.uuid4()), study=study.name, model="models/sts-petct")
+study = studies.CreateStudy(study_pb2.CreateStudyRequest(request_id=str(uuid.uuid4()))).study.name
+studies.UploadInstances(upload(study, files))
+studies.CompleteStudy(study_pb2.CompleteStudyRequest(study=study, instance_count=len(files)))
+order = assessment_pb2.CreateAssessmentRequest(request_id=str(uuid.uuid4()), study=study, model="models/sts-petct")
 name = assessments.CreateAssessment(order).assessment.name
 for update in assessments.WatchAssessment(assessment_pb2.WatchAssessmentRequest(name=name)):
     print(f"{update.assessment.fraction_done:4.0%}  {update.assessment.message}")
+if update.assessment.state != assessment_pb2.ASSESSMENT_STATE_SUCCEEDED:
+    sys.exit(update.assessment.error.message or update.assessment.message)
 print(update.assessment.result.summary)
-report = assessment_pb2.GetArtifactRequest(assessment=name, file_name="report.json")
-pathlib.Path("report.json").write_bytes(b"".join(part.data for part in assessments.GetArtifact(report)))
+report = assessments.GetArtifact(assessment_pb2.GetArtifactRequest(assessment=name, file_name="report.json"))
+pathlib.Path("report.json").write_bytes(b"".join(part.data for part in report))

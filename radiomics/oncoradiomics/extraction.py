@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -21,8 +22,19 @@ from oncoradiomics.reference_engine import pyradiomics_version, run_pyradiomics
 from oncoradiomics.settings import ExtractionSetting, Settings
 
 Engine = Literal["native", "pyradiomics"]
+ENGINE_NAMES: MappingProxyType[Engine, str] = MappingProxyType(
+    {"native": "oncoradiomics native", "pyradiomics": "pyradiomics"}
+)
+"""What a document and a report call each engine."""
+
 SUV_QUANTITY = "g/mL{SUVbw}"
 """UCUM unit of body-weight SUV, with the annotation that tells it from other SUVs."""
+
+
+MAXIMUM_GRAY_LEVELS = 1000
+"""Gray levels of the image in the mask. A co-occurrence matrix of 1000 takes 0.1 GB, one of 5000 takes 2.6 GB."""
+
+_TEXTURES = frozenset({"glcm", "glrlm", "glszm", "gldm", "ngtdm"})
 
 
 def extract(
@@ -51,7 +63,8 @@ def extract(
     Raises:
         GeometryError: Image and mask are on different grids.
         EmptyMaskError: No voxel has the label, or none is left after resampling or resegmentation.
-        ExtractionError: The mask is too small for these settings, or the engine stopped.
+        ExtractionError: The mask is too small for these settings, its intensities make too many gray levels, or the
+            engine stopped.
         ExtractionOutOfMemory: There is not enough free memory.
         SettingsError: The settings ask for IBSI's definitions, which pyradiomics does not have.
     """
@@ -59,6 +72,7 @@ def extract(
         raise ExtractionError(f"There is no engine '{engine}'. Use 'native' or 'pyradiomics'.")
     region = tumor_region(image, mask, settings.setting.label)
     _require_extent(region, settings.setting.minimum_roi_dimensions)
+    _require_countable_gray_levels(image, region, settings)
     by_reference: frozenset[str] = frozenset()
     if engine == "pyradiomics":
         if settings.setting.ibsi:
@@ -82,7 +96,14 @@ def extract(
             )
         )
     reference_names = tuple(name for name in values if name in by_reference)
-    return Features(tuple(records), engine, engine_version(engine), settings.sha256, tuple(undefined), reference_names)
+    return Features(
+        tuple(records),
+        ENGINE_NAMES[engine],
+        engine_version(engine),
+        settings.sha256,
+        tuple(undefined),
+        reference_names,
+    )
 
 
 def engine_version(engine: Engine) -> str:
@@ -200,3 +221,25 @@ def _require_extent(region: npt.NDArray[np.bool_], minimum_dimensions: int) -> N
             f"The mask extends over {dimensions} dimensions; these settings need {minimum_dimensions}. "
             "Contour the whole tumor."
         )
+
+
+def _require_countable_gray_levels(image: sitk.Image, region: npt.NDArray[np.bool_], settings: Settings) -> None:
+    """Refuse intensities that fill the memory with texture matrices, as those of an image in another unit do.
+
+    Not where the settings change the intensities first: then those of the image say nothing.
+    """
+    setting = settings.setting
+    if setting.normalize or setting.resegment_range or not _TEXTURES & set(settings.feature_classes):
+        return
+    intensities = sitk.GetArrayViewFromImage(image)[region]
+    intensity_range = float(intensities.max()) - float(intensities.min())
+    for overrides in settings.image_types.values():
+        stated = overrides.model_fields_set
+        bin_count = (overrides if "bin_count" in stated else setting).bin_count
+        width = (overrides if "bin_width" in stated else setting).bin_width
+        # A filtered image spans about as much as the image itself.
+        if bin_count is None and intensity_range / width > MAXIMUM_GRAY_LEVELS:
+            raise ExtractionError(
+                f"The intensities in the mask make {intensity_range / width:.0f} gray levels of width {width:g}; "
+                f"{MAXIMUM_GRAY_LEVELS} can be handled. Check the unit of the image, or use a larger binWidth."
+            )

@@ -6,12 +6,13 @@ import hashlib
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 
-from oncoresponse.errors import ConfigurationError, OncoResponseError
+from oncoresponse.errors import ConfigurationError, OncoResponseError, PeerUnavailable
 from oncoresponse.servers.rpc_status import from_rpc_error, from_status
 from oncoresponse.v1 import (
     assessment_pb2,
@@ -26,6 +27,7 @@ from oncoresponse.v1 import (
 
 _CHUNK_BYTES = 256 * 1024
 _DICOM_PREAMBLE_BYTES = 132
+_CONNECT_SECONDS = 5.0
 
 Progress = Callable[[str, float], None]
 """Called with what happens now and the fraction done, 0 to 1."""
@@ -83,6 +85,7 @@ class Client:
 
         addresses = {item or address for item in (None, study_address, model_address, monitoring_address)}
         self._channels = {target: channel(target) for target in sorted(addresses)}
+        self._study_address = study_address or address
         self._assessments = assessment_pb2_grpc.AssessmentServiceStub(self._channels[address])
         self._studies = study_pb2_grpc.StudyServiceStub(self._channels[study_address or address])
         self._models = model_pb2_grpc.ModelServiceStub(self._channels[model_address or address])
@@ -97,16 +100,25 @@ class Client:
         """Send every DICOM file below a directory and complete the study.
 
         Files that are not DICOM Part 10 are left out. Raises what the server answers.
+
+        Raises:
+            ConfigurationError: There is no DICOM file, or a file cannot be read.
+            PeerUnavailable: No server answers within a few seconds.
         """
+        with _unreadable_files():
+            return self._upload_study(directory, progress)
+
+    def _upload_study(self, directory: Path, progress: Progress) -> study_pb2.Study:
         files = [path for path in sorted(directory.rglob("*")) if path.is_file() and _is_dicom(path)]
         if not files:
             raise ConfigurationError("There are no DICOM files in this directory. Give the directory of the study.")
         sizes = [path.stat().st_size for path in files]
         total, sent = max(sum(sizes), 1), 0
+        _require_connection(self._channels[self._study_address], self._study_address)
         with _errors():
             request_id = str(uuid.uuid4())
             study: study_pb2.Study = self._studies.CreateStudy(
-                study_pb2.CreateStudyRequest(request_id=request_id), wait_for_ready=True, timeout=60
+                study_pb2.CreateStudyRequest(request_id=request_id), timeout=60
             ).study
             digests: set[str] = set()
 
@@ -231,6 +243,26 @@ class _errors:  # noqa: N801
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if isinstance(error, grpc.RpcError):
             raise from_rpc_error(error) from None
+
+
+def _require_connection(channel: grpc.Channel, address: str) -> None:
+    try:
+        grpc.channel_ready_future(channel).result(timeout=_CONNECT_SECONDS)
+    except grpc.FutureTimeoutError:
+        raise PeerUnavailable(
+            f"No server answers at {address}. Check the address, that the server runs, and whether it wants TLS."
+        ) from None
+
+
+@contextmanager
+def _unreadable_files() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # Not the file's name: people name files after patients.
+        raise ConfigurationError(
+            f"A file in the study directory cannot be read ({error.strerror}). Correct that, or leave it out."
+        ) from error
 
 
 def _is_dicom(path: Path) -> bool:

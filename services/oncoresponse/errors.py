@@ -95,7 +95,7 @@ class OncoResponseError(Exception):
 
     reason: ClassVar[str]
     status: ClassVar[grpc.StatusCode]
-    retry_after_seconds: ClassVar[float | None] = None
+    retry_after_seconds: float | None = None
 
     def __init__(self, message: str, **metadata: object) -> None:
         super().__init__(message)
@@ -434,9 +434,17 @@ class ServiceError(OncoResponseError):
 
 
 class QuotaExceeded(ServiceError):
+    """A study, or all of them together, would be larger than allowed; ``scope`` says which: study or total."""
+
     reason = "QUOTA_EXCEEDED"
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
-    retry_after_seconds = 60.0
+    retry_after_seconds: float | None = 60.0
+
+    def __init__(self, message: str, **metadata: object) -> None:
+        super().__init__(message, **metadata)
+        if metadata.get("scope") == "study":
+            # Others may delete their studies; this one stays too large.
+            self.retry_after_seconds = None
 
 
 class DiskFull(ServiceError):

@@ -6,7 +6,7 @@
       model.yaml            written by hand: purpose, required series, covariates, limits
       manifest.json         written by commands: every other file's SHA-256
       model-card.md, .json  written by commands
-      segmentation/         network.json, *.safetensors, evaluation
+      segmentation/         network.json, *.safetensors, evaluation; or external_network.json and what it names
       radiomics/settings.yaml
       response/             booster.ubj, response.json, evaluation
 
@@ -80,8 +80,8 @@ class Outcome(_Strict):
     code: str
     title: str
     definition: str
-    favourable_answer: str
-    unfavourable_answer: str
+    favorable_answer: str
+    unfavorable_answer: str
 
 
 class ModelDefinition(_Strict):

@@ -21,6 +21,7 @@ _DIRECTION_TOLERANCE = 1e-5
 _FRAME_OF_REFERENCE_KEY = "frame_of_reference_uid"
 _SERIES_KEY = "series_instance_uid"
 _QUANTITY_KEY = "quantity"
+_NRRD_MAGIC = b"NRRD"
 
 
 class Quantity(StrEnum):
@@ -178,6 +179,18 @@ def read_volume(path: Path) -> Volume:
         image.GetMetaData(_FRAME_OF_REFERENCE_KEY),
         image.GetMetaData(_SERIES_KEY),
     )
+
+
+def quantity_of_file(path: Path) -> Quantity | None:
+    """What the voxels of a stored volume measure, from its header; ``None`` when it is no volume of this service."""
+    with path.open("rb") as file:
+        if file.read(len(_NRRD_MAGIC)) != _NRRD_MAGIC:
+            return None
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO")
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return Quantity(reader.GetMetaData(_QUANTITY_KEY)) if reader.HasMetaDataKey(_QUANTITY_KEY) else None
 
 
 def file_sha256(path: Path) -> str:

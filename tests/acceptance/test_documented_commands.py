@@ -4,17 +4,21 @@ What a newcomer cannot type literally is replaced: DATA by a small synthetic coh
 the test started. Training gets settings that make it short. Each documented line has to have its run below.
 """
 
+import hashlib
 import json
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
+import pypdf
 import pytest
 import SimpleITK as sitk
+import torch
 import yaml
 from oncoresponse.client import Client, Order
 from oncoresponse.v1 import study_pb2
@@ -72,6 +76,10 @@ RUN = {
         "oncoresponse models show sts-petct",
         "oncoresponse doctor",
     ),
+    "stubs": (
+        "python -m grpc_tools.protoc -I protos -I third_party/protovalidate -I third_party/googleapis "
+        "--python_out=stubs --grpc_python_out=stubs protos/oncoresponse/v1/*.proto buf/validate/validate.proto",
+    ),
     "test_separate_processes.py": (
         "oncoresponse recover worker-1 --database-url postgresql://oncoresponse@db/oncoresponse",
     ),
@@ -109,6 +117,14 @@ RUN = {
         "oncoresponse monitor --model sts-petct --server 127.0.0.1:50051 --out monitoring",
         "oncoresponse monitor --model sts-petct --data-dir /srv/oncoresponse --out monitoring --since 2026-01",
     ),
+    "bring your own network": (
+        "oncoresponse models seal models/my-model",
+        "oncoresponse assess examples/STS_019 --model my-model --out result",
+    ),
+    "robustness": (
+        "oncoradiomics precompile",
+        "oncoradiomics robustness DATA --settings models/sts-petct/radiomics/settings.yaml --output robustness.csv",
+    ),
     "benchmark": ("make bench",),
 }
 
@@ -120,6 +136,11 @@ def test_every_documented_command_has_its_run():
 def run(command: str, folder: Path, *more: str, replaced: dict[str, str] | None = None) -> str:
     """Run a documented command in ``folder`` and return what it printed."""
     words = [(replaced or {}).get(word, word) for word in shlex.split(command)]
+    words = [
+        name
+        for word in words
+        for name in (sorted(str(path.relative_to(folder)) for path in folder.glob(word)) if "*" in word else [word])
+    ]
     if words[0] != "make":
         words[0] = str(BIN / words[0])
     done = subprocess.run([*words, *more], cwd=folder, capture_output=True, text=True, timeout=600)
@@ -166,6 +187,18 @@ def test_one_machine(checkout, serve):
     assert "RTSTRUCT" in run(assess_contour, checkout)  # with a server of its own
     assert "Not for clinical decisions" in " ".join(run(show, checkout).split())  # wherever the line is wrapped
     assert "WRONG" not in run(doctor, checkout, "--data-dir", str(checkout))
+
+
+def test_protos_compile_with_protoc_alone(tmp_path):
+    (compile_protos,) = RUN["stubs"]
+    for name in ("protos", "third_party"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "stubs").mkdir()
+    run(compile_protos, tmp_path)
+    made = {str(path.relative_to(tmp_path / "stubs")) for path in (tmp_path / "stubs").rglob("*.py")}
+    for path in (ROOT / "protos" / "oncoresponse" / "v1").glob("*.proto"):
+        assert f"oncoresponse/v1/{path.stem}_pb2_grpc.py" in made
+    assert "buf/validate/validate_pb2.py" in made
 
 
 @pytest.fixture(scope="module")
@@ -362,8 +395,63 @@ def documented_block(page: str, language: str) -> str:
     return after.partition("```")[0]
 
 
+class Uptake(torch.nn.Module):
+    """Tumor where SUV exceeds 3 g/mL."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return 8.0 * (inputs - 3.0)
+
+
+def test_bring_your_own_network(tmp_path):
+    """The page's steps: copy a model under a new name, put the network in place of the weights, declare, seal."""
+    seal, assess = RUN["bring your own network"]
+    model, segmentation = (tmp_path / "models" / "my-model" / part for part in ("", "segmentation"))
+    shutil.copytree(ROOT / "models" / "sts-petct", model)
+    text = (model / "model.yaml").read_text().replace("name: sts-petct", "name: my-model", 1)
+    (model / "model.yaml").write_text(text)
+    shutil.rmtree(segmentation)
+    segmentation.mkdir()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.* is deprecated", category=DeprecationWarning)
+        torch.jit.save(torch.jit.script(Uptake()), segmentation / "network.pt")
+    declaration = {
+        "kind": "torchscript",
+        "name": "SUV threshold",
+        "source": "Written in a test",
+        "files": {"network.pt": hashlib.sha256((segmentation / "network.pt").read_bytes()).hexdigest()},
+        "preprocessing": {
+            "reference": "PT",
+            "orientation": "LPS",
+            "axis_order": "zyx",
+            "channels": [{"modality": "PT", "outside": 0}],
+        },
+        "output": {"activation": "sigmoid", "tumor_channels": [0]},
+    }
+    (segmentation / "external_network.json").write_text(json.dumps(declaration))
+    assert "my-model 0.1.0" in run(seal, tmp_path)
+    assert "Tumor volume" in run(assess, tmp_path, replaced={"examples/STS_019": str(ROOT / "examples" / "STS_019")})
+    # The physician reads whose mask it is.
+    report = "".join(page.extract_text() for page in pypdf.PdfReader(tmp_path / "result" / "report.pdf").pages)
+    assert "a network from elsewhere (SUV threshold)" in " ".join(report.split())
+    summary = json.loads((tmp_path / "result" / "segmentation.json").read_text())
+    assert summary["volume_ml"] == pytest.approx(40.2, abs=0.1)  # SUV of 3 and more, counted with SimpleITK
+    assert summary["expected_dice"] is None
+
+
+def test_robustness_of_features(checkout, cohort):
+    precompile, robustness = RUN["robustness"]
+    run(precompile, checkout)
+    few = checkout / "few"
+    for patient in ("P00", "P01", "P02"):
+        shutil.copytree(cohort / patient, few / patient)
+    run(robustness, checkout, "--contours", "1", replaced={"DATA": str(few)})
+    lines = (checkout / "robustness.csv").read_text().splitlines()
+    assert lines[0].startswith("feature,icc_contour")
+    assert len(lines) > 1000
+
+
 def test_benchmark():
     (bench,) = RUN["benchmark"]
     printed = run(bench, ROOT)
-    for stage in ("conversion", "segmentation", "features", "prediction", "report"):
-        assert stage in printed
+    for word in ("conversion", "segmentation", "features", "prediction", "report", "plain MONAI", "as fast as"):
+        assert word in printed

@@ -13,8 +13,10 @@ import pytest
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from oncoresponse.artifact_names import ARTIFACT_FILE_NAMES
 from oncoresponse.client import Client, Order
 from oncoresponse.errors import OncoResponseError
+from oncoresponse.servers.rpc_status import from_status
 from oncoresponse.v1 import assessment_pb2, study_pb2
 from pydicom.config import disable_value_validation
 
@@ -120,6 +122,7 @@ def test_result_tells_one_story(result):
     volume = next(item["value"] for item in features["measures"] if item["name"] == "lesion_volume")
     quantities = [entry["resource"].get("valueQuantity", {}) for entry in bundle["entry"]]
     assert any(abs(float(quantity.get("value", -1)) - volume) < 0.06 for quantity in quantities)
+    assert set(assessment.result.artifacts) <= ARTIFACT_FILE_NAMES
     assert assessment.result.prediction.probability == pytest.approx(prediction["probability"])
     assert "Research use only" in assessment.result.summary
     report = next(e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "DiagnosticReport")
@@ -127,10 +130,10 @@ def test_result_tells_one_story(result):
 
 
 def test_the_same_order_gives_the_same_measures(client, sample_study, result, tmp_path):
-    """Another assessment of the same study with the same model: equal bytes of mask, features and prediction."""
+    """Another assessment of the same study with the same model: equal bytes of all but the report."""
     again = client.assess(sample_study, Order("sts-petct", planned_treatment="Doxorubicin"), silent)
     first = result[0].result.artifacts
-    for name in ("mask.nrrd", "probability.nrrd", "features.json", "prediction.json"):
+    for name in ("mask.nrrd", "probability.nrrd", "segmentation.json", "features.json", "prediction.json"):
         assert again.result.artifacts[name].sha256 == first[name].sha256, name
 
 
@@ -355,10 +358,49 @@ def test_cancelled_assessment_stops_and_logs_nothing_of_the_patient(front):
     assessment = client.watch(name, cancel_in_segmentation)
     client.close()
     assert assessment.state == assessment_pb2.ASSESSMENT_STATE_CANCELLED
+    assert from_status(assessment.error).reason == "CANCELLED"
     log = front.log.read_text()
     assert "CancelAssessment OK" in log
     for secret in ("STS_019", "Secret", "1.3.6.1.4.1.14519"):
         assert secret not in log
+
+
+def test_the_same_request_finds_its_assessment_after_the_study_is_gone(front):
+    client = Client(front.address)
+    study = client.upload_study(SAMPLE, silent)
+    request_id = str(uuid.uuid4())
+    name = client.create_assessment(study, Order("sts-petct"), request_id).name
+    client.cancel(name)
+    client._studies.DeleteStudy(study_pb2.DeleteStudyRequest(name=study.name))
+    assert client.create_assessment(study, Order("sts-petct"), request_id).name == name
+    with pytest.raises(OncoResponseError) as caught:
+        client.create_assessment(study, Order("sts-petct"), str(uuid.uuid4()))
+    client.close()
+    assert caught.value.reason == "STUDY_NOT_FOUND"
+
+
+def test_one_more_than_may_wait_is_refused_and_the_same_request_is_taken_later(serve, front, tmp_path):
+    """One is at work, one waits, and that is the limit."""
+    settings = yaml.safe_load((front.log.parents[1] / "settings.yaml").read_text())
+    settings |= {"assessment_workers": 1, "assessment_queue_limit": 1, "stage_timeout_seconds": 600.0}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
+    arguments = ("--roles", "study,assessment,model", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
+    client = Client(serve(*arguments, settings=tmp_path / "settings.yaml").wait_until_ready())
+    study = client.upload_study(SAMPLE, silent)
+    first, second, third = (str(uuid.uuid4()) for _ in range(3))
+    at_work = client.create_assessment(study, Order("sts-petct"), first).name
+    seen = client._assessments.WatchAssessment(assessment_pb2.WatchAssessmentRequest(name=at_work))
+    next(update for update in seen if update.assessment.state == assessment_pb2.ASSESSMENT_STATE_RUNNING)
+    seen.cancel()
+    waiting = client.create_assessment(study, Order("sts-petct"), second)
+    assert waiting.state == assessment_pb2.ASSESSMENT_STATE_QUEUED
+    with pytest.raises(OncoResponseError) as caught:
+        client.create_assessment(study, Order("sts-petct"), third)
+    assert caught.value.reason == "BUSY"
+    assert client.create_assessment(study, Order("sts-petct"), second).name == waiting.name
+    client.cancel(waiting.name)
+    assert client.create_assessment(study, Order("sts-petct"), third).name != waiting.name
+    client.close()
 
 
 def test_artifact_of_an_unfinished_assessment(front):

@@ -108,7 +108,7 @@ def test_prediction_and_outcome_are_in_the_report(client, recorded):
     assert report["research_use_statement"].startswith("Research use only")
     assert report["predictions"] == 1
     assert (report["outcomes"]["recorded"]["count"], report["outcomes"]["performance"]["patients"]) == (1, 1)
-    assert report["answers"] == {"unfavourable": 1}
+    assert report["answers"] == {"unfavorable": 1}
     names = {family.name for family in text_string_to_metric_families(answer.metrics)}
     assert "oncoresponse_monitoring_predictions" in names
     months = monitoring_pb2.GetMonitoringReportRequest(model="models/sts-petct", until_month="2020-01")

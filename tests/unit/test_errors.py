@@ -7,10 +7,12 @@ from pathlib import Path
 
 import grpc
 import oncoresponse.errors as errors_module
+import psycopg
 import pytest
-from google.rpc import error_details_pb2
-from oncoresponse.errors import DOMAIN, InternalError, concrete_errors, error_for_reason
-from oncoresponse.servers.rpc_status import from_status, intended_error, to_status
+import sqlalchemy
+from google.rpc import error_details_pb2, status_pb2
+from oncoresponse.errors import DOMAIN, InternalError, QuotaExceeded, concrete_errors, error_for_reason
+from oncoresponse.servers.rpc_status import FieldViolations, from_status, intended_error, to_status
 
 ROOT = Path(__file__).parents[2]
 KINDS = list(concrete_errors())
@@ -60,6 +62,51 @@ def test_full_disk_and_lack_of_memory_are_known():
     assert intended_error(OSError(errno.ENOSPC, "x")).reason == "DISK_FULL"
     assert intended_error(MemoryError()).reason == "OUT_OF_MEMORY"
     assert intended_error(TimeoutError()).reason == "DEADLINE_EXCEEDED"
+
+
+def test_full_database_is_a_full_disk():
+    """The error is SQLite's own, through SQLAlchemy as DBOS uses it."""
+    engine = sqlalchemy.create_engine("sqlite://")
+    with engine.connect() as connection, pytest.raises(sqlalchemy.exc.OperationalError) as caught:
+        connection.exec_driver_sql("PRAGMA max_page_count = 2")
+        connection.exec_driver_sql("CREATE TABLE t AS SELECT zeroblob(1000000) AS data")
+    assert intended_error(caught.value).reason == "DISK_FULL"
+    full = sqlalchemy.exc.OperationalError("INSERT", {}, psycopg.errors.DiskFull("No space left on device"))
+    assert intended_error(full).reason == "DISK_FULL"
+
+
+def test_database_that_does_not_answer_is_known():
+    engine = sqlalchemy.create_engine("postgresql+psycopg://nobody@127.0.0.1:9/none")
+    with pytest.raises(sqlalchemy.exc.OperationalError) as caught:
+        engine.connect()
+    assert intended_error(caught.value).reason == "PEER_UNAVAILABLE"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (grpc.StatusCode.CANCELLED, "CANCELLED"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "BUSY"),
+        (grpc.StatusCode.UNAVAILABLE, "PEER_UNAVAILABLE"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+        (grpc.StatusCode.UNKNOWN, "INTERNAL"),
+    ],
+)
+def test_status_of_grpc_itself_has_a_reason(code, reason):
+    assert from_status(status_pb2.Status(code=code.value[0])).reason == reason
+
+
+def test_violations_of_the_rules_reach_the_client_field_by_field():
+    sent = FieldViolations([("study", "value is required", "required"), ("model", "does not match", "string.pattern")])
+    received = from_status(to_status(sent))
+    assert [found[:2] for found in received.violations] == [found[:2] for found in sent.violations]
+    assert received.message == sent.message
+
+
+def test_a_study_that_is_too_large_is_not_sent_again():
+    assert QuotaExceeded("x", scope="total").retry_after_seconds
+    status = to_status(QuotaExceeded("x", scope="study"))
+    assert not any(detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in status.details)
 
 
 def test_unforeseen_error_reaches_neither_caller_nor_log_with_its_text(caplog):

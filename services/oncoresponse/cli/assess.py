@@ -13,9 +13,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from oncoresponse.cli.embedded_server import embedded_server
+from oncoresponse.cli.output_folder import OutputFolder, output_folder
+from oncoresponse.cli.parent_process import signals_end_by_exit
 from oncoresponse.client import Client, Order
 from oncoresponse.client import Progress as ShowProgress
 from oncoresponse.errors import ConfigurationError
+from oncoresponse.servers.rpc_status import from_status
 from oncoresponse.v1 import assessment_pb2, lesion_pb2, study_pb2
 
 _CHOICE_NEEDED = 3
@@ -55,6 +58,7 @@ def assess(
     """Send a study through the chain and write the report.
 
     Without --server, a server is started for this one study, and its data folder removed afterwards.
+    Files of an earlier result are removed from the output folder first; other files in it stay.
 
     Ends with exit code 3 where a physician has to choose the lesion first; the candidates are printed.
     """
@@ -72,8 +76,12 @@ def assess(
     start = time.perf_counter()
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
-        task = bar.add_task("Starting the services", total=1.0)
+    with (
+        signals_end_by_exit(),
+        output_folder(out) as folder,
+        Progress(*columns, console=console, transient=not console.is_terminal) as bar,
+    ):
+        task = bar.add_task("", total=1.0)
 
         def show(message: str, fraction: float) -> None:
             if not console.is_terminal and bar.tasks[0].description != message:
@@ -83,11 +91,9 @@ def assess(
         show("Starting the services" if server is None else "Connecting", 0.0)
         if server is None:
             with embedded_server(models_dir) as address:
-                assessment, written = _assess(address, None, study_dir, order, out, show)
+                assessment, written = _assess(address, None, study_dir, order, folder, show)
         else:
-            assessment, written = _assess(server, ca, study_dir, order, out, show)
-    if assessment.state == assessment_pb2.ASSESSMENT_STATE_CANCELLED:
-        raise ConfigurationError("The assessment was cancelled.")
+            assessment, written = _assess(server, ca, study_dir, order, folder, show)
     if assessment.state == assessment_pb2.ASSESSMENT_STATE_LESION_CHOICE_NEEDED:
         _print_candidates(assessment, written, out)
         raise typer.Exit(_CHOICE_NEEDED)
@@ -148,14 +154,17 @@ def _print_candidates(assessment: assessment_pb2.Assessment, written: list[Path]
 
 
 def _assess(
-    address: str, ca: Path | None, study_dir: Path, order: Order, out: Path, show: ShowProgress
+    address: str, ca: Path | None, study_dir: Path, order: Order, folder: OutputFolder, show: ShowProgress
 ) -> tuple[assessment_pb2.Assessment, list[Path]]:
     client = Client(address, ca)
     try:
         study = client.upload_study(study_dir, lambda message, fraction: show(message, 0.1 * fraction))
         assessment = client.assess(study, order, lambda message, fraction: show(message, 0.1 + 0.85 * fraction))
+        if assessment.state == assessment_pb2.ASSESSMENT_STATE_CANCELLED:
+            raise from_status(assessment.error)
         show("Fetching the report", 0.95)
-        written = client.download_artifacts(assessment, out)
+        client.download_artifacts(assessment, folder.incomplete)
+        written = folder.complete()
         show("Done", 1.0)
     finally:
         client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from rich.console import Console
 from oncoresponse.cli.embedded_server import default_models_directory
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.model_folder import ModelFolder, find_model, installed_model_names
+from oncoresponse.segmentation.external.declaration import EXTERNAL_NETWORK_FILE, read_declaration
 from oncoresponse.servers.settings import load_settings
 
 _MINIMUM_FREE_BYTES = 5 * 1024**3
+_PACKAGES = {"nnunet": ("dynamic_network_architectures", "nnunet"), "onnx": ("onnxruntime", "onnx")}
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,10 @@ def _device() -> Iterator[Finding]:
     import torch
 
     if torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(0).total_memory / 1024**3
-        yield Finding("device", True, f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB, CUDA {torch.version.cuda}")
+        for number in range(torch.cuda.device_count()):
+            memory = torch.cuda.get_device_properties(number).total_memory / 1024**3
+            text = f"{torch.cuda.get_device_name(number)}, {memory:.0f} GiB, CUDA {torch.version.cuda}"
+            yield Finding(f"device cuda:{number}", True, text)
     else:
         yield Finding("device", None, f"no CUDA device; segmentation runs on {torch.get_num_threads()} CPU threads")
 
@@ -124,8 +129,23 @@ def _models(directory: Path) -> Iterator[Finding]:
         try:
             folder = ModelFolder.open(find_model(directory, name))
             yield Finding(f"model {name}", True, f"{folder.definition.version}, all files as sealed")
+            yield from _external_network(folder)
         except OncoResponseError as error:
             yield Finding(f"model {name}", False, error.message)
+
+
+def _external_network(folder: ModelFolder) -> Iterator[Finding]:
+    """Whether the package is there that a network from elsewhere needs."""
+    directory = folder.path / "segmentation"
+    if not (directory / EXTERNAL_NETWORK_FILE).is_file():
+        return
+    declaration = read_declaration(directory)
+    subject = f"network of {folder.definition.name}"
+    module, extra = _PACKAGES.get(declaration.kind, ("torch", ""))
+    if importlib.util.find_spec(module) is None:
+        yield Finding(subject, False, f"{declaration.kind} needs a package: pip install 'oncoresponse[{extra}]'")
+    else:
+        yield Finding(subject, None, f"{declaration.name} ({declaration.kind}), from elsewhere and not measured here")
 
 
 def _disk(data_directory: Path | None, settings_file: Path | None) -> Iterator[Finding]:

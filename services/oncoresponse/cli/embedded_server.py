@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from oncoresponse.cli.parent_process import signals_end_by_exit
 from oncoresponse.errors import ConfigurationError, InternalError
 
 _STOP_SECONDS = 40
@@ -25,17 +26,25 @@ def default_models_directory() -> Path:
 def embedded_server(models_directory: Path | None = None) -> Iterator[str]:
     """Start ``oncoresponse serve`` on a free loopback port; gives its address once it is ready.
 
+    The server and its data folder go when this ends: at the end of the block, by SIGINT, SIGTERM or SIGHUP, and when
+    this process is killed (see :func:`~oncoresponse.cli.parent_process.ending_with_parent`).
+
     Raises:
         ConfigurationError: It did not start; its own words are in the message.
     """
-    with tempfile.TemporaryDirectory(prefix="oncoresponse-") as data:
+    with signals_end_by_exit(), tempfile.TemporaryDirectory(prefix="oncoresponse-") as data:
         log_path = Path(data) / "server.log"
         command = [
             *(sys.executable, "-m", "oncoresponse.cli.main", "serve", "--listen", "127.0.0.1:0"),
             *("--data-dir", data, "--models-dir", str((models_directory or default_models_directory()).resolve())),
+            "--end-with-parent",
         ]
+        # Whoever would wait for a running call is gone when this server is stopped.
+        environment = {**os.environ, "ONCORESPONSE_DRAIN_SECONDS": "1"}
         with log_path.open("wb") as log:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=os.environ, text=True)
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment, text=True
+            )
         try:
             line = process.stdout.readline() if process.stdout is not None else ""
             if not line.startswith("ready "):
@@ -54,5 +63,6 @@ def embedded_server(models_directory: Path | None = None) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()

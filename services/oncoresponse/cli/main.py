@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 import oncoresponse
 from oncoresponse.cli import assess as assess_command
@@ -17,7 +19,9 @@ from oncoresponse.cli import models as models_command
 from oncoresponse.cli import monitor as monitor_command
 from oncoresponse.cli import predict as predict_command
 from oncoresponse.cli import training as training_command
-from oncoresponse.errors import OncoResponseError
+from oncoresponse.cli.parent_process import ending_with_parent
+from oncoresponse.errors import ConfigurationError, OncoResponseError
+from oncoresponse.servers.rpc_status import FieldViolations
 
 app = typer.Typer(
     help="Tumor study in as DICOM, therapy-response report out as FHIR. Research use only.",
@@ -37,13 +41,20 @@ app.add_typer(training_command.app, name="train")
 _errors = Console(stderr=True)
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(oncoresponse.__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    """Options of the command itself."""
 
 
 @app.command()
@@ -58,24 +69,40 @@ def serve(
     reflection: Annotated[bool | None, typer.Option("--reflection", help="Offer gRPC reflection.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML settings file.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log each call (no patient data).")] = False,
+    end_with_parent: Annotated[
+        bool,
+        typer.Option(
+            "--end-with-parent",
+            hidden=True,
+            help="Stop when standard input closes, and remove --data-dir; for a server that one command starts.",
+        ),
+    ] = False,
 ) -> None:
     """Run the services until SIGTERM. Prints 'ready HOST:PORT' when all of them can work."""
+    if end_with_parent and data_dir is None:
+        raise ConfigurationError("--end-with-parent needs --data-dir, which it removes.")
+    with ending_with_parent(data_dir) if end_with_parent and data_dir is not None else nullcontext():
+        _serve(
+            verbose,
+            settings,
+            roles=roles,
+            listen=listen,
+            data_directory=data_dir,
+            models_directory=models_dir,
+            database_url=database_url,
+            executor_id=executor_id,
+            device=device,
+            reflection=reflection,
+        )
+
+
+def _serve(verbose: bool, settings: Path | None, **overrides: object) -> None:
     from oncoresponse.servers.process_log import log_to_standard_error
     from oncoresponse.servers.server_process import ServerProcess
     from oncoresponse.servers.settings import load_settings
 
     log_to_standard_error(verbose=verbose)
-    loaded = load_settings(
-        settings,
-        roles=roles,
-        listen=listen,
-        data_directory=data_dir,
-        models_directory=models_dir,
-        database_url=database_url,
-        executor_id=executor_id,
-        device=device,
-        reflection=reflection,
-    )
+    loaded = load_settings(settings, **overrides)
 
     async def main() -> None:
         await ServerProcess(loaded).serve_until_signal(lambda address: print(f"ready {address}", flush=True))
@@ -92,36 +119,31 @@ def recover(
 
     A worker that restarts under its own name needs no such help.
     """
-    from dbos import DBOSClient
+    from oncoresponse.workflow.assessment_records import hand_over
 
-    from oncoresponse.workflow import recording_workflow
-    from oncoresponse.workflow.assessment_workflow import WORKFLOW_NAME
-
-    client = DBOSClient(system_database_url=database_url)
-    try:
-        lost = client.list_workflows(
-            name=[WORKFLOW_NAME, recording_workflow.WORKFLOW_NAME],
-            status="PENDING",
-            executor_id=executor_id,
-            load_input=False,
-        )
-        for status in lost:
-            client.resume_workflow(status.workflow_id)
-    finally:
-        client.destroy()
-    assessments = sum(status.name == WORKFLOW_NAME for status in lost)
-    typer.echo(f"{assessments} assessments of '{executor_id}' were handed over.")
+    typer.echo(f"{hand_over(executor_id, database_url)} assessments of '{executor_id}' were handed over.")
 
 
 def run() -> None:
-    """Entry point: an intended error becomes one sentence and exit status 1."""
+    """Entry point: an intended error, and what the operating system refuses, is one sentence and exit status 1."""
     try:
         app()
     except OncoResponseError as error:
-        _errors.print(f"[bold]{error.reason}[/bold]: {error.message}", highlight=False)
-        for name, value in error.metadata.items():
-            _errors.print(f"  {name}: {value}", highlight=False)
+        _print_error(error)
         raise SystemExit(1) from None
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _errors.print(f"{error.strerror or type(error).__name__}{where}", highlight=False, markup=False, soft_wrap=True)
+        raise SystemExit(1) from None
+
+
+def _print_error(error: OncoResponseError) -> None:
+    _errors.print(f"[bold]{error.reason}[/bold]: {escape(error.message)}", highlight=False, soft_wrap=True)
+    facts = [*error.metadata.items()]
+    if isinstance(error, FieldViolations):
+        facts += [(field, text) for field, text, _ in error.violations]
+    for name, value in facts:
+        _errors.print(f"  {name}: {value}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from oncoresponse.dicom.reading import Instance
 from oncoresponse.errors import PatientMismatch
 from oncoresponse.study_description import PatientIdentity
 
-_COMPARED = ("patient_id", "issuer_of_patient_id", "birth_date", "sex")
+_COMPARED = ("patient_id", "issuer_of_patient_id", "name", "birth_date", "sex")
 _KEYWORDS = {
     "patient_id": "PatientID",
     "issuer_of_patient_id": "IssuerOfPatientID",
+    "name": "PatientName",
     "birth_date": "PatientBirthDate",
     "sex": "PatientSex",
 }
+_BETWEEN_PARTS = re.compile(r"[\s^,]+")
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,12 @@ def single_patient(instances: Sequence[Instance]) -> PatientIdentity:
     Empty values contradict nothing: converted objects often lose the birth date.
 
     Raises:
-        PatientMismatch: Patient ID, its issuer, birth date or sex differ.
+        PatientMismatch: Patient ID, its issuer, name, birth date or sex differ.
     """
     merged: dict[str, object] = {}
     for name in PatientIdentity.model_fields:
         values = {value for instance in instances if (value := getattr(instance.patient, name)) is not None}
-        if name in _COMPARED and len(values) > 1:
+        if name in _COMPARED and (_names_differ(values) if name == "name" else len(values) > 1):
             raise PatientMismatch(
                 f"The images carry different values of {_KEYWORDS[name]}, so they may be of different patients. "
                 "Send the images of one patient.",
@@ -52,6 +56,22 @@ def single_patient(instances: Sequence[Instance]) -> PatientIdentity:
             )
         merged[name] = min(values, key=str) if values else None
     return PatientIdentity.model_validate(merged)
+
+
+def _names_differ(names: Iterable[str]) -> bool:
+    """Whether Patient's Names (PS3.5 6.2.1) are of different people, and not one name in two formats.
+
+    Case, accents, spaces, empty components at the end and the kind of separator are formatting. A name may come in
+    up to three scripts (alphabetic, ideographic, phonetic); only equal scripts can be compared.
+    """
+    scripts: dict[int, set[str]] = {}
+    for name in names:
+        for number, group in enumerate(name.split("=")):
+            letters = unicodedata.normalize("NFKD", group).casefold()
+            plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+            if parts := tuple(filter(None, _BETWEEN_PARTS.split(plain))):
+                scripts.setdefault(number, set()).add(" ".join(parts))
+    return any(len(found) > 1 for found in scripts.values())
 
 
 def require_expected_patient(patient: PatientIdentity, expected: ExpectedPatient) -> None:

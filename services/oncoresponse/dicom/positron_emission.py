@@ -7,7 +7,11 @@ import numpy as np
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.reading import Instance, read_pixels
 from oncoresponse.dicom.slice_geometry import SliceStack, volume_of_stack
-from oncoresponse.dicom.standardized_uptake_value import SuvConversion, suv_conversion
+from oncoresponse.dicom.standardized_uptake_value import (
+    SuvConversion,
+    require_plausible_suv,
+    suv_conversion,
+)
 from oncoresponse.errors import InvalidAttribute, MissingSlices
 from oncoresponse.volume import Quantity, Volume
 
@@ -19,6 +23,7 @@ def convert_positron_emission(stack: SliceStack) -> tuple[Volume, SuvConversion]
 
     Raises:
         SuvError: As :func:`~oncoresponse.dicom.standardized_uptake_value.suv_conversion`.
+        ImplausibleSuvInput: The values show that Units is wrong.
         MissingSlices: The images announce more slices than there are.
         MissingAttribute, InvalidAttribute: An attribute that the conversion needs is absent or impossible.
         TruncatedFile: Compressed pixel data cannot be decoded.
@@ -35,6 +40,7 @@ def convert_positron_emission(stack: SliceStack) -> tuple[Volume, SuvConversion]
                 "RescaleSlope of the PET must be above zero. Export the series again.", keyword="RescaleSlope"
             )
         suv[k] = (read_pixels(instance) * slope + intercept) * factor
+    require_plausible_suv(float(suv.max()))
     return volume_of_stack(stack, suv, Quantity.SUV_BODY_WEIGHT), conversion
 
 
@@ -57,4 +63,6 @@ def _require_all_slices(stack: SliceStack) -> None:
     announced = attributes.number(first.dataset, "NumberOfSlices")
     if announced is not None and first.image_type[:1] == ("ORIGINAL",) and stack.size[2] < announced:
         count = int(announced) - stack.size[2]
-        raise MissingSlices(f"{count} slice(s) of the PET are missing. Send the complete series.", slices=count)
+        raise MissingSlices(
+            f"PET: {count} slice(s) of the series are missing. Send the complete series.", slices=count, modality="PT"
+        )

@@ -9,7 +9,7 @@ import numpy as np
 
 from oncoresponse.dicom.positron_emission import is_attenuation_corrected
 from oncoresponse.dicom.series import ImageSeries
-from oncoresponse.dicom.slice_geometry import SliceStack, stack_slices
+from oncoresponse.dicom.slice_geometry import MODALITY_NAMES, SliceStack, stack_slices
 from oncoresponse.errors import (
     AmbiguousSeries,
     FrameOfReferenceMismatch,
@@ -33,7 +33,6 @@ _PARALLEL_COSINE = 0.99
 _SPACING_TOLERANCE_MM = 1e-3
 # PET is the rarer series and the one the tumor is seen on; the others are fitted to it.
 _ANCHOR_ORDER = ("PT", "CT", "MR")
-_NAMES = {"PT": "PET", "CT": "CT", "MR": "MR"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +74,7 @@ def choose_series(
         SeriesNotFound: No series of a modality, or none in one study with the others.
         AmbiguousSeries: Two series, or two studies, fit equally well.
         FrameOfReferenceMismatch: The series share no frame of reference.
+        MissingAttribute: A series names no frame of reference.
         GeometryMismatch: The series do not overlap.
         UnsupportedSopClass: The modality is there as enhanced multi-frame objects only.
         SeriesError: The series that fits is not one regular volume.
@@ -112,12 +112,12 @@ def _choose_study(series: Sequence[ImageSeries], required: Sequence[str]) -> lis
             continue
         if any(member.modality == modality for member in series):
             raise UnsupportedSopClass(
-                f"The {_NAMES[modality]} is stored as enhanced multi-frame objects, which are not supported. "
+                f"The {MODALITY_NAMES[modality]} is stored as enhanced multi-frame objects, which are not supported. "
                 "Send it as single-frame images.",
                 modality=modality,
             )
         raise SeriesNotFound(
-            f"The study has no {_NAMES[modality]} series, which the model needs. Send it with the study.",
+            f"The study has no {MODALITY_NAMES[modality]} series, which the model needs. Send it with the study.",
             modality=modality,
         )
     studies: dict[str, list[ImageSeries]] = {}
@@ -125,9 +125,9 @@ def _choose_study(series: Sequence[ImageSeries], required: Sequence[str]) -> lis
         studies.setdefault(member.study_instance_uid, []).append(member)
     complete = [members for members in studies.values() if set(required) <= {member.modality for member in members}]
     if not complete:
+        names = " and ".join(MODALITY_NAMES[modality] for modality in required)
         raise SeriesNotFound(
-            f"The {' and '.join(_NAMES[modality] for modality in required)} series belong to different studies. "
-            "Send the series of one examination.",
+            f"The {names} series belong to different studies. Send the series of one examination.",
             modality=",".join(required),
         )
     if len(complete) > 1:
@@ -163,14 +163,18 @@ def _candidates(series: Sequence[ImageSeries], modality: str) -> tuple[list[_Can
     if not volumes:
         raise no_volumes[0]
     if no_volumes:
-        warnings.append(f"{len(no_volumes)} {_NAMES[modality]} series that are not volumes were left out.")
+        warnings.append(f"{len(no_volumes)} {MODALITY_NAMES[modality]} series that are not volumes were left out.")
     return volumes, warnings
 
 
 def _fitting(candidates: list[_Candidate], anchor: ChosenSeries, modality: str) -> list[_Candidate]:
     frame = anchor.series.frame_of_reference_uid
-    name, anchor_name = _NAMES[modality], _NAMES[anchor.series.modality]
-    sharing = [found for found in candidates if frame is not None and found.series.frame_of_reference_uid == frame]
+    name, anchor_name = MODALITY_NAMES[modality], MODALITY_NAMES[anchor.series.modality]
+    if frame is None:
+        raise _no_frame_of_reference(anchor.series.modality)
+    if all(found.series.frame_of_reference_uid is None for found in candidates):
+        raise _no_frame_of_reference(modality)
+    sharing = [found for found in candidates if found.series.frame_of_reference_uid == frame]
     if not sharing:
         raise FrameOfReferenceMismatch(
             f"The {name} and the {anchor_name} have different frames of reference, so their positions cannot be "
@@ -202,6 +206,15 @@ def _fitting(candidates: list[_Candidate], anchor: ChosenSeries, modality: str) 
     ]
 
 
+def _no_frame_of_reference(modality: str) -> MissingAttribute:
+    return MissingAttribute(
+        f"{MODALITY_NAMES[modality]}: DICOM attribute FrameOfReferenceUID is absent or empty, so positions cannot be "
+        "compared with those of another series. Export the series again with it.",
+        keyword="FrameOfReferenceUID",
+        modality=modality,
+    )
+
+
 def _coverage(anchor: SliceStack, stack: SliceStack) -> float:
     """Fraction of the anchor's box that lies inside the other's box."""
     axes = [np.linspace(-0.5, count - 0.5, _COVERAGE_POINTS) for count in anchor.size]
@@ -214,11 +227,11 @@ def _coverage(anchor: SliceStack, stack: SliceStack) -> float:
 def _only(candidates: list[_Candidate], modality: str) -> ChosenSeries:
     if len(candidates) > 1:
         raise AmbiguousSeries(
-            f"{len(candidates)} {_NAMES[modality]} series fit the model equally well. "
+            f"{len(candidates)} {MODALITY_NAMES[modality]} series fit the model equally well. "
             "Send one of them, or name its Series Instance UID in the request.",
             modality=modality,
             candidates=len(candidates),
         )
     if candidates[0].stack is None:
-        raise candidates[0].defect or SeriesNotFound(f"No {_NAMES[modality]} series forms a volume.")
+        raise candidates[0].defect or SeriesNotFound(f"No {MODALITY_NAMES[modality]} series forms a volume.")
     return ChosenSeries(candidates[0].series, candidates[0].stack)

@@ -18,6 +18,7 @@ import SimpleITK as sitk
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.reading import Instance
 from oncoresponse.errors import (
+    DicomError,
     DuplicateSlices,
     GantryTilt,
     InvalidAttribute,
@@ -29,6 +30,9 @@ from oncoresponse.errors import (
 from oncoresponse.volume import Quantity, Volume
 
 Vector = npt.NDArray[np.float64]
+
+MODALITY_NAMES = {"PT": "PET", "CT": "CT", "MR": "MR"}
+"""What people call a DICOM modality."""
 
 MINIMUM_SLICES = 3
 _UNIT_LENGTH_TOLERANCE = 1e-3
@@ -173,7 +177,7 @@ def stack_slices(instances: Sequence[Instance]) -> SliceStack:
     Args:
         instances: Single-frame slices of one series and frame of reference, in any order.
 
-    Raises:
+    Raises, each with the modality in message and metadata:
         TooFewSlices: Fewer than three.
         MixedOrientation: Slices differ in orientation, matrix size or pixel spacing.
         DuplicateSlices: Two slices lie in one place.
@@ -182,6 +186,16 @@ def stack_slices(instances: Sequence[Instance]) -> SliceStack:
         GantryTilt: Slices lean: the stack is sheared.
         MissingAttribute, InvalidAttribute: As :func:`slice_plane`.
     """
+    try:
+        return _stack(instances)
+    except DicomError as error:
+        # A study holds several series; the UID, which would tell them apart, must not reach a log.
+        modality = instances[0].modality
+        name = MODALITY_NAMES.get(modality, modality)
+        raise type(error)(f"{name}: {error.message}", **{**error.metadata, "modality": modality}) from None
+
+
+def _stack(instances: Sequence[Instance]) -> SliceStack:
     if len(instances) < MINIMUM_SLICES:
         raise TooFewSlices(
             f"The series has {len(instances)} slice(s); a volume needs at least {MINIMUM_SLICES}. "

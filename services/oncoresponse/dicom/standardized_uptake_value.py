@@ -37,6 +37,9 @@ _LONGEST_UPTAKE = timedelta(hours=12)
 _USUAL_UPTAKE = (timedelta(minutes=30), timedelta(minutes=150))
 # Series Time and Acquisition Time of one event may be rounded differently.
 _CLOCK_TOLERANCE = timedelta(seconds=1)
+# Blood and muscle alone reach 0.5 to 2 g/mL in any part of the body, and noise more; bladders reach about 100. Values
+# in Bq/mL that are called SUV lie in the thousands, SUV that is called Bq/mL below 0.2 g/mL.
+_PLAUSIBLE_MAXIMUM = (0.5, 200.0)
 _GE_CREATOR = "GEMS_PETD_01"
 _PHILIPS_CREATOR = "Philips PET Private Group"
 _BODY_WEIGHT_SUV_TYPES = (None, "BW")
@@ -123,6 +126,26 @@ def suv_conversion(slices: Sequence[Instance]) -> SuvConversion:
         f"{method}, decay correction {decay_correction}, injected activity and body weight",
         tracer,
         (*warnings, *elapsed_warnings),
+    )
+
+
+def require_plausible_suv(maximum: float) -> None:
+    """Refuse an image whose highest value cannot be SUV: then Units, or the scale of the values, is wrong.
+
+    Args:
+        maximum: Highest body-weight SUV of the image, g/mL.
+
+    Raises:
+        ImplausibleSuvInput: It is below 0.5 or above 200 g/mL.
+    """
+    low, high = _PLAUSIBLE_MAXIMUM
+    if low <= maximum <= high:
+        return
+    raise ImplausibleSuvInput(
+        f"The highest SUV of the PET would be {'below' if maximum < low else 'above'} "
+        f"{low if maximum < low else high:g} g/mL, which no FDG-PET has. Units does not fit the pixel values, or they "
+        "are empty. Correct it at the source and send the series again.",
+        keyword="Units",
     )
 
 

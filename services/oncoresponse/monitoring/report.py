@@ -223,7 +223,7 @@ def _outcomes(cases: Sequence[MonitoredCase]) -> OutcomeReport:
 
 
 def _call_was_right(case: MonitoredCase) -> bool:
-    return case.outcome is not None and (case.prediction.answer == Answer.FAVOURABLE) == case.outcome.favorable
+    return case.outcome is not None and (case.prediction.answer == Answer.FAVORABLE) == case.outcome.favorable
 
 
 def _performance(cases: Iterable[MonitoredCase]) -> Performance:

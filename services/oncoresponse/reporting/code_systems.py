@@ -6,13 +6,14 @@ mCODE Tumor Size profile. LOINC 97509-4 (cancer disease status) is a clinician's
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 # RFC 2606 keeps ".example" free, so nobody else can own these names; docs/fhir-report.md says how a site sets its own.
 LOCAL_BASE = "https://oncoresponse.example/fhir"
 LOCAL_CODES = f"{LOCAL_BASE}/CodeSystem/oncoresponse"
-LOCAL_FEATURES = f"{LOCAL_BASE}/CodeSystem/pyradiomics-feature"
+LOCAL_MEASURES = f"{LOCAL_BASE}/CodeSystem/lesion-measure"
 SHA256 = f"{LOCAL_BASE}/NamingSystem/sha256"
 ENTRY_TAG = f"{LOCAL_BASE}/NamingSystem/report-entry"
 
@@ -93,6 +94,17 @@ OUTSIDE_TRAINING_DATA = Code(LOCAL_CODES, "outside-training-data", "Patient lies
 def local(code: str, display: str) -> Code:
     """A code of our own; underscores become hyphens, as FHIR code systems write them."""
     return Code(LOCAL_CODES, code.replace("_", "-"), display)
+
+
+def lesion_measure(name: str, title: str) -> Code:
+    """A measure of :mod:`oncoradiomics.lesion_measures`."""
+    return Code(LOCAL_MEASURES, name.replace("_", "-"), title)
+
+
+def radiomic_feature(engine: str, name: str, title: str) -> Code:
+    """A feature by the name its engine gives it; each engine has a code system of its own."""
+    slug = re.sub(r"[^a-z0-9]+", "-", engine.lower()).strip("-")
+    return Code(f"{LOCAL_BASE}/CodeSystem/{slug}-feature", name, title)
 
 
 def concept(*codes: Code, text: str | None = None) -> Json:

@@ -21,13 +21,17 @@ from oncoresponse.reporting.fhir_elements import narrative
 from oncoresponse.reporting.fhir_identifiers import full_url, identifier
 from oncoresponse.reporting.report_content import ReportContext
 
+LESION_MEASURES = "OncoRadiomics lesion measures"
+"""Volume, diameters, SUV, MTV and TLG are computed by :mod:`oncoradiomics.lesion_measures`, whatever the engine of the
+radiomic features; it is released together with OncoResponse and has its version."""
+
 
 @dataclass(frozen=True)
 class Algorithm:
     """What a Device resource describes.
 
     Attributes:
-        role: ``software``, ``segmentation``, ``radiomics`` or ``response``.
+        role: ``software``, ``measures``, ``radiomics``, ``segmentation`` or ``response``.
         name: Model name shown in the chart.
         version: Its version.
         manufacturer: Who made it; ``None`` where the model folder does not say.
@@ -61,6 +65,7 @@ def algorithms(context: ReportContext) -> dict[str, Algorithm]:
     model, summary, prediction = context.model, context.segmentation, context.prediction
     found = [
         Algorithm("software", "OncoResponse", context.software_version, model.manufacturer, (), False),
+        Algorithm("measures", LESION_MEASURES, context.software_version, model.manufacturer, (), False),
         Algorithm(
             "radiomics",
             context.features.engine,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fhir.resources.R4B.observation import Observation
 from oncoradiomics.features import MEASURE_NAMES, Measure
 
+from oncoresponse.readable_numbers import inside_sentence, percent, readable_unit, spoken_value
 from oncoresponse.reporting.code_systems import (
     CATEGORY_IMAGING,
     CONFORMAL_SET,
@@ -13,7 +14,6 @@ from oncoresponse.reporting.code_systems import (
     IBSI,
     INTERVAL_HIGH,
     INTERVAL_LOW,
-    LOCAL_FEATURES,
     MAXIMUM,
     MEAN,
     MEASUREMENT_GROUP,
@@ -32,8 +32,10 @@ from oncoresponse.reporting.code_systems import (
     Code,
     Json,
     concept,
+    lesion_measure,
     local,
     quantity,
+    radiomic_feature,
 )
 from oncoresponse.reporting.devices import Algorithm
 from oncoresponse.reporting.fhir_elements import ai_asserted, narrative
@@ -41,15 +43,17 @@ from oncoresponse.reporting.fhir_identifiers import full_url, identifier, order,
 from oncoresponse.reporting.imaging_study import imaging_study_reference, lesion_reference
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import (
+    TRAINING_RANGE,
     answer_sentences,
     contour_sentence,
-    contribution_sentence,
     explanation_sentences,
     limits,
+    measure_title,
     number,
-    readable_unit,
+    probability_title,
+    review_sentence,
 )
-from oncoresponse.response.prediction import Answer, Prediction
+from oncoresponse.response.prediction import Answer, Contribution, Prediction
 
 _LONGEST, _PERPENDICULAR = "longest_axial_diameter", "perpendicular_axial_diameter"
 
@@ -81,12 +85,12 @@ def observations(context: ReportContext, devices: dict[str, Algorithm]) -> dict[
     for name in names:
         measure = context.measure(name)
         if measure is not None:
-            found[f"measure-{name}"] = measure_observation(context, measure, devices["radiomics"])
+            found[f"measure-{name}"] = measure_observation(context, measure, devices["measures"])
         if name == "lesion_volume" and context.measure(_LONGEST) is not None:
-            found["tumor-size"] = tumor_size_observation(context, devices["radiomics"])
+            found["tumor-size"] = tumor_size_observation(context, devices["measures"])
     if context.prediction is not None:
         if context.prediction.contributions:
-            found["model-inputs"] = model_inputs_observation(context, context.prediction, devices["radiomics"])
+            found["model-inputs"] = model_inputs_observation(context, context.prediction, devices)
         found["predicted-response"] = predicted_response_observation(context, context.prediction, devices["response"])
     return found
 
@@ -98,7 +102,7 @@ def observation_reference(context: ReportContext, role: str) -> Json:
 
 def measure_observation(context: ReportContext, measure: Measure, engine: Algorithm) -> Observation:
     """One measure with its unit, the way it was measured, and the tumor it was measured on."""
-    codes = [local(measure.name, measure.title)]
+    codes = [lesion_measure(measure.name, measure.title)]
     if public := _PUBLIC_CODES.get(measure.name):
         codes.append(public)
     if measure.ibsi_id:
@@ -106,7 +110,9 @@ def measure_observation(context: ReportContext, measure: Measure, engine: Algori
     element = _measured(context, f"measure-{measure.name}", engine)
     element["code"] = concept(*codes, text=measure.title)
     element["valueQuantity"] = quantity(measure.value, _shown_unit(measure.unit), _ucum(measure.unit))
-    element["text"] = narrative(f"{measure.title}: {number(measure.value, measure.unit)} {readable_unit(measure.unit)}")
+    element["text"] = narrative(
+        f"{measure_title(measure)}: {number(measure.value, measure.unit)} {readable_unit(measure.unit)}"
+    )
     methods = [SUM_OF_VOXELS] if measure.ibsi_id == _IBSI_VOXEL_VOLUME else []
     element["method"] = concept(*methods, text=measure.method or None)
     if not element["method"]:
@@ -123,7 +129,7 @@ def tumor_size_observation(context: ReportContext, engine: Algorithm) -> Observa
     element["code"] = concept(TUMOR_SIZE, text="Tumor size, axial diameters")
     element["component"] = [
         {
-            "code": concept(code, local(measure.name, measure.title), text=measure.title),
+            "code": concept(code, lesion_measure(measure.name, measure.title), text=measure.title),
             "valueQuantity": quantity(measure.value, measure.unit, _ucum(measure.unit)),
         }
         for code, measure in ((TUMOR_LARGEST_DIMENSION, longest), (TUMOR_OTHER_DIMENSION, perpendicular))
@@ -136,11 +142,13 @@ def tumor_size_observation(context: ReportContext, engine: Algorithm) -> Observa
     return Observation.model_validate(element)
 
 
-def model_inputs_observation(context: ReportContext, prediction: Prediction, engine: Algorithm) -> Observation:
-    """The features the model used, with their IBSI code where one exists."""
+def model_inputs_observation(
+    context: ReportContext, prediction: Prediction, devices: dict[str, Algorithm]
+) -> Observation:
+    """What the model used, each input in the code system of what computed it, with its IBSI code where one exists."""
     components: list[Json] = []
     for item in prediction.contributions:
-        codes = [Code(LOCAL_FEATURES, item.input, item.title)]
+        codes = [_input_code(context, item)]
         if ibsi_id := _unfiltered_ibsi_id(context, item.input):
             codes.append(Code(IBSI, ibsi_id, item.title))
         component: Json = {"code": concept(*codes, text=item.title)}
@@ -152,20 +160,27 @@ def model_inputs_observation(context: ReportContext, prediction: Prediction, eng
             {
                 "low": quantity(item.training_low, _shown_unit(item.unit), _ucum(item.unit)),
                 "high": quantity(item.training_high, _shown_unit(item.unit), _ucum(item.unit)),
-                "text": "5th to 95th percentile of the training patients; not a normal range",
+                "text": f"{TRAINING_RANGE} of the training patients; not a normal range",
             }
         ]
         components.append(component)
-    element = _measured(context, "model-inputs", engine)
+    roles = sorted({_input_role(context, item.input) for item in prediction.contributions})
+    # R4 allows one device: inputs of several sources were put together by the software.
+    element = _measured(context, "model-inputs", devices[roles[0] if len(roles) == 1 else "software"])
     element["code"] = concept(MEASUREMENT_GROUP, text="Inputs of the response model")
     element["component"] = components
-    element["text"] = narrative(
-        "; ".join(contribution_sentence(item, abstains=True) for item in prediction.contributions)
-    )
-    element["method"] = concept(
-        text=f"{context.features.engine} {context.features.engine_version}, "
-        f"settings SHA-256 {context.features.settings_sha256}"
-    )
+    element["text"] = narrative("; ".join(_input_text(item) for item in prediction.contributions))
+    sources = []
+    if "measures" in roles:
+        sources.append(f"{devices['measures'].name} {devices['measures'].version}")
+    if "radiomics" in roles:
+        sources.append(
+            f"{context.features.engine} {context.features.engine_version}, settings SHA-256 "
+            f"{context.features.settings_sha256}"
+        )
+    if "software" in roles:
+        sources.append("clinical covariates as sent with the request")
+    element["method"] = concept(text="; ".join(sources))
     return Observation.model_validate(element)
 
 
@@ -181,21 +196,24 @@ def predicted_response_observation(context: ReportContext, prediction: Predictio
         {"code": concept(OUTSIDE_TRAINING_DATA), "valueBoolean": prediction.outside.is_outside},
     ]
     if prediction.answer is not Answer.OUTSIDE_EXPERIENCE:  # there the set promises nothing
-        components.append(
-            {"code": concept(CONFORMAL_SET), "valueCodeableConcept": concept(_conformal_code(prediction))}
-        )
+        components.append({"code": concept(CONFORMAL_SET), "valueCodeableConcept": _conformal_set(prediction)})
     element = _about_tumor(context, "predicted-response", algorithm)
     element["meta"] = ai_asserted()
-    element["code"] = concept(PREDICTED_RESPONSE, text=f"Predicted probability: {prediction.outcome_title}")
+    element["code"] = concept(PREDICTED_RESPONSE, text=probability_title(prediction))
     if prediction.abstains or prediction.probability is None:
         reason = _ABSENT.get(prediction.answer, _NOT_COMPUTABLE)
         text = " ".join(item.text for item in prediction.abstain_reasons) or prediction.answer_text
         element["dataAbsentReason"] = concept(reason, text=text)
     else:
         element["valueQuantity"] = quantity(round(100 * prediction.probability, 1), "%", "%")
-        for code, bound in ((INTERVAL_LOW, prediction.interval_low), (INTERVAL_HIGH, prediction.interval_high)):
+        for end, code, bound in (
+            ("lower", INTERVAL_LOW, prediction.interval_low),
+            ("upper", INTERVAL_HIGH, prediction.interval_high),
+        ):
             if bound is not None:
-                level = f"{code.display}, level {100 * prediction.interval_level:g} %"
+                level = (
+                    f"{probability_title(prediction)}: {end} end of the {percent(prediction.interval_level)} interval"
+                )
                 components.append(
                     {"code": concept(code, text=level), "valueQuantity": quantity(round(100 * bound, 1), "%", "%")}
                 )
@@ -220,7 +238,8 @@ def _measured(context: ReportContext, role: str, engine: Algorithm) -> Json:
     element = _about_tumor(context, role, engine)
     if context.contour_is_automatic:  # a measure of a network's contour is the network's assertion
         element["meta"] = ai_asserted()
-    element["note"] = [{"text": contour_sentence(context)}]
+    review = review_sentence(context)
+    element["note"] = [{"text": text} for text in (contour_sentence(context), review) if text]
     return element
 
 
@@ -242,14 +261,19 @@ def _about_tumor(context: ReportContext, role: str, engine: Algorithm) -> Json:
     return element
 
 
-def _conformal_code(prediction: Prediction) -> Code:
-    members = set(prediction.conformal_set)
-    if len(members) == 2:
-        return local("either-outcome", "Either outcome possible")
-    if members:
-        name = next(iter(members))
-        return local(f"only-{name}", f"Only {name} possible")
-    return local("neither-outcome", "Neither outcome fits")
+def _conformal_set(prediction: Prediction) -> Json:
+    outcome = inside_sentence(prediction.outcome_title)
+    match prediction.conformal_set:
+        case (_, _):
+            return concept(local("either-outcome", "Neither outcome can be ruled out"))
+        case (Answer.FAVORABLE,):
+            return concept(local("only-favorable", "Only the favorable outcome is left"), text=f"Left: {outcome}")
+        case (Answer.UNFAVORABLE,):
+            return concept(
+                local("only-unfavorable", "Only the unfavorable outcome is left"), text=f"Left: no {outcome}"
+            )
+        case _:
+            return concept(local("neither-outcome", "The patient fits neither outcome"))
 
 
 def _unfiltered_ibsi_id(context: ReportContext, name: str) -> str | None:
@@ -266,3 +290,26 @@ def _ucum(unit: str) -> str:
 
 def _shown_unit(unit: str) -> str:
     return readable_unit(unit) or "1"
+
+
+def _input_role(context: ReportContext, name: str) -> str:
+    """Role of the Device that gave an input; a covariate came with the request, through the software."""
+    if context.measure(name) is not None:
+        return "measures"
+    if context.feature(name) is not None or name in context.features.undefined_features:
+        return "radiomics"
+    return "software"
+
+
+def _input_code(context: ReportContext, item: Contribution) -> Code:
+    role = _input_role(context, item.input)
+    if role == "measures":
+        return lesion_measure(item.input, item.title)
+    if role == "radiomics":
+        return radiomic_feature(context.features.engine, item.input, item.title)
+    return local(item.input, item.title)
+
+
+def _input_text(item: Contribution) -> str:
+    value = "not computable" if item.value is None else spoken_value(item.value, item.unit)
+    return f"{item.title} {value}"

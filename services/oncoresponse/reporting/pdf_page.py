@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cache
@@ -92,10 +93,10 @@ class Page:
         return y
 
     def wrap(self, text: str, width: float, size: float, weight: str = "normal") -> list[str]:
-        """Lines that are at most ``width`` mm long; a longer word is broken."""
+        """Lines that are at most ``width`` mm long; a longer word is broken, a percent sign stays with its number."""
         lines: list[str] = []
         line = ""
-        for word in drawable(text).split(" "):
+        for word in re.split(r" (?!%)", drawable(text)):
             candidate = f"{line} {word}" if line else word
             if self.width(candidate, size, weight) <= width:
                 line = candidate

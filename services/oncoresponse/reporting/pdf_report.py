@@ -8,22 +8,25 @@ from datetime import UTC
 
 from pydicom.valuerep import PersonName
 
+from oncoresponse.readable_numbers import inside_sentence, significant, spoken_value
 from oncoresponse.reporting.key_image import Panel, draw_panel, report_style
 from oncoresponse.reporting.pdf_page import A4_WIDTH_MM, Page, drawable
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import (
     ASSOCIATION,
+    TRAINING_RANGE,
     answer_title,
-    conformal_sentence,
+    baseline_sentence,
+    call_error_sentence,
     contour_sentence,
     contour_variants_sentence,
-    interval_sentence,
+    doubt_sentence,
     limits,
     measure_lines,
-    percent,
-    readable_unit,
+    prediction_title,
+    probability_sentence,
     research_use_statement,
-    significant,
+    review_sentence,
     warnings,
 )
 from oncoresponse.response.prediction import Contribution, Prediction
@@ -117,7 +120,7 @@ def _value(page: Page, x: float, y: float, width: float, value: str) -> None:
 
 
 def _images(page: Page, panels: Sequence[Panel], y: float) -> float:
-    gap, height, captions = 5.0, 62.0, 12.0
+    gap, height, captions = 5.0, 62.0, 10.0
     ratios = []
     for panel in panels:
         left, right, bottom, top = panel.extent_mm
@@ -144,7 +147,10 @@ def _measures(page: Page, context: ReportContext, y: float) -> float:
         page.text(_LEFT + 66, y, value, size=8.5, weight="bold", color=_INK, ha="right")
         page.text(_LEFT + 67, y, unit, size=8, color=_SOFT)
         y += 4.9
-    return page.paragraph(_LEFT, y + 1, width, contour_sentence(context), size=7, color=_SOFT, most_lines=3)
+    y += 1
+    if review := review_sentence(context):
+        y = page.paragraph(_LEFT, y, width, review, size=8, weight="bold", color=_INK, most_lines=3) + 0.6
+    return page.paragraph(_LEFT, y, width, contour_sentence(context), size=7, color=_SOFT, most_lines=4)
 
 
 def _answer(page: Page, context: ReportContext, y: float) -> float:
@@ -153,23 +159,22 @@ def _answer(page: Page, context: ReportContext, y: float) -> float:
     if prediction is None:
         y = _heading(page, x, y, width, "Predicted response")
         return page.paragraph(x, y, width, "No response prediction was made.", size=10, weight="bold", color=_INK)
-    y = _heading(page, x, y, width, page.fit(f"Prediction: {prediction.outcome_title}", width, 9.5, "bold"))
+    y = _heading(page, x, y, width, page.fit(prediction_title(prediction), width, 9.5, "bold"))
     y = page.paragraph(x, y, width, answer_title(prediction), size=13, weight="bold", color=_INK, most_lines=3) + 1
-    interval = interval_sentence(prediction)
-    if interval is None:
+    probability = probability_sentence(prediction)
+    if probability is None:
         y = _no_number(page, prediction, x, y, width)
     else:
-        y = page.paragraph(x, y, width, f"Estimated probability {interval}", size=9, color=_INK, most_lines=2) + 1
+        # The outcome on a line of its own, so that the number stands beside its interval.
+        title, _, value = probability.partition(": ")
+        page.text(x, y, page.fit(f"{title}:", width, 8.5), size=8.5, color=_INK)
+        y = page.paragraph(x, y + 4.2, width, value, size=10, weight="bold", color=_INK, most_lines=1) + 1
         y = _probability_bar(page, prediction, x, y, width)
-    if conformal := conformal_sentence(prediction):
-        y = page.paragraph(x, y, width, f"{conformal}.", size=8, color=_INK, most_lines=2)
-    if interval is not None and prediction.baseline is not None:
-        text = f"For comparison, {prediction.baseline.name}: {percent(prediction.baseline.probability)}."
-        y = page.paragraph(x, y + 0.5, width, text, size=7, color=_SOFT, most_lines=2)
-    if interval is not None and (contours := contour_variants_sentence(prediction)):
-        y = page.paragraph(x, y + 0.5, width, contours, size=7, color=_SOFT, most_lines=2)
-    if interval is not None and prediction.time_to_failure is not None:
-        y = page.paragraph(x, y + 0.5, width, prediction.time_to_failure.text, size=7, color=_SOFT, most_lines=2)
+        beside = [call_error_sentence(prediction), contour_variants_sentence(prediction), baseline_sentence(prediction)]
+        beside.append(prediction.time_to_failure.text if prediction.time_to_failure is not None else None)
+        for text in beside:
+            if text:
+                y = page.paragraph(x, y + 0.5, width, text, size=7, color=_SOFT, most_lines=2)
     if context.planned_treatment:
         text = f'Planned treatment (from the order, not an input): "{context.planned_treatment}"'
         y = page.paragraph(x, y + 0.5, width, text, size=7, color=_SOFT, most_lines=2)
@@ -186,7 +191,7 @@ def _no_number(page: Page, prediction: Prediction, x: float, y: float, width: fl
 
 
 def _probability_bar(page: Page, prediction: Prediction, x: float, y: float, width: float) -> float:
-    axes = page.axes(x + 2, y, width - 4, 7)
+    axes = page.axes(x + 5, y, width - 10, 7)  # room for the labels of both ends
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 1)
     axes.set_yticks([])
@@ -203,8 +208,11 @@ def _probability_bar(page: Page, prediction: Prediction, x: float, y: float, wid
         axes.plot([high, high], [0.22, 0.83], color=_ACCENT, linewidth=1)
     if prediction.probability is not None:
         axes.plot([100 * prediction.probability], [0.525], marker="o", markersize=6, color=_INK)
-    page.text(x + 2, y + 11, "less likely", size=6.5, color=_SOFT)
-    page.text(x + width - 2, y + 11, "more likely", size=6.5, color=_SOFT, ha="right")
+    outcome = inside_sentence(prediction.outcome_title)
+    less, more = f"◄ {outcome} less likely", f"{outcome} more likely ►"
+    size = next((size for size in (6.5, 6.0) if page.width(less + more, size) < width - 4), 5.5)
+    page.text(x, y + 11.2, page.fit(less, width / 2 - 1, size), size=size, color=_SOFT)
+    page.text(x + width, y + 11.2, page.fit(more, width / 2 - 1, size), size=size, color=_SOFT, ha="right")
     return y + 15
 
 
@@ -217,15 +225,16 @@ def _reasons(page: Page, context: ReportContext, y: float) -> float:
     strip = _LEFT + 98
     page.text(_LEFT, y - 0.6, "Input", size=6.5, color=_SOFT)
     page.text(_LEFT + 92, y - 0.6, "This patient", size=6.5, color=_SOFT, ha="right")
-    page.text(strip, y - 0.6, "Training patients, 5 % to 95 %, median", size=6.5, color=_SOFT)
+    page.text(strip, y - 0.6, f"Training patients, {TRAINING_RANGE}", size=6.5, color=_SOFT)
     page.text(strip + 61, y - 0.6, "Percentile", size=6.5, color=_SOFT, ha="right")
     if not abstains:
-        page.text(_RIGHT, y - 0.6, "Effect on the estimate", size=6.5, color=_SOFT, ha="right")
+        page.text(_RIGHT, y - 0.6, "Effect on probability", size=6.5, color=_SOFT, ha="right")
     y += 3.6
     for item in prediction.contributions[:_REASONS_SHOWN]:
-        unit = readable_unit(item.unit)
-        value = "not computable" if item.value is None else f"{significant(item.value)} {unit}".strip()
-        page.text(_LEFT, y, page.fit(f"{item.title} ({item.group})", 66, 8), size=8, color=_INK)
+        value = "not computable" if item.value is None else spoken_value(item.value, item.unit)
+        title = page.fit(item.title, 54, 8)
+        page.text(_LEFT, y, title, size=8, color=_INK)
+        page.text(_LEFT + page.width(title, 8) + 2, y + 0.4, item.group, size=6.5, color=_SOFT)
         page.text(_LEFT + 92, y, value, size=8, weight="bold", color=_INK, ha="right")
         _training_strip(page, item, strip, y)
         if item.percentile is not None:
@@ -234,11 +243,12 @@ def _reasons(page: Page, context: ReportContext, y: float) -> float:
         if not abstains:
             page.text(_RIGHT, y, f"{arrow} {item.direction} ({item.log_odds:+.2f})", size=8, color=_INK, ha="right")
         y += 5.2
-    if len(prediction.sentences) > 2:
-        y = page.paragraph(_LEFT, y + 0.3, _WIDTH, prediction.sentences[2], size=8, color=_INK, most_lines=3)
+    if doubt := doubt_sentence(prediction):
+        y = page.paragraph(_LEFT, y + 0.3, _WIDTH, doubt, size=8, color=_INK, most_lines=3)
     if abstains:
         return y
-    text = f"{ASSOCIATION} Effects are in log-odds."
+    outcome = inside_sentence(prediction.outcome_title)
+    text = f"Effects on the probability of {outcome}, in log-odds. Thin line: median. {ASSOCIATION}"
     return page.paragraph(_LEFT, y + 0.3, _WIDTH, text, size=7, color=_SOFT, most_lines=1)
 
 

@@ -34,14 +34,12 @@ def risk_assessment(
     notes = [prediction.research_use_statement, " ".join(answer_sentences(prediction))]
     notes += explanation_sentences(prediction)
     predicted: list[Json] = []
-    shown = [
-        contribution_sentence(item, abstains=prediction.abstains) for item in prediction.contributions[:_REASONS_SHOWN]
-    ]
+    shown = [contribution_sentence(item, prediction) for item in prediction.contributions[:_REASONS_SHOWN]]
     if prediction.abstains or prediction.probability is None:
         notes += [item.text for item in prediction.abstain_reasons]
         notes += [f"Inputs: {'; '.join(shown)}."] if shown else []
     else:
-        notes.append(f"Interval: {prediction.interval_method}")
+        notes.append(f"Interval of the probability: {prediction.interval_method}")
         outcome = local(prediction.outcome_code, prediction.outcome_title)
         predicted = [
             {

@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from oncoradiomics.features import MEASURE_NAMES
+from oncoradiomics.features import MEASURE_NAMES, Measure
 
 from oncoresponse.errors import ModelFolderInvalid
+from oncoresponse.readable_numbers import inside_sentence, percent, readable_unit, significant, spoken_value
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.response.prediction import Answer, Contribution, Prediction
 
 NOT_SIGNED = "Preliminary: not reviewed or signed by a physician."
 ASSOCIATION = "Associations in the training patients, not causes."
+TRAINING_RANGE = "5th to 95th percentile"
 
 _DECIMALS = {"mm": 0, "g/mL": 1, "g": 0}
 
@@ -65,32 +67,6 @@ def number(value: float, unit: str) -> str:
     return f"{value:.{decimals}f}"
 
 
-def significant(value: float) -> str:
-    """A feature value of unknown magnitude, three significant digits."""
-    if value == 0:
-        return "0"
-    if 1e-3 <= abs(value) < 1e5:
-        text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-        return text if "e" not in text else f"{value:.0f}"
-    return f"{value:.2e}"
-
-
-def readable_unit(unit: str) -> str:
-    """UCUM as a physician writes it; empty for a pure number."""
-    return {"1": "", "": "", "a": "years", "d": "days", "mm2": "mm²", "mm3": "mm³"}.get(
-        unit, re.sub(r"\{[^}]*\}", "", unit)
-    )
-
-
-def percent(probability: float) -> str:
-    """Whole percent; never 0 % or 100 %, which no model can claim."""
-    if probability < 0.01:
-        return "<1 %"
-    if probability > 0.99:
-        return ">99 %"
-    return f"{100 * probability:.0f} %"
-
-
 def research_use_statement(context: ReportContext) -> str:
     """The statement every rendering carries."""
     if context.prediction is not None:
@@ -98,11 +74,24 @@ def research_use_statement(context: ReportContext) -> str:
     return context.model.intended_use.device_status
 
 
-def interval_sentence(prediction: Prediction) -> str | None:
-    """``72 % (90 % interval 51 % to 86 %)``; ``None`` where the model abstains, as the number is no answer then."""
+def probability_title(prediction: Prediction) -> str:
+    """Which outcome every probability of the prediction is of: ``Probability of durable response to treatment``."""
+    return f"Probability of {inside_sentence(prediction.outcome_title)}"
+
+
+def prediction_title(prediction: Prediction) -> str:
+    """What the answer answers: ``Prediction of durable response to treatment``."""
+    return f"Prediction of {inside_sentence(prediction.outcome_title)}"
+
+
+def probability_sentence(prediction: Prediction) -> str | None:
+    """``Probability of durable response: 72 % (90 % interval 51 % to 86 %)``, without a final full stop.
+
+    ``None`` where the model abstains, as the number is no answer then.
+    """
     if prediction.abstains or prediction.probability is None:
         return None
-    text = percent(prediction.probability)
+    text = f"{probability_title(prediction)}: {percent(prediction.probability)}"
     if prediction.interval_low is not None and prediction.interval_high is not None:
         text += (
             f" ({percent(prediction.interval_level)} interval {percent(prediction.interval_low)}"
@@ -118,57 +107,63 @@ def answer_title(prediction: Prediction) -> str:
 
 def answer_sentences(prediction: Prediction) -> list[str]:
     """The answer with its doubt; where the model abstains, the reasons and no number."""
-    sentences = [f"{prediction.outcome_title}: {answer_title(prediction)}."]
-    interval = interval_sentence(prediction)
-    if interval is not None:
-        sentences.append(f"Estimated probability {interval}.")
+    sentences = [f"{prediction_title(prediction)}: {answer_title(prediction)}."]
+    if probability := probability_sentence(prediction):
+        sentences.append(f"{probability}.")
     sentences.extend(_sentence(reason.text) for reason in prediction.abstain_reasons)
-    if conformal := conformal_sentence(prediction):
-        sentences.append(f"{conformal}.")
+    if error := call_error_sentence(prediction):
+        sentences.append(error)
     return sentences
 
 
-def conformal_sentence(prediction: Prediction) -> str | None:
-    """What the conformal set leaves open, without a final full stop.
+def call_error_sentence(prediction: Prediction) -> str | None:
+    """How often the rule behind a call drops the outcome that then happens; ``None`` where there is no call.
 
-    ``None`` where a reason to abstain says it, and outside the model's experience, where the set promises nothing.
+    The rule is the conformal set: what it promises is how rarely it leaves out the true outcome, not how likely the
+    outcome that is left has become.
     """
-    if prediction.answer is Answer.OUTSIDE_EXPERIENCE:
+    if prediction.abstains or len(prediction.conformal_set) != 1:
         return None
-    if any(reason.code.startswith("CONFORMAL") for reason in prediction.abstain_reasons):
-        return None
-    names = {"favourable": "favorable outcome", "unfavourable": "unfavorable outcome"}
-    promised = f"at {percent(prediction.conformal_coverage)} coverage"
-    members = [names[name] for name in prediction.conformal_set]
-    if len(members) == 2:
-        return f"Neither outcome can be ruled out {promised}"
-    if members:
-        return f"Only the {members[0]} remains {promised}"
-    return f"The case fits neither outcome {promised}"
+    promised, measured = 1 - prediction.conformal_coverage, 1 - prediction.conformal_coverage_measured
+    return (
+        f"Calls are built to leave out the true outcome in at most {percent(promised)} of patients; in "
+        f"cross-validation it was {percent(measured)}."
+    )
 
 
-def contribution_sentence(contribution: Contribution, *, abstains: bool) -> str:
-    """One reason: the value, where the training patients lie, and which way it moves the estimate.
+def contribution_sentence(contribution: Contribution, prediction: Prediction) -> str:
+    """One reason: the value, where the training patients lie, and which way it moves the probability of what.
 
-    Where the model abstains there is no estimate to move, so the sentence ends before.
+    Where the model abstains there is no probability to move, so the sentence ends before.
     """
-    unit = readable_unit(contribution.unit)
-    unit = f" {unit}" if unit else ""
-    low, high = significant(contribution.training_low), significant(contribution.training_high)
-    value = "not computable" if contribution.value is None else f"{significant(contribution.value)}{unit}"
+    value = "not computable" if contribution.value is None else spoken_value(contribution.value, contribution.unit)
+    low, high = significant(contribution.training_low), spoken_value(contribution.training_high, contribution.unit)
     rank = "" if contribution.percentile is None else f", this one above {contribution.percentile:.0f} % of them"
-    text = f"{contribution.title} {value} (training patients {low} to {high}{unit}{rank})"
-    return text if abstains else f"{text} {contribution.direction} the estimate"
+    text = f"{contribution.title} {value} (training patients' {TRAINING_RANGE} {low} to {high}{rank})"
+    if prediction.abstains:
+        return text
+    return f"{text} {contribution.direction} the probability of {inside_sentence(prediction.outcome_title)}"
 
 
 def explanation_sentences(prediction: Prediction) -> list[str]:
     """The reasons in groups and the doubt, other contours, and the time to failure beside a call."""
-    found = list(prediction.sentences[1:])
+    found = list(prediction.sentences[1:2])
+    if doubt := doubt_sentence(prediction):
+        found.append(doubt)
     if contours := contour_variants_sentence(prediction):
         found.append(contours)
+    if baseline := baseline_sentence(prediction):
+        found.append(baseline)
     if prediction.time_to_failure is not None and not prediction.abstains:
         found.append(prediction.time_to_failure.text)
     return found
+
+
+def doubt_sentence(prediction: Prediction) -> str | None:
+    """How similar patients fared and what would change the answer; ``None`` for a patient unlike all of them."""
+    if prediction.answer is Answer.OUTSIDE_EXPERIENCE or len(prediction.sentences) < 3:
+        return None
+    return prediction.sentences[2]
 
 
 def contour_variants_sentence(prediction: Prediction) -> str | None:
@@ -179,9 +174,26 @@ def contour_variants_sentence(prediction: Prediction) -> str | None:
     if prediction.abstains:
         return f"{contours.variants} other plausible contours of the tumor were tried."
     return (
-        f"{contours.variants} other plausible contours of the tumor give {percent(contours.low)} to "
-        f"{percent(contours.high)}."
+        f"{probability_title(prediction)} with {contours.variants} other plausible contours of the tumor: "
+        f"{percent(contours.low)} to {percent(contours.high)}."
     )
+
+
+def baseline_sentence(prediction: Prediction) -> str | None:
+    """What the plain logistic regression says; ``None`` where the model abstains, as the number is no answer then."""
+    if prediction.abstains or prediction.baseline is None:
+        return None
+    name, value = inside_sentence(prediction.baseline.name), percent(prediction.baseline.probability)
+    return f"For comparison, {inside_sentence(probability_title(prediction))} by {name}: {value}."
+
+
+def measure_title(measure: Measure) -> str:
+    """The title of a measure; of one above a threshold of SUVmax, its abbreviation with the threshold."""
+    threshold = re.search(r"\d+ % of SUVmax", measure.method)
+    if threshold is None:
+        return measure.title
+    abbreviation = re.search(r"\(([A-Z]+)\)", measure.title)
+    return f"{abbreviation[1] if abbreviation else measure.title} at {threshold[0]}"
 
 
 def measure_lines(context: ReportContext) -> list[tuple[str, str, str]]:
@@ -189,27 +201,40 @@ def measure_lines(context: ReportContext) -> list[tuple[str, str, str]]:
     known = [measure for name in MEASURE_NAMES if (measure := context.measure(name)) is not None]
     others = [measure for measure in context.features.measures if measure.name not in MEASURE_NAMES]
     return [
-        (measure.title, number(measure.value, measure.unit), readable_unit(measure.unit)) for measure in known + others
+        (measure_title(measure), number(measure.value, measure.unit), readable_unit(measure.unit))
+        for measure in known + others
     ]
 
 
 def contour_sentence(context: ReportContext) -> str:
-    """How the contour came to be and how sure it is."""
+    """How the contour came to be, and which volume a physician's own contour would have.
+
+    The expected Dice of one patient is not said: without its error it looks surer than it is.
+    """
     summary = context.segmentation
     if summary.method != "automatic":
         source = "RTSTRUCT" if summary.method == "supplied_rtstruct" else "DICOM segmentation"
         return f"Contour supplied with the study ({source}), not drawn by this software."
-    text = "Contour drawn by the network, not corrected by a person"
+    text = "Contour drawn by the network, not corrected by a person."
     if summary.prompt in ("point", "box"):
-        text = f"Contour drawn by the network around a {summary.prompt} that a person gave, not corrected"
-    if summary.volume_low_ml is not None and summary.volume_high_ml is not None:
-        low, high = number(summary.volume_low_ml, "ml"), number(summary.volume_high_ml, "ml")
-        text += f"; volume {low} to {high} ml"
-        if summary.volume_level is not None:
-            text += f" ({100 * summary.volume_level:.0f} % interval)"
-    if summary.expected_dice is not None:
-        text += f"; expected Dice {summary.expected_dice:.2f}"
-    return f"{text}."
+        text = f"Contour drawn by the network around a {summary.prompt} that a person gave, not corrected."
+    if summary.volume_low_ml is None or summary.volume_high_ml is None or summary.volume_level is None:
+        return f"{text} How far its volume may be wrong is not known."
+    low, high = number(summary.volume_low_ml, "ml"), number(summary.volume_high_ml, "ml")
+    return (
+        f"{text} A physician's contour would measure {low} to {high} ml ({percent(summary.volume_level)} interval from "
+        "cross-validation)."
+    )
+
+
+def review_sentence(context: ReportContext) -> str | None:
+    """What a contour needs of which the network itself is unsure; ``None`` for one that is not marked."""
+    if not context.segmentation.needs_review:
+        return None
+    return (
+        "This contour may be clearly wrong: compare it with the images and correct it before using any figure of this "
+        "report."
+    )
 
 
 def warnings(context: ReportContext) -> list[str]:
@@ -232,6 +257,8 @@ def conclusion(context: ReportContext) -> str:
     measures = "; ".join(" ".join(part for part in line if part) for line in measure_lines(context))
     sentences.append(f"Tumor measures: {measures}.")
     sentences.append(contour_sentence(context))
+    if review := review_sentence(context):
+        sentences.append(review)
     if context.prediction is None:
         sentences.append("No response prediction was made.")
     else:
@@ -249,16 +276,16 @@ def readable_summary(context: ReportContext) -> str:
     measures = measure_lines(context)
     width = max((len(title) for title, _, _ in measures), default=0)
     lines += [f"  {title:<{width}}  {value:>8} {unit}".rstrip() for title, value, unit in measures]
-    lines += ["", contour_sentence(context), *warnings(context), ""]
+    review = review_sentence(context)
+    lines += ["", *([review] if review else []), contour_sentence(context), *warnings(context), ""]
     prediction = context.prediction
     if prediction is None:
         lines.append("No response prediction was made.")
     else:
         lines += answer_sentences(prediction)
-        lines += [
-            f"  - {contribution_sentence(item, abstains=prediction.abstains)}" for item in prediction.contributions[:5]
-        ]
-        lines += explanation_sentences(prediction)[1:]
+        lines += [f"  - {contribution_sentence(item, prediction)}" for item in prediction.contributions[:5]]
+        said_in_lines = prediction.sentences[1:2]
+        lines += [text for text in explanation_sentences(prediction) if text not in said_in_lines]
         if not prediction.abstains:
             lines.append(ASSOCIATION)
     every = limits(context)
@@ -274,7 +301,7 @@ def spoken_texts(context: ReportContext) -> list[str]:
     texts = [conclusion(context), readable_summary(context), *warnings(context), *limits(context)]
     texts.append(context.model.outcome.title)
     if context.prediction is not None:
-        texts += [contribution_sentence(item, abstains=False) for item in context.prediction.contributions]
+        texts += [contribution_sentence(item, context.prediction) for item in context.prediction.contributions]
         texts += [*context.prediction.sentences, *explanation_sentences(context.prediction)]
     return texts
 

@@ -30,11 +30,11 @@ def answers(
         allowed = all(
             entry.minimum <= value <= entry.maximum for entry, value in zip(document.inputs, values[row], strict=True)
         )
-        favourable, unfavourable = bool(sets[row, 0]), bool(sets[row, 1])
+        favorable, unfavorable = bool(sets[row, 0]), bool(sets[row, 1])
         if not allowed or distance[row] > document.distance.threshold:
             found.append(Answer.OUTSIDE_EXPERIENCE)
-        elif favourable == unfavourable or favourable != (probability[row] >= 0.5):
+        elif favorable == unfavorable or favorable != (probability[row] >= 0.5):
             found.append(Answer.INDETERMINATE)
         else:
-            found.append(Answer.FAVOURABLE if favourable else Answer.UNFAVOURABLE)
+            found.append(Answer.FAVORABLE if favorable else Answer.UNFAVORABLE)
     return found

@@ -17,7 +17,7 @@ CONSTANT_BELOW = 1e-6
 def fit_booster(
     task: ResponseTask,
     inputs: FloatArray,
-    favourable: IntArray,
+    favorable: IntArray,
     *,
     max_depth: int,
     rounds: int,
@@ -28,7 +28,7 @@ def fit_booster(
     Args:
         task: Hyper-parameters, signs and seed.
         inputs: Float (patients, inputs), transformed.
-        favourable: Int (patients,).
+        favorable: Int (patients,).
         max_depth: Depth of a tree.
         rounds: Number of trees.
         start: Float (patients,), log-odds the trees add to (XGBoost ``base_margin``); 0 when not given.
@@ -45,12 +45,12 @@ def fit_booster(
         "min_child_weight": settings.min_child_weight,
         "subsample": settings.row_fraction,
         "colsample_bytree": settings.column_fraction,
-        "monotone_constraints": "(" + ",".join(str(entry.favourable_sign) for entry in task.inputs) + ")",
+        "monotone_constraints": "(" + ",".join(str(entry.favorable_sign) for entry in task.inputs) + ")",
         "nthread": 1,
         "seed": task.seed,
         "verbosity": 0,
     }
-    data = xgboost.DMatrix(inputs, label=favourable, feature_names=list(task.input_names), nthread=1)
+    data = xgboost.DMatrix(inputs, label=favorable, feature_names=list(task.input_names), nthread=1)
     if start is not None:
         data.set_base_margin(start)
     return xgboost.train(parameters, data, num_boost_round=rounds)

@@ -24,7 +24,7 @@ _PROBABILITY_FLOOR = 1e-6
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """Probability of the favourable outcome = expit(slope x margin + intercept), slope never negative."""
+    """Probability of the favorable outcome = expit(slope x margin + intercept), slope never negative."""
 
     slope: float
     intercept: float
@@ -66,39 +66,39 @@ def fit_logistic_line(
     return slope, float(coefficients[-1])
 
 
-def fit_platt(margin: FloatArray, favourable: IntArray) -> Sigmoid:
+def fit_platt(margin: FloatArray, favorable: IntArray) -> Sigmoid:
     """Platt's sigmoid with his smoothed targets (Platt 1999), fitted to margins of patients not in the fit.
 
     A negative slope would turn the model round; it means that there is nothing to calibrate, and gives a constant.
     """
-    positives = float(favourable.sum())
-    negatives = float(len(favourable) - positives)
-    target = np.where(favourable == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    positives = float(favorable.sum())
+    negatives = float(len(favorable) - positives)
+    target = np.where(favorable == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     slope, intercept = fit_logistic_line(margin, target)
     if slope <= 0 or float(np.ptp(margin)) == 0:
         slope, intercept = fit_logistic_line(margin, target, with_slope=False)
     return Sigmoid(slope, intercept)
 
 
-def fit_calibration(method: CalibrationMethod, margin: FloatArray, favourable: IntArray) -> Sigmoid:
+def fit_calibration(method: CalibrationMethod, margin: FloatArray, favorable: IntArray) -> Sigmoid:
     """Fit one method to margins (cases,) of patients not in the fit of the booster."""
     if method == "none":
         return Sigmoid(1.0, 0.0)
     if method == "platt":
-        return fit_platt(margin, favourable)
-    _, intercept = fit_logistic_line(margin, favourable.astype(np.float64), offset=margin, with_slope=False)
+        return fit_platt(margin, favorable)
+    _, intercept = fit_logistic_line(margin, favorable.astype(np.float64), offset=margin, with_slope=False)
     return Sigmoid(1.0, intercept)
 
 
 def choose_calibration(
-    methods: Sequence[CalibrationMethod], margin: FloatArray, favourable: IntArray, groups: IntArray, *, seed: int
+    methods: Sequence[CalibrationMethod], margin: FloatArray, favorable: IntArray, groups: IntArray, *, seed: int
 ) -> tuple[CalibrationMethod, Sigmoid]:
     """The method with the smallest log loss on patients left out of its fit, fitted to all of them.
 
     Args:
         methods: Candidates; of equal ones the earlier wins.
         margin: Float (repeats, rows), by boosters that had not seen the patient.
-        favourable: Int (rows,).
+        favorable: Int (rows,).
         groups: Int (rows,), the patient of each row.
         seed: Seed of the folds.
     """
@@ -108,27 +108,27 @@ def choose_calibration(
         patients, first = np.unique(groups, return_index=True)
         splitter = StratifiedKFold(_CALIBRATION_FOLDS, shuffle=True, random_state=seed)
         losses = np.zeros(len(methods))
-        for _, test in splitter.split(patients.reshape(-1, 1), favourable[first]):
+        for _, test in splitter.split(patients.reshape(-1, 1), favorable[first]):
             left_out = np.isin(groups, patients[test])
             fitting, judging = margin[:, ~left_out].ravel(), margin[:, left_out]
-            outcome = np.tile(favourable[~left_out], repeats)
-            sign = np.where(favourable[left_out] == 1, 1.0, -1.0)
+            outcome = np.tile(favorable[~left_out], repeats)
+            sign = np.where(favorable[left_out] == 1, 1.0, -1.0)
             for index, method in enumerate(methods):
                 fitted = fit_calibration(method, fitting, outcome)
                 losses[index] += np.logaddexp(0, -sign * (fitted.slope * judging + fitted.intercept)).sum()
         # Rounded, so that a difference in the last bit cannot choose.
         chosen = methods[int(np.argmin(np.round(losses, 6)))]
-    return chosen, fit_calibration(chosen, margin.ravel(), np.tile(favourable, repeats))
+    return chosen, fit_calibration(chosen, margin.ravel(), np.tile(favorable, repeats))
 
 
-def calibration_slope_and_intercept(probability: FloatArray, favourable: IntArray) -> tuple[float, float]:
+def calibration_slope_and_intercept(probability: FloatArray, favorable: IntArray) -> tuple[float, float]:
     """Cox's calibration slope (ideal 1) and calibration-in-the-large (ideal 0).
 
     The slope is that of the outcome on the log-odds of the prediction; the intercept is fitted with the slope held at 1
     (Van Calster et al. 2019, doi:10.1186/s12916-019-1466-7).
     """
     log_odds = np.asarray(logit(np.clip(probability, _PROBABILITY_FLOOR, 1 - _PROBABILITY_FLOOR)))
-    target = favourable.astype(np.float64)
+    target = favorable.astype(np.float64)
     slope, _ = fit_logistic_line(log_odds, target)
     _, intercept = fit_logistic_line(log_odds, target, offset=log_odds, with_slope=False)
     return slope, intercept

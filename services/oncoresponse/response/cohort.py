@@ -49,7 +49,7 @@ class Cohort:
         patients: One identifier a row.
         values: Float (patients, inputs), in the units of the task, order of the task's inputs.
         transformed: The same after each input's transform.
-        favourable: Int (patients,), 1 where the outcome was favourable.
+        favorable: Int (patients,), 1 where the outcome was favorable.
         subgroups: By title of the audit group, the subgroup of each patient.
         excluded: By reason of the exclusion, how many patients it left out.
         follow_up: Times; ``None`` when the task declares none.
@@ -58,7 +58,7 @@ class Cohort:
     patients: tuple[str, ...]
     values: FloatArray
     transformed: FloatArray
-    favourable: IntArray
+    favorable: IntArray
     subgroups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     excluded: Mapping[str, int] = field(default_factory=dict)
     follow_up: FollowUp | None = None
@@ -69,7 +69,7 @@ class Cohort:
         order = np.argsort(np.array(self.patients))
         digest = hashlib.sha256()
         for row in order:
-            cells = [str(int(self.favourable[row])), *(repr(float(value)) for value in self.values[row])]
+            cells = [str(int(self.favorable[row])), *(repr(float(value)) for value in self.values[row])]
             digest.update((",".join(cells) + "\n").encode())
         return digest.hexdigest()
 
@@ -122,14 +122,14 @@ def read_cohort(task: ResponseTask, features: Path, clinical: Path | None = None
             "of the clinical table; missing features are never guessed."
         )
     values = input_values(task, patients, feature_rows, clinical_rows)
-    favourable = np.array([_favourable(task, clinical_rows[patient]) for patient in patients], dtype=np.int64)
+    favorable = np.array([_favorable(task, clinical_rows[patient]) for patient in patients], dtype=np.int64)
     _require_no_copy(task, patients, values, clinical_rows)
-    cohort = make_cohort(task, patients, values, favourable)
+    cohort = make_cohort(task, patients, values, favorable)
     return Cohort(
         cohort.patients,
         cohort.values,
         cohort.transformed,
-        cohort.favourable,
+        cohort.favorable,
         subgroups={
             group.title: tuple(_subgroup(group, patient, feature_rows, clinical_rows) for patient in patients)
             for group in task.audit_groups
@@ -139,9 +139,9 @@ def read_cohort(task: ResponseTask, features: Path, clinical: Path | None = None
     )
 
 
-def make_cohort(task: ResponseTask, patients: Sequence[str], values: FloatArray, favourable: IntArray) -> Cohort:
+def make_cohort(task: ResponseTask, patients: Sequence[str], values: FloatArray, favorable: IntArray) -> Cohort:
     """A checked cohort from arrays; see :func:`read_cohort`."""
-    smallest = int(min(favourable.sum(), (1 - favourable).sum()))
+    smallest = int(min(favorable.sum(), (1 - favorable).sum()))
     if smallest < _SMALLEST_CLASS:
         raise TrainingDataInvalid(
             f"The rarer outcome occurs {smallest} times; at least {_SMALLEST_CLASS} are needed for nested "
@@ -149,8 +149,8 @@ def make_cohort(task: ResponseTask, patients: Sequence[str], values: FloatArray,
         )
     _require_plausible(task, values)
     _require_no_duplicate(values)
-    _require_no_leak(task, values, favourable)
-    return Cohort(tuple(patients), values, transform(task, values), favourable)
+    _require_no_leak(task, values, favorable)
+    return Cohort(tuple(patients), values, transform(task, values), favorable)
 
 
 def input_values(task: ResponseTask, patients: Sequence[str], feature_rows: Rows, clinical_rows: Rows) -> FloatArray:
@@ -231,11 +231,11 @@ def without_fragile_inputs(
     return task.model_copy(update={"inputs": tuple(i for i in task.inputs if i.name not in dropped)}), dropped
 
 
-def _favourable(task: ResponseTask, row: Mapping[str, str]) -> int:
+def _favorable(task: ResponseTask, row: Mapping[str, str]) -> int:
     cell = row.get(task.outcome.column)
     if cell is None:
         raise TrainingDataInvalid(f"The clinical table has no outcome column '{task.outcome.column}'.")
-    if task.outcome.favourable_when == "empty":
+    if task.outcome.favorable_when == "empty":
         return int(cell.strip() == "")
     if cell.strip() not in {"0", "1"}:
         raise TrainingDataInvalid(f"Outcome column '{task.outcome.column}' must hold 0 or 1 for every patient.")
@@ -316,11 +316,11 @@ def _require_no_duplicate(values: FloatArray) -> None:
         )
 
 
-def _require_no_leak(task: ResponseTask, values: FloatArray, favourable: IntArray) -> None:
+def _require_no_leak(task: ResponseTask, values: FloatArray, favorable: IntArray) -> None:
     for column, entry in enumerate(task.inputs):
-        area = float(roc_auc_score(favourable, values[:, column]))
+        area = float(roc_auc_score(favorable, values[:, column]))
         few_values = len(np.unique(values[:, column])) <= 2
-        if area in (0.0, 1.0) and (few_values or len(favourable) >= _PERFECT_SEPARATION_NEEDS):
+        if area in (0.0, 1.0) and (few_values or len(favorable) >= _PERFECT_SEPARATION_NEEDS):
             raise TrainingDataInvalid(
                 f"Input '{entry.name}' separates the outcomes without one error, as the outcome itself would. "
                 "Remove it: it is a copy of the outcome or was recorded after it.",

@@ -14,25 +14,25 @@ import numpy as np
 
 from oncoresponse.response.cohort import FloatArray, IntArray
 
-FAVOURABLE = 1
-UNFAVOURABLE = 0
+FAVORABLE = 1
+UNFAVORABLE = 0
 
 
 def conformal_p_values(
-    out_of_fold: FloatArray, favourable: IntArray, margin: FloatArray
+    out_of_fold: FloatArray, favorable: IntArray, margin: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """P-values of both outcomes.
 
     Args:
         out_of_fold: Float (repeats, patients), margins of training patients from boosters that had not seen them.
-        favourable: Int (patients,).
+        favorable: Int (patients,).
         margin: Float (new patients,).
 
     Returns:
-        P-values of the favourable and of the unfavourable outcome, each (new patients,), averaged over repeats.
+        P-values of the favorable and of the unfavorable outcome, each (new patients,), averaged over repeats.
     """
-    low_is_strange = out_of_fold[:, favourable == FAVOURABLE]
-    high_is_strange = out_of_fold[:, favourable == UNFAVOURABLE]
+    low_is_strange = out_of_fold[:, favorable == FAVORABLE]
+    high_is_strange = out_of_fold[:, favorable == UNFAVORABLE]
     as_low = (low_is_strange[:, :, None] <= margin[None, None, :]).sum(axis=1)
     as_high = (high_is_strange[:, :, None] >= margin[None, None, :]).sum(axis=1)
     return (
@@ -41,9 +41,9 @@ def conformal_p_values(
     )
 
 
-def conformal_sets(p_favourable: FloatArray, p_unfavourable: FloatArray, coverage: float) -> IntArray:
-    """Int (patients, 2): columns favourable and unfavourable, 1 where the outcome cannot be ruled out."""
+def conformal_sets(p_favorable: FloatArray, p_unfavorable: FloatArray, coverage: float) -> IntArray:
+    """Int (patients, 2): columns favorable and unfavorable, 1 where the outcome cannot be ruled out."""
     # Rounding keeps a p-value of exactly 1 - coverage (4 of 20) on the same side everywhere.
     error = round(1 - coverage, 12)
-    kept = np.column_stack([p_favourable, p_unfavourable]).round(12) > error
+    kept = np.column_stack([p_favorable, p_unfavorable]).round(12) > error
     return kept.astype(np.int64)

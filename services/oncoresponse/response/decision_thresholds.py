@@ -1,7 +1,7 @@
 """What a decision at a threshold would have been worth: sensitivity, specificity, net benefit.
 
 Net benefit at threshold ``t``: true positives / n - false positives / n x t / (1 - t), where "positive" is a predicted
-probability of the favourable outcome of ``t`` or more (Vickers and Elkin 2006, doi:10.1177/0272989X06295361).
+probability of the favorable outcome of ``t`` or more (Vickers and Elkin 2006, doi:10.1177/0272989X06295361).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class ThresholdFigures(_Strict):
     """Figures at one threshold, declared in the task before the fit.
 
     Attributes:
-        threshold: Probability of the favourable outcome from which the prediction counts as favourable.
-        sensitivity: Share of favourable outcomes predicted as such.
-        specificity: Share of unfavourable outcomes predicted as such.
+        threshold: Probability of the favorable outcome from which the prediction counts as favorable.
+        sensitivity: Share of favorable outcomes predicted as such.
+        specificity: Share of unfavorable outcomes predicted as such.
         sensitivity_baseline: The same of the logistic regression.
         specificity_baseline: The same.
     """
@@ -41,10 +41,10 @@ class DecisionCurve(_Strict):
     """Net benefit by threshold.
 
     Attributes:
-        thresholds: Probabilities of the favourable outcome.
+        thresholds: Probabilities of the favorable outcome.
         booster: Net benefit of acting on the model.
         baseline: Of acting on the logistic regression.
-        everybody: Of counting every patient as favourable; counting nobody is 0.
+        everybody: Of counting every patient as favorable; counting nobody is 0.
     """
 
     thresholds: tuple[float, ...]
@@ -54,13 +54,13 @@ class DecisionCurve(_Strict):
 
 
 def threshold_figures(
-    booster: FloatArray, baseline: FloatArray, favourable: IntArray, thresholds: tuple[float, ...], weights: FloatArray
+    booster: FloatArray, baseline: FloatArray, favorable: IntArray, thresholds: tuple[float, ...], weights: FloatArray
 ) -> tuple[ThresholdFigures, ...]:
     """Figures at each threshold; probabilities are (repeats, patients), ``weights`` bootstrap samples of patients."""
     found = []
     for threshold in thresholds:
-        sensitivity, specificity = _shares(booster, favourable, threshold, weights)
-        sensitivity_baseline, specificity_baseline = _shares(baseline, favourable, threshold, weights)
+        sensitivity, specificity = _shares(booster, favorable, threshold, weights)
+        sensitivity_baseline, specificity_baseline = _shares(baseline, favorable, threshold, weights)
         found.append(
             ThresholdFigures(
                 threshold=threshold,
@@ -73,29 +73,29 @@ def threshold_figures(
     return tuple(found)
 
 
-def decision_curve(booster: FloatArray, baseline: FloatArray, favourable: IntArray) -> DecisionCurve:
+def decision_curve(booster: FloatArray, baseline: FloatArray, favorable: IntArray) -> DecisionCurve:
     """Net benefit at :data:`CURVE_THRESHOLDS`, mean over repeats; probabilities are (repeats, patients)."""
     return DecisionCurve(
         thresholds=CURVE_THRESHOLDS,
-        booster=tuple(net_benefit(booster, favourable, threshold) for threshold in CURVE_THRESHOLDS),
-        baseline=tuple(net_benefit(baseline, favourable, threshold) for threshold in CURVE_THRESHOLDS),
-        everybody=tuple(net_benefit(np.ones_like(booster), favourable, threshold) for threshold in CURVE_THRESHOLDS),
+        booster=tuple(net_benefit(booster, favorable, threshold) for threshold in CURVE_THRESHOLDS),
+        baseline=tuple(net_benefit(baseline, favorable, threshold) for threshold in CURVE_THRESHOLDS),
+        everybody=tuple(net_benefit(np.ones_like(booster), favorable, threshold) for threshold in CURVE_THRESHOLDS),
     )
 
 
-def net_benefit(probability: FloatArray, favourable: IntArray, threshold: float) -> float:
-    """Net benefit of counting patients with at least ``threshold`` as favourable; (repeats, patients)."""
+def net_benefit(probability: FloatArray, favorable: IntArray, threshold: float) -> float:
+    """Net benefit of counting patients with at least ``threshold`` as favorable; (repeats, patients)."""
     positive = probability >= threshold
-    true = (positive & (favourable == 1)).mean()
-    false = (positive & (favourable == 0)).mean()
+    true = (positive & (favorable == 1)).mean()
+    false = (positive & (favorable == 0)).mean()
     return round(float(true - false * threshold / (1 - threshold)), 6)
 
 
 def _shares(
-    probability: FloatArray, favourable: IntArray, threshold: float, weights: FloatArray
+    probability: FloatArray, favorable: IntArray, threshold: float, weights: FloatArray
 ) -> tuple[Estimate, Estimate]:
     positive = (probability >= threshold).mean(axis=0)
-    ill, well = favourable == 1, favourable == 0
+    ill, well = favorable == 1, favorable == 0
     sensitivities = weights[:, ill] @ positive[ill] / weights[:, ill].sum(axis=1)
     specificities = weights[:, well] @ (1 - positive[well]) / weights[:, well].sum(axis=1)
     return (

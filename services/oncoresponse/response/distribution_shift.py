@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from sklearn.metrics import roc_auc_score
 
+from oncoresponse.readable_numbers import inside_sentence, percent, spoken_value
 from oncoresponse.response.calibration import calibration_slope_and_intercept
 from oncoresponse.response.cohort import FloatArray, IntArray
 from oncoresponse.response.conformal import conformal_p_values, conformal_sets
@@ -52,7 +53,7 @@ class ShiftFigures(BaseModel):
 
 
 def judge_under_shift(
-    task: ResponseTask, values: FloatArray, transformed: FloatArray, favourable: IntArray
+    task: ResponseTask, values: FloatArray, transformed: FloatArray, favorable: IntArray
 ) -> ShiftFigures | None:
     """Fit to one half, judge on the other; ``None`` where the task declares no test or a half lacks an outcome."""
     if task.shift is None:
@@ -60,13 +61,13 @@ def judge_under_shift(
     column = task.input_names.index(task.shift.input)
     limit = float(np.median(values[:, column]))
     below = values[:, column] <= limit
-    if min(int(favourable[below].sum()), int((1 - favourable[below]).sum())) < task.validation.folds:
+    if min(int(favorable[below].sum()), int((1 - favorable[below]).sum())) < task.validation.folds:
         return None
-    fitted = fit_pipeline(task, transformed[below], favourable[below], seed=task.seed + _SHIFT_SEED)
+    fitted = fit_pipeline(task, transformed[below], favorable[below], seed=task.seed + _SHIFT_SEED)
     distance = fit_training_distance(transformed[below], task.uncertainty.outside_quantile)
-    inputs, outcome = transformed[~below], favourable[~below]
+    inputs, outcome = transformed[~below], favorable[~below]
     margin = fitted.margin(inputs)
-    p_values = conformal_p_values(fitted.out_of_fold, favourable[below], margin)
+    p_values = conformal_p_values(fitted.out_of_fold, favorable[below], margin)
     sets = conformal_sets(*p_values, task.uncertainty.conformal_coverage)
     held = np.where(outcome == 1, sets[:, 0], sets[:, 1])
     outside = distance.distance(inputs) > distance.threshold
@@ -84,7 +85,8 @@ def judge_under_shift(
         covered=round(covered, 6),
         outside=round(float(outside.mean()), 6),
         covered_inside=None if outside.all() else round(float(held[~outside].mean()), 6),
-        sentence=f"Trained only on patients with {entry.title} up to {limit:.3g} {entry.unit} and tested on the "
-        f"{int((~below).sum())} others, the prediction sets held the true outcome of {covered:.0%} (promised "
-        f"{promised:.0%}); {outside.mean():.0%} of those patients were called outside the model's experience.",
+        sentence=f"Trained only on patients with {inside_sentence(entry.title)} up to {spoken_value(limit, entry.unit)}"
+        f" and tested on the {int((~below).sum())} others, the prediction sets held the true outcome of "
+        f"{percent(covered)} (promised {percent(promised)}); {percent(float(outside.mean()))} of those patients were "
+        "called outside the model's experience.",
     )

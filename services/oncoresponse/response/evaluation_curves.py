@@ -25,7 +25,7 @@ class ReceiverOperatingCurve(_Strict):
 
 
 class CalibrationPoint(_Strict):
-    """Patients of similar prediction: mean prediction, share of favourable outcomes, its 95 % Wilson interval."""
+    """Patients of similar prediction: mean prediction, share of favorable outcomes, its 95 % Wilson interval."""
 
     predicted: float
     observed: float
@@ -41,14 +41,14 @@ class ModelCurves(_Strict):
     calibration: tuple[CalibrationPoint, ...]
 
 
-def model_curves(probability: FloatArray, favourable: IntArray) -> ModelCurves:
+def model_curves(probability: FloatArray, favorable: IntArray) -> ModelCurves:
     """Curves of out-of-fold probabilities (repeats, patients)."""
     mean = probability.mean(axis=0)
-    false_positive, true_positive, _ = roc_curve(favourable, mean)
-    groups = _FEW_GROUPS if len(favourable) < _FEW_PATIENTS else _MANY_GROUPS
+    false_positive, true_positive, _ = roc_curve(favorable, mean)
+    groups = _FEW_GROUPS if len(favorable) < _FEW_PATIENTS else _MANY_GROUPS
     points = []
     for group in np.array_split(np.argsort(mean, kind="stable"), groups):
-        observed = float(favourable[group].mean())
+        observed = float(favorable[group].mean())
         low, high = wilson_interval(observed, len(group))
         points.append(
             CalibrationPoint(

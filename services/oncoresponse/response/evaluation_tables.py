@@ -10,7 +10,7 @@ from oncoresponse.response.validation import Evaluation
 def summary_tables(evaluation: Evaluation, document: ResponseDocument) -> str:
     """Who was evaluated and how, the figures against the baseline, and the checks."""
     lines = [
-        f"{evaluation.patients} patients, {evaluation.favourable} with the favorable outcome; kept out of everything: "
+        f"{evaluation.patients} patients, {evaluation.favorable} with the favorable outcome; kept out of everything: "
         f"{', '.join(evaluation.held_out_patients) or 'nobody'}; "
         f"left out by rule: {_excluded(evaluation)}. Nested cross-validation: {evaluation.repeats} repeats of "
         f"{evaluation.folds} folds. 95 % intervals by patient bootstrap.",
@@ -59,7 +59,7 @@ def detail_tables(evaluation: Evaluation) -> str:
         "Coverage |",
         "|---|---|---|---|---|---|---|---|",
         *(
-            f"| {row.group} | {row.subgroup} | {row.patients} | {row.favourable} | {_text(row.auc)} | "
+            f"| {row.group} | {row.subgroup} | {row.patients} | {row.favorable} | {_text(row.auc)} | "
             f"{_text(row.auc_baseline)} | {_text(row.calibration_intercept)} | {row.coverage.text} |"
             for row in evaluation.subgroups
         ),
@@ -118,7 +118,7 @@ def _checks_table(evaluation: Evaluation, document: ResponseDocument) -> list[st
         )
     lines += [
         f"| Prediction set, promised {conformal.promised:.0%} in each outcome | {conformal.covered:.1%} covered "
-        f"({conformal.covered_favourable:.1%} of favorable, {conformal.covered_unfavourable:.1%} of unfavorable "
+        f"({conformal.covered_favorable:.1%} of favorable, {conformal.covered_unfavorable:.1%} of unfavorable "
         "outcomes) |",
         f"| Patients for whom the set allows a call | {conformal.decided:.1%}"
         + (

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from oncoresponse.readable_numbers import inside_sentence, spoken_value
 from oncoresponse.response.answer_rule import answers
 from oncoresponse.response.booster import contributions as tree_contributions
 from oncoresponse.response.cohort import FloatArray
@@ -23,8 +24,6 @@ from oncoresponse.response.prediction import (
 from oncoresponse.response.task import ResponseInput
 
 NEAREST_CASES = 3
-
-_READABLE_UNITS = {"1": "", "a": "years", "d": "days"}
 
 
 def calibrated_contributions(scoring: ScoringModel, transformed: FloatArray) -> tuple[float, FloatArray, float]:
@@ -97,7 +96,7 @@ def nearest_cases(document: ResponseDocument, transformed: FloatArray) -> tuple[
     return tuple(
         NearestCase(
             values=dict(zip(document.input_names, document.cases[index].values, strict=True)),
-            favourable=document.cases[index].favourable,
+            favorable=document.cases[index].favorable,
             distance=round(float(distances[index]), 3),
         )
         for index in nearest
@@ -152,29 +151,11 @@ def three_sentences(
     abstains = answer in (Answer.INDETERMINATE, Answer.OUTSIDE_EXPERIENCE)
     if abstains or probability_text is None:
         why = f" ({_without_stop(reasons[0].text)})" if reasons else ""
-        first = f"{outcome_title}: {answer_text}{why}."
+        first = f"{outcome_title}: {_without_stop(answer_text)}{why}."
     else:
-        first = f"{outcome_title}: {answer_text}, estimated probability {probability_text}."
-    return (first, _reason_sentence(contributions, abstains=abstains), _doubt_sentence(nearest, changes))
-
-
-def spoken_value(value: float, unit: str) -> str:
-    """A value with its unit as a physician writes it, three significant digits."""
-    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    return f"{text} {_READABLE_UNITS.get(unit, unit)}".strip()
-
-
-def inside_sentence(title: str) -> str:
-    """The title with a small first letter, unless it begins with an abbreviation or a name."""
-    first = title.split(" ")[0]
-    return title[:1].lower() + title[1:] if first[1:].islower() else title
-
-
-def percent(probability: float) -> str:
-    """Whole percent; never 0 % or 100 %, which no model can claim."""
-    if probability < 0.01:
-        return "<1 %"
-    return ">99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
+        first = f"{_without_stop(answer_text)}; probability of {inside_sentence(outcome_title)} {probability_text}."
+    outcome = None if abstains else outcome_title
+    return (first, _reason_sentence(contributions, outcome), _doubt_sentence(nearest, changes, outcome_title))
 
 
 def _candidates(document: ResponseDocument, position: int, value: float) -> FloatArray:
@@ -207,17 +188,20 @@ def _change(
     )
 
 
-def _reason_sentence(contributions: Sequence[Contribution], *, abstains: bool) -> str:
+def _reason_sentence(contributions: Sequence[Contribution], outcome_title: str | None) -> str:
+    """Without an outcome there is no probability to move, so only what was looked at is said."""
     if not contributions:
         return "No reasons can be given, because a measurement could not be computed."
     parts = []
     for group in grouped(contributions)[:3]:
         members = [entry for entry in contributions if entry.group == group.group][:2]
         described = ", ".join(_described(entry) for entry in members)
-        effect = "" if abstains else f" {group.direction} the estimate"
+        effect = "" if outcome_title is None else f" {group.direction} it"
         parts.append(f"{group.group} ({described}){effect}")
     joined = "; ".join(parts)
-    return f"The model looked at {joined}." if abstains else f"{joined[:1].upper()}{joined[1:]}."
+    if outcome_title is None:
+        return f"The model looked at {joined}."
+    return f"Probability of {inside_sentence(outcome_title)}: {joined}."
 
 
 def _described(entry: Contribution) -> str:
@@ -233,11 +217,13 @@ def _described(entry: Contribution) -> str:
     return f"{text}, above {entry.percentile:.0f} % of the training patients"
 
 
-def _doubt_sentence(nearest: Sequence[NearestCase], changes: Sequence[AnswerChange]) -> str:
+def _doubt_sentence(nearest: Sequence[NearestCase], changes: Sequence[AnswerChange], outcome_title: str) -> str:
     parts = []
     if nearest:
-        good = sum(case.favourable for case in nearest)
-        parts.append(f"of the {len(nearest)} most similar training patients {good} had the favorable outcome")
+        good = sum(case.favorable for case in nearest) or "none"
+        parts.append(
+            f"of the {len(nearest)} most similar training patients {good} had {inside_sentence(outcome_title)}"
+        )
     if changes:
         parts.append(_without_stop(changes[0].text[:1].lower() + changes[0].text[1:]))
     else:

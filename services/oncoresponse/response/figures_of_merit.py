@@ -47,45 +47,45 @@ class FiguresOfMerit(BaseModel):
     calibration_intercept: Estimate
 
 
-def pairwise_wins(probability: FloatArray, favourable: IntArray) -> FloatArray:
-    """Float (favourable patients, unfavourable patients): how often the first got the higher probability, ties half.
+def pairwise_wins(probability: FloatArray, favorable: IntArray) -> FloatArray:
+    """Float (favorable patients, unfavorable patients): how often the first got the higher probability, ties half.
 
     Args:
         probability: Float (repeats, patients).
-        favourable: Int (patients,).
+        favorable: Int (patients,).
     """
-    first = probability[:, favourable == 1][:, :, None]
-    second = probability[:, favourable == 0][:, None, :]
+    first = probability[:, favorable == 1][:, :, None]
+    second = probability[:, favorable == 0][:, None, :]
     return np.asarray(((first > second) + 0.5 * (first == second)).mean(axis=0))
 
 
-def area_under_curve(probability: FloatArray, favourable: IntArray) -> float:
+def area_under_curve(probability: FloatArray, favorable: IntArray) -> float:
     """Mean over repeats of the area under the ROC curve; ``probability`` is (repeats, patients)."""
-    return float(pairwise_wins(probability, favourable).mean())
+    return float(pairwise_wins(probability, favorable).mean())
 
 
-def bootstrap_weights(favourable: IntArray, samples: int, seed: int) -> FloatArray:
+def bootstrap_weights(favorable: IntArray, samples: int, seed: int) -> FloatArray:
     """Float (samples, patients): how often each patient is drawn; each sample holds both outcomes."""
     random = np.random.default_rng(seed)
-    patients = len(favourable)
+    patients = len(favorable)
     kept: list[FloatArray] = []
     while sum(map(len, kept)) < samples:
         drawn = random.integers(0, patients, size=(_ROWS_AT_ONCE, patients))
         counts = np.zeros((_ROWS_AT_ONCE, patients))
         np.add.at(counts, (np.arange(_ROWS_AT_ONCE)[:, None], drawn), 1.0)
-        positives = counts[:, favourable == 1].sum(axis=1)
+        positives = counts[:, favorable == 1].sum(axis=1)
         kept.append(counts[(positives > 0) & (positives < patients)])
     return np.concatenate(kept)[:samples]
 
 
-def bootstrap_auc(probability: FloatArray, favourable: IntArray, weights: FloatArray) -> FloatArray:
+def bootstrap_auc(probability: FloatArray, favorable: IntArray, weights: FloatArray) -> FloatArray:
     """AUC of each bootstrap sample (samples,)."""
-    wins = pairwise_wins(probability, favourable)
-    first, second = weights[:, favourable == 1], weights[:, favourable == 0]
+    wins = pairwise_wins(probability, favorable)
+    first, second = weights[:, favorable == 1], weights[:, favorable == 0]
     return np.asarray(np.einsum("sp,pn,sn->s", first, wins, second) / (first.sum(axis=1) * second.sum(axis=1)))
 
 
-def figures_of_merit(probability: FloatArray, favourable: IntArray, weights: FloatArray) -> FiguresOfMerit:
+def figures_of_merit(probability: FloatArray, favorable: IntArray, weights: FloatArray) -> FiguresOfMerit:
     """All figures of out-of-fold probabilities.
 
     The intervals answer "had other patients of this kind been predicted by these models"; they hold the fitted models
@@ -93,20 +93,20 @@ def figures_of_merit(probability: FloatArray, favourable: IntArray, weights: Flo
 
     Args:
         probability: Float (repeats, patients).
-        favourable: Int (patients,).
+        favorable: Int (patients,).
         weights: Bootstrap samples from :func:`bootstrap_weights`.
     """
-    patients = len(favourable)
-    squared = ((probability - favourable) ** 2).mean(axis=0)
+    patients = len(favorable)
+    squared = ((probability - favorable) ** 2).mean(axis=0)
     brier = weights @ squared / patients
-    prevalence = weights @ favourable / patients
+    prevalence = weights @ favorable / patients
     slope, intercept = calibration_slope_and_intercept(
-        probability.ravel(), np.tile(favourable, len(probability)).astype(np.int64)
+        probability.ravel(), np.tile(favorable, len(probability)).astype(np.int64)
     )
-    slopes, intercepts = _bootstrap_calibration(probability, favourable, weights[:_ROWS_AT_ONCE])
-    share = float(favourable.mean())
+    slopes, intercepts = _bootstrap_calibration(probability, favorable, weights[:_ROWS_AT_ONCE])
+    share = float(favorable.mean())
     return FiguresOfMerit(
-        auc=estimate(area_under_curve(probability, favourable), bootstrap_auc(probability, favourable, weights)),
+        auc=estimate(area_under_curve(probability, favorable), bootstrap_auc(probability, favorable, weights)),
         brier=estimate(float(squared.mean()), brier),
         scaled_brier=estimate(
             1 - float(squared.mean()) / (share * (1 - share)), 1 - brier / (prevalence * (1 - prevalence))
@@ -116,29 +116,29 @@ def figures_of_merit(probability: FloatArray, favourable: IntArray, weights: Flo
     )
 
 
-def auc_difference(first: FloatArray, second: FloatArray, favourable: IntArray, weights: FloatArray) -> Estimate:
+def auc_difference(first: FloatArray, second: FloatArray, favorable: IntArray, weights: FloatArray) -> Estimate:
     """AUC of ``first`` minus that of ``second``, both (repeats, patients), on the same bootstrap samples."""
     return estimate(
-        area_under_curve(first, favourable) - area_under_curve(second, favourable),
-        bootstrap_auc(first, favourable, weights) - bootstrap_auc(second, favourable, weights),
+        area_under_curve(first, favorable) - area_under_curve(second, favorable),
+        bootstrap_auc(first, favorable, weights) - bootstrap_auc(second, favorable, weights),
     )
 
 
 def _bootstrap_calibration(
-    probability: FloatArray, favourable: IntArray, weights: FloatArray
+    probability: FloatArray, favorable: IntArray, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     found = np.empty((len(weights), 2))
     for row, counts in enumerate(weights.astype(np.int64)):
-        drawn = np.repeat(np.arange(len(favourable)), counts)
+        drawn = np.repeat(np.arange(len(favorable)), counts)
         # One repeat a sample: the repeats take part in turn, so their spread is in the interval too.
-        found[row] = calibration_slope_and_intercept(probability[row % len(probability), drawn], favourable[drawn])
+        found[row] = calibration_slope_and_intercept(probability[row % len(probability), drawn], favorable[drawn])
     return found[:, 0], found[:, 1]
 
 
-def bootstrap_calibration_intercept(probability: FloatArray, favourable: IntArray, weights: FloatArray) -> Estimate:
+def bootstrap_calibration_intercept(probability: FloatArray, favorable: IntArray, weights: FloatArray) -> Estimate:
     """Calibration-in-the-large of (repeats, patients) with its interval."""
-    _, intercept = calibration_slope_and_intercept(probability.ravel(), np.tile(favourable, len(probability)))
-    return estimate(intercept, _bootstrap_calibration(probability, favourable, weights)[1])
+    _, intercept = calibration_slope_and_intercept(probability.ravel(), np.tile(favorable, len(probability)))
+    return estimate(intercept, _bootstrap_calibration(probability, favorable, weights)[1])
 
 
 def wilson_interval(share: float, cases: int) -> tuple[float, float]:

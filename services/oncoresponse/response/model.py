@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from oncoresponse.errors import InvalidRequest, ModelFolderInvalid, ModelHashMismatch
 from oncoresponse.model_folder import ModelFolder
+from oncoresponse.readable_numbers import inside_sentence, percent, significant, spoken_value
 from oncoresponse.response.answer_rule import answers
 from oncoresponse.response.cohort import FloatArray
 from oncoresponse.response.conformal import conformal_p_values, conformal_sets
@@ -21,10 +22,7 @@ from oncoresponse.response.explanation import (
     calibrated_contributions,
     explained_inputs,
     grouped,
-    inside_sentence,
     nearest_cases,
-    percent,
-    spoken_value,
     three_sentences,
 )
 from oncoresponse.response.model_document import (
@@ -53,7 +51,7 @@ _FOLDER = "response"
 _RADIOMICS_SETTINGS = "radiomics/settings.yaml"
 _TRANSFORM_TOLERANCE = 1e-6
 _MARGIN_TOLERANCE = 1e-9
-_CALLS: tuple[ConformalOutcome, ConformalOutcome] = (Answer.FAVOURABLE, Answer.UNFAVOURABLE)
+_CALLS: tuple[ConformalOutcome, ConformalOutcome] = (Answer.FAVORABLE, Answer.UNFAVORABLE)
 
 
 @dataclass(frozen=True)
@@ -193,7 +191,7 @@ class ResponseModel:
             outside=outside,
             abstain_reasons=tuple(reasons),
             baseline=self._baseline(transformed[0]),
-            limits=self._limits(row),
+            limits=self._limits(row, answer),
             research_use_statement=definition.intended_use.device_status,
             booster_sha256=document.booster_sha256,
             training_patients=document.training_patients,
@@ -272,16 +270,16 @@ class ResponseModel:
         low, high = self.ensemble.interval(
             transformed, probability, document.interval.level, document.interval.widening
         )
-        p_favourable, p_unfavourable = conformal_p_values(*document.calibration.scores(), margin)
-        kept = conformal_sets(p_favourable, p_unfavourable, document.conformal.coverage)[0]
+        p_favorable, p_unfavorable = conformal_p_values(*document.calibration.scores(), margin)
+        kept = conformal_sets(p_favorable, p_unfavorable, document.conformal.coverage)[0]
         base, shapley, log_odds = calibrated_contributions(self.scoring, transformed)
         return _Known(
             log_odds=log_odds,
             probability=float(probability[0]),
             interval_low=float(low[0]),
             interval_high=float(high[0]),
-            includes_favourable=bool(kept[0]),
-            includes_unfavourable=bool(kept[1]),
+            includes_favorable=bool(kept[0]),
+            includes_unfavorable=bool(kept[1]),
             shapley=shapley,
             base=base,
         )
@@ -299,8 +297,8 @@ class ResponseModel:
                 reasons.append(
                     AbstainReason(
                         code="OUTSIDE_ALLOWED_RANGE",
-                        text=f"{entry.title} is {value:.3g} {entry.unit}; the model allows {entry.minimum:g} to "
-                        f"{entry.maximum:g} {entry.unit}.",
+                        text=f"{entry.title} is {spoken_value(value, entry.unit)}; the model allows "
+                        f"{significant(entry.minimum)} to {spoken_value(entry.maximum, entry.unit)}.",
                     )
                 )
             if math.isfinite(value) and not training.minimum <= value <= training.maximum:
@@ -337,11 +335,12 @@ class ResponseModel:
             probability=float(regression.probability(transformed.reshape(1, -1))[0]),
         )
 
-    def _limits(self, row: list[float]) -> tuple[str, ...]:
+    def _limits(self, row: list[float], answer: Answer) -> tuple[str, ...]:
         document = self.document
+        consequence = "; the probability extrapolates" if answer in _CALLS else ""
         own = [
-            f"{entry.title} ({value:.3g} {entry.unit}) lies outside the training patients ({training.minimum:.3g} to "
-            f"{training.maximum:.3g} {entry.unit}); the estimate extrapolates."
+            f"{entry.title} ({spoken_value(value, entry.unit)}) lies beyond every training patient (smallest "
+            f"{significant(training.minimum)}, largest {spoken_value(training.maximum, entry.unit)}){consequence}."
             for entry, value, training in zip(document.inputs, row, document.training, strict=True)
             if math.isfinite(value) and not training.minimum <= value <= training.maximum
         ]
@@ -351,8 +350,8 @@ class ResponseModel:
     def _answer_texts(self) -> Mapping[Answer, str]:
         outcome = self.folder.definition.outcome
         return {
-            Answer.FAVOURABLE: outcome.favourable_answer,
-            Answer.UNFAVOURABLE: outcome.unfavourable_answer,
+            Answer.FAVORABLE: outcome.favorable_answer,
+            Answer.UNFAVORABLE: outcome.unfavorable_answer,
             Answer.INDETERMINATE: "Indeterminate: the evidence does not allow a call",
             Answer.OUTSIDE_EXPERIENCE: "Outside the model's experience: no call is made",
         }
@@ -388,8 +387,8 @@ class _Known:
     probability: float
     interval_low: float
     interval_high: float
-    includes_favourable: bool
-    includes_unfavourable: bool
+    includes_favorable: bool
+    includes_unfavorable: bool
     shapley: FloatArray
     base: float
 
@@ -401,24 +400,24 @@ class _Known:
     @property
     def conformal_set(self) -> tuple[ConformalOutcome, ...]:
         kept: list[ConformalOutcome] = []
-        if self.includes_favourable:
-            kept.append(Answer.FAVOURABLE)
-        if self.includes_unfavourable:
-            kept.append(Answer.UNFAVOURABLE)
+        if self.includes_favorable:
+            kept.append(Answer.FAVORABLE)
+        if self.includes_unfavorable:
+            kept.append(Answer.UNFAVORABLE)
         return tuple(kept)
 
 
 def _conformal_reasons(known: _Known) -> list[AbstainReason]:
-    if known.includes_favourable and known.includes_unfavourable:
+    if known.includes_favorable and known.includes_unfavorable:
         return [AbstainReason(code="CONFORMAL_BOTH", text="Neither outcome can be ruled out for this patient.")]
-    if not known.includes_favourable and not known.includes_unfavourable:
+    if not known.includes_favorable and not known.includes_unfavorable:
         return [
             AbstainReason(
                 code="CONFORMAL_NEITHER",
                 text="The patient lies between the two groups of training patients and fits neither well.",
             )
         ]
-    if known.includes_favourable != (known.probability >= 0.5):
+    if known.includes_favorable != (known.probability >= 0.5):
         return [
             AbstainReason(
                 code="SET_DISAGREES_WITH_PROBABILITY",
@@ -433,7 +432,7 @@ def _answer(is_outside: bool, reasons: list[AbstainReason], known: _Known | None
         return Answer.OUTSIDE_EXPERIENCE
     if reasons or known is None:
         return Answer.INDETERMINATE
-    return Answer.FAVOURABLE if known.includes_favourable else Answer.UNFAVOURABLE
+    return Answer.FAVORABLE if known.includes_favorable else Answer.UNFAVORABLE
 
 
 def _booster(raw: bytes, name: str, document: ResponseDocument) -> xgboost.Booster:

@@ -163,6 +163,6 @@ def _input_rows(document: ResponseDocument) -> list[str]:
     return [
         f"| {entry.title} | `{entry.name}` | {entry.unit} | {entry.physician_group} | {entry.minimum:g} to "
         f"{entry.maximum:g} | {training.median:.3g} ({training.low:.3g} to {training.high:.3g}) | "
-        f"{signs[entry.favourable_sign]} |"
+        f"{signs[entry.favorable_sign]} |"
         for entry, training in zip(document.inputs, document.training, strict=True)
     ]

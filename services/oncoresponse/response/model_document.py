@@ -62,7 +62,7 @@ class CalibrationDocument(_Strict):
         slope: Factor on the margin.
         intercept: Added after it.
         out_of_fold_margins: (inner repeats, patients), log-odds by boosters that had not seen the patient.
-        favourable: (patients,), 1 where the outcome was favourable.
+        favorable: (patients,), 1 where the outcome was favorable.
         out_of_fold_probabilities: (patients,), calibrated, mean over repeats.
     """
 
@@ -71,7 +71,7 @@ class CalibrationDocument(_Strict):
     slope: float = Field(ge=0)
     intercept: float
     out_of_fold_margins: tuple[tuple[float, ...], ...]
-    favourable: tuple[int, ...]
+    favorable: tuple[int, ...]
     out_of_fold_probabilities: tuple[float, ...]
 
     @property
@@ -81,7 +81,7 @@ class CalibrationDocument(_Strict):
 
     def scores(self) -> tuple[FloatArray, IntArray]:
         """Margins (repeats, patients) and outcomes (patients,)."""
-        return np.array(self.out_of_fold_margins), np.array(self.favourable, dtype=np.int64)
+        return np.array(self.out_of_fold_margins), np.array(self.favorable, dtype=np.int64)
 
 
 class DistanceDocument(_Strict):
@@ -145,15 +145,15 @@ class ConformalDocument(_Strict):
 
     coverage: float
     measured: float
-    measured_favourable: float
-    measured_unfavourable: float
+    measured_favorable: float
+    measured_unfavorable: float
 
 
 class TrainingCase(_Strict):
     """Inputs and outcome of one training patient, without identifier, values rounded to four digits."""
 
     values: tuple[float, ...]
-    favourable: bool
+    favorable: bool
 
 
 class TimeToFailureDocument(_Strict):
@@ -215,7 +215,7 @@ class ResponseDocument(_Strict):
         limits: Plain sentences made from the evaluation.
         seed: Seed of everything.
         training_patients: Number of patients.
-        training_favourable: How many had the favourable outcome.
+        training_favorable: How many had the favorable outcome.
         training_data_sha256: Over inputs and outcomes, identifiers left out.
         task_sha256: Of ``task.yaml``.
         radiomics_settings_sha256: Of the model's radiomics settings at training; ``None`` when there were none.
@@ -241,7 +241,7 @@ class ResponseDocument(_Strict):
     limits: tuple[str, ...]
     seed: int
     training_patients: int
-    training_favourable: int
+    training_favorable: int
     training_data_sha256: str
     task_sha256: str
     radiomics_settings_sha256: str | None

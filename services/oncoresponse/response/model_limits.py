@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oncoresponse.readable_numbers import percent
 from oncoresponse.response.probability_interval import IntervalCoverage
 from oncoresponse.response.validation import Evaluation
 
@@ -11,31 +12,31 @@ def limits_from(evaluation: Evaluation, interval: IntervalCoverage | None) -> tu
     booster, baseline, conformal = evaluation.booster, evaluation.baseline, evaluation.conformal
     sentences = [
         f"In cross-validation on the {evaluation.patients} training patients alone, the model ranked a patient with a "
-        f"favorable outcome above one without in {booster.auc.value:.0%} of pairs (AUC {booster.auc.text}, 95 % "
+        f"favorable outcome above one without in {percent(booster.auc.value)} of pairs (AUC {booster.auc.text}, 95 % "
         "interval); patients of another hospital were not tested.",
     ]
     if not evaluation.beats_baseline:
         sentences.append(
             f"The model is not better than a logistic regression on {len(evaluation.baseline_inputs)} measurements "
-            f"(AUC {baseline.auc.text}), which is shown beside it."
+            f"(AUC {baseline.auc.text})."
         )
     sentences.append(
         f"Calibration slope {booster.calibration_slope.text} (ideal 1): with {evaluation.patients} patients the "
         "percentages are known to be right only as far as this interval says."
     )
     sentences.append(
-        f"In cross-validation the prediction set held the true outcome of {conformal.covered:.0%} of patients "
-        f"(promised {conformal.promised:.0%}) and allowed a call for {conformal.decided:.0%}"
+        f"In cross-validation the prediction set held the true outcome of {percent(conformal.covered)} of patients "
+        f"(promised {percent(conformal.promised)}) and allowed a call for {percent(conformal.decided)}"
         + (
             "."
             if conformal.correct_when_decided is None
-            else f", of which {conformal.correct_when_decided:.0%} were right."
+            else f", of which {percent(conformal.correct_when_decided)} were right."
         )
     )
     if interval is not None:
         sentences.append(
-            f"In simulated cohorts of this size the {interval.level:.0%} interval held the true probability of "
-            f"{interval.covered:.0%} of patients."
+            f"In simulated cohorts of this size the {percent(interval.level)} interval held the true probability of "
+            f"{percent(interval.covered)} of patients."
         )
     if evaluation.shift is not None:
         sentences.append(evaluation.shift.sentence)

@@ -43,8 +43,8 @@ outcome:
   code: response
   title: "FILL IN: the outcome, such as Complete metabolic response"
   definition: "FILL IN: how and when it is decided"
-  favourable_answer: Response likely
-  unfavourable_answer: Failure likely
+  favorable_answer: Response likely
+  unfavorable_answer: Failure likely
 limitations:
   - "FILL IN: what the model cannot do; one line each"
 training_data: "FILL IN: which patients, from when to when, with whose permission"
@@ -57,9 +57,9 @@ _TASK = """\
 patient_column: patient_id
 outcome:
   column: responded            # column of the clinical table: 1 favorable, 0 not
-  favourable_when: one         # or 'empty': favorable when the cell is empty
+  favorable_when: one         # or 'empty': favorable when the cell is empty
   definition: "FILL IN: the rule in words"
-# Few, robust inputs. source: features (measured on the image) or clinical (a column). favourable_sign: -1 where a
+# Few, robust inputs. source: features (measured on the image) or clinical (a column). favorable_sign: -1 where a
 # larger value can only make the favorable outcome less likely, 1 the other way round, 0 where physiology is silent.
 # Values outside minimum to maximum cannot be true and are refused.
 inputs:
@@ -69,7 +69,7 @@ inputs:
     source: features
     group: size
     transform: log
-    favourable_sign: -1
+    favorable_sign: -1
     minimum: 0.5
     maximum: 3000
   - name: suv_max
@@ -78,7 +78,7 @@ inputs:
     source: features
     group: uptake
     transform: log
-    favourable_sign: 0
+    favorable_sign: 0
     minimum: 0.3
     maximum: 100
 # The logistic regression that is computed beside, and that the trees start from.

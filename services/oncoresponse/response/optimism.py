@@ -57,7 +57,7 @@ class OptimismCorrection(_Strict):
 def correct_optimism(
     task: ResponseTask,
     inputs: FloatArray,
-    favourable: IntArray,
+    favorable: IntArray,
     fitted: FittedPipeline,
     ensemble: Ensemble,
     *,
@@ -68,21 +68,21 @@ def correct_optimism(
     Args:
         task: The task.
         inputs: Float (patients, inputs), transformed.
-        favourable: Int (patients,).
+        favorable: Int (patients,).
         fitted: The model fitted to everybody.
         ensemble: From :func:`~oncoresponse.response.probability_interval.fit_ensemble` with the same seed.
         seed: Seed of the ensemble.
     """
-    draws = bootstrap_draws(favourable, task.validation.folds, members=len(ensemble.members), seed=seed)
+    draws = bootstrap_draws(favorable, task.validation.folds, members=len(ensemble.members), seed=seed)
     pairs = [
-        (member.probability, fit_baseline(task, inputs[drawn], favourable[drawn]).probability)
+        (member.probability, fit_baseline(task, inputs[drawn], favorable[drawn]).probability)
         for member, drawn in zip(ensemble.members, draws, strict=True)
     ]
     found = []
-    for which, everybody in enumerate((fitted.probability, fit_baseline(task, inputs, favourable).probability)):
-        apparent = _figures(everybody, inputs, favourable)
+    for which, everybody in enumerate((fitted.probability, fit_baseline(task, inputs, favorable).probability)):
+        apparent = _figures(everybody, inputs, favorable)
         losses = [
-            _figures(pair[which], inputs[drawn], favourable[drawn]) - _figures(pair[which], inputs, favourable)
+            _figures(pair[which], inputs[drawn], favorable[drawn]) - _figures(pair[which], inputs, favorable)
             for pair, drawn in zip(pairs, draws, strict=True)
         ]
         # The median, because the slope of a bootstrap without overlap between the outcomes has no limit.
@@ -109,8 +109,8 @@ def correct_optimism(
     )
 
 
-def _figures(predict: Callable[[FloatArray], FloatArray], inputs: FloatArray, favourable: IntArray) -> FloatArray:
+def _figures(predict: Callable[[FloatArray], FloatArray], inputs: FloatArray, favorable: IntArray) -> FloatArray:
     probability = predict(inputs)
-    slope, _ = calibration_slope_and_intercept(probability, favourable)
-    brier = float(((probability - favourable) ** 2).mean())
-    return np.array([float(roc_auc_score(favourable, probability)), brier, slope])
+    slope, _ = calibration_slope_and_intercept(probability, favorable)
+    brier = float(((probability - favorable) ** 2).mean())
+    return np.array([float(roc_auc_score(favorable, probability)), brier, slope])

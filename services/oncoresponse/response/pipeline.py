@@ -48,32 +48,32 @@ class LogisticBaseline:
         return np.asarray((inputs[:, list(self.columns)] - self.center) / self.scale * self.coefficients)
 
     def margin(self, inputs: FloatArray) -> FloatArray:
-        """Log-odds of the favourable outcome (patients,) of transformed inputs (patients, inputs)."""
+        """Log-odds of the favorable outcome (patients,) of transformed inputs (patients, inputs)."""
         return np.asarray(self.contributions(inputs).sum(axis=1) + self.intercept)
 
     def probability(self, inputs: FloatArray) -> FloatArray:
-        """Probability of the favourable outcome (patients,) of transformed inputs (patients, inputs)."""
+        """Probability of the favorable outcome (patients,) of transformed inputs (patients, inputs)."""
         return np.asarray(expit(self.margin(inputs)), dtype=np.float64)
 
 
-def fit_baseline(task: ResponseTask, inputs: FloatArray, favourable: IntArray) -> LogisticBaseline:
+def fit_baseline(task: ResponseTask, inputs: FloatArray, favorable: IntArray) -> LogisticBaseline:
     """Fit the baseline: L2 penalty of 1 on standardized inputs, scikit-learn's default, nothing tuned."""
     chosen = inputs[:, list(task.baseline_columns)]
     center = chosen.mean(axis=0)
     spread = chosen.std(axis=0)
     scale = np.where(spread > 0, spread, 1.0)
-    fitted = LogisticRegression(max_iter=1000).fit((chosen - center) / scale, favourable)
+    fitted = LogisticRegression(max_iter=1000).fit((chosen - center) / scale, favorable)
     return LogisticBaseline(task.baseline_columns, center, scale, fitted.coef_[0], float(fitted.intercept_[0]))
 
 
-def fit_start(task: ResponseTask, inputs: FloatArray, favourable: IntArray) -> LogisticBaseline | None:
+def fit_start(task: ResponseTask, inputs: FloatArray, favorable: IntArray) -> LogisticBaseline | None:
     """Where the trees start: the baseline without inputs whose sign contradicts physiology; ``None`` for zero."""
     if task.booster.start == "zero":
         return None
     kept = list(task.baseline_inputs)
-    signs = {entry.name: entry.favourable_sign for entry in task.inputs}
+    signs = {entry.name: entry.favorable_sign for entry in task.inputs}
     while True:
-        fitted = fit_baseline(task.model_copy(update={"baseline_inputs": tuple(kept)}), inputs, favourable)
+        fitted = fit_baseline(task.model_copy(update={"baseline_inputs": tuple(kept)}), inputs, favorable)
         wrong = [
             (abs(float(coefficient)), name)
             for name, coefficient in zip(kept, fitted.coefficients, strict=True)
@@ -82,7 +82,7 @@ def fit_start(task: ResponseTask, inputs: FloatArray, favourable: IntArray) -> L
         if not wrong:
             return fitted
         if len(kept) == 1:
-            return replace(fitted, coefficients=np.zeros(1), intercept=float(logit(favourable.mean())))
+            return replace(fitted, coefficients=np.zeros(1), intercept=float(logit(favorable.mean())))
         kept.remove(max(wrong)[1])
 
 
@@ -108,7 +108,7 @@ class ScoringModel:
         return trees if self.start is None else self.start.margin(inputs) + trees
 
     def probability(self, inputs: FloatArray) -> FloatArray:
-        """Calibrated probability of the favourable outcome (patients,)."""
+        """Calibrated probability of the favorable outcome (patients,)."""
         return self.sigmoid.probability(self.margin(inputs))
 
 
@@ -121,39 +121,39 @@ class FittedPipeline(ScoringModel):
         rounds: Chosen number of trees.
         calibration: Chosen method.
         out_of_fold: Float (inner repeats, patients), margins from boosters that had not seen the patient.
-        favourable: Int (patients,).
+        favorable: Int (patients,).
     """
 
     max_depth: int
     rounds: int
     calibration: CalibrationMethod
     out_of_fold: FloatArray
-    favourable: IntArray
+    favorable: IntArray
 
     def is_constant(self, inputs: FloatArray) -> bool:
         """Whether the trees answer the same for all of ``inputs``."""
         return is_constant(margins(self.booster, self.names, inputs))
 
 
-def patient_folds(favourable: IntArray, groups: IntArray, folds: int, seed: int) -> list[IntArray]:
+def patient_folds(favorable: IntArray, groups: IntArray, folds: int, seed: int) -> list[IntArray]:
     """Row indices of each test fold; the rows of a patient stay together, outcomes are spread evenly.
 
     Args:
-        favourable: Int (rows,).
+        favorable: Int (rows,).
         groups: Int (rows,), the patient of each row.
         folds: Number of folds.
         seed: Seed of the shuffle.
     """
     patients, first = np.unique(groups, return_index=True)
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    split = splitter.split(patients.reshape(-1, 1), favourable[first])
+    split = splitter.split(patients.reshape(-1, 1), favorable[first])
     return [np.flatnonzero(np.isin(groups, patients[test])) for _, test in split]
 
 
 def fit_pipeline(
     task: ResponseTask,
     inputs: FloatArray,
-    favourable: IntArray,
+    favorable: IntArray,
     *,
     seed: int,
     inner_repeats: int | None = None,
@@ -166,62 +166,62 @@ def fit_pipeline(
     Args:
         task: The task.
         inputs: Float (rows, inputs), transformed.
-        favourable: Int (rows,).
+        favorable: Int (rows,).
         seed: Seed of the inner folds.
         inner_repeats: Replaces that of the task where time matters more than smoothness.
         groups: Int (rows,), the patient of each row; by default each row is a patient.
     """
-    groups = np.arange(len(favourable)) if groups is None else groups
+    groups = np.arange(len(favorable)) if groups is None else groups
     repeats = task.validation.inner_repeats if inner_repeats is None else inner_repeats
     grid = [(depth, rounds) for depth in sorted(task.booster.max_depth) for rounds in sorted(task.booster.rounds)]
-    found = np.zeros((len(grid), repeats, len(favourable)))
+    found = np.zeros((len(grid), repeats, len(favorable)))
     for repeat in range(repeats):
-        for test in patient_folds(favourable, groups, task.validation.folds, seed + repeat):
-            train = np.setdiff1d(np.arange(len(favourable)), test)
-            start = fit_start(task, inputs[train], favourable[train])
+        for test in patient_folds(favorable, groups, task.validation.folds, seed + repeat):
+            train = np.setdiff1d(np.arange(len(favorable)), test)
+            start = fit_start(task, inputs[train], favorable[train])
             before = 0.0 if start is None else start.margin(inputs[test])
             for depth in task.booster.max_depth:
                 booster = _fit_trees(
-                    task, inputs[train], favourable[train], start, max_depth=depth, rounds=max(task.booster.rounds)
+                    task, inputs[train], favorable[train], start, max_depth=depth, rounds=max(task.booster.rounds)
                 )
                 for position, (of_depth, rounds) in enumerate(grid):
                     if of_depth == depth:
                         added = margins(booster, task.input_names, inputs[test], rounds)
                         found[position, repeat, test] = before + added
     # argmin takes the first of equals: the shallower and shorter booster.
-    best = int(np.argmin([_log_loss(candidate, favourable) for candidate in found]))
+    best = int(np.argmin([_log_loss(candidate, favorable) for candidate in found]))
     depth, rounds = grid[best]
-    start = fit_start(task, inputs, favourable)
+    start = fit_start(task, inputs, favorable)
     method, sigmoid = choose_calibration(
-        task.uncertainty.calibration, found[best], favourable, groups, seed=seed + _CALIBRATION_SEED
+        task.uncertainty.calibration, found[best], favorable, groups, seed=seed + _CALIBRATION_SEED
     )
     return FittedPipeline(
         start=start,
-        booster=_fit_trees(task, inputs, favourable, start, max_depth=depth, rounds=rounds),
+        booster=_fit_trees(task, inputs, favorable, start, max_depth=depth, rounds=rounds),
         sigmoid=sigmoid,
         names=task.input_names,
         max_depth=depth,
         rounds=rounds,
         calibration=method,
         out_of_fold=found[best],
-        favourable=favourable,
+        favorable=favorable,
     )
 
 
 def _fit_trees(
     task: ResponseTask,
     inputs: FloatArray,
-    favourable: IntArray,
+    favorable: IntArray,
     start: LogisticBaseline | None,
     *,
     max_depth: int,
     rounds: int,
 ) -> xgboost.Booster:
     before = None if start is None else start.margin(inputs)
-    return fit_booster(task, inputs, favourable, max_depth=max_depth, rounds=rounds, start=before)
+    return fit_booster(task, inputs, favorable, max_depth=max_depth, rounds=rounds, start=before)
 
 
-def _log_loss(margin: FloatArray, favourable: IntArray) -> float:
-    sign = np.where(favourable == 1, 1.0, -1.0)
+def _log_loss(margin: FloatArray, favorable: IntArray) -> float:
+    sign = np.where(favorable == 1, 1.0, -1.0)
     # Rounded, so that a difference in the last bit cannot choose the model.
     return round(float(-np.log(expit(sign * margin)).mean()), 9)

@@ -22,15 +22,15 @@ class _Document(BaseModel):
 class Answer(StrEnum):
     """What the model says about one patient."""
 
-    FAVOURABLE = "favourable"
-    UNFAVOURABLE = "unfavourable"
+    FAVORABLE = "favorable"
+    UNFAVORABLE = "unfavorable"
     INDETERMINATE = "indeterminate"
     """The evidence does not allow a call."""
     OUTSIDE_EXPERIENCE = "outside_experience"
     """The patient is unlike those the model was trained on."""
 
 
-ConformalOutcome = Literal[Answer.FAVOURABLE, Answer.UNFAVOURABLE]
+ConformalOutcome = Literal[Answer.FAVORABLE, Answer.UNFAVORABLE]
 """What a conformal set may hold."""
 
 ABSTAIN_CODES = (
@@ -71,9 +71,9 @@ class Contribution(_Document):
         training_median: Median of the training patients, in ``unit``.
         training_low: Their 5th percentile.
         training_high: Their 95th percentile.
-        log_odds: Shapley value in calibrated natural log-odds of the favourable outcome. ``base_log_odds`` plus all
+        log_odds: Shapley value in calibrated natural log-odds of the favorable outcome. ``base_log_odds`` plus all
             of these is ``margin_log_odds``, the log-odds of ``probability``.
-        direction: Whether the value raises or lowers the probability of the favourable outcome.
+        direction: Whether the value raises or lowers the probability of the favorable outcome.
         group: What a physician would call the input.
         percentile: Share of training patients with a smaller value, ties half, 0 to 100; ``None`` without a value.
     """
@@ -112,12 +112,12 @@ class NearestCase(_Document):
 
     Attributes:
         values: By name of the input, in its unit, rounded.
-        favourable: Whether the outcome was the favourable one.
+        favorable: Whether the outcome was the favorable one.
         distance: Mahalanobis distance to the patient.
     """
 
     values: dict[str, float]
-    favourable: bool
+    favorable: bool
     distance: float
 
 
@@ -150,7 +150,7 @@ class ContourInterval(_Document):
         variants: How many were tried, those whose inputs could be computed.
         low: Smallest probability among them and the contour itself.
         high: Largest.
-        calls: Different calls among them: favourable, unfavourable or none.
+        calls: Different calls among them: favorable, unfavorable or none.
     """
 
     variants: int = Field(ge=1)
@@ -222,12 +222,12 @@ class Prediction(_Document):
         outcome_title: Title of the outcome.
         answer: The call.
         answer_text: The call in plain words, without a treatment directive.
-        probability: Calibrated probability of the favourable outcome, 0 to 1; ``None`` when it cannot be computed.
+        probability: Calibrated probability of the favorable outcome, 0 to 1; ``None`` when it cannot be computed.
         interval_low: Lower end of the interval of ``probability``; ``None`` with it.
         interval_high: Upper end.
         interval_level: Level of the interval, such as 0.9.
         interval_method: How the interval was made.
-        conformal_set: Outcomes, of ``favourable`` and ``unfavourable``, that cannot be ruled out.
+        conformal_set: Outcomes, of ``favorable`` and ``unfavorable``, that cannot be ruled out.
         conformal_coverage: Promised coverage of the set in each outcome class, such as 0.8.
         conformal_coverage_measured: Coverage found in cross-validation, all patients together.
         contributions: One for each input, largest effect first.

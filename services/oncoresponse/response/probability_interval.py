@@ -116,7 +116,7 @@ class IntervalCoverage(BaseModel):
 def fit_ensemble(
     task: ResponseTask,
     inputs: FloatArray,
-    favourable: IntArray,
+    favorable: IntArray,
     *,
     members: int,
     seed: int,
@@ -124,21 +124,21 @@ def fit_ensemble(
 ) -> Ensemble:
     """Refit the pipeline to bootstraps of patients; copies of a patient share a fold."""
     fitted: list[ScoringModel] = []
-    for index, drawn in enumerate(bootstrap_draws(favourable, task.validation.folds, members=members, seed=seed)):
-        member = fit_pipeline(task, inputs[drawn], favourable[drawn], seed=seed + index, inner_repeats=1, groups=drawn)
+    for index, drawn in enumerate(bootstrap_draws(favorable, task.validation.folds, members=members, seed=seed)):
+        member = fit_pipeline(task, inputs[drawn], favorable[drawn], seed=seed + index, inner_repeats=1, groups=drawn)
         fitted.append(ScoringModel(member.start, member.booster, member.sigmoid, member.names))
         progress("interval ensemble", (index + 1) / members)
     return Ensemble(tuple(fitted))
 
 
-def bootstrap_draws(favourable: IntArray, folds: int, *, members: int, seed: int) -> list[IntArray]:
+def bootstrap_draws(favorable: IntArray, folds: int, *, members: int, seed: int) -> list[IntArray]:
     """Row indices of the bootstrap of each member of an ensemble."""
     random = np.random.default_rng(seed)
-    return [_bootstrap(random, favourable, folds) for _ in range(members)]
+    return [_bootstrap(random, favorable, folds) for _ in range(members)]
 
 
 def simulate_interval_coverage(
-    task: ResponseTask, inputs: FloatArray, favourable: IntArray, progress: Progress = no_progress
+    task: ResponseTask, inputs: FloatArray, favorable: IntArray, progress: Progress = no_progress
 ) -> IntervalCoverage:
     """Choose the widening factor on simulated cohorts, and measure the coverage on others.
 
@@ -146,7 +146,7 @@ def simulate_interval_coverage(
     ones, outcomes are drawn from the truth, and the interval is made for new patients of the same kind.
     """
     level = task.uncertainty.interval_level
-    truth = fit_baseline(task, inputs, favourable)
+    truth = fit_baseline(task, inputs, favorable)
     random = np.random.default_rng(task.seed + _SIMULATION_SEED)
     cohorts = task.validation.simulated_cohorts
     members = min(_SIMULATED_MEMBERS, task.uncertainty.ensemble_members)
@@ -204,11 +204,11 @@ def _smoothed_bootstrap(random: np.random.Generator, inputs: FloatArray, patient
     return np.asarray(center + (drawn - center + _SMOOTHING * noise) / np.sqrt(1 + _SMOOTHING**2))
 
 
-def _bootstrap(random: np.random.Generator, favourable: IntArray, folds: int) -> IntArray:
+def _bootstrap(random: np.random.Generator, favorable: IntArray, folds: int) -> IntArray:
     """Row indices of a bootstrap with enough different patients of each outcome for the inner folds."""
     while True:
-        drawn = np.sort(random.integers(0, len(favourable), len(favourable)))
-        different = favourable[np.unique(drawn)]
+        drawn = np.sort(random.integers(0, len(favorable), len(favorable)))
+        different = favorable[np.unique(drawn)]
         if min(int(different.sum()), int((1 - different).sum())) >= folds:
             return drawn
 

@@ -36,18 +36,18 @@ class PowerStatement(BaseModel):
 
 
 def auc_interval_width(area: float, patients: int, share: float) -> float:
-    """Expected width of the 95 % interval of an AUC; ``share`` is that of the favourable outcome."""
+    """Expected width of the 95 % interval of an AUC; ``share`` is that of the favorable outcome."""
     first, second = patients * share, patients * (1 - share)
     both, other = area / (2 - area), 2 * area**2 / (1 + area)
     variance = area * (1 - area) + (first - 1) * (both - area**2) + (second - 1) * (other - area**2)
     return 2 * _NORMAL_QUANTILE * math.sqrt(max(variance, 0.0) / (first * second))
 
 
-def state_power(area: Estimate, patients: int, favourable: int) -> PowerStatement:
+def state_power(area: Estimate, patients: int, favorable: int) -> PowerStatement:
     """The statement for a cohort with this cross-validated AUC."""
-    share = favourable / patients
+    share = favorable / patients
     # An AUC of exactly 1 has no expected width; half a pair short of it has.
-    value = min(max(area.value, 0.5), 1 - 0.5 / (favourable * (patients - favourable)))
+    value = min(max(area.value, 0.5), 1 - 0.5 / (favorable * (patients - favorable)))
     expected = auc_interval_width(value, patients, share)
     low, high = patients, _MOST_PATIENTS
     while low < high:
@@ -62,6 +62,6 @@ def state_power(area: Estimate, patients: int, favourable: int) -> PowerStatemen
         interval_width=round(width, 6),
         expected_width=round(expected, 6),
         patients_to_halve=low,
-        sentence=f"With {patients} patients ({favourable} with the favorable outcome) the 95 % interval of the AUC is "
+        sentence=f"With {patients} patients ({favorable} with the favorable outcome) the 95 % interval of the AUC is "
         f"{width:.2f} wide; about {low} patients of the same kind would halve it.",
     )

@@ -35,7 +35,7 @@ class SubgroupFigures(BaseModel):
         group: Title of the audit group.
         subgroup: Its value or band.
         patients: How many.
-        favourable: How many had the favourable outcome.
+        favorable: How many had the favorable outcome.
         predicted: Mean predicted probability.
         auc: Area under the curve; ``None`` with fewer than three patients of an outcome.
         auc_baseline: The same of the logistic regression.
@@ -51,7 +51,7 @@ class SubgroupFigures(BaseModel):
     group: str
     subgroup: str
     patients: int
-    favourable: int
+    favorable: int
     predicted: float
     auc: Estimate | None
     auc_baseline: Estimate | None
@@ -67,7 +67,7 @@ def audit_subgroups(
     booster: FloatArray,
     baseline: FloatArray,
     sets: IntArray,
-    favourable: IntArray,
+    favorable: IntArray,
     *,
     promised: float,
     seed: int,
@@ -79,7 +79,7 @@ def audit_subgroups(
         booster: Float (repeats, patients), out-of-fold probabilities.
         baseline: The same of the logistic regression.
         sets: Int (repeats, patients, 2), conformal sets.
-        favourable: Int (patients,).
+        favorable: Int (patients,).
         promised: Promised coverage.
         seed: Seed of the bootstrap.
     """
@@ -96,7 +96,7 @@ def audit_subgroups(
                     booster[:, chosen],
                     baseline[:, chosen],
                     sets[:, chosen],
-                    favourable[chosen],
+                    favorable[chosen],
                     promised,
                     seed,
                 )
@@ -110,19 +110,19 @@ def _figures(
     booster: FloatArray,
     baseline: FloatArray,
     sets: IntArray,
-    favourable: IntArray,
+    favorable: IntArray,
     promised: float,
     seed: int,
 ) -> SubgroupFigures:
-    patients, events = len(favourable), int(favourable.sum())
+    patients, events = len(favorable), int(favorable.sum())
     smallest = min(events, patients - events)
     auc = auc_baseline = intercept = None
     if smallest >= _COMPUTED_FROM:
-        weights = bootstrap_weights(favourable, _SAMPLES, seed)
-        auc = estimate(area_under_curve(booster, favourable), bootstrap_auc(booster, favourable, weights))
-        auc_baseline = estimate(area_under_curve(baseline, favourable), bootstrap_auc(baseline, favourable, weights))
-        intercept = bootstrap_calibration_intercept(booster, favourable, weights[:200])
-    held = np.where(favourable == 1, sets[:, :, 0], sets[:, :, 1])
+        weights = bootstrap_weights(favorable, _SAMPLES, seed)
+        auc = estimate(area_under_curve(booster, favorable), bootstrap_auc(booster, favorable, weights))
+        auc_baseline = estimate(area_under_curve(baseline, favorable), bootstrap_auc(baseline, favorable, weights))
+        intercept = bootstrap_calibration_intercept(booster, favorable, weights[:200])
+    held = np.where(favorable == 1, sets[:, :, 0], sets[:, :, 1])
     share = float(held.mean())
     low, high = wilson_interval(share, patients)
     coverage = Estimate(value=round(share, 6), low=round(low, 6), high=round(high, 6))
@@ -131,7 +131,7 @@ def _figures(
         group=group,
         subgroup=subgroup,
         patients=patients,
-        favourable=events,
+        favorable=events,
         predicted=round(float(booster.mean()), 6),
         auc=auc,
         auc_baseline=auc_baseline,

@@ -29,12 +29,12 @@ class OutcomeRule(_Strict):
 
     Attributes:
         column: Column of the clinical table.
-        favourable_when: ``empty``: favourable when the cell is empty; ``one``: favourable when it is 1 (0 otherwise).
+        favorable_when: ``empty``: favorable when the cell is empty; ``one``: favorable when it is 1 (0 otherwise).
         definition: The rule in words.
     """
 
     column: str
-    favourable_when: Literal["empty", "one"]
+    favorable_when: Literal["empty", "one"]
     definition: str
 
 
@@ -165,8 +165,8 @@ class ResponseInput(_Strict):
         unit: UCUM.
         source: Which table holds it; clinical inputs are covariates of a request.
         transform: Applied before everything else; ``log`` is the natural logarithm.
-        favourable_sign: Sign of the effect on the favourable outcome that physiology gives (-1: a larger value makes
-            the favourable outcome less likely); 0 where it gives none.
+        favorable_sign: Sign of the effect on the favorable outcome that physiology gives (-1: a larger value makes
+            the favorable outcome less likely); 0 where it gives none.
         minimum: Smallest value that can be true, in ``unit``.
         maximum: Largest.
         group: What a physician would call it; guessed from ``name`` and ``source`` when not given.
@@ -177,7 +177,7 @@ class ResponseInput(_Strict):
     unit: str
     source: Literal["features", "clinical"] = "features"
     transform: Literal["log", "none"] = "none"
-    favourable_sign: Literal[-1, 0, 1] = 0
+    favorable_sign: Literal[-1, 0, 1] = 0
     minimum: float
     maximum: float
     group: PhysicianGroup | None = None
@@ -248,7 +248,7 @@ class ValidationSettings(_Strict):
         permutation_repeats: Outer repeats in each permutation.
         bootstrap_samples: Patient bootstraps for intervals of figures of merit.
         simulated_cohorts: Cohorts of the same size with a known truth on which the interval is checked and widened.
-        thresholds: Probabilities of the favourable outcome at which sensitivity and specificity are reported.
+        thresholds: Probabilities of the favorable outcome at which sensitivity and specificity are reported.
     """
 
     folds: int = Field(default=5, ge=2)

@@ -45,7 +45,7 @@ class TimeToFailureFigures(BaseModel):
 def fit_time_to_failure(task: ResponseTask, inputs: FloatArray, follow_up: FollowUp) -> xgboost.Booster:
     """Fit the booster to transformed inputs (patients, inputs).
 
-    A sign that physiology gives to the favourable outcome holds for the time to failure too.
+    A sign that physiology gives to the favorable outcome holds for the time to failure too.
 
     Raises:
         ModelFolderInvalid: The task declares no time to failure.
@@ -64,7 +64,7 @@ def fit_time_to_failure(task: ResponseTask, inputs: FloatArray, follow_up: Follo
         "max_depth": declared.max_depth,
         "eta": declared.learning_rate,
         "lambda": task.booster.l2_penalty,
-        "monotone_constraints": "(" + ",".join(str(entry.favourable_sign) for entry in task.inputs) + ")",
+        "monotone_constraints": "(" + ",".join(str(entry.favorable_sign) for entry in task.inputs) + ")",
         "nthread": 1,
         "seed": task.seed,
         "verbosity": 0,
@@ -100,22 +100,22 @@ def concordance(time: FloatArray, failed: IntArray, predicted: FloatArray, weigh
 
 
 def validate_time_to_failure(
-    task: ResponseTask, inputs: FloatArray, favourable: IntArray, follow_up: FollowUp
+    task: ResponseTask, inputs: FloatArray, favorable: IntArray, follow_up: FollowUp
 ) -> TimeToFailureFigures:
     """Repeated cross-validation; the settings are fixed in the task, so nothing is chosen."""
-    predicted = np.empty((task.validation.repeats, len(favourable)))
+    predicted = np.empty((task.validation.repeats, len(favorable)))
     baseline = np.empty_like(predicted)
     for repeat in range(task.validation.repeats):
-        folds = patient_folds(favourable, np.arange(len(favourable)), task.validation.folds, task.seed + 100 * repeat)
+        folds = patient_folds(favorable, np.arange(len(favorable)), task.validation.folds, task.seed + 100 * repeat)
         for test in folds:
-            train = np.setdiff1d(np.arange(len(favourable)), test)
+            train = np.setdiff1d(np.arange(len(favorable)), test)
             known = FollowUp(follow_up.time[train], follow_up.failed[train])
             booster = fit_time_to_failure(task, inputs[train], known)
             predicted[repeat, test] = median_times(booster, task.input_names, inputs[test])
-            baseline[repeat, test] = fit_baseline(task, inputs[train], favourable[train]).probability(inputs[test])
+            baseline[repeat, test] = fit_baseline(task, inputs[train], favorable[train]).probability(inputs[test])
     figure, figure_baseline = _estimate(task, follow_up, predicted), _estimate(task, follow_up, baseline)
     return TimeToFailureFigures(
-        patients=len(favourable),
+        patients=len(favorable),
         failures=int(follow_up.failed.sum()),
         concordance=figure,
         concordance_baseline=figure_baseline,

@@ -127,7 +127,7 @@ def train_response(
     automatic = None
     if features_automatic_csv is not None:
         automatic = _automatic_inputs(task, cohort, features_automatic_csv, clinical_csv or features_csv)
-    fitted = fit_pipeline(task, cohort.transformed, cohort.favourable, seed=task.seed)
+    fitted = fit_pipeline(task, cohort.transformed, cohort.favorable, seed=task.seed)
     if fitted.is_constant(cohort.transformed):
         raise TrainingDataInvalid(
             "The booster gives every patient the same answer. Lower min_child_weight, or add patients; with few of "
@@ -136,18 +136,18 @@ def train_response(
     evaluation, found = evaluate(
         task,
         cohort.transformed,
-        cohort.favourable,
+        cohort.favorable,
         automatic=automatic,
         subgroups=cohort.subgroups,
         progress=progress,
     )
     interval = None
     if task.validation.simulated_cohorts:
-        interval = simulate_interval_coverage(task, cohort.transformed, cohort.favourable, progress)
+        interval = simulate_interval_coverage(task, cohort.transformed, cohort.favorable, progress)
     ensemble = fit_ensemble(
         task,
         cohort.transformed,
-        cohort.favourable,
+        cohort.favorable,
         members=task.uncertainty.ensemble_members,
         seed=ensemble_seed(task),
         progress=progress,
@@ -193,15 +193,15 @@ def _completed(
     task: ResponseTask, cohort: Cohort, fitted: FittedPipeline, ensemble: Ensemble, evaluation: Evaluation
 ) -> Evaluation:
     """The evaluation with what needs more than inputs and outcome."""
-    inputs, favourable = cohort.transformed, cohort.favourable
+    inputs, favorable = cohort.transformed, cohort.favorable
     time = None
     if cohort.follow_up is not None:
-        time = validate_time_to_failure(task, inputs, favourable, cohort.follow_up)
+        time = validate_time_to_failure(task, inputs, favorable, cohort.follow_up)
     return evaluation.model_copy(
         update={
             "excluded": dict(cohort.excluded),
-            "optimism": correct_optimism(task, inputs, favourable, fitted, ensemble, seed=ensemble_seed(task)),
-            "shift": judge_under_shift(task, cohort.values, inputs, favourable),
+            "optimism": correct_optimism(task, inputs, favorable, fitted, ensemble, seed=ensemble_seed(task)),
+            "shift": judge_under_shift(task, cohort.values, inputs, favorable),
             "time_to_failure": time,
         }
     )
@@ -239,7 +239,7 @@ def _document(
     dropped: dict[str, float],
 ) -> ResponseDocument:
     distance = fit_training_distance(cohort.transformed, task.uncertainty.outside_quantile)
-    baseline = fit_baseline(task, cohort.transformed, cohort.favourable)
+    baseline = fit_baseline(task, cohort.transformed, cohort.favorable)
     return ResponseDocument(
         inputs=task.inputs,
         training=tuple(_distribution(column) for column in cohort.values.T),
@@ -252,14 +252,14 @@ def _document(
             slope=fitted.sigmoid.slope,
             intercept=fitted.sigmoid.intercept,
             out_of_fold_margins=tuple(_floats(row) for row in fitted.out_of_fold),
-            favourable=tuple(int(value) for value in cohort.favourable),
+            favorable=tuple(int(value) for value in cohort.favorable),
             out_of_fold_probabilities=_floats(fitted.sigmoid.probability(fitted.out_of_fold).mean(axis=0)),
         ),
         conformal=ConformalDocument(
             coverage=evaluation.conformal.promised,
             measured=evaluation.conformal.covered,
-            measured_favourable=evaluation.conformal.covered_favourable,
-            measured_unfavourable=evaluation.conformal.covered_unfavourable,
+            measured_favorable=evaluation.conformal.covered_favorable,
+            measured_unfavorable=evaluation.conformal.covered_unfavorable,
         ),
         interval=IntervalDocument(
             method=f"percentiles of {task.uncertainty.ensemble_members} patient bootstraps of the whole pipeline"
@@ -288,7 +288,7 @@ def _document(
         limits=limits_from(evaluation, interval),
         seed=task.seed,
         training_patients=len(cohort.patients),
-        training_favourable=int(cohort.favourable.sum()),
+        training_favorable=int(cohort.favorable.sum()),
         training_data_sha256=cohort.sha256,
         task_sha256="",
         radiomics_settings_sha256=None,
@@ -339,10 +339,10 @@ def _distribution(column: FloatArray) -> TrainingDistribution:
 def _cases(cohort: Cohort) -> tuple[TrainingCase, ...]:
     # Sorted by value, so that not even the order of the table says who is who.
     found = [
-        TrainingCase(values=tuple(float(f"{value:.4g}") for value in row), favourable=bool(favourable))
-        for row, favourable in zip(cohort.values, cohort.favourable, strict=True)
+        TrainingCase(values=tuple(float(f"{value:.4g}") for value in row), favorable=bool(favorable))
+        for row, favorable in zip(cohort.values, cohort.favorable, strict=True)
     ]
-    return tuple(sorted(found, key=lambda case: (case.values, case.favourable)))
+    return tuple(sorted(found, key=lambda case: (case.values, case.favorable)))
 
 
 def _automatic_inputs(
@@ -366,10 +366,10 @@ def _write_predictions(path: Path, cohort: Cohort, found: OutOfFold) -> None:
     """Out-of-fold predictions by patient, for the run folder only: they name patients."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["patient_id", "favourable", "probability", "probability_baseline"])
+        writer.writerow(["patient_id", "favorable", "probability", "probability_baseline"])
         for row in np.argsort(np.array(cohort.patients)):
             cells = (found.probability[:, row].mean(), found.baseline[:, row].mean())
-            writer.writerow([cohort.patients[row], int(cohort.favourable[row]), *(f"{value:.6f}" for value in cells)])
+            writer.writerow([cohort.patients[row], int(cohort.favorable[row]), *(f"{value:.6f}" for value in cells)])
 
 
 def _floats(values: Sequence[float] | FloatArray) -> tuple[float, ...]:

@@ -56,16 +56,16 @@ class ConformalFigures(_Strict):
     Attributes:
         promised: Promised coverage in each outcome class.
         covered: Share of patients whose outcome is in their set.
-        covered_favourable: The same among patients with the favourable outcome.
-        covered_unfavourable: Among the others.
+        covered_favorable: The same among patients with the favorable outcome.
+        covered_unfavorable: Among the others.
         decided: Share of patients whose set holds exactly one outcome.
         correct_when_decided: Share of those whose one outcome is right; ``None`` when none was decided.
     """
 
     promised: float
     covered: float
-    covered_favourable: float
-    covered_unfavourable: float
+    covered_favorable: float
+    covered_unfavorable: float
     decided: float
     correct_when_decided: float | None
 
@@ -122,7 +122,7 @@ class Evaluation(_Strict):
 
     Attributes:
         patients: Number of training patients.
-        favourable: How many had the favourable outcome.
+        favorable: How many had the favorable outcome.
         held_out_patients: Patients excluded from everything; the samples of the project.
         folds: Outer folds.
         repeats: Outer repeats.
@@ -148,7 +148,7 @@ class Evaluation(_Strict):
     """
 
     patients: int
-    favourable: int
+    favorable: int
     held_out_patients: tuple[str, ...]
     folds: int
     repeats: int
@@ -191,7 +191,7 @@ class OutOfFold:
         probability: Float (repeats, patients), calibrated.
         baseline: Float (repeats, patients).
         automatic: Float (repeats, patients) on automatic contours, NaN where there is none; ``None`` without a table.
-        sets: Int (repeats, patients, 2), conformal sets, columns favourable and unfavourable.
+        sets: Int (repeats, patients, 2), conformal sets, columns favorable and unfavorable.
         chosen: Depth, rounds and calibration of each outer fold.
         constant_boosters: Outer folds whose booster was a constant.
     """
@@ -207,7 +207,7 @@ class OutOfFold:
 def cross_validate(
     task: ResponseTask,
     inputs: FloatArray,
-    favourable: IntArray,
+    favorable: IntArray,
     *,
     repeats: int,
     inner_repeats: int | None = None,
@@ -219,13 +219,13 @@ def cross_validate(
     Args:
         task: The task.
         inputs: Float (patients, inputs), transformed.
-        favourable: Int (patients,).
+        favorable: Int (patients,).
         repeats: Outer repeats.
         inner_repeats: Replaces that of the task.
         automatic: Float (patients, inputs), transformed, from automatic contours; NaN rows are skipped.
         progress: Told after each outer fold.
     """
-    patients = len(favourable)
+    patients = len(favorable)
     probability, baseline = np.empty((repeats, patients)), np.empty((repeats, patients))
     from_automatic = None if automatic is None else np.full((repeats, patients), np.nan)
     sets = np.empty((repeats, patients, 2), dtype=np.int64)
@@ -233,15 +233,15 @@ def cross_validate(
     constant = 0
     for repeat in range(repeats):
         seed = task.seed + 100 * repeat
-        for test in patient_folds(favourable, np.arange(patients), task.validation.folds, seed):
+        for test in patient_folds(favorable, np.arange(patients), task.validation.folds, seed):
             train = np.setdiff1d(np.arange(patients), test)
-            fitted = fit_pipeline(task, inputs[train], favourable[train], seed=seed + 1, inner_repeats=inner_repeats)
+            fitted = fit_pipeline(task, inputs[train], favorable[train], seed=seed + 1, inner_repeats=inner_repeats)
             chosen.append((fitted.max_depth, fitted.rounds, fitted.calibration))
             constant += fitted.is_constant(inputs[train])
             margin = fitted.margin(inputs[test])
             probability[repeat, test] = fitted.sigmoid.probability(margin)
-            baseline[repeat, test] = fit_baseline(task, inputs[train], favourable[train]).probability(inputs[test])
-            p_values = conformal_p_values(fitted.out_of_fold, favourable[train], margin)
+            baseline[repeat, test] = fit_baseline(task, inputs[train], favorable[train]).probability(inputs[test])
+            p_values = conformal_p_values(fitted.out_of_fold, favorable[train], margin)
             sets[repeat, test] = conformal_sets(*p_values, task.uncertainty.conformal_coverage)
             if automatic is not None and from_automatic is not None:
                 usable = test[np.isfinite(automatic[test]).all(axis=1)]
@@ -252,7 +252,7 @@ def cross_validate(
 
 
 def permutation_test(
-    task: ResponseTask, inputs: FloatArray, favourable: IntArray, progress: Progress = no_progress
+    task: ResponseTask, inputs: FloatArray, favorable: IntArray, progress: Progress = no_progress
 ) -> PermutationTest:
     """Run the whole pipeline on shuffled outcomes; one inner repeat, to keep it affordable."""
     repeats = task.validation.permutation_repeats
@@ -262,10 +262,10 @@ def permutation_test(
         found = cross_validate(task, inputs, outcome, repeats=repeats, inner_repeats=1)
         return area_under_curve(found.probability, outcome)
 
-    observed = auc(favourable)
+    observed = auc(favorable)
     permuted = np.empty(task.validation.permutations)
     for index in range(len(permuted)):
-        permuted[index] = auc(random.permutation(favourable))
+        permuted[index] = auc(random.permutation(favorable))
         progress("permutation test", (index + 1) / len(permuted))
     return PermutationTest(
         permutations=len(permuted),
@@ -280,7 +280,7 @@ def permutation_test(
 def evaluate(
     task: ResponseTask,
     inputs: FloatArray,
-    favourable: IntArray,
+    favorable: IntArray,
     *,
     automatic: FloatArray | None = None,
     subgroups: Mapping[str, Sequence[str]] | None = None,
@@ -291,7 +291,7 @@ def evaluate(
     Args:
         task: The task.
         inputs: Float (patients, inputs), transformed.
-        favourable: Int (patients,).
+        favorable: Int (patients,).
         automatic: The same inputs from automatic contours, NaN where there are none.
         subgroups: By title of the audit group, the subgroup of each patient.
         progress: Told as the work goes on.
@@ -300,68 +300,66 @@ def evaluate(
         The figures, and the out-of-fold predictions they were made from.
     """
     found = cross_validate(
-        task, inputs, favourable, repeats=task.validation.repeats, automatic=automatic, progress=progress
+        task, inputs, favorable, repeats=task.validation.repeats, automatic=automatic, progress=progress
     )
-    weights = bootstrap_weights(favourable, task.validation.bootstrap_samples, task.seed + _BOOTSTRAP_SEED)
-    permutation = permutation_test(task, inputs, favourable, progress) if task.validation.permutations else None
-    booster = figures_of_merit(found.probability, favourable, weights)
+    weights = bootstrap_weights(favorable, task.validation.bootstrap_samples, task.seed + _BOOTSTRAP_SEED)
+    permutation = permutation_test(task, inputs, favorable, progress) if task.validation.permutations else None
+    booster = figures_of_merit(found.probability, favorable, weights)
     evaluation = Evaluation(
-        patients=len(favourable),
-        favourable=int(favourable.sum()),
+        patients=len(favorable),
+        favorable=int(favorable.sum()),
         held_out_patients=task.held_out_patients,
         folds=task.validation.folds,
         repeats=task.validation.repeats,
         booster=booster,
-        baseline=figures_of_merit(found.baseline, favourable, weights),
+        baseline=figures_of_merit(found.baseline, favorable, weights),
         baseline_inputs=task.baseline_inputs,
-        difference=auc_difference(found.probability, found.baseline, favourable, weights),
-        conformal=conformal_figures(found.sets, favourable, task.uncertainty.conformal_coverage),
+        difference=auc_difference(found.probability, found.baseline, favorable, weights),
+        conformal=conformal_figures(found.sets, favorable, task.uncertainty.conformal_coverage),
         permutation=permutation,
         chosen=tuple(
             ChosenHyperParameters(max_depth=depth, rounds=rounds, calibration=calibration, times=times)
             for (depth, rounds, calibration), times in Counter(sorted(found.chosen)).most_common()
         ),
         constant_boosters=found.constant_boosters,
-        thresholds=threshold_figures(
-            found.probability, found.baseline, favourable, task.validation.thresholds, weights
-        ),
-        decision_curve=decision_curve(found.probability, found.baseline, favourable),
-        booster_curves=model_curves(found.probability, favourable),
-        baseline_curves=model_curves(found.baseline, favourable),
+        thresholds=threshold_figures(found.probability, found.baseline, favorable, task.validation.thresholds, weights),
+        decision_curve=decision_curve(found.probability, found.baseline, favorable),
+        booster_curves=model_curves(found.probability, favorable),
+        baseline_curves=model_curves(found.baseline, favorable),
         subgroups=audit_subgroups(
             subgroups or {},
             found.probability,
             found.baseline,
             found.sets,
-            favourable,
+            favorable,
             promised=task.uncertainty.conformal_coverage,
             seed=task.seed + _SUBGROUP_SEED,
         ),
-        power=state_power(booster.auc, len(favourable), int(favourable.sum())),
-        automatic_contours=_automatic_contours(task, found, favourable),
+        power=state_power(booster.auc, len(favorable), int(favorable.sum())),
+        automatic_contours=_automatic_contours(task, found, favorable),
     )
     return evaluation, found
 
 
-def conformal_figures(sets: IntArray, favourable: IntArray, promised: float) -> ConformalFigures:
+def conformal_figures(sets: IntArray, favorable: IntArray, promised: float) -> ConformalFigures:
     """Coverage of conformal sets (repeats, patients, 2)."""
-    has_own = np.where(favourable == 1, sets[:, :, 0], sets[:, :, 1])
+    has_own = np.where(favorable == 1, sets[:, :, 0], sets[:, :, 1])
     decided = sets.sum(axis=2) == 1
     return ConformalFigures(
         promised=promised,
         covered=round(float(has_own.mean()), 6),
-        covered_favourable=round(float(has_own[:, favourable == 1].mean()), 6),
-        covered_unfavourable=round(float(has_own[:, favourable == 0].mean()), 6),
+        covered_favorable=round(float(has_own[:, favorable == 1].mean()), 6),
+        covered_unfavorable=round(float(has_own[:, favorable == 0].mean()), 6),
         decided=round(float(decided.mean()), 6),
         correct_when_decided=round(float(has_own[decided].mean()), 6) if decided.any() else None,
     )
 
 
-def _automatic_contours(task: ResponseTask, found: OutOfFold, favourable: IntArray) -> AutomaticContourFigures | None:
+def _automatic_contours(task: ResponseTask, found: OutOfFold, favorable: IntArray) -> AutomaticContourFigures | None:
     if found.automatic is None:
         return None
     usable = np.isfinite(found.automatic).all(axis=0)
-    outcome = favourable[usable]
+    outcome = favorable[usable]
     if len(np.unique(outcome)) < 2:
         raise TrainingDataInvalid("The table of automatic contours holds too few usable patients. Check its columns.")
     weights = bootstrap_weights(outcome, task.validation.bootstrap_samples, task.seed + _BOOTSTRAP_SEED)

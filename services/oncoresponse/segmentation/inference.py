@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,7 +11,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 
-from oncoresponse.errors import FieldOfViewTooLarge, InvalidRequest, SeriesNotFound
+from oncoresponse.errors import ConfigurationError, FieldOfViewTooLarge, InvalidRequest, SeriesNotFound
 from oncoresponse.model_folder import ModelFolder, TumorLimits
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.doubt import (
@@ -112,6 +111,7 @@ class Segmenter:
         self._limits = limits
         self._networks = [place_network(network, device) for network in networks]
         self._inference = description.inference
+        self._compiled = torch_compile
         if torch_compile:
             self._networks = [compile_network(network) for network in self._networks]
             self._inference = with_equal_windows(description.inference, description.patch_size)
@@ -142,9 +142,20 @@ class Segmenter:
         """Run the networks once on empty images, so that no study pays for it.
 
         On CUDA in one window and in several, and in half precision, as every study is.
+
+        Raises:
+            ConfigurationError: The networks are to be compiled, and this machine cannot.
         """
-        for shape in warm_up_shapes(self._inference, self.description.patch_size, self.device):
-            self._predict(self._networks, np.zeros((INPUT_CHANNELS, *shape), dtype=np.float32))
+        try:
+            for shape in warm_up_shapes(self._inference, self.description.patch_size, self.device):
+                self._predict(self._networks, np.zeros((INPUT_CHANNELS, *shape), dtype=np.float32))
+        except RuntimeError as error:
+            if not self._compiled:
+                raise
+            raise ConfigurationError(
+                "torch_compile is set, and the networks could not be compiled. It needs a C++ compiler (g++) and "
+                "Python's header files. Install them, or leave torch_compile off."
+            ) from error
 
     def needs_prompt(self, pet: Volume) -> bool:
         """Whether the scan shows so much of the body that somebody has to say which lesion is meant."""
@@ -155,7 +166,7 @@ class Segmenter:
 
         With a prompt only the surroundings of the prompt are looked at, as far as the training images showed
         surroundings; where the mask reaches their edge they are widened, at most twice. The same volumes and prompt
-        give the same bytes on the same kind of device; only ``summary.seconds`` differs.
+        give the same bytes on the same kind of device.
 
         Args:
             pet: ``Quantity.SUV_BODY_WEIGHT``, g/mL.
@@ -171,7 +182,6 @@ class Segmenter:
             EmptyMask, TumorTooSmall, TumorTooLarge, MaskTouchesBorder: See :func:`check_mask`.
             OutOfMemory: The GPU's memory does not suffice.
         """
-        started = time.monotonic()
         ct = _require_volumes(pet, ct)
         if prompt is None:
             require_field_of_view(pet, self.description.field_of_view)
@@ -199,7 +209,6 @@ class Segmenter:
             prompt=prompt_kind(prompt),
             mean_uncertainty=mean_binary_entropy(chances, inside),
             device=self.device.type,
-            seconds=time.monotonic() - started,
             warnings=(*_review_warnings(expected, settings), *_coverage_warnings(found.ct_coverage)),
             network_sha256=self.network_sha256,
         )

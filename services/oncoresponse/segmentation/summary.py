@@ -26,7 +26,6 @@ class SegmentationSummary(BaseModel):
         mean_uncertainty: Mean binary entropy (bit, 0 to 1) of the probability inside the mask; null for a supplied
             contour.
         device: Where the network ran (``cpu``, ``cuda``), or ``none`` for a supplied contour.
-        seconds: Wall-clock time of the segmentation.
         warnings: Sentences for the physician; empty when there is nothing to say.
         network_sha256: Identity of the network (SHA-256 of ``network.json``, which holds the hash of each weights
             file); empty for a supplied contour.
@@ -46,6 +45,5 @@ class SegmentationSummary(BaseModel):
     prompt: Literal["none", "point", "box"] | None = None
     mean_uncertainty: float | None = Field(default=None, ge=0, le=1)
     device: str
-    seconds: float = Field(ge=0)
     warnings: tuple[str, ...] = ()
     network_sha256: str = ""

@@ -32,7 +32,9 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     async def CreateAssessment(
         self, request: assessment_pb2.CreateAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.CreateAssessmentResponse:
-        """Start an assessment."""
+        """Start an assessment, or find the one that the same request started."""
+        if (existing := await self._records.find(request)) is not None:
+            return assessment_pb2.CreateAssessmentResponse(assessment=existing)
         study = await self._peers.call(
             Role.STUDY,
             "GetStudy",

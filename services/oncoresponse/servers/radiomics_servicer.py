@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from oncoresponse.model_folder import ModelFolder
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.v1 import radiomics_pb2, radiomics_pb2_grpc
+from oncoresponse.volume import Quantity
 
 
 class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
@@ -42,14 +42,12 @@ class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
         """Compute features and measures. Cancelling the call ends the child that computes them."""
         _, settings = await asyncio.to_thread(self._models.get, request.model)
         with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oncoresponse-features-")))
-            links = []
-            for number, reference in enumerate((request.image, request.mask, *request.variant_masks)):
-                stored = self._artifacts.local_path(StoredArtifact.from_message(reference))
-                # SimpleITK knows a format by the ending of the name, and a stored file has none.
-                links.append(folder / f"{number}.nrrd")
-                links[-1].symlink_to(stack.enter_context(stored))
-            image, *masks = links
+            wanted = [(request.image, Quantity.SUV_BODY_WEIGHT)]
+            wanted += [(mask, Quantity.MASK) for mask in (request.mask, *request.variant_masks)]
+            image, *masks = (
+                stack.enter_context(self._artifacts.local_volume(StoredArtifact.from_message(reference), quantity))
+                for reference, quantity in wanted
+            )
             document, *variants = await asyncio.gather(
                 *(self._processes.extract(image, mask, settings) for mask in masks), return_exceptions=True
             )

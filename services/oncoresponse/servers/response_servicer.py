@@ -17,8 +17,8 @@ from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.v1 import artifact_pb2, response_pb2, response_pb2_grpc
 
 _ANSWERS = {
-    Answer.FAVOURABLE: response_pb2.PREDICTION_ANSWER_FAVORABLE,
-    Answer.UNFAVOURABLE: response_pb2.PREDICTION_ANSWER_UNFAVORABLE,
+    Answer.FAVORABLE: response_pb2.PREDICTION_ANSWER_FAVORABLE,
+    Answer.UNFAVORABLE: response_pb2.PREDICTION_ANSWER_UNFAVORABLE,
     Answer.INDETERMINATE: response_pb2.PREDICTION_ANSWER_INDETERMINATE,
     Answer.OUTSIDE_EXPERIENCE: response_pb2.PREDICTION_ANSWER_OUTSIDE_EXPERIENCE,
 }

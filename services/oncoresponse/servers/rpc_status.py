@@ -15,6 +15,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from oncoresponse.errors import (
     DOMAIN,
+    Busy,
+    Cancelled,
     DeadlineExceeded,
     DiskFull,
     InternalError,
@@ -24,6 +26,7 @@ from oncoresponse.errors import (
     PeerUnavailable,
     error_for_reason,
 )
+from oncoresponse.servers.database_errors import known_database_error
 
 DETAILS_KEY = "grpc-status-details-bin"
 """Trailing metadata key of the serialized google.rpc.Status (gRPC's own convention)."""
@@ -66,12 +69,24 @@ def from_status(status: status_pb2.Status) -> OncoResponseError:
     for detail in status.details:
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info) and info.domain == DOMAIN:
-            return error_for_reason(info.reason, status.message, dict(info.metadata))
+            return _field_violations(status) or error_for_reason(info.reason, status.message, dict(info.metadata))
     if status.code == code_pb2.DEADLINE_EXCEEDED:
         return DeadlineExceeded("The call did not finish within its deadline. Try again, or allow more time.")
     if status.code == code_pb2.UNAVAILABLE:
         return PeerUnavailable("The service does not answer. Check that it runs and that the address is right.")
+    if status.code == code_pb2.CANCELLED:
+        return Cancelled("The call was cancelled.")
+    if status.code == code_pb2.RESOURCE_EXHAUSTED:
+        return Busy("A limit of the service, or of a proxy before it, was reached. Send the request again later.")
     return InternalError(f"The service answered {code_pb2.Code.Name(status.code)}.")
+
+
+def _field_violations(status: status_pb2.Status) -> FieldViolations | None:
+    bad = error_details_pb2.BadRequest()
+    for detail in status.details:
+        if detail.Unpack(bad):
+            return FieldViolations((found.field, found.description, found.reason) for found in bad.field_violations)
+    return None
 
 
 def from_rpc_error(error: grpc.RpcError) -> OncoResponseError:
@@ -96,6 +111,8 @@ def intended_error(error: Exception) -> OncoResponseError:
         return OutOfMemory("The stage ran out of memory. Try again when less is running.")
     if isinstance(error, TimeoutError):
         return DeadlineExceeded("The stage did not finish in time. Try again, or allow more time.")
+    if (known := known_database_error(error)) is not None:
+        return known
     error_id = uuid.uuid4().hex[:12]
     frames = " < ".join(
         f"{frame.name} ({frame.filename.rsplit('/', 1)[-1]}:{frame.lineno})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -138,6 +137,8 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         if kind == "lesion_box":
             return LesionBox(_position(request.lesion_box.low), _position(request.lesion_box.high))
         mask = self._volume(request.lesion_mask)
+        if mask.quantity is not Quantity.MASK:
+            raise InvalidRequest("lesion_mask must be a mask.")
         require_same_grid(pet, mask)
         return box_of_mask(mask.image)
 
@@ -172,7 +173,6 @@ def _warm(folder: ModelFolder, device: str, torch_compile: bool) -> Segmenter | 
 
 
 def _check_supplied(folder: ModelFolder, pet: Volume, mask: Volume, kind: str) -> SegmentationSummary:
-    started = time.monotonic()
     if mask.quantity is not Quantity.MASK or kind not in _METHODS:
         raise InvalidRequest("supplied_mask must be a mask, and supplied_mask_kind must say what it was drawn as.")
     require_same_grid(pet, mask)
@@ -183,5 +183,4 @@ def _check_supplied(folder: ModelFolder, pet: Volume, mask: Volume, kind: str) -
         component_count=measures.component_count,
         touches_border=measures.touches_border,
         device="none",
-        seconds=time.monotonic() - started,
     )

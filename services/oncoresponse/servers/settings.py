@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from oncoresponse.errors import ConfigurationError
 
+_LAST_PORT = 65535
 _PREFIX = "ONCORESPONSE_"
 
 
@@ -126,6 +127,14 @@ class ServerSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line (init) over environment over file; no dotenv, no secrets folder."""
         return init_settings, env_settings, _SettingsFile(settings_cls)
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or int(port) > _LAST_PORT:
+            raise ValueError("an address is HOST:PORT, for instance 127.0.0.1:50051")
+        return value
 
     @property
     def system_database_url(self) -> str:

@@ -16,7 +16,15 @@ from oncoresponse.errors import ArtifactNotFound, ChecksumMismatch, GeometryMism
 from oncoresponse.storage.byte_store import open_byte_store
 from oncoresponse.storage.disk_space import require_free_space
 from oncoresponse.v1 import artifact_pb2
-from oncoresponse.volume import Volume, VolumeGeometry, file_sha256, read_volume, write_volume
+from oncoresponse.volume import (
+    Quantity,
+    Volume,
+    VolumeGeometry,
+    file_sha256,
+    quantity_of_file,
+    read_volume,
+    write_volume,
+)
 
 DICOM_MEDIA_TYPE = "application/dicom"
 NRRD_MEDIA_TYPE = "application/x-nrrd"
@@ -199,18 +207,40 @@ class ArtifactStore:
                 raise
             return self.take_file(path, file_sha256(path), NRRD_MEDIA_TYPE, volume.geometry)
 
+    @contextmanager
+    def local_volume(self, artifact: StoredArtifact, quantity: Quantity | None = None) -> Iterator[Path]:
+        """A local NRRD file of a stored volume, to be read only.
+
+        Args:
+            artifact: The reference.
+            quantity: What its voxels must measure; ``None`` for anything.
+
+        Raises:
+            ArtifactNotFound, ChecksumMismatch: See :meth:`local_path`.
+            InvalidRequest: The artifact is no volume, or one of another quantity.
+        """
+        with self.local_path(artifact) as path, self._bytes.scratch_folder(0) as scratch:
+            found = quantity_of_file(path)
+            if found is None or quantity not in (None, found):
+                raise InvalidRequest(
+                    f"The artifact is not a volume{f' of {quantity}' if quantity else ''}. "
+                    "Check which reference goes into which field."
+                )
+            # SimpleITK recognizes NRRD by the ending of the name, and a stored file has none.
+            link = scratch / "volume.nrrd"
+            link.symlink_to(path)
+            yield link
+
     def read_volume(self, artifact: StoredArtifact) -> Volume:
         """Read what :meth:`put_volume` stored.
 
         Raises:
             ArtifactNotFound, ChecksumMismatch: See :meth:`local_path`.
+            InvalidRequest: The artifact is no volume.
             GeometryMismatch: The grid of the reference is missing or is not the file's.
         """
-        with self.local_path(artifact) as path, self._bytes.scratch_folder(0) as scratch:
-            # SimpleITK recognizes NRRD by the ending of the name, and a stored file has none.
-            link = scratch / "volume.nrrd"
-            link.symlink_to(path)
-            volume = read_volume(link)
+        with self.local_volume(artifact) as path:
+            volume = read_volume(path)
         if artifact.grid is None or not _same_grid(artifact.grid, volume.geometry):
             raise GeometryMismatch(
                 "The voxel grid in the reference is not the grid of the stored volume. Pass references on unchanged."

@@ -49,8 +49,9 @@ class SegmentationServiceServicer:
     def Segment(self, request, context):
         """Segments with the model's network, or checks a supplied mask by the same rules. On a scan that shows
         much of the body and without a lesion, it answers with candidates instead of a mask.
-        Errors: EMPTY_MASK, MASK_TOUCHES_BORDER, TUMOR_TOO_SMALL, FIELD_OF_VIEW_TOO_LARGE, GEOMETRY_MISMATCH,
-        FRAME_OF_REFERENCE_MISMATCH, OUT_OF_MEMORY, BUSY, MODEL_NOT_FOUND.
+        Errors: EMPTY_MASK, MASK_TOUCHES_BORDER, TUMOR_TOO_SMALL, TUMOR_TOO_LARGE, FIELD_OF_VIEW_TOO_LARGE,
+        REQUIRED_SERIES_MISSING, GEOMETRY_MISMATCH, FRAME_OF_REFERENCE_MISMATCH, INVALID_REQUEST, OUT_OF_MEMORY, BUSY,
+        MODEL_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

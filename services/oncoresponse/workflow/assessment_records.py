@@ -7,21 +7,32 @@ import datetime
 import hashlib
 import logging
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from dbos import DBOS, DBOSConfig, SetWorkflowAttributes, SetWorkflowID, WorkflowStatus
+from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowAttributes, SetWorkflowID, WorkflowStatus
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
 import oncoresponse
-from oncoresponse.errors import AssessmentNotFound, Busy, InternalError, RequestConflict, error_for_reason
+from oncoresponse.errors import (
+    AssessmentNotFound,
+    Busy,
+    Cancelled,
+    InternalError,
+    RequestConflict,
+    error_for_reason,
+)
+from oncoresponse.servers.database_errors import known_database_error
 from oncoresponse.servers.process_log import TextWithheld
 from oncoresponse.servers.rpc_status import to_status
 from oncoresponse.servers.settings import ServerSettings
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.v1.artifact_pb2 import ArtifactReference
+from oncoresponse.workflow import recording_workflow
 from oncoresponse.workflow.assessment_workflow import PROGRESS_EVENT, STAGES, WORKFLOW_NAME, assess
 
 _QUEUE = "assessments"
@@ -53,7 +64,12 @@ class AssessmentRecords:
         self._settings = settings
 
     async def launch(self) -> None:
-        """Connect to the database, create or migrate its tables, and go on with what a crash left unfinished."""
+        """Connect to the database, create or migrate its tables, and go on with what a crash left unfinished.
+
+        Raises:
+            PeerUnavailable: The database does not answer.
+            DiskFull: The database has no room.
+        """
         config: DBOSConfig = {
             "name": "oncoresponse",
             "system_database_url": self._settings.system_database_url,
@@ -67,7 +83,8 @@ class AssessmentRecords:
             # DBOS has a handler of its own, so the filter has to sit on its logger.
             engine_log.addFilter(TextWithheld())
         DBOS(config=config)
-        DBOS.launch()
+        with _database_errors():
+            DBOS.launch()
         await DBOS.register_queue_async(
             _QUEUE,
             worker_concurrency=self._settings.assessment_workers,
@@ -81,6 +98,22 @@ class AssessmentRecords:
         # DBOS had made its own thread pool the loop's default and has just shut it down.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="after-dbos"))
 
+    async def find(self, request: assessment_pb2.CreateAssessmentRequest) -> assessment_pb2.Assessment | None:
+        """The assessment that the same request created before, whatever became of its study since.
+
+        Raises:
+            RequestConflict: The ``request_id`` was used for another request.
+        """
+        assessment_id, fingerprint = _identity(request)
+        existing = await DBOS.get_workflow_status_async(assessment_id)
+        if existing is None:
+            return None
+        if (existing.attributes or {}).get("request_sha256") != fingerprint:
+            raise RequestConflict(
+                "This request_id was used for a different request. Use a new UUID for a new assessment."
+            )
+        return await self._assessment(existing)
+
     async def create(
         self, request: assessment_pb2.CreateAssessmentRequest, study_manifest: ArtifactReference
     ) -> assessment_pb2.Assessment:
@@ -90,15 +123,9 @@ class AssessmentRecords:
             RequestConflict: The ``request_id`` was used for another request.
             Busy: Too many assessments wait.
         """
-        assessment_id = str(uuid.uuid5(_NAMESPACE, request.request_id))
-        fingerprint = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        existing = await DBOS.get_workflow_status_async(assessment_id)
-        if existing is not None:
-            if (existing.attributes or {}).get("request_sha256") != fingerprint:
-                raise RequestConflict(
-                    "This request_id was used for a different request. Use a new UUID for a new assessment."
-                )
-            return await self._assessment(existing)
+        if (existing := await self.find(request)) is not None:
+            return existing
+        assessment_id, fingerprint = _identity(request)
         waiting = await DBOS.list_workflows_async(
             queue_name=_QUEUE,
             status="ENQUEUED",
@@ -189,6 +216,8 @@ class AssessmentRecords:
         if status.status == "CANCELLED":
             assessment.state = assessment_pb2.ASSESSMENT_STATE_CANCELLED
             assessment.message = "Cancelled"
+            error = Cancelled("The assessment was cancelled. Create it again if it is still needed.")
+            assessment.error.CopyFrom(to_status(error))
         elif status.status == "SUCCESS" and "result" in (status.output or {}):
             output: dict[str, Any] = status.output or {}
             ParseDict(output["result"], assessment.result)
@@ -204,6 +233,47 @@ class AssessmentRecords:
         else:
             _set_error(assessment, status)
         return assessment
+
+
+def _identity(request: assessment_pb2.CreateAssessmentRequest) -> tuple[str, str]:
+    """Id of the assessment that a request makes, and digest of everything it asks for."""
+    digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+    return str(uuid.uuid5(_NAMESPACE, request.request_id)), digest
+
+
+def hand_over(executor_id: str, database_url: str) -> int:
+    """Let the workers that still run take the unfinished assessments of one that is lost; gives their number.
+
+    Raises:
+        PeerUnavailable: The database does not answer.
+    """
+    # DBOS would print the driver's own words beside our sentence.
+    logging.getLogger("dbos").setLevel(logging.CRITICAL)
+    with _database_errors():
+        client = DBOSClient(system_database_url=database_url)
+        try:
+            lost = client.list_workflows(
+                name=[WORKFLOW_NAME, recording_workflow.WORKFLOW_NAME],
+                status="PENDING",
+                executor_id=executor_id,
+                load_input=False,
+            )
+            for status in lost:
+                client.resume_workflow(status.workflow_id)
+        finally:
+            client.destroy()
+    return sum(status.name == WORKFLOW_NAME for status in lost)
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if (known := known_database_error(error)) is None:
+            raise
+        # The driver's own words hold the address and the user's name.
+        raise known from None
 
 
 def is_finished(assessment: assessment_pb2.Assessment) -> bool:

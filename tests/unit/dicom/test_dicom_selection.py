@@ -187,6 +187,25 @@ def test_no_frame_of_reference(write_series):
         convert_study(_study(write_series(attributes={"FrameOfReferenceUID": None})), ["CT"])
 
 
+@pytest.mark.parametrize("modality", BOTH)
+def test_series_that_names_no_frame_of_reference_is_named(write_series, modality):
+    removed = {found: {"FrameOfReferenceUID": None} if found == modality else {} for found in BOTH}
+    study = _study(*(write_series(modality=found, attributes=change) for found, change in removed.items()))
+    with pytest.raises(MissingAttribute) as caught:
+        convert_study(study, BOTH)
+    assert caught.value.metadata == {"keyword": "FrameOfReferenceUID", "modality": modality}
+
+
+@pytest.mark.parametrize(("modality", "name"), [("PT", "PET"), ("CT", "CT")])
+def test_defect_of_the_slices_says_in_which_series(write_series, modality, name):
+    files = {found: list(write_series(modality=found, shape=(9, 6, 7)).files) for found in BOTH}
+    del files[modality][4]
+    with pytest.raises(MissingSlices) as caught:
+        convert_study(read_study([*files["PT"], *files["CT"]]), BOTH)
+    assert caught.value.message.startswith(f"{name}: ")
+    assert caught.value.metadata["modality"] == modality
+
+
 def test_two_studies(write_series):
     pet, ct, other = write_series(modality="PT"), write_series(), write_series(study="other", series="other")
     assert _chosen(_study(pet, ct, other))["CT"] == ct.series_instance_uid
@@ -203,7 +222,13 @@ def test_enhanced_multiframe_is_refused_by_name(write_series):
 
 
 @pytest.mark.parametrize(
-    ("keyword", "value"), [("PatientID", "ANOTHER"), ("PatientBirthDate", "19600201"), ("PatientSex", "M")]
+    ("keyword", "value"),
+    [
+        ("PatientID", "ANOTHER"),
+        ("PatientName", "Synthetic^Sister"),
+        ("PatientBirthDate", "19600201"),
+        ("PatientSex", "M"),
+    ],
 )
 def test_series_of_different_patients(write_series, keyword, value):
     study = _study(write_series(modality="PT"), write_series(attributes={keyword: value}))
@@ -211,6 +236,36 @@ def test_series_of_different_patients(write_series, keyword, value):
         convert_study(study, BOTH)
     assert caught.value.metadata["keyword"] == keyword
     assert value not in str(caught.value)
+    assert "Synthetic" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "SYNTHETIC^PATIENT",
+        "Synthetic^Patient^^^",
+        " Synthetic ^ Patient",
+        "Synthetic, Patient",
+        "Synth\u00e9tic^Patient",
+        "Synthetic^Patient=\u5c71\u7530^\u592a\u90ce",
+        "=\u5c71\u7530^\u592a\u90ce",
+    ],
+)
+def test_one_name_in_two_formats_is_one_patient(write_series, name):
+    character_set = {"SpecificCharacterSet": "ISO_IR 192"}
+    study = _study(write_series(modality="PT"), write_series(attributes={**character_set, "PatientName": name}))
+    assert convert_study(study, BOTH).description.patient.patient_id == "SYNTHETIC"
+
+
+def test_names_that_differ_in_one_script_are_different(write_series):
+    names = ("Yamada^Taro=\u5c71\u7530^\u592a\u90ce", "Yamada^Taro=\u5c71\u7530^\u82b1\u5b50")
+    series = [
+        write_series(modality=modality, attributes={"SpecificCharacterSet": "ISO_IR 192", "PatientName": name})
+        for modality, name in zip(("PT", "CT"), names, strict=True)
+    ]
+    with pytest.raises(PatientMismatch):
+        convert_study(_study(*series), BOTH)
 
 
 def test_an_empty_value_contradicts_nothing(write_series):

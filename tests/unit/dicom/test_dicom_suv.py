@@ -45,10 +45,10 @@ def test_decay_correction_to_the_start_of_the_scan(write_series):
 
 
 def test_a_number_worked_out_on_paper(write_series):
-    # One half-life after injection half of the dose is left: 1000 Bq/mL * 70000 g / (400 MBq / 2) = 0.35 g/mL.
+    # One half-life after injection half of the dose is left: 10000 Bq/mL * 70000 g / (400 MBq / 2) = 3.5 g/mL.
     series = write_series(
         modality="PT",
-        stored=np.full((3, 2, 2), 1000, np.int16),
+        stored=np.full((3, 2, 2), 10000, np.int16),
         attributes={
             "RadionuclideTotalDose": "4e8",
             "RadionuclideHalfLife": "6600",
@@ -60,7 +60,8 @@ def test_a_number_worked_out_on_paper(write_series):
 
 def test_decay_correction_to_the_injection_needs_no_times(write_series):
     times = dict.fromkeys(("SeriesTime", "AcquisitionTime", "RadiopharmaceuticalStartTime"))
-    series = write_series(modality="PT", attributes={"DecayCorrection": "ADMIN", **times})
+    stored = np.full((3, 2, 2), 10000, np.int16)
+    series = write_series(modality="PT", stored=stored, attributes={"DecayCorrection": "ADMIN", **times})
     _assert_factor(series, 70_000 / 370e6)
 
 
@@ -261,6 +262,25 @@ def test_other_tracers_are_refused(write_series, change, unit):
         _convert(write_series(modality="PT", unit=unit, change=change))
 
 
+@pytest.mark.parametrize(
+    ("unit", "largest"), [("BQML", 12), ("BQML", 0), ("GML", 0), ("GML", 4000)], ids=lambda value: str(value)
+)
+def test_values_of_another_unit_are_refused(write_series, unit, largest):
+    """SUV called Bq/mL, Bq/mL called SUV, and an empty image."""
+    stored = np.zeros((3, 4, 4), np.int16)
+    stored[1, 1, 1] = largest
+    with pytest.raises(ImplausibleSuvInput) as caught:
+        _convert(write_series(modality="PT", unit=unit, stored=stored))
+    assert caught.value.metadata["keyword"] == "Units"
+
+
+@pytest.mark.parametrize("largest", [1, 67, 150])
+def test_cold_regions_and_hot_bladders_are_not_refused(write_series, largest):
+    stored = np.zeros((3, 4, 4), np.int16)
+    stored[1, 1, 1] = largest
+    assert _convert(write_series(modality="PT", unit="GML", stored=stored))[0].array.max() == largest
+
+
 def test_two_injections_are_refused(write_series):
     def change(dataset, _k):
         dataset.RadiopharmaceuticalInformationSequence = [*dataset.RadiopharmaceuticalInformationSequence, Dataset()]
@@ -280,9 +300,11 @@ def test_suv_follows_its_definition_at_any_hour(write_series, weight, dose, upta
     def clock(seconds):
         return f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}"
 
+    expected = weight * 1000 / (dose * 1e6) * math.exp(math.log(2) * uptake / 6586.2)
     series = write_series(
         modality="PT",
-        stored=np.full((3, 1, 1), 1000, np.int16),
+        # About 10 g/mL, so that the values are those of a PET.
+        stored=np.full((3, 1, 1), min(round(10 / expected), 30_000), np.int16),
         attributes={
             "PatientWeight": str(weight),
             "RadionuclideTotalDose": str(dose * 1_000_000),
@@ -291,5 +313,4 @@ def test_suv_follows_its_definition_at_any_hour(write_series, weight, dose, upta
             "RadiopharmaceuticalStartTime": clock((start - uptake) % 86_400),
         },
     )
-    expected = weight * 1000 / (dose * 1e6) * math.exp(math.log(2) * uptake / 6586.2)
     assert _factors(series) == pytest.approx([expected] * 3, rel=1e-6)

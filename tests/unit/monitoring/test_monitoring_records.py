@@ -82,7 +82,7 @@ def study(**patient) -> StudyDescription:
 def test_inputs_answer_and_groups_are_kept_and_nothing_that_names_the_patient(prediction, large_and_hot):
     kept = prediction_record("assessments/x", CREATED, prediction, study=study(), covariates={"race": 3, "suv_max": 24})
     assert kept.inputs == large_and_hot
-    assert (kept.answer, kept.abstained, kept.month) == ("unfavourable", False, "2026-03")
+    assert (kept.answer, kept.abstained, kept.month) == ("unfavorable", False, "2026-03")
     assert kept.probability == prediction.probability
     assert kept.outside_score == prediction.outside.score / prediction.outside.threshold
     assert kept.groups == {

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oncoradiomics import native
@@ -46,6 +47,27 @@ def test_model_settings_give_pyradiomics_own_values_on_a_real_pet():
 
 
 @pytest.mark.parametrize(
+    ("text", "scale"),
+    [
+        ("setting: {binWidth: 0.25}", 1e4),
+        ("imageType: {Original: {binWidth: 0.001}}", 1.0),
+        ("setting: {binCount: 32}\nimageType: {Original: {binCount: null, binWidth: 0.001}}", 1.0),
+    ],
+)
+def test_intensities_of_another_unit_are_refused_before_they_fill_the_memory(lesion, text, scale):
+    image, mask = lesion
+    settings = Settings.from_mapping(yaml.safe_load(text))
+    with pytest.raises(ExtractionError, match="gray levels"):
+        extract(sitk.Cast(image, sitk.sitkFloat64) * scale, mask, settings)
+
+
+def test_many_gray_levels_are_no_matter_where_they_are_counted_or_not_used(lesion):
+    image, mask = lesion
+    for text in ("setting: {binCount: 32}\nfeatureClass: {glcm: }", "featureClass: {firstorder: [Mean]}"):
+        assert extract(sitk.Cast(image, sitk.sitkFloat64) * 1e4, mask, Settings.from_mapping(yaml.safe_load(text)))
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "setting: {binWidth: 0.3}",
@@ -75,7 +97,7 @@ def test_features_carry_identifier_unit_and_provenance(lesion, plain_settings):
     assert units["original_firstorder_Mean"] == "g/mL"
     assert units["original_firstorder_Variance"] == "g2/mL2"
     assert units["original_glcm_Contrast"] == "1"
-    assert (found.engine, found.engine_version) == ("native", native.VERSION)
+    assert (found.engine, found.engine_version) == ("oncoradiomics native", native.VERSION)
     reference = extract(*lesion, plain_settings, "pyradiomics")
     assert (reference.engine, reference.engine_version) == ("pyradiomics", "3.0.1")
     assert found.settings_sha256 == plain_settings.sha256

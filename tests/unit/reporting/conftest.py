@@ -103,8 +103,22 @@ def features() -> FeatureDocument:
         ("suv_max", "SUVmax", 9.84, "g/mL", "Largest voxel", "84IY"),
         ("suv_peak", "SUVpeak", 8.21, "g/mL", "Mean of the 1 ml sphere with the highest mean", "0F91"),
         ("suv_mean", "SUVmean", 4.71, "g/mL", "Mean of the voxels", "Q4LE"),
-        ("metabolic_tumor_volume", "Metabolic tumor volume (MTV)", 198.4, "ml", "Voxels above 41 % of SUVmax", None),
-        ("total_lesion_glycolysis", "Total lesion glycolysis (TLG)", 934.5, "g", "SUVmean times MTV", None),
+        (
+            "metabolic_tumor_volume",
+            "Metabolic tumor volume (MTV)",
+            198.4,
+            "ml",
+            "Volume of the voxels in the contour with at least 41 % of SUVmax.",
+            None,
+        ),
+        (
+            "total_lesion_glycolysis",
+            "Total lesion glycolysis (TLG)",
+            934.5,
+            "g",
+            "MTV times the mean SUV in it, with MTV at 41 % of SUVmax.",
+            None,
+        ),
     )
     return FeatureDocument(
         engine="pyradiomics",
@@ -123,10 +137,10 @@ def features() -> FeatureDocument:
     )
 
 
-def prediction(answer: Answer = Answer.FAVOURABLE, **changes: Any) -> Prediction:
+def prediction(answer: Answer = Answer.FAVORABLE, **changes: Any) -> Prediction:
     texts = {
-        Answer.FAVOURABLE: "Durable response likely",
-        Answer.UNFAVOURABLE: "Recurrence or metastasis likely",
+        Answer.FAVORABLE: "Durable response likely",
+        Answer.UNFAVORABLE: "Recurrence or metastasis likely",
         Answer.INDETERMINATE: "Indeterminate: the evidence does not allow a call",
         Answer.OUTSIDE_EXPERIENCE: "Outside the model's experience: no call is made",
     }
@@ -142,9 +156,9 @@ def prediction(answer: Answer = Answer.FAVOURABLE, **changes: Any) -> Prediction
         ),
     }
     conformal = {
-        Answer.FAVOURABLE: ("favourable",),
-        Answer.UNFAVOURABLE: ("unfavourable",),
-        Answer.INDETERMINATE: ("favourable", "unfavourable"),
+        Answer.FAVORABLE: ("favorable",),
+        Answer.UNFAVORABLE: ("unfavorable",),
+        Answer.INDETERMINATE: ("favorable", "unfavorable"),
         Answer.OUTSIDE_EXPERIENCE: (),
     }
     inputs = (
@@ -238,12 +252,13 @@ def make_context(pet_series: list[Dataset], model: ModelDefinition) -> Callable[
         volume_ml=214.8,
         component_count=1,
         touches_border=False,
-        volume_low_ml=188.0,
-        volume_high_ml=231.0,
+        volume_low_ml=164.0,
+        volume_high_ml=281.0,
+        volume_level=0.8,
         expected_dice=0.81,
+        prompt="none",
         mean_uncertainty=0.2,
         device="cpu",
-        seconds=4.2,
         warnings=("The tumor reaches within 5 mm of the edge of the field of view.",),
         network_sha256="a" * 64,
     )

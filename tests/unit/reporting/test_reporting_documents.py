@@ -18,7 +18,15 @@ from oncoresponse.reporting.key_image import CONTOUR_COLOR, anatomical_label, ke
 from oncoresponse.reporting.pdf_page import A4_WIDTH_MM, Page
 from oncoresponse.reporting.pdf_report import pdf_report
 from oncoresponse.reporting.report_content import ReportContext
-from oncoresponse.reporting.wording import percent, readable_summary, significant, treatment_directives
+from oncoresponse.reporting.wording import (
+    answer_sentences,
+    call_error_sentence,
+    conclusion,
+    contour_sentence,
+    readable_summary,
+    review_sentence,
+    treatment_directives,
+)
 from oncoresponse.response.prediction import Answer, Prediction
 from oncoresponse.volume import Quantity, Volume
 from PIL import Image
@@ -76,7 +84,13 @@ def test_page_says_who_what_and_how_sure(report: Report) -> None:
         "STS_019",
         "1953-04-02",
         "Durable response likely",
-        "73 % (90 % interval 51 % to 88 %)",
+        "Probability of durable response to treatment: 73 % (90 % interval 51 % to 88 %)",
+        "durable response to treatment less likely",
+        "durable response to treatment more likely",
+        "MTV at 41 % of SUVmax 198 ml",
+        "TLG at 41 % of SUVmax 934 g",
+        "5th to 95th percentile",
+        "164 to 281 ml (80 % interval from cross-validation)",
         "215 ml",
         "SUVmax 9.8 g/mL",
         "Tumor volume",
@@ -94,7 +108,7 @@ def test_page_without_a_call_shows_no_number(abstaining_report: Report) -> None:
     text = page_text(abstaining_report.pdf)
     assert "Indeterminate: the evidence does not allow a call" in text
     assert "Neither outcome can be ruled out for this patient." in text
-    for number in ("73 %", "51 %", "88 %", "66 %", "raises", "lowers", "+0.34"):
+    for number in ("73 %", "51 %", "88 %", "66 %", "raises", "lowers", "+0.34", "less likely", "probability of"):
         assert number not in text
         assert number not in abstaining_report.summary
 
@@ -134,6 +148,8 @@ def test_wrapped_lines_fit() -> None:
     assert " ".join(lines).replace(" ", "") == "word" * 50 + "x" * 300
     assert all(page.width(line, 8) <= 60 for line in lines)
     assert page.width("W" * 10, 8) < A4_WIDTH_MM
+    for width in range(20, 60):
+        assert not any(line.startswith("%") for line in page.wrap("a call for 88 % of them, 82 % were right", width, 8))
 
 
 # --- the picture -----------------------------------------------------------------------------------
@@ -250,22 +266,74 @@ def test_our_words_and_the_installed_model_hold_no_directive(
 
 def test_summary_holds_the_result_and_no_identity(report: Report) -> None:
     assert "Research use only." in report.summary
-    assert "Estimated probability 73 % (90 % interval 51 % to 88 %)." in report.summary
+    assert (
+        "Probability of durable response to treatment: 73 % (90 % interval 51 % to 88 %).\n"
+        "Calls are built to leave out the true outcome in at most 20 % of patients; in cross-validation it was 18 %."
+    ) in report.summary
+    assert "lowers the probability of durable response to treatment" in report.summary
     assert "Tumor volume" in report.summary
     for identity in ("Doe", "STS_019", "1953", "2144184978610994"):
         assert identity not in report.summary
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"), [(0.004, "<1 %"), (0.996, ">99 %"), (0.5, "50 %"), (0.01, "1 %"), (0.99, "99 %")]
-)
-def test_percent_is_never_certain(value: float, shown: str) -> None:
-    assert percent(value) == shown
+def test_every_probability_says_of_which_outcome(
+    make_context: MakeContext, make_prediction: MakePrediction, pet: Volume, mask: Volume
+) -> None:
+    """A low probability of the favorable outcome under an unfavorable headline reads as that of the headline."""
+    made = make_prediction(
+        Answer.UNFAVORABLE, probability=0.2, interval_low=0.04, interval_high=0.73, conformal_set=("unfavorable",)
+    )
+    context = make_context(prediction=made)
+    expected = "Probability of durable response to treatment: 20 % (90 % interval 4 % to 73 %)"
+    page = page_text(pdf_report(context, key_image_panels(pet, None, mask)))
+    for text in (page, readable_summary(context), conclusion(context), " ".join(answer_sentences(made))):
+        assert expected in text
+        assert "Recurrence or metastasis likely" in text
+        for ambiguous in ("Estimated probability", "the estimate", "at 80 % coverage", "the unfavorable outcome"):
+            assert ambiguous not in text
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0.0, "0"), (1234.56, "1235"), (999.9, "1000"), (0.0123, "0.0123"), (2.5e7, "2.50e+07"), (-0.5, "-0.5")],
-)
-def test_significant_digits(value: float, shown: str) -> None:
-    assert significant(value) == shown
+@pytest.mark.parametrize("answer", [Answer.INDETERMINATE, Answer.OUTSIDE_EXPERIENCE])
+def test_without_a_call_no_outcome_is_hinted_at(make_prediction: MakePrediction, answer: Answer) -> None:
+    made = make_prediction(answer, conformal_set=("unfavorable",))
+    assert call_error_sentence(made) is None
+    assert "favorable" not in " ".join(answer_sentences(made))
+
+
+def test_doubt_of_a_contour_is_a_calibrated_interval_or_said_to_be_unknown(make_context: MakeContext) -> None:
+    summary = make_context().segmentation
+    calibrated = contour_sentence(make_context())
+    assert "A physician's contour would measure 164 to 281 ml (80 % interval from cross-validation)." in calibrated
+    assert "Dice" not in readable_summary(make_context())
+    uncalibrated = summary.model_copy(update={"volume_level": None})
+    text = contour_sentence(make_context(segmentation=uncalibrated))
+    assert "164" not in text
+    assert "How far its volume may be wrong is not known." in text
+    prompted = summary.model_copy(update={"prompt": "box"})
+    assert "around a box that a person gave" in contour_sentence(make_context(segmentation=prompted))
+
+
+def test_a_contour_that_needs_review_says_so_first(make_context: MakeContext, pet: Volume, mask: Volume) -> None:
+    assert review_sentence(make_context()) is None
+    doubtful = make_context(segmentation=make_context().segmentation.model_copy(update={"needs_review": True}))
+    review = review_sentence(doubtful)
+    assert review is not None
+    page = page_text(pdf_report(doubtful, key_image_panels(pet, None, mask)))
+    for text in (page, readable_summary(doubtful), conclusion(doubtful)):
+        assert review in text
+    assert page.index(review) < page.index("Contour drawn by the network")
+
+
+def test_axis_labels_of_the_probability_stay_in_their_column(report: Report) -> None:
+    """The page's right margin is 12 mm; '100 %' once ran into it."""
+    found = []
+
+    def visit(text: str, matrix: list[float], position: list[float], font: Any, size: float) -> None:
+        place = position[4] * matrix[0] + position[5] * matrix[2] + matrix[4]
+        found.append((text.strip(), place / 72 * 25.4))
+
+    pypdf.PdfReader(io.BytesIO(report.pdf)).pages[0].extract_text(visitor_text=visit)
+    (left,) = [place for text, place in found if text.endswith("0 %") and text == "0 %"]
+    (right,) = [place for text, place in found if text == "100 %"]
+    assert left >= 12 + 84
+    assert right + Page().width("100 %", 6.5) <= A4_WIDTH_MM - 12

@@ -297,11 +297,85 @@ def test_measures_have_value_unit_and_code(bundle: Json) -> None:
         "code": "ml",
     }
     assert {item["code"] for item in volume["code"]["coding"]} == {"lesion-volume", "118565006", "YEKZ"}
+    assert volume["code"]["coding"][0]["system"].endswith("/CodeSystem/lesion-measure")
     size = resource(bundle, "Observation", "21889-1")
     assert "valueQuantity" not in size
     assert [item["valueQuantity"]["value"] for item in size["component"]] == [87.3, 61.2]
     peak = resource(bundle, "Observation", "suv-peak")
     assert peak["component"][0]["valueCodeableConcept"]["coding"][0]["code"] == "126031"
+
+
+def test_measures_and_features_name_what_computed_them(make_context: Callable[..., ReportContext]) -> None:
+    """The engine of the radiomic features computes no measure; it is named as it names itself."""
+    context = make_context()
+    document = context.features.model_copy(update={"engine": "OncoRadiomics native", "engine_version": "7.1"})
+    bundle = compose(make_context(features=document))
+    for code in ("118565006", "21889-1", "suv-max", "metabolic-tumor-volume", "total-lesion-glycolysis"):
+        assert resource(bundle, "Observation", code)["device"]["display"] == "OncoRadiomics lesion measures 0.1.0"
+    names = {item["deviceName"][0]["name"]: item["version"][0]["value"] for item in resources(bundle, "Device")}
+    assert names["OncoRadiomics lesion measures"] == "0.1.0"
+    assert names["OncoRadiomics native"] == "7.1"
+    assert "pyradiomics" not in " ".join(strings(bundle))
+    inputs = resource(bundle, "Observation", "125007")
+    systems = {
+        item["code"]["coding"][0]["code"]: item["code"]["coding"][0]["system"].rsplit("/", 1)[1]
+        for item in inputs["component"]
+    }
+    assert systems["lesion-volume"] == systems["suv-peak"] == "lesion-measure"
+    assert systems["original_glcm_JointEntropy"] == "oncoradiomics-native-feature"
+    assert inputs["device"]["display"] == "OncoResponse 0.1.0"
+    assert "OncoRadiomics lesion measures 0.1.0; OncoRadiomics native 7.1" in inputs["method"]["text"]
+
+
+def test_inputs_from_one_source_name_it_as_device(
+    make_context: Callable[..., ReportContext], make_prediction: Callable[..., Prediction]
+) -> None:
+    def inputs_with(*wanted: str) -> Json:
+        made = make_prediction()
+        kept = tuple(item for item in made.contributions if item.input in wanted)
+        changed = made.model_copy(update={"contributions": kept})
+        return resource(compose(make_context(prediction=changed)), "Observation", "125007")
+
+    measured = inputs_with("lesion_volume", "suv_peak")
+    assert measured["device"]["display"] == measured["method"]["text"] == "OncoRadiomics lesion measures 0.1.0"
+    assert inputs_with("original_glcm_JointEntropy")["device"]["display"] == "pyradiomics 3.0.1"
+    covariate = make_prediction().contributions[0].model_copy(update={"input": "age_years", "title": "Age"})
+    changed = make_prediction().model_copy(update={"contributions": (covariate,)})
+    asked = resource(compose(make_context(prediction=changed)), "Observation", "125007")
+    assert asked["component"][0]["code"]["coding"][0]["system"].endswith("/CodeSystem/oncoresponse")
+    assert asked["device"]["display"] == "OncoResponse 0.1.0"
+
+
+def test_prediction_names_its_outcome_in_each_resource(
+    make_context: Callable[..., ReportContext], make_prediction: Callable[..., Prediction]
+) -> None:
+    made = make_prediction(Answer.UNFAVORABLE, probability=0.2, interval_low=0.04, interval_high=0.73)
+    bundle = compose(make_context(prediction=made))
+    expected = "Probability of durable response to treatment: 20 % (90 % interval 4 % to 73 %)."
+    observed = resource(bundle, "Observation", "predicted-response-probability")
+    assert observed["code"]["text"] == "Probability of durable response to treatment"
+    assert expected in observed["text"]["div"]
+    assert expected in resource(bundle, "RiskAssessment")["text"]["div"]
+    assert expected in resource(bundle, "DiagnosticReport")["conclusion"]
+    texts = [item["code"].get("text") for item in observed["component"]]
+    assert "Probability of durable response to treatment: lower end of the 90 % interval" in texts
+    (left,) = [
+        item["valueCodeableConcept"]
+        for item in observed["component"]
+        if item["code"]["coding"][0]["code"] == "conformal-set"
+    ]
+    assert (left["coding"][0]["code"], left["text"]) == ("only-unfavorable", "Left: no durable response to treatment")
+
+
+def test_spelling_is_american(bundle: Json) -> None:
+    assert "avour" not in json.dumps(bundle)
+
+
+def test_a_doubtful_contour_is_said_on_each_measure(make_context: Callable[..., ReportContext]) -> None:
+    summary = make_context().segmentation.model_copy(update={"needs_review": True})
+    volume = resource(compose(make_context(segmentation=summary)), "Observation", "118565006")
+    assert [note["text"].split(":")[0] for note in volume["note"]][1] == "This contour may be clearly wrong"
+    assert len(resource(compose(make_context()), "Observation", "118565006")["note"]) == 1
 
 
 def test_a_filtered_feature_gets_no_ibsi_code(bundle: Json) -> None:
@@ -350,7 +424,7 @@ def test_provenance_names_every_result_and_digest(bundle: Json) -> None:
     assert targets == made
     digests = {item["what"].get("identifier", {}).get("value") for item in provenance["entity"]}
     assert {"c" * 64, "e" * 64, "0123456789abcdef" * 4} <= digests
-    assert len(provenance["agent"]) == 4
+    assert len(provenance["agent"]) == 5
 
 
 # --- identity --------------------------------------------------------------------------------------

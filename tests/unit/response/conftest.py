@@ -23,7 +23,7 @@ def _input(name: str, sign: int) -> dict[str, object]:
         "title": f"Measure {name}",
         "unit": "ml",
         "transform": "log",
-        "favourable_sign": sign,
+        "favorable_sign": sign,
         "minimum": 1e-4,
         "maximum": 1e6,
     }
@@ -35,7 +35,7 @@ def task_fields() -> Callable[..., dict[str, object]]:
 
     def build(inputs: int = 3, sign: int = -1, **changes: object) -> dict[str, object]:
         fields: dict[str, object] = {
-            "outcome": {"column": "first_failure", "favourable_when": "empty", "definition": "No failure."},
+            "outcome": {"column": "first_failure", "favorable_when": "empty", "definition": "No failure."},
             "inputs": [_input(f"m{index}", sign) for index in range(inputs)],
             "baseline_inputs": ["m0"],
             "forbidden_columns": ["treatment", "status"],
@@ -108,7 +108,7 @@ def write_training_files(
         (model / "model.yaml").write_bytes(definition)
         task = model / "response" / "task.yaml"
         task.write_text(yaml.safe_dump(task_fields()), encoding="utf-8")
-        values, favourable = draw_cohort(50, seed=4)
+        values, favorable = draw_cohort(50, seed=4)
         features, clinical = directory / "features.csv", directory / "clinical.csv"
         with features.open("w", newline="") as stream:
             writer = csv.writer(stream)
@@ -117,7 +117,7 @@ def write_training_files(
         with clinical.open("w", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(["patient_id", "treatment", "first_failure"])
-            writer.writerows([f"P{row:03d}", "R", "" if favourable[row] else "Mets"] for row in range(50))
+            writer.writerows([f"P{row:03d}", "R", "" if favorable[row] else "Mets"] for row in range(50))
         # Automatic contours a tenth larger; one failed, one patient is not in the table.
         automatic = directory / "features-automatic.csv"
         with automatic.open("w", newline="") as stream:

@@ -97,8 +97,8 @@ def test_each_row_is_what_the_model_says_of_that_patient(model, table, header, r
     assert tuple(found[0]) == OUTPUT_COLUMNS
     assert [row["id"] for row in found] == [row.split(",")[0] for row in rows]
     assert [row["answer"] for row in found] == [
-        "favourable",
-        "unfavourable",
+        "favorable",
+        "unfavorable",
         "indeterminate",
         "outside_experience",
         "outside_experience",
@@ -108,7 +108,7 @@ def test_each_row_is_what_the_model_says_of_that_patient(model, table, header, r
     assert float(found[1]["probability"]) == alone.probability
     assert float(found[1]["interval_low"]) == alone.interval_low
     assert float(found[1]["interval_high"]) == alone.interval_high
-    assert found[1]["prediction_set"] == "unfavourable"
+    assert found[1]["prediction_set"] == "unfavorable"
     assert float(found[1]["out_of_domain_score"]) == alone.outside.score / alone.outside.threshold
     assert [row["out_of_domain"] for row in found] == ["no", "no", "unknown", "yes", "yes"]
     assert found[2]["reasons"] == "INPUT_NOT_FINITE"

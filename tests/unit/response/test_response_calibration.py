@@ -34,7 +34,7 @@ def test_platt_is_a_logistic_regression_on_smoothed_targets(seed: int) -> None:
     high = (outcome.sum() + 1) / (outcome.sum() + 2)
     low = 1 / ((1 - outcome).sum() + 2)
     target = np.where(outcome == 1, high, low)
-    # A soft target is a patient counted as favourable with that weight and as unfavourable with the rest.
+    # A soft target is a patient counted as favorable with that weight and as unfavorable with the rest.
     other = LogisticRegression(C=1e12, tol=1e-10, max_iter=10_000).fit(
         np.concatenate([score, score])[:, None],
         np.repeat([1, 0], len(score)),

@@ -28,45 +28,45 @@ def _rewrite(path: Path, change: Callable[[list[dict[str, str]]], list[dict[str,
 
 
 def test_a_copy_of_the_outcome_is_refused(make_task: MakeTask, draw_cohort: Draw) -> None:
-    values, favourable = draw_cohort(40)
+    values, favorable = draw_cohort(40)
     values = np.exp(values)
-    values[:, 1] = 2.0 - favourable
+    values[:, 1] = 2.0 - favorable
     with pytest.raises(TrainingDataInvalid, match="'m1' separates") as caught:
-        make_cohort(make_task(), _patients(40), values, favourable)
+        make_cohort(make_task(), _patients(40), values, favorable)
     assert caught.value.reason == "TRAINING_DATA_INVALID"
 
 
 def test_a_value_that_follows_from_the_outcome_is_refused(make_task: MakeTask, draw_cohort: Draw) -> None:
-    values, favourable = draw_cohort(40)
+    values, favorable = draw_cohort(40)
     values = np.exp(values)
     # Days to failure, very long where there was none.
-    values[:, 2] = np.where(favourable == 1, 5000 + values[:, 0], 100 + values[:, 1])
+    values[:, 2] = np.where(favorable == 1, 5000 + values[:, 0], 100 + values[:, 1])
     with pytest.raises(TrainingDataInvalid, match="'m2' separates"):
-        make_cohort(make_task(), _patients(40), values, favourable)
+        make_cohort(make_task(), _patients(40), values, favorable)
 
 
 def test_two_patients_with_the_same_inputs_are_refused(make_task: MakeTask, draw_cohort: Draw) -> None:
-    values, favourable = draw_cohort(40)
+    values, favorable = draw_cohort(40)
     values[7] = values[3]
     with pytest.raises(TrainingDataInvalid, match="duplicate"):
-        make_cohort(make_task(), _patients(40), np.exp(values), favourable)
+        make_cohort(make_task(), _patients(40), np.exp(values), favorable)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -1.0, 1e9])
 def test_an_impossible_value_is_refused(wrong: float, make_task: MakeTask, draw_cohort: Draw) -> None:
-    values, favourable = draw_cohort(40)
+    values, favorable = draw_cohort(40)
     values = np.exp(values)
     values[5, 0] = wrong
     with pytest.raises(TrainingDataInvalid, match="'m0'"):
-        make_cohort(make_task(), _patients(40), values, favourable)
+        make_cohort(make_task(), _patients(40), values, favorable)
 
 
 def test_too_few_outcomes_are_refused(make_task: MakeTask, draw_cohort: Draw) -> None:
-    values, favourable = draw_cohort(40)
-    favourable[:] = 1
-    favourable[:5] = 0
+    values, favorable = draw_cohort(40)
+    favorable[:] = 1
+    favorable[:5] = 0
     with pytest.raises(TrainingDataInvalid, match="5 times"):
-        make_cohort(make_task(), _patients(40), np.exp(values), favourable)
+        make_cohort(make_task(), _patients(40), np.exp(values), favorable)
 
 
 def test_held_out_patients_are_left_out_and_the_hash_does_not_depend_on_order(
@@ -133,11 +133,11 @@ def test_the_same_patient_typed_twice_is_refused(
 
 
 def test_a_patient_entered_again_with_rounded_values_is_a_duplicate(make_task: MakeTask, draw_cohort: Draw) -> None:
-    values, favourable = draw_cohort(40)
+    values, favorable = draw_cohort(40)
     values = np.exp(values)
     values[30] = values[3] * (1 + 1e-9)
     with pytest.raises(TrainingDataInvalid, match="1 pairs"):
-        make_cohort(make_task(), _patients(40), values, favourable)
+        make_cohort(make_task(), _patients(40), values, favorable)
 
 
 def test_one_table_may_hold_everything(
@@ -180,7 +180,7 @@ def test_exclusions_are_counted_and_subgroups_and_times_are_read(
     assert len(cohort.patients) == 46
     assert cohort.subgroups["Age"].count("below 50") == 20 - 2 - 2
     assert set(cohort.subgroups["Size"]) == {"below 1", "1 or more"}
-    assert (cohort.follow_up.failed == 1 - cohort.favourable).all()
+    assert (cohort.follow_up.failed == 1 - cohort.favorable).all()
     assert cohort.follow_up.time[cohort.follow_up.failed == 1].tolist() == [100.0] * int(cohort.follow_up.failed.sum())
     assert cohort.follow_up.time[cohort.follow_up.failed == 0].min() > 200
 

@@ -9,21 +9,21 @@ from scipy import stats
 
 def test_p_values_of_a_case_worked_by_hand() -> None:
     margins = np.array([[2.0, 1.0, 0.5, -0.5, -1.0, -2.0]])
-    favourable = np.array([1, 1, 1, 0, 0, 0])
-    p_favourable, p_unfavourable = conformal_p_values(margins, favourable, np.array([0.7, -3.0]))
-    # 0.7 is as low as 1 of 3 favourable margins and lower than no unfavourable one.
-    assert p_favourable == pytest.approx([(1 + 1) / 4, (0 + 1) / 4])
-    assert p_unfavourable == pytest.approx([(0 + 1) / 4, (3 + 1) / 4])
+    favorable = np.array([1, 1, 1, 0, 0, 0])
+    p_favorable, p_unfavorable = conformal_p_values(margins, favorable, np.array([0.7, -3.0]))
+    # 0.7 is as low as 1 of 3 favorable margins and lower than no unfavorable one.
+    assert p_favorable == pytest.approx([(1 + 1) / 4, (0 + 1) / 4])
+    assert p_unfavorable == pytest.approx([(0 + 1) / 4, (3 + 1) / 4])
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_p_values_are_those_of_crepes(seed: int) -> None:
     """crepes, class-conditional and not smoothed: the nonconformity of an outcome is how far the margin points away."""
     random = np.random.default_rng(seed)
-    margins, favourable, new = random.normal(size=40), random.integers(0, 2, 40), random.normal(size=25)
+    margins, favorable, new = random.normal(size=40), random.integers(0, 2, 40), random.normal(size=25)
     classifier = ConformalClassifier()
-    classifier.fit(np.where(favourable == 1, -margins, margins), bins=favourable)
-    for outcome, found in zip((1, 0), conformal_p_values(margins[None], favourable, new), strict=True):
+    classifier.fit(np.where(favorable == 1, -margins, margins), bins=favorable)
+    for outcome, found in zip((1, 0), conformal_p_values(margins[None], favorable, new), strict=True):
         strangeness = np.stack([-new if outcome else new], axis=1)
         expected = classifier.predict_p(strangeness, bins=np.full(25, outcome), smoothing=False)
         assert found == pytest.approx(expected[:, 0])

@@ -98,9 +98,10 @@ def test_a_training_patient_is_its_own_nearest_case(sarcoma: ResponseModel) -> N
     case = sarcoma.document.cases[17]
     found = sarcoma.predict(dict(zip(sarcoma.document.input_names, case.values, strict=True)))
     assert found.nearest_cases[0].distance == 0
-    assert found.nearest_cases[0].favourable == case.favourable
+    assert found.nearest_cases[0].favorable == case.favorable
     assert len(found.nearest_cases) == 3
     assert "most similar training patients" in found.sentences[2]
+    assert "had durable response to treatment" in found.sentences[2]
 
 
 def test_the_sentences_say_answer_number_and_reasons(sarcoma: ResponseModel) -> None:
@@ -110,7 +111,9 @@ def test_the_sentences_say_answer_number_and_reasons(sarcoma: ResponseModel) -> 
     assert f"{100 * found.probability:.0f} %" in answer
     assert "90 % interval" in answer
     assert "tumor volume 800 ml" in reasons
-    assert "lowers the estimate" in reasons
+    assert reasons.startswith("Probability of durable response to treatment: ")
+    assert "lowers it" in reasons
+    assert "probability of durable response to treatment" in answer
 
 
 def test_an_abstention_gives_a_reason_and_no_number(sarcoma: ResponseModel) -> None:
@@ -118,7 +121,7 @@ def test_an_abstention_gives_a_reason_and_no_number(sarcoma: ResponseModel) -> N
     assert found.answer is Answer.OUTSIDE_EXPERIENCE
     assert "probability" not in found.sentences[0]
     assert "unlike those of the 38 training patients" in found.sentences[0]
-    assert "estimate" not in found.sentences[1]
+    assert "robability" not in found.sentences[1]
     assert found.time_to_failure is None
 
 
@@ -141,7 +144,7 @@ def test_contours_that_agree_give_an_interval_and_keep_the_answer(sarcoma: Respo
     tumor = {"lesion_volume": 800.0, "suv_max": 24.0}
     variants = [tumor | {"lesion_volume": volume} for volume in (760.0, 840.0)]
     found = sarcoma.predict(tumor, contour_variants=[*variants, tumor | {"suv_max": float("nan")}])
-    assert found.answer is Answer.UNFAVOURABLE
+    assert found.answer is Answer.UNFAVORABLE
     assert found.contour_interval.variants == 2, "a variant that could not be measured does not count"
     assert found.contour_interval.low <= found.probability <= found.contour_interval.high
     assert sarcoma.predict(tumor).contour_interval is None
@@ -152,9 +155,9 @@ def test_contours_that_agree_give_an_interval_and_keep_the_answer(sarcoma: Respo
 def test_contours_that_disagree_about_the_call_end_it(sarcoma: ResponseModel) -> None:
     tumor = {"lesion_volume": 800.0, "suv_max": 24.0}
     opposite = {"lesion_volume": 60.0, "suv_max": 4.0}
-    assert sarcoma.predict(opposite).answer is Answer.FAVOURABLE
+    assert sarcoma.predict(opposite).answer is Answer.FAVORABLE
     found = sarcoma.predict(tumor, contour_variants=[tumor, opposite])
     assert found.answer is Answer.INDETERMINATE
     assert [reason.code for reason in found.abstain_reasons] == ["CONTOUR_CHANGES_ANSWER"]
-    assert set(found.contour_interval.calls) >= {Answer.FAVOURABLE, Answer.UNFAVOURABLE}
+    assert set(found.contour_interval.calls) >= {Answer.FAVORABLE, Answer.UNFAVORABLE}
     assert "plausible contours" in found.sentences[0]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from oncoresponse.model_folder import seal_model_folder
 from oncoresponse.response.model import ResponseModel
+from oncoresponse.response.model_limits import limits_from
 from oncoresponse.response.prediction import Answer
 from oncoresponse.response.validation import Evaluation
 from scipy.special import logit
@@ -30,8 +31,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> ResponseModel:
 
 def test_a_small_tumor_of_low_uptake_does_better_than_a_large_avid_one(shipped: ResponseModel) -> None:
     good, bad = shipped.predict(SMALL_AND_COLD), shipped.predict(LARGE_AND_HOT)
-    assert good.answer is Answer.FAVOURABLE
-    assert bad.answer is Answer.UNFAVOURABLE
+    assert good.answer is Answer.FAVORABLE
+    assert bad.answer is Answer.UNFAVORABLE
     for found in (good, bad):
         low, high = logit(found.interval_low), logit(found.interval_high)
         # In log-odds, because a probability near 0 or 1 leaves no room for a wide interval of percent.
@@ -49,12 +50,38 @@ def test_it_abstains_somewhere_between(shipped: ResponseModel) -> None:
             for name, low in SMALL_AND_COLD.items()
         }
         answers.add(shipped.predict(patient).answer)
-    assert answers == {Answer.FAVOURABLE, Answer.UNFAVOURABLE, Answer.INDETERMINATE}
+    assert answers == {Answer.FAVORABLE, Answer.UNFAVORABLE, Answer.INDETERMINATE}
 
 
 def test_a_whole_body_of_uptake_is_outside(shipped: ResponseModel) -> None:
     found = shipped.predict({"lesion_volume": 2900.0, "suv_max": 70.0})
     assert found.answer is Answer.OUTSIDE_EXPERIENCE
+
+
+def test_numbers_in_sentences_are_those_of_a_report(shipped: ResponseModel) -> None:
+    """'27.9 to 2.34e+03 ml' and '2.34e+03 ml' once stood on the page."""
+    found = shipped.predict({"lesion_volume": 2456.0, "suv_max": 12.0})
+    training = shipped.document.training[shipped.document.input_names.index("lesion_volume")]
+    assert found.limits[0].startswith(
+        f"Tumor volume (2456 ml) lies beyond every training patient (smallest {training.minimum:.1f}, largest "
+        f"{training.maximum:.0f} ml)"
+    )
+    said = " ".join((*found.sentences, *found.limits, *(reason.text for reason in found.abstain_reasons)))
+    assert "e+0" not in said
+    impossible = shipped.predict({"lesion_volume": 123456.0, "suv_max": 12.0})
+    assert "the model allows 1 to 3000 ml" in impossible.abstain_reasons[0].text
+
+
+def test_limits_fit_a_page_that_shows_no_number(shipped: ResponseModel) -> None:
+    said = " ".join((*shipped.document.limits, *shipped.folder.definition.limitations))
+    assert "the estimate" not in said
+    assert "beside it" not in said
+
+
+def test_the_limits_are_what_the_code_makes_of_the_evaluation(shipped: ResponseModel) -> None:
+    evaluation = Evaluation.model_validate_json((MODEL / "response" / "evaluation.json").read_bytes())
+    made = limits_from(evaluation, None)
+    assert [text for text in shipped.document.limits if "simulated cohorts" not in text] == list(made)
 
 
 def test_the_samples_were_kept_out_and_the_evaluation_is_whole(shipped: ResponseModel) -> None:

@@ -24,14 +24,14 @@ def _audit(seed: int = 1) -> dict[str, SubgroupFigures]:
     """60 women the model knows, 60 men it guesses at, 4 others."""
     random = np.random.default_rng(seed)
     group = np.array(["F"] * 60 + ["M"] * 60 + ["X"] * 4)
-    favourable = (random.random(124) < 0.5).astype(np.int64)
-    known = np.where(favourable == 1, 0.8, 0.2) + random.uniform(-0.15, 0.15, 124)
+    favorable = (random.random(124) < 0.5).astype(np.int64)
+    known = np.where(favorable == 1, 0.8, 0.2) + random.uniform(-0.15, 0.15, 124)
     probability = np.where(group == "F", known, random.random(124))[None]
     sets = np.stack([probability >= 0.3, probability <= 0.7], axis=2).astype(np.int64)
-    found = audit_subgroups({"Sex": tuple(group)}, probability, 1 - probability, sets, favourable, promised=0.8, seed=3)
+    found = audit_subgroups({"Sex": tuple(group)}, probability, 1 - probability, sets, favorable, promised=0.8, seed=3)
     assert [figures.subgroup for figures in found] == ["F", "M", "X"]
     chosen = group == "M"
-    assert found[1].auc.value == pytest.approx(roc_auc_score(favourable[chosen], probability[0, chosen]), abs=1e-6)
+    assert found[1].auc.value == pytest.approx(roc_auc_score(favorable[chosen], probability[0, chosen]), abs=1e-6)
     return {figures.subgroup: figures for figures in found}
 
 
@@ -76,8 +76,8 @@ def test_optimism_takes_away_what_noise_gave(make_task: MakeTask, draw_cohort: D
 @pytest.mark.parametrize(("patients", "share", "separation"), [(60, 0.5, 1.5), (200, 0.3, 0.9)])
 def test_the_expected_width_is_that_of_simulated_cohorts(patients: int, share: float, separation: float) -> None:
     random = np.random.default_rng(4)
-    favourable = (np.arange(patients) < patients * share).astype(np.int64)
-    areas = [roc_auc_score(favourable, random.normal(size=patients) + separation * favourable) for _ in range(1500)]
+    favorable = (np.arange(patients) < patients * share).astype(np.int64)
+    areas = [roc_auc_score(favorable, random.normal(size=patients) + separation * favorable) for _ in range(1500)]
     found = auc_interval_width(float(np.mean(areas)), patients, share)
     assert found == pytest.approx(2 * 1.96 * np.std(areas), rel=0.12)
 
@@ -97,11 +97,11 @@ def test_a_perfect_ranking_still_has_a_width() -> None:
 
 
 def test_patients_of_another_kind_are_seen_as_such(make_task: MakeTask, draw_cohort: Draw) -> None:
-    values, favourable = draw_cohort(120, strength=1.0, seed=6)
+    values, favorable = draw_cohort(120, strength=1.0, seed=6)
     task = make_task(shift={"input": "m1"})
-    found = judge_under_shift(task, np.exp(values), values, favourable)
+    found = judge_under_shift(task, np.exp(values), values, favorable)
     assert found.trained_on == found.tested_on == 60
     assert found.limit == pytest.approx(np.exp(np.median(values[:, 1])), rel=1e-3)
     assert found.outside > 0.1, "the larger half lies outside the smaller half's experience"
-    assert f"{found.covered:.0%}" in found.sentence
-    assert judge_under_shift(make_task(), np.exp(values), values, favourable) is None
+    assert f"{100 * found.covered:.0f} % (promised 80 %)" in found.sentence
+    assert judge_under_shift(make_task(), np.exp(values), values, favorable) is None

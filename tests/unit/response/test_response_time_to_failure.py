@@ -57,11 +57,11 @@ def test_the_median_time_is_recovered_and_falls_with_the_input(make_task: MakeTa
 
 def test_the_validation_finds_the_order_and_nothing_in_noise(make_task: MakeTask) -> None:
     task = make_task(time_to_failure=DECLARED)
-    inputs, favourable, follow_up = _follow_up()
-    found = validate_time_to_failure(task, inputs, favourable, follow_up)
+    inputs, favorable, follow_up = _follow_up()
+    found = validate_time_to_failure(task, inputs, favorable, follow_up)
     assert found.failures == follow_up.failed.sum()
     assert found.concordance.low > 0.6
     assert found.concordance.low <= found.concordance.value <= found.concordance.high
     noise = np.random.default_rng(8).normal(size=inputs.shape)
-    nothing = validate_time_to_failure(make_task(sign=0, time_to_failure=DECLARED), noise, favourable, follow_up)
+    nothing = validate_time_to_failure(make_task(sign=0, time_to_failure=DECLARED), noise, favorable, follow_up)
     assert nothing.concordance.low < 0.5 < nothing.concordance.high + 0.05

@@ -1,6 +1,7 @@
 """A model folder with a network from elsewhere: its declaration, the mask it leads to, and what is said about it."""
 
 import json
+import re
 import warnings
 
 import numpy as np
@@ -9,6 +10,7 @@ import SimpleITK as sitk
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from oncoresponse.cli import doctor
 from oncoresponse.errors import (
     ConfigurationError,
     EmptyMask,
@@ -28,7 +30,7 @@ from oncoresponse.segmentation.open_segmenter import open_segmenter
 from oncoresponse.volume import Quantity, Volume, require_same_grid
 from scipy.spatial.transform import Rotation
 
-from .conftest import PREPROCESSING
+from .conftest import PREPROCESSING, ROOT
 
 SIGMOID = {"activation": "sigmoid", "tumor_channels": [0]}
 
@@ -145,6 +147,24 @@ def test_large_scan_gives_candidates(install, open_model, hot_sphere):
     assert sorted(round(item.volume_ml) for item in candidates) == pytest.approx([7, 34], rel=0.15)
 
 
+def test_doctor_says_when_a_package_is_missing(install, model_folder, open_model, declare, monkeypatch):
+    install()
+    open_model()
+
+    def network():
+        found = doctor.findings(model_folder.parent, model_folder.parent, None)
+        return next(item for item in found if item.subject == "network of sts-petct")
+
+    assert network().ok is None
+    assert "not measured here" in network().text
+    more = {"preprocessing": PREPROCESSING, "output": SIGMOID}
+    declare(model_folder / "segmentation", "onnx", "network.pt", **more)
+    open_model()
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    assert network().ok is False
+    assert "oncoresponse[onnx]" in network().text
+
+
 def test_refusals(install, open_model, hot_sphere, as_volume):
     install()
     segmenter = open_segmenter(open_model(), "cpu")
@@ -192,6 +212,16 @@ def test_declaration_that_does_not_follow_its_schema(install, model_folder, chan
     (directory / EXTERNAL_NETWORK_FILE).write_text(json.dumps({**declared, **change}))
     with pytest.raises(ModelFolderInvalid, match=words):
         read_declaration(directory)
+
+
+def test_documented_declarations_follow_the_schema(model_folder):
+    page = (ROOT / "docs" / "bring-your-own-network.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
+    kinds = set()
+    for example in examples:
+        (model_folder / "segmentation" / EXTERNAL_NETWORK_FILE).write_text(example)
+        kinds.add(read_declaration(model_folder / "segmentation").kind)
+    assert kinds == {"nnunet", "monai_bundle", "onnx"}
 
 
 def test_link_out_of_the_folder_is_refused(install, model_folder, tmp_path):

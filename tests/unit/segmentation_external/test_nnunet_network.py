@@ -1,9 +1,11 @@
 """Trained folders of nnU-Net v2: the same probabilities as nnU-Net itself, and refusals."""
 
+import io
 import json
 import os
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from oncoresponse.segmentation.external.declaration import read_declaration
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter, open_tumor_network
 from oncoresponse.segmentation.external.nnunet_plans import build_nnunet, read_plans
 from oncoresponse.segmentation.external.nnunet_preprocessing import normalize
+from oncoresponse.segmentation.external.torch_checkpoint import load_checkpoint
 from oncoresponse.volume import Quantity, Volume
 
 pytest.importorskip("dynamic_network_architectures")
@@ -124,6 +127,7 @@ def test_totalsegmentator_style_folder_makes_a_mask_without_any_network(
         channels=["CT"],
         reference="CT",
         orientation="RAS",
+        spacing_mm=[3.0, 3.0, 3.0],
         tumor_labels=["mass"],
     )
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("something was fetched"))
@@ -190,6 +194,44 @@ def test_pickle_that_runs_code_is_refused(model_folder, declare, tmp_path, where
     with pytest.raises(ModelFolderInvalid, match="refused"):
         open_tumor_network(directory, read_declaration(directory), "cpu")
     assert not trace.exists()
+
+
+def with_pickle(content: bytes, change) -> bytes:
+    """A file of torch.save whose pickle was changed."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(changed, "w") as new:
+        for item in old.infolist():
+            data = old.read(item)
+            new.writestr(item.filename, change(data) if item.filename.endswith("data.pkl") else data)
+    return changed.getvalue()
+
+
+def test_numbers_of_old_and_new_numpy_are_read():
+    """nnU-Net keeps numbers of numpy beside its weights; numpy 2 moved the function that its pickles name."""
+    path = REFERENCE / "Dataset501_Residual" / TRAINED / "fold_0" / "checkpoint_final.pth"
+    for change in (lambda data: data, lambda data: data.replace(b"numpy._core.", b"numpy.core.")):
+        checkpoint = load_checkpoint(with_pickle(path.read_bytes(), change), "checkpoint")
+        assert checkpoint["_best_ema"] == 0.6
+        assert checkpoint["logging"]["mean_fg_dice"] == [0.5]
+    file = io.BytesIO()
+    numbers = [np.float32(1.5), np.int64(-7), np.bool_(True), np.float64(2.5).astype(">f8")]
+    torch.save({"numbers": numbers}, file)
+    assert load_checkpoint(file.getvalue(), "checkpoint")["numbers"] == [1.5, -7, True, 2.5]
+
+
+@pytest.mark.parametrize("value", [np.array([1.0]), np.array([None]), np.void(b"12"), np.datetime64("2026-01-01")])
+def test_other_values_of_numpy_are_refused(value):
+    file = io.BytesIO()
+    torch.save({"value": value}, file)
+    with pytest.raises(ModelFolderInvalid):
+        load_checkpoint(file.getvalue(), "checkpoint")
+
+
+@pytest.mark.parametrize("end", [0, 10, 2000, -30])
+def test_incomplete_checkpoint_is_refused(end):
+    path = REFERENCE / "Dataset501_Residual" / TRAINED / "fold_0" / "checkpoint_final.pth"
+    with pytest.raises(ModelFolderInvalid):
+        load_checkpoint(path.read_bytes()[:end], "checkpoint")
 
 
 def test_changed_file_is_noticed(model_folder, declare):

@@ -54,6 +54,12 @@ def test_patient_data_is_not_offered_in_the_clear_to_a_network(address):
     load_settings(listen=address, allow_insecure_network=True).require_safe_listening()
 
 
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1", ":50051", "localhost:port", "localhost:70000"])
+def test_address_that_is_none_is_called_that(address):
+    with pytest.raises(ConfigurationError, match="HOST:PORT"):
+        load_settings(listen=address)
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:0", "[::1]:0"])
 def test_loopback_needs_no_certificate(address):
     load_settings(listen=address).require_safe_listening()

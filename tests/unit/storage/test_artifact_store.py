@@ -238,6 +238,17 @@ def test_a_reference_with_another_grid_is_refused(folder_store, change):
             folder_store.read_volume(artifact.model_copy(update={"grid": grid}))
 
 
+def test_what_is_no_volume_or_one_of_another_quantity_is_refused(store):
+    volume = store.put_volume(_oblique_volume())
+    for other in (store.put_document(_Finding(name="a", value=1.0)), store.put_bytes(b"", "text/plain")):
+        with pytest.raises(InvalidRequest, match="not a volume"):
+            store.read_volume(other.model_copy(update={"grid": volume.grid}))
+    with pytest.raises(InvalidRequest, match="volume of mask"), store.local_volume(volume, Quantity.MASK):
+        pass
+    with store.local_volume(volume, Quantity.SUV_BODY_WEIGHT) as path:
+        assert sitk.ReadImage(str(path)).GetSize() == (3, 4, 5)
+
+
 def test_documents_come_back_and_another_kind_is_refused_without_quoting_it(store):
     finding = _Finding(name="Doe^Jane", value=1.5)
     artifact = store.put_document(finding)

@@ -255,6 +255,8 @@ class NnunetDeclaration(_ExternalNetwork):
         channels: Modality of each input channel, in the order of ``dataset.json``.
         reference: The image on whose grid the training images were; the other one is resampled to it (linear).
         orientation: Where the x, y, z axes of the training images pointed to. TotalSegmentator: ``RAS``.
+        spacing_mm: To resample to before nnU-Net sees the image (x, y, z; linear), as TotalSegmentator does to 1.5 mm;
+            null leaves it to nnU-Net, which returns to the reference's own voxels with all its output channels.
         outside_ct_hu: CT value of what lies outside the CT, where the PET is the reference.
         tumor_labels: Names in ``dataset.json`` of the labels or regions that mean tumor.
         overlap: Share by which neighbouring windows overlap (nnU-Net's ``tile_step_size`` is one minus this).
@@ -268,6 +270,7 @@ class NnunetDeclaration(_ExternalNetwork):
     channels: tuple[Modality, ...] = Field(min_length=1)
     reference: Modality
     orientation: _Orientation = "LPS"
+    spacing_mm: tuple[_Positive, _Positive, _Positive] | None = None
     outside_ct_hu: float = -1024.0
     tumor_labels: tuple[str, ...] = Field(min_length=1)
     overlap: float = Field(default=0.5, ge=0, lt=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -96,7 +95,6 @@ class ExternalSegmenter:
             ModelFolderInvalid: The network's output is not what the declaration says.
             OutOfMemory: The device's memory does not suffice.
         """
-        started = time.monotonic()
         if prompt is None and self.needs_prompt(pet):
             raise FieldOfViewTooLarge(
                 "The PET field of view is larger than this model takes without being told where the lesion is. Give a "
@@ -119,7 +117,6 @@ class ExternalSegmenter:
                 sitk.GetArrayViewFromImage(probability), sitk.GetArrayViewFromImage(mask_image)
             ),
             device=self._network.device_type,
-            seconds=time.monotonic() - started,
             warnings=self._warnings(coverage),
             network_sha256=self.network_sha256,
         )

@@ -82,7 +82,7 @@ class NnunetNetwork(TumorNetwork):
     def probability(self, pet: Volume, ct: Volume | None) -> sitk.Image:
         """See :class:`TumorNetwork`."""
         declared = self._declaration
-        grid = network_grid(reference_image(declared.reference, pet, ct), declared.orientation)
+        grid = network_grid(reference_image(declared.reference, pet, ct), declared.orientation, declared.spacing_mm)
         outside = {"PT": 0.0, "CT": declared.outside_ct_hu}
         channels = [(modality, outside[modality]) for modality in declared.channels]
         image = preprocess(sample_channels(pet, ct, channels, grid), grid.GetSpacing()[::-1], self._plans)

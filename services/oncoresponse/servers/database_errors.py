@@ -1,0 +1,42 @@
+"""What a database says about itself, as an error of ours.
+
+By names and codes, not by classes: a process without the workflow loads neither SQLAlchemy nor psycopg.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from oncoresponse.errors import DiskFull, OncoResponseError, PeerUnavailable
+
+# PostgreSQL, appendix A: class 53, insufficient resources.
+_POSTGRESQL_DISK_FULL = "53100"
+
+
+def known_database_error(error: BaseException) -> OncoResponseError | None:
+    """The meaning of an error of SQLite, psycopg or SQLAlchemy; ``None`` for any other and for a defect of ours."""
+    causes = tuple(_causes(error))
+    if any(_says_disk_full(each) for each in causes):
+        return DiskFull("The disk of the workflow database is full. Free space, then send the request again.")
+    if any(
+        type(each).__name__ == "OperationalError" and type(each).__module__.startswith(("sqlalchemy.", "psycopg."))
+        for each in causes
+    ):
+        return PeerUnavailable("The workflow database does not answer. Check that it runs and that its URL is right.")
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        # SQLAlchemy keeps the driver's own error in ``orig``.
+        error = getattr(error, "orig", None) or error.__cause__
+
+
+def _says_disk_full(error: BaseException) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return getattr(error, "sqlstate", None) == _POSTGRESQL_DISK_FULL
