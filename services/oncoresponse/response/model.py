@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import xgboost
@@ -59,10 +59,11 @@ class ResponseModel:
     """The response model of a model folder. Use :meth:`open`."""
 
     folder: ModelFolder
-    document: ResponseDocument
-    scoring: ScoringModel
-    ensemble: Ensemble
-    time_booster: xgboost.Booster | None
+    # Not shown: they hold the training patients, without names, and are long.
+    document: ResponseDocument = field(repr=False)
+    scoring: ScoringModel = field(repr=False)
+    ensemble: Ensemble = field(repr=False)
+    time_booster: xgboost.Booster | None = field(repr=False)
 
     @classmethod
     def open(cls, model_folder: ModelFolder) -> ResponseModel:
