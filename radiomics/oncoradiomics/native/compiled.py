@@ -16,5 +16,14 @@ def compiled(*signatures: str) -> Callable[[Function], Function]:
     The code releases the GIL, keeps the order of floating-point operations as written (no fused or reordered
     arithmetic, so that values equal those of the reference engine's C code) and divides as numpy does.
     """
-    decorate = numba.njit(list(signatures), cache=True, nogil=True, error_model="numpy")
-    return cast("Callable[[Function], Function]", decorate)
+    options = {"nogil": True, "error_model": "numpy"}
+
+    def decorate(function: Function) -> Function:
+        try:
+            made = numba.njit(list(signatures), cache=True, **options)(function)
+        except RuntimeError:
+            # Nowhere to keep the code: neither beside the module nor in NUMBA_CACHE_DIR nor in the user's cache folder.
+            made = numba.njit(list(signatures), cache=False, **options)(function)
+        return cast("Function", made)
+
+    return decorate
