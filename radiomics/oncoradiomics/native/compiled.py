@@ -16,14 +16,15 @@ def compiled(*signatures: str) -> Callable[[Function], Function]:
     The code releases the GIL, keeps the order of floating-point operations as written (no fused or reordered
     arithmetic, so that values equal those of the reference engine's C code) and divides as numpy does.
     """
-    options = {"nogil": True, "error_model": "numpy"}
 
     def decorate(function: Function) -> Function:
+        def made(*, cache: bool) -> object:
+            return numba.njit(list(signatures), cache=cache, nogil=True, error_model="numpy")(function)
+
         try:
-            made = numba.njit(list(signatures), cache=True, **options)(function)
+            return cast("Function", made(cache=True))
         except RuntimeError:
             # Nowhere to keep the code: neither beside the module nor in NUMBA_CACHE_DIR nor in the user's cache folder.
-            made = numba.njit(list(signatures), cache=False, **options)(function)
-        return cast("Function", made)
+            return cast("Function", made(cache=False))
 
     return decorate
