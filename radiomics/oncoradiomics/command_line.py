@@ -163,7 +163,7 @@ def _variants_of(
 def precompile() -> None:
     """Compile the native engine for this processor and keep the code, so that no extraction waits for a compiler."""
     start = time.perf_counter()
-    with _console.status("Compiling the native engine; about half a minute the first time, nothing after that"):
+    with _console.status("Compiling the native engine: ten seconds of processor time, once"):
         warm_up()
     _console.print(f"The native engine is ready after {time.perf_counter() - start:.1f} s.")
 

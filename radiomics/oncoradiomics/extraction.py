@@ -115,7 +115,7 @@ def _run_native(
     image: sitk.Image, mask: sitk.Image, settings: Settings, threads: int
 ) -> tuple[dict[str, float], frozenset[str]]:
     """Values in pyradiomics' order, and which of them pyradiomics computed."""
-    # Here, since the first import after an installation compiles for half a minute.
+    # Here, since the first import after an installation compiles for ten seconds.
     from oncoradiomics.native import engine as native_engine
     from oncoradiomics.native import ibsi
 

@@ -203,7 +203,7 @@ def _end_with_parent() -> None:
 def warm_up() -> None:
     """Extract from a tiny lesion, so that machine code is compiled or loaded and libraries are imported.
 
-    The first time after an installation this compiles for half a minute and keeps the result on disk.
+    The first time after an installation this compiles for ten seconds and keeps the result on disk.
     """
     image = sitk.GaussianSource(sitk.sitkFloat32, [8, 8, 8], [2.0] * 3, [4.0] * 3, 1.0)
     mask = sitk.Cast(image > 0.5, sitk.sitkUInt8)

@@ -16,5 +16,15 @@ def compiled(*signatures: str) -> Callable[[Function], Function]:
     The code releases the GIL, keeps the order of floating-point operations as written (no fused or reordered
     arithmetic, so that values equal those of the reference engine's C code) and divides as numpy does.
     """
-    decorate = numba.njit(list(signatures), cache=True, nogil=True, error_model="numpy")
-    return cast("Callable[[Function], Function]", decorate)
+
+    def decorate(function: Function) -> Function:
+        def made(*, cache: bool) -> object:
+            return numba.njit(list(signatures), cache=cache, nogil=True, error_model="numpy")(function)
+
+        try:
+            return cast("Function", made(cache=True))
+        except RuntimeError:
+            # Nowhere to keep the code: neither beside the module nor in NUMBA_CACHE_DIR nor in the user's cache folder.
+            return cast("Function", made(cache=False))
+
+    return decorate

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +37,8 @@ FEATURES = (
     "MCC",
 )
 _MCC = FEATURES.index("MCC")
+_FEW_LEVELS = 12
+_LN2 = math.log(2)
 
 
 @compiled("float64(float64[:,::1], float64[::1])")
@@ -88,18 +92,27 @@ def _second_correlation(matrix: npt.NDArray[np.float64], marginal: npt.NDArray[n
             for i in range(k + 1, size):
                 reflection[i] *= scale
             beside[k] = -sign * norm
+            # Row by row, so that the inner loops are sums of vectors and run in the processor's wide registers.
+            product[k + 1 :] = 0.0
+            for i in range(k + 1, size):
+                factor = reflection[i]
+                row = work[i, k + 1 :]
+                into = product[k + 1 :]
+                for j in range(size - k - 1):
+                    into[j] += row[j] * factor
             mixed = 0.0
             for i in range(k + 1, size):
-                value = 0.0
-                for j in range(k + 1, size):
-                    value += work[i, j] * reflection[j]
-                product[i] = value
-                mixed += value * reflection[i]
+                mixed += product[i] * reflection[i]
             for i in range(k + 1, size):
                 product[i] -= 0.5 * mixed * reflection[i]
+            right = product[k + 1 :]
+            left = reflection[k + 1 :]
             for i in range(k + 1, size):
-                for j in range(k + 1, size):
-                    work[i, j] -= reflection[i] * product[j] + product[i] * reflection[j]
+                one = reflection[i]
+                other = product[i]
+                row = work[i, k + 1 :]
+                for j in range(size - k - 1):
+                    row[j] -= one * right[j] + other * left[j]
     beside[size - 2] = work[size - 1, size - 2]
     for i in range(size):
         diagonal[i] = work[i, i]
@@ -238,19 +251,32 @@ def _features(
     covariance = 0.0
     product_entropy = 0.0
     cross_entropy = 0.0
+    if number <= _FEW_LEVELS:
+        for i in range(number):
+            for j in range(number):
+                product = row[i] * column[j]
+                if product == 0:
+                    continue
+                logarithm = np.log2(product + epsilon)
+                product_entropy -= product * logarithm
+                cross_entropy -= matrix[i, j] * logarithm
+    else:
+        # The logarithm of a product is a sum, and the epsilon inside is small enough for its first-order effect.
+        rows = 0
+        columns = 0
+        for i in range(number):
+            rows += row[i] > 0
+            columns += column[i] > 0
+        product_entropy = row_entropy + column_entropy + epsilon / _LN2 * (rows + columns - rows * columns)
+        cross_entropy = row_entropy + column_entropy + epsilon / _LN2 * (rows + columns)
     for i in range(number):
-        if row[i] == 0:
-            continue
         for j in range(number):
-            product = row[i] * column[j]
-            if product == 0:
-                continue
-            logarithm = np.log2(product + epsilon)
-            product_entropy -= product * logarithm
             p = matrix[i, j]
-            if p != 0:
-                cross_entropy -= p * logarithm
-                covariance += p * (levels[i] - row_mean) * (levels[j] - column_mean)
+            if p == 0:
+                continue
+            covariance += p * (levels[i] - row_mean) * (levels[j] - column_mean)
+            if number > _FEW_LEVELS:
+                cross_entropy -= epsilon / _LN2 * p / (row[i] * column[j])
     out[0] = joint[0]
     out[17] = joint[1]
     out[18] = joint[2]
