@@ -111,9 +111,6 @@ def _rebuild(kind: type[OncoResponseError], message: str, metadata: dict[str, st
     return kind(message, **metadata)
 
 
-# --- the request -----------------------------------------------------------------------------------
-
-
 class RequestError(OncoResponseError):
     """The request is wrong and will stay wrong until the caller changes it."""
 
@@ -213,9 +210,6 @@ class ChecksumMismatch(RequestError):
     status = grpc.StatusCode.DATA_LOSS
 
 
-# --- DICOM -----------------------------------------------------------------------------------------
-
-
 class DicomError(OncoResponseError):
     """A file or the study cannot be read as the model needs it."""
 
@@ -313,9 +307,6 @@ class GeometryMismatch(SeriesError):
     reason = "GEOMETRY_MISMATCH"
 
 
-# --- SUV -------------------------------------------------------------------------------------------
-
-
 class SuvError(OncoResponseError):
     """PET pixel values cannot be turned into body-weight SUV (g/mL)."""
 
@@ -348,9 +339,6 @@ class UnsupportedDecayCorrection(SuvError):
     reason = "UNSUPPORTED_DECAY_CORRECTION"
 
 
-# --- contours --------------------------------------------------------------------------------------
-
-
 class ContourError(OncoResponseError):
     """The supplied or computed tumour contour cannot be used."""
 
@@ -381,9 +369,6 @@ class FieldOfViewTooLarge(ContourError):
     """Automatic segmentation has not seen so much of the body; a physician's contour is needed."""
 
     reason = "FIELD_OF_VIEW_TOO_LARGE"
-
-
-# --- models and training ---------------------------------------------------------------------------
 
 
 class ModelError(OncoResponseError):
@@ -422,9 +407,6 @@ class ConfigurationError(OncoResponseError):
 
     reason = "CONFIGURATION_INVALID"
     status = grpc.StatusCode.FAILED_PRECONDITION
-
-
-# --- the service -----------------------------------------------------------------------------------
 
 
 class ServiceError(OncoResponseError):

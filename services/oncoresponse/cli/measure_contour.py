@@ -18,8 +18,8 @@ def measure_contour(
 
     The names are those of the inputs of breast-nac.
     """
+    from oncoresponse.contour_measures import measure_contour as measure
     from oncoresponse.dicom.study import read_study
-    from oncoresponse.response.contour_measures import measure_contour as measure
 
     found = measure(read_study(study), modality, series_instance_uid=series, structure_name=structure)
     typer.echo(f"tumor_volume_ml        {found.volume_ml:.4f}")

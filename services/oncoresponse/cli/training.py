@@ -146,8 +146,8 @@ def new_model(
 def _measured(
     studies: Path, clinical: Path, task_file: Path, model: Path, run: Path, show: Callable[[str, float], None]
 ) -> Path:
-    from oncoresponse.response.study_cohort import measure_studies
     from oncoresponse.response.task import read_task
+    from oncoresponse.study_cohort import measure_studies
 
     measured = measure_studies(studies, clinical, read_task(task_file), model, run, progress=show)
     for patient, reason in measured.refused.items():

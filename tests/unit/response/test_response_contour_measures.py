@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from oncoresponse.cli.main import app
+from oncoresponse.contour_measures import measure_contour
 from oncoresponse.dicom.study import read_study
 from oncoresponse.errors import AmbiguousSeries, ContourNotFound, SeriesNotFound
-from oncoresponse.response.contour_measures import measure_contour
 from typer.testing import CliRunner
 
 Write = Callable[..., object]

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from oncoresponse import study_cohort
 from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
-from oncoresponse.response import study_cohort
 from oncoresponse.response.model_template import write_template
-from oncoresponse.response.study_cohort import measure_studies
 from oncoresponse.response.task import ResponseTask
+from oncoresponse.study_cohort import measure_studies
 
 MakeTask = Callable[..., ResponseTask]
 
