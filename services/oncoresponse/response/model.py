@@ -135,7 +135,7 @@ class ResponseModel:
         finite = bool(np.isfinite(transformed).all())
         outside, reasons = self._outside(row, transformed[0])
         known = self._known(transformed) if finite else None
-        if known is not None:
+        if known is not None and not outside.is_outside:  # beyond the training patients the set promises nothing
             reasons += _conformal_reasons(known)
         answer = _answer(outside.is_outside, reasons, known)
         contours = None
