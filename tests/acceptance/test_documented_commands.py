@@ -161,7 +161,7 @@ def test_demo():
     (newcomer,) = RUN["the newcomer"]
     shutil.rmtree(ROOT / "demo-output", ignore_errors=True)
     printed = run(newcomer, ROOT)
-    for word in ("Research use only", "Tumor volume", "SUVmax", "Durable response", "demo-output"):
+    for word in ("Research use only", "Tumor volume", "SUVmax", "durable response", "demo-output"):
         assert word in printed
     names = {path.name for path in (ROOT / "demo-output").iterdir()}
     assert {
