@@ -416,17 +416,11 @@ class ServiceError(OncoResponseError):
 
 
 class QuotaExceeded(ServiceError):
-    """Something is larger than allowed; ``scope`` says what: a study, all together (total), or one call."""
+    """Something is larger than allowed: ``scope`` is study, total (all studies together) or call."""
 
     reason = "QUOTA_EXCEEDED"
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
-    retry_after_seconds: float | None = 60.0
-
-    def __init__(self, message: str, **metadata: object) -> None:
-        super().__init__(message, **metadata)
-        if metadata.get("scope") in ("study", "call"):
-            # Others may delete their studies, and so make room; this one stays too large.
-            self.retry_after_seconds = None
+    retry_after_seconds = 60.0
 
 
 class DiskFull(ServiceError):

@@ -104,9 +104,13 @@ def test_violations_of_the_rules_reach_the_client_field_by_field():
 
 
 def test_a_study_that_is_too_large_is_not_sent_again():
-    assert QuotaExceeded("x", scope="total").retry_after_seconds
-    status = to_status(QuotaExceeded("x", scope="study"))
-    assert not any(detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in status.details)
+    def is_retried(scope):
+        details = to_status(QuotaExceeded("x", scope=scope)).details
+        return any(detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in details)
+
+    assert is_retried("total")
+    assert not is_retried("study")
+    assert not is_retried("call")
 
 
 def test_unforeseen_error_reaches_neither_caller_nor_log_with_its_text(caplog):

@@ -57,7 +57,9 @@ def to_status(error: OncoResponseError) -> status_pb2.Status:
             ]
         )
         details.append(_packed(bad))
-    if error.retry_after_seconds is not None:
+    # Others may delete studies and so make room for this one, but a study or a call that is too large stays so.
+    hopeless = isinstance(error, QuotaExceeded) and error.metadata.get("scope") in ("study", "call")
+    if error.retry_after_seconds is not None and not hopeless:
         delay = Duration()
         delay.FromMilliseconds(round(error.retry_after_seconds * 1000))
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
