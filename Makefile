@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STUDY ?= examples/STS_019
+STUDY ?= examples/STS_032
 FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt

@@ -8,6 +8,7 @@ from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.model_folder import ModelFolder, TumorLimits
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.inference import Segmenter
+from oncoresponse.segmentation.lesion_prompt import box_of_mask
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.segmentation.network import load_networks, read_network_description
 
@@ -22,14 +23,21 @@ def shipped_segmenter():
     return Segmenter(description, load_networks(SEGMENTATION, description), limits, "", choose_device("cpu"))
 
 
-@pytest.mark.parametrize(("patient", "lowest_dice"), [("STS_019", 0.5), ("STS_032", 0.75)])
-def test_the_sample_tumors_are_found(shipped_segmenter, patient, lowest_dice):
+@pytest.mark.parametrize(
+    # The mass of STS_019 lies 1.5 cm apart in CT and PET, docs/segmentation.md.
+    ("patient", "lowest_dice", "lowest_dice_in_box"),
+    [("STS_019", 0.3, 0.5), ("STS_032", 0.75, 0.85)],
+)
+def test_the_sample_tumors_are_found(shipped_segmenter, patient, lowest_dice, lowest_dice_in_box):
     study = read_study(REPOSITORY / "examples" / patient)
     volumes = convert_study(study, ["PT", "CT"]).volumes
     physician = read_contour(study, ContourRequest(), volumes["PT"]).mask
     result = shipped_segmenter.segment(volumes["PT"], volumes["CT"])
-    assert dice(result.mask.array, physician.array) > lowest_dice
-    assert result.summary.expected_dice is not None
+    agreement = dice(result.mask.array, physician.array)
+    assert agreement > lowest_dice
+    assert agreement > 0.5 or result.summary.needs_review
+    in_box = shipped_segmenter.segment(volumes["PT"], volumes["CT"], box_of_mask(physician.image))
+    assert dice(in_box.mask.array, physician.array) > lowest_dice_in_box
 
 
 def test_the_samples_were_held_out(shipped_segmenter):
