@@ -247,13 +247,16 @@ def _nyxus(image: sitk.Image, mask: sitk.Image, _width: float, folder: Path) -> 
     return {}
 
 
-def _mirp(image: sitk.Image, mask: sitk.Image, width: float, _folder: Path) -> dict[str, float]:
+def _mirp(image: sitk.Image, mask: sitk.Image, width: float, folder: Path) -> dict[str, float]:
     from mirp import extract_features
 
+    paths = [str(folder / f"{name}.nii.gz") for name in ("image", "mask")]
+    for each, path in zip((image, mask), paths, strict=True):
+        sitk.WriteImage(each, path)
     extract_features(
-        image=sitk.GetArrayFromImage(image).astype(float),
-        mask=sitk.GetArrayFromImage(mask).astype(float),
-        image_modality="generic",
+        image=paths[0],
+        mask=paths[1],
+        image_modality="pt" if image.GetPixelID() == sitk.sitkFloat32 else "ct",
         base_discretisation_method="fixed_bin_size",
         base_discretisation_bin_width=width,
         resegmentation_intensity_range=[float(sitk.GetArrayViewFromImage(image).min()), math.nan],
