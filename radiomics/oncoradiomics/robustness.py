@@ -185,7 +185,7 @@ def robustness_table(lesions: Sequence[VariantFeatures]) -> list[dict[str, str]]
             found.append(value)
             row |= {column: f"{value:.4f}", f"{column}_low": f"{low:.4f}"}
         # numpy's minimum, unlike Python's, is not a number if one of the two is not.
-        row["icc"] = f"{np.minimum(*found):.4f}"
+        row["icc"] = f"{np.min(found):.4f}"
         row["lesions"] = str(min(used))
         row["variants"] = str(len(lesions[0].contour) + len(lesions[0].resampling))
         rows.append(row)
