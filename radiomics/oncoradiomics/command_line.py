@@ -122,6 +122,7 @@ def robustness(
     processes: Processes = 0,
     contours: Annotated[int, typer.Option(min=1, help="Random contours beside the given one.")] = 4,
     deviation: Annotated[float, typer.Option(help="Standard deviation of the outline in mm.")] = 2.0,
+    unit: Unit = SUV_UNIT,
 ) -> None:
     """Intraclass correlation of each feature over plausible contours and over small changes of resampling."""
     patients = cohort_patients(data, image, mask, exclude or [])
@@ -135,7 +136,9 @@ def robustness(
     ):
         bar = progress.add_task("Varying contours and resampling", total=len(patients))
         running = {
-            pool.submit(_variants_of, data / name / image, data / name / mask, what, contours, deviation, seed): name
+            pool.submit(
+                _variants_of, data / name / image, data / name / mask, what, contours, deviation, seed, unit
+            ): name
             for seed, name in enumerate(patients)
         }
         for future in as_completed(running):
@@ -154,9 +157,9 @@ def robustness(
 
 
 def _variants_of(
-    image: Path, mask: Path, settings: Settings, contours: int, deviation_mm: float, seed: int
+    image: Path, mask: Path, settings: Settings, contours: int, deviation_mm: float, seed: int, unit: str
 ) -> VariantFeatures:
-    return variant_features(read_image(image), read_image(mask), settings, contours, deviation_mm, seed)
+    return variant_features(read_image(image), read_image(mask), settings, contours, deviation_mm, seed, unit)
 
 
 @app.command()

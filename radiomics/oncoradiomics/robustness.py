@@ -21,11 +21,22 @@ import SimpleITK as sitk
 from scipy import ndimage, stats
 
 from oncoradiomics.errors import ExtractionError, ImageFileError
-from oncoradiomics.extraction import crop_to_surroundings, extract
+from oncoradiomics.extraction import describe_lesion
+from oncoradiomics.lesion_measures import SUV_UNIT
 from oncoradiomics.settings import Settings
 
-COLUMNS = ("feature", "icc_contour", "icc_contour_low", "icc_resampling", "icc_resampling_low", "lesions", "variants")
-"""Of the table. ``_low`` is the lower end of the 95 % confidence interval; an undefined value is empty."""
+COLUMNS = (
+    "feature",
+    "icc",
+    "icc_contour",
+    "icc_contour_low",
+    "icc_resampling",
+    "icc_resampling_low",
+    "lesions",
+    "variants",
+)
+"""Of the table. ``icc`` is the smaller of the two, ``_low`` the lower end of the 95 % confidence interval; what is
+undefined is ``nan``."""
 
 SPACING_FACTORS = (0.9, 1.0, 1.1)
 _CORRELATION_LENGTH_MM = 10.0
@@ -105,22 +116,29 @@ def resampling_variants(image: sitk.Image, settings: Settings) -> list[Settings]
 
 
 def variant_features(
-    image: sitk.Image, mask: sitk.Image, settings: Settings, contours: int, deviation_mm: float, seed: int
+    image: sitk.Image,
+    mask: sitk.Image,
+    settings: Settings,
+    contours: int,
+    deviation_mm: float,
+    seed: int,
+    intensity_unit: str = SUV_UNIT,
 ) -> VariantFeatures:
-    """Features of one lesion under each contour and each resampling.
+    """Features, and measures of PET, of one lesion under each contour and each resampling.
 
     Raises:
-        RadiomicsError: As :func:`~oncoradiomics.extraction.extract`.
+        RadiomicsError: As :func:`~oncoradiomics.extraction.describe_lesion`.
     """
     label = settings.setting.label
     one = settings.model_copy(update={"setting": settings.setting.model_copy(update={"label": 1})})
     masks = contour_variants(mask, label, contours, deviation_mm, seed)
+
+    def values(variant: sitk.Image, what: Settings) -> Mapping[str, float]:
+        return describe_lesion(image, variant, what, intensity_unit=intensity_unit).values()
+
     return VariantFeatures(
-        tuple(dict(extract(*crop_to_surroundings(image, variant, one), one)) for variant in masks),
-        tuple(
-            dict(extract(*crop_to_surroundings(image, masks[0], what), what))
-            for what in resampling_variants(image, one)
-        ),
+        tuple(values(variant, one) for variant in masks),
+        tuple(values(masks[0], what) for what in resampling_variants(image, one)),
     )
 
 
@@ -158,14 +176,16 @@ def robustness_table(lesions: Sequence[VariantFeatures]) -> list[dict[str, str]]
     rows = []
     for name in names:
         row = {"feature": name}
-        used = []
+        used, found = [], []
         for column, kind in (("icc_contour", "contour"), ("icc_resampling", "resampling")):
             known = [getattr(lesion, kind) for lesion in lesions]
             complete = [[variant[name] for variant in each] for each in known if all(name in v for v in each)]
             used.append(len(complete))
-            found = intraclass_correlation(np.array(complete)) if complete else (math.nan, math.nan)
-            for suffix, value in zip(("", "_low"), found, strict=True):
-                row[column + suffix] = f"{value:.4f}" if math.isfinite(value) else ""
+            value, low = intraclass_correlation(np.array(complete)) if complete else (math.nan, math.nan)
+            found.append(value)
+            row |= {column: f"{value:.4f}", f"{column}_low": f"{low:.4f}"}
+        # numpy's minimum, unlike Python's, is not a number if one of the two is not.
+        row["icc"] = f"{np.min(found):.4f}"
         row["lesions"] = str(min(used))
         row["variants"] = str(len(lesions[0].contour) + len(lesions[0].resampling))
         rows.append(row)
@@ -200,8 +220,4 @@ def robust_features(path: Path, minimum_icc: float = 0.75) -> frozenset[str]:
         raise ImageFileError("The robustness table cannot be read. Check that it exists.") from error
     if tuple(reader.fieldnames or ()) != COLUMNS:
         raise ExtractionError("The robustness table has other columns. Make it with 'oncoradiomics robustness'.")
-    return frozenset(
-        row["feature"]
-        for row in rows
-        if all(row[name] and float(row[name]) >= minimum_icc for name in ("icc_contour", "icc_resampling"))
-    )
+    return frozenset(row["feature"] for row in rows if float(row["icc"]) >= minimum_icc)

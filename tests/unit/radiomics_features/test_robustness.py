@@ -66,7 +66,10 @@ def test_the_command_writes_a_table_that_training_can_filter_by(tmp_path):
     assert "P3: FEATURE_EXTRACTION_FAILED" in result.output
     with output.open(newline="", encoding="utf-8") as file:
         rows = {row["feature"]: row for row in csv.DictReader(file)}
-    assert set(rows) == {"original_shape_MeshVolume", "original_glcm_Idm"}
+    assert {"original_shape_MeshVolume", "original_glcm_Idm", "suv_max", "lesion_volume"} <= set(rows)
+    # Measures are taken on the image's own grid.
+    assert float(rows["lesion_volume"]["icc_resampling"]) == 1
+    assert all(row["icc"] == min(row["icc_contour"], row["icc_resampling"], key=float) for row in rows.values())
     volume = rows["original_shape_MeshVolume"]
     assert tuple(volume) == COLUMNS
     assert (volume["lesions"], volume["variants"]) == ("3", "6")
