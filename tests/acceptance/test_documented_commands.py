@@ -6,6 +6,7 @@ the test started. Training gets settings that make it short. Each documented lin
 
 import hashlib
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -409,7 +410,7 @@ def test_bring_your_own_network(tmp_path):
     model, segmentation = (tmp_path / "models" / "my-model" / part for part in ("", "segmentation"))
     shutil.copytree(ROOT / "models" / "sts-petct", model)
     text = (model / "model.yaml").read_text().replace("name: sts-petct", "name: my-model", 1)
-    (model / "model.yaml").write_text(text)
+    (model / "model.yaml").write_text(re.sub(r"(?m)^version:.*$", "version: 1.0.0", text, count=1))
     shutil.rmtree(segmentation)
     segmentation.mkdir()
     with warnings.catch_warnings():
@@ -429,7 +430,7 @@ def test_bring_your_own_network(tmp_path):
         "output": {"activation": "sigmoid", "tumor_channels": [0]},
     }
     (segmentation / "external_network.json").write_text(json.dumps(declaration))
-    assert "my-model 0.1.0" in run(seal, tmp_path)
+    assert "my-model 1.0.0" in run(seal, tmp_path)
     assert "Tumor volume" in run(assess, tmp_path, replaced={"examples/STS_019": str(ROOT / "examples" / "STS_019")})
     # The physician reads whose mask it is.
     report = "".join(page.extract_text() for page in pypdf.PdfReader(tmp_path / "result" / "report.pdf").pages)
