@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test check lint types stubs stubs-check bench bench-radiomics clean
+.PHONY: demo test check lint types stubs stubs-check bench clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -62,6 +62,7 @@ stubs-check: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.stages
 
+.PHONY: bench-radiomics
 # CASES: folder of a cohort (patient folders with CT, PET and their masks); without it the sample studies are measured.
 bench-radiomics: $(VENV)/installed
 	$(BIN)/python -m benchmarks.radiomics $(CASES)
