@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from oncoradiomics.errors import ExtractionError
 from oncoradiomics.native.discretization import GrayLevels, NoGrayLevelsError, discretize
 from oncoradiomics.native.filters import SUPPORTED_IMAGE_TYPES, FilteredImage, filtered_images
 from oncoradiomics.native.gray_level_cooccurrence import cooccurrence_features
@@ -29,6 +30,11 @@ DEPRECATED = frozenset({"StandardDeviation", "Compactness1", "Compactness2", "Sp
 """pyradiomics computes them only when they are asked for by name."""
 
 _NEIGHBORHOOD_CLASSES = frozenset({"glcm", "gldm", "ngtdm"})
+_RUN_AND_ZONE_CLASSES = frozenset({"glrlm", "glszm"})
+_NO_DIRECTION = (
+    "The lesion is one voxel wide in its planes, or narrower than the distances, so textures have no direction to go. "
+    "Contour the whole tumor or change the settings."
+)
 
 
 @dataclass
@@ -156,6 +162,9 @@ def image_features(
         setting: What applies to this image.
         classes: Feature classes, with the features wanted or none for all.
         excess_kurtosis: Subtract 3 from kurtosis.
+
+    Raises:
+        ExtractionError: There is no direction to count textures along.
     """
     grid = np.zeros(roi.numbers.size, np.int32)
     grid[roi.positions] = gray.index
@@ -170,8 +179,12 @@ def image_features(
             setting.voxel_array_shift,
             excess_kurtosis=excess_kurtosis,
         )
+    directions = neighbor_directions(roi.region.shape, setting.distances_voxels, plane)
+    if _RUN_AND_ZONE_CLASSES & classes.keys() and not len(nearest):
+        raise ExtractionError(_NO_DIRECTION)
     if _NEIGHBORHOOD_CLASSES & classes.keys():
-        directions = neighbor_directions(roi.region.shape, setting.distances_voxels, plane)
+        if not len(directions):
+            raise ExtractionError(_NO_DIRECTION)
         counts = count_neighborhoods(grid, roi, gray, directions, setting.gldm_alpha)
         if "glcm" in classes:
             weights = _direction_weights(directions, roi.spacing_mm, setting.weighting_norm)

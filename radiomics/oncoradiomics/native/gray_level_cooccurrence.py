@@ -347,6 +347,9 @@ def cooccurrence_features(
         # pyradiomics calls the correlation of a single level 1 before it notices that there is nothing to correlate.
         if one_level and len(matrices) != 1:
             features["MCC"] = 1.0
+        # Of a single matrix it sums the levels' differences above 0, and finds none where 1 is the highest level.
+        if gray.highest == 1 and len(matrices) == 1:
+            features["InverseVariance"] = 0.0
         return features
     out = np.zeros((used.size, len(FEATURES)))
     levels = gray.levels[1:].astype(np.float64)

@@ -91,6 +91,9 @@ def run_length_features(
         matrices = np.ascontiguousarray(np.tensordot(weights, matrices, 1)[None])
     values = [sums.size_matrix_features(matrix, levels, lengths) for matrix in matrices if matrix.any()]
     means = np.mean(values, axis=0) if values else np.full(sums.NUMBER_OF_FEATURES, np.nan)
+    if not values and len(matrices) == 1:
+        # Of a single matrix without runs pyradiomics sums nothing and calls these two 0.
+        means[[sums.ENTROPY, sums.SIZE_VARIANCE]] = 0.0
     return {name: float(means[place]) for name, place in FEATURES.items()}
 
 

@@ -99,6 +99,28 @@ def test_oblique_anisotropic_grid(lesion):
     assert_parity(*lesion, {"imageType": ALL_IMAGES, "setting": {"binWidth": 0.3}})
 
 
+@pytest.mark.parametrize("weighting", [None, "no_weighting"])
+@pytest.mark.parametrize("voxels", [((3, 1, 1), (3, 1, 4)), ((2, 3, 1), (3, 3, 2)), ((2, 3, 1), (4, 3, 4), (6, 1, 2))])
+def test_voxels_without_neighbors_in_their_planes(weighting, voxels):
+    """Nothing to count: pyradiomics calls most textures undefined and a few 0 or 1."""
+    mask = np.zeros((8, 6, 6), bool)
+    mask[tuple(np.transpose(voxels))] = True
+    setting = {"force2D": True, "minimumROIDimensions": 1, "weightingNorm": weighting}
+    for array in (_uneven(mask.shape), np.full(mask.shape, 3.0)):
+        assert_parity(*images(array, mask), {"setting": setting})
+
+
+def test_a_line_across_the_planes_is_refused_by_both():
+    mask = np.zeros((8, 6, 6), bool)
+    mask[2:5, 3, 3] = True
+    what = Settings.from_mapping({"setting": {"force2D": True, "minimumROIDimensions": 1}})
+    for engine in ("native", "pyradiomics"):
+        with pytest.raises(ExtractionError):
+            extract(*images(_uneven(mask.shape), mask), what, engine)
+    only_shape = Settings.from_mapping({"featureClass": {"shape": None}, "setting": {"minimumROIDimensions": 1}})
+    assert extract(*images(_uneven(mask.shape), mask), only_shape)["original_shape_VoxelVolume"] == 3
+
+
 def test_one_voxel_is_refused_by_both(make_image):
     mask = np.zeros((6, 6, 6), np.uint8)
     mask[3, 3, 3] = 1
