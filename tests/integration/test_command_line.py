@@ -26,6 +26,8 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen:
         text=True,
         cwd=SAMPLE.parents[1],
         env={**os.environ, **environment},
+        # A test run that was started with SIGHUP ignored (nohup) hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
 

@@ -52,7 +52,7 @@ def test_encrypted_server_and_roles_that_call_each_other_over_tls(serve, certifi
     )
     with grpc.secure_channel(address, credentials) as channel:
         models = model_pb2_grpc.ModelServiceStub(channel).ListModels(model_pb2.ListModelsRequest(), timeout=30)
-    assert [model.name for model in models.models] == ["models/sts-petct"]
+    assert [model.name for model in models.models] == ["models/breast-nac", "models/sts-petct"]
 
 
 def test_server_without_client_certificates_serves_the_command_line_client(serve, certificate, tmp_path):
