@@ -7,7 +7,7 @@
       manifest.json         written by commands: every other file's SHA-256
       model-card.md, .json  written by commands
       segmentation/         network.json, *.safetensors, evaluation; or external_network.json and what it names
-      radiomics/settings.yaml
+      radiomics/            settings.yaml, robustness.csv
       response/             booster.ubj, response.json, evaluation
 
 A model that is predicted from a table has neither ``segmentation`` nor ``radiomics``.

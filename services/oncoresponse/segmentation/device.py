@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-from oncoresponse.errors import ConfigurationError
+from oncoresponse.errors import ConfigurationError, OutOfMemory
 
 DEVICE_PATTERN = r"^(auto|cpu|cuda|cuda:[0-9]{1,2})$"
 """``auto`` is CUDA where there is a device, else the CPU; ``cuda:1`` is the second CUDA device."""
@@ -34,3 +36,20 @@ def choose_device(device: str) -> torch.device:
             "from cuda:0."
         )
     return chosen
+
+
+@contextmanager
+def gpu_memory_errors() -> Iterator[None]:
+    """Turn torch's report of a full GPU into an error that says what to do, and free what torch has cached.
+
+    Raises:
+        OutOfMemory: The GPU's memory did not suffice.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise OutOfMemory(
+            "The GPU ran out of memory during segmentation. Try again when other work on it has finished, or run the "
+            "segmentation on the CPU."
+        ) from error

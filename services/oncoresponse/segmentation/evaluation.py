@@ -8,6 +8,7 @@ patient; only the values shipped in ``network.json`` use everybody.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -82,9 +83,9 @@ def evaluate_segmentation(
 ) -> dict[str, Any]:
     """Evaluate the fold networks out of fold, choose the thresholds, and write what was found.
 
-    Writes ``evaluation.csv`` (one row a patient) and ``evaluation.json`` beside the weights, the chosen thresholds, the
-    models of expected Dice and the volume intervals into ``network.json``, each out-of-fold mask and probability as
-    NRRD on the PET grid below ``run_directory/out_of_fold``, and two pictures.
+    Writes ``evaluation.csv`` (one row a patient) and ``evaluation.json`` beside the weights and into the run
+    folder, the chosen thresholds, the models of expected Dice and the volume intervals into ``network.json``, each
+    out-of-fold mask and probability as NRRD on the PET grid below ``run_directory/out_of_fold``, and two pictures.
 
     Args:
         data: The cohort the networks were trained on.
@@ -125,6 +126,8 @@ def evaluate_segmentation(
     table.to_csv(segmentation_directory / EVALUATION_TABLE, index=False, float_format="%.4f")
     (segmentation_directory / EVALUATION_SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     (segmentation_directory / NETWORK_FILE).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    for name in (EVALUATION_TABLE, EVALUATION_SUMMARY):
+        shutil.copyfile(segmentation_directory / name, run_directory / name)
     figure = figure or run_directory / "cross-validation.png"
     draw_cross_validation(table, description.masks, figure)
     lowest = [

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from pydantic import BaseModel, ConfigDict, Field
 
 from oncoresponse.model_folder import TumorLimits
+from oncoresponse.segmentation.lesion_prompt import box_of_voxels
 
 LARGEST_NUMBER = 12
 """More candidates than this help nobody."""
@@ -76,17 +77,13 @@ def rank_candidates(
     for number, label in enumerate(ranked, start=1):
         found = np.argwhere(labels == label)
         values = uptake[labels == label]
-        low, high = found.min(axis=0)[::-1] - 0.5, found.max(axis=0)[::-1] + 0.5
-        corners = [
-            pet.TransformContinuousIndexToPhysicalPoint(np.where(bits, high, low).tolist())
-            for bits in np.ndindex(2, 2, 2)
-        ]
+        box = box_of_voxels(pet, found[:, ::-1])
         hottest = pet.TransformIndexToPhysicalPoint(found[values.argmax()][::-1].tolist())
         candidates.append(
             LesionCandidate(
                 number=number,
-                low_mm=_rounded(np.min(corners, axis=0).tolist()),
-                high_mm=_rounded(np.max(corners, axis=0).tolist()),
+                low_mm=_rounded(box.low_mm),
+                high_mm=_rounded(box.high_mm),
                 hottest_mm=_rounded(hottest),
                 volume_ml=round(float(sizes[label]) * voxel_ml, 2),
                 suv_max=round(float(values.max()), 2),
@@ -96,6 +93,6 @@ def rank_candidates(
     return tuple(candidates)
 
 
-def _rounded(position: list[float] | tuple[float, ...]) -> tuple[float, float, float]:
+def _rounded(position: tuple[float, ...]) -> tuple[float, float, float]:
     x, y, z = (round(value, 1) for value in position)
     return x, y, z

@@ -53,12 +53,17 @@ def box_of_mask(mask: sitk.Image) -> LesionBox:
     found = np.argwhere(sitk.GetArrayViewFromImage(mask))[:, ::-1]
     if found.size == 0:
         raise InvalidRequest("The contour given as lesion prompt is empty on this scan. Draw it on this scan.")
-    low, high = found.min(axis=0) - 0.5, found.max(axis=0) + 0.5
+    return box_of_voxels(mask, found)
+
+
+def box_of_voxels(image: sitk.Image, indices: npt.NDArray[np.int64]) -> LesionBox:
+    """The box around voxels (i, j, k; one row each) of an image, their outer faces included."""
+    low, high = indices.min(axis=0) - 0.5, indices.max(axis=0) + 0.5
     corners = [
-        mask.TransformContinuousIndexToPhysicalPoint(np.where(bits, high, low).tolist()) for bits in np.ndindex(2, 2, 2)
+        image.TransformContinuousIndexToPhysicalPoint(np.where(bits, high, low).tolist())
+        for bits in np.ndindex(2, 2, 2)
     ]
-    first, last = np.min(corners, axis=0), np.max(corners, axis=0)
-    return LesionBox(_coordinates(first), _coordinates(last))
+    return LesionBox(_coordinates(np.min(corners, axis=0)), _coordinates(np.max(corners, axis=0)))
 
 
 def bounds_mm(prompt: LesionPrompt) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -13,7 +13,7 @@ import torch
 from rich.progress import Progress
 
 from oncoresponse.segmentation.cohort import CohortImages, assign_folds, read_patient
-from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, LesionPrompt
+from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, LesionPrompt, bounds_mm, box_of_mask
 from oncoresponse.segmentation.network import NetworkDescription, load_networks
 from oncoresponse.segmentation.preprocessing import NetworkInput, prepare, probability_on_image
 from oncoresponse.segmentation.windowed_prediction import predict_probabilities
@@ -104,15 +104,9 @@ def hottest_point(images: CohortImages) -> LesionPoint:
 
 def rough_box(images: CohortImages, random: np.random.Generator) -> LesionBox:
     """The box around the contour with each face moved at random by up to ``BOX_ERROR_MM`` in or out."""
-    found = np.argwhere(sitk.GetArrayViewFromImage(images.tumor))[:, ::-1]
-    corners = [
-        images.tumor.TransformContinuousIndexToPhysicalPoint(
-            np.where(bits, found.max(axis=0) + 0.5, found.min(axis=0) - 0.5).tolist()
-        )
-        for bits in np.ndindex(2, 2, 2)
-    ]
-    low = np.min(corners, axis=0) + random.uniform(-BOX_ERROR_MM, BOX_ERROR_MM, 3)
-    high = np.max(corners, axis=0) + random.uniform(-BOX_ERROR_MM, BOX_ERROR_MM, 3)
+    exact_low, exact_high = bounds_mm(box_of_mask(images.tumor))
+    low = exact_low + random.uniform(-BOX_ERROR_MM, BOX_ERROR_MM, 3)
+    high = exact_high + random.uniform(-BOX_ERROR_MM, BOX_ERROR_MM, 3)
     middle = (low + high) / 2
     low, high = np.minimum(low, middle - 2), np.maximum(high, middle + 2)
     x, y, z = low.tolist()

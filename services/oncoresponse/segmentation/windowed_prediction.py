@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from monai.inferers.utils import sliding_window_inference
 
-from oncoresponse.errors import OutOfMemory
+from oncoresponse.segmentation.device import gpu_memory_errors
 from oncoresponse.segmentation.network import InferenceSettings, NetworkSettings
 
 MEMORY_FORMAT = torch.channels_last_3d
@@ -46,19 +46,13 @@ def predict_probabilities(
     padding = [_padding(count, network_settings.stride, minimum_size) for count in shape]
     padded = np.pad(array, [(0, 0), *padding])
     inside = tuple(slice(before, before + count) for (before, _), count in zip(padding, shape, strict=True))
-    try:
+    with gpu_memory_errors():
         inputs = torch.from_numpy(padded)[None].to(device).contiguous(memory_format=MEMORY_FORMAT)
         with torch.inference_mode(), torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
             probabilities = [
                 torch.sigmoid(_logits(network, inputs, settings).float())[0, 0].cpu().numpy()[inside]
                 for network in networks
             ]
-    except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        raise OutOfMemory(
-            "The GPU ran out of memory during segmentation. Try again when other work on it has finished, or run the "
-            "segmentation on the CPU."
-        ) from error
     return np.stack(probabilities)
 
 

@@ -10,7 +10,8 @@ import SimpleITK as sitk
 import torch
 from monai.inferers.utils import sliding_window_inference
 
-from oncoresponse.errors import ModelFolderInvalid, OutOfMemory
+from oncoresponse.errors import ModelFolderInvalid
+from oncoresponse.segmentation.device import gpu_memory_errors
 from oncoresponse.segmentation.external.channel_sampling import (
     network_grid,
     probability_on_pet,
@@ -79,15 +80,8 @@ class DeclaredNetwork(TumorNetwork):
         self._tumor_probability(np.full((len(self._preprocessing.channels), *size), self._windows.padding, np.float32))
 
     def _tumor_probability(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        try:
-            with torch.inference_mode():
-                output = self._over_the_image(torch.from_numpy(inputs)[None])[0].float().cpu()
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise OutOfMemory(
-                "The GPU ran out of memory during segmentation. Try again when other work on it has finished, or run "
-                "the segmentation on the CPU."
-            ) from error
+        with gpu_memory_errors(), torch.inference_mode():
+            output = self._over_the_image(torch.from_numpy(inputs)[None])[0].float().cpu()
         return tumor_probability(output, self._output)
 
     def _over_the_image(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,8 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from oncoresponse.errors import ModelFolderInvalid, OutOfMemory
+from oncoresponse.errors import ModelFolderInvalid
+from oncoresponse.segmentation.device import gpu_memory_errors
 from oncoresponse.segmentation.external.channel_sampling import (
     network_grid,
     probability_on_pet,
@@ -104,7 +105,7 @@ class NnunetNetwork(TumorNetwork):
     def _predict(
         self, array: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
     ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        try:
+        with gpu_memory_errors():
             return predict_in_windows(
                 self._networks,
                 array,
@@ -113,9 +114,3 @@ class NnunetNetwork(TumorNetwork):
                 self._mirrored_axes,
                 self._device,
             )
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise OutOfMemory(
-                "The GPU ran out of memory during segmentation. Try again when other work on it has finished, or run "
-                "the segmentation on the CPU."
-            ) from error
