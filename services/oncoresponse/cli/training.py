@@ -177,13 +177,26 @@ def evaluate(
     console = Console(highlight=False)
     console.print(f"[bold]{folder.definition.title}[/bold], {folder.definition.version}")
     if folder.has("segmentation/evaluation.json"):
-        table = Table("segmentation, cross-validated", "", box=None)
-        found = json.loads(folder.file("segmentation/evaluation.json").read_text(encoding="utf-8"))
-        for key, value in _flat(found):
-            table.add_row(key, value)
-        console.print(table)
+        _show_segmentation(console, folder)
     if folder.has("response/evaluation.json"):
         _show_response(console, folder)
+
+
+def _show_segmentation(console: Console, folder: ModelFolder) -> None:
+    found = json.loads(folder.file("segmentation/evaluation.json").read_text(encoding="utf-8"))
+    title = f"segmentation, cross-validated, {found['patients']} patients"
+    table = Table(title, "mean Dice", "95 % interval", "lowest", "not flagged", box=None)
+    for item in (*found["network"].values(), *found["thresholds_of_clinics"].values()):
+        low, high = item["mean_dice_95_percent_interval"]
+        table.add_row(
+            item["title"],
+            f"{item['mean_dice']:.2f}",
+            f"{low:.2f} to {high:.2f}",
+            f"{item['lowest_dice']:.2f}",
+            str(item.get("patients_with_dice_below_0_5_not_flagged", "")),
+        )
+    console.print(table)
+    console.print("not flagged: masks with a Dice below 0.5 that were not marked for review\n")
 
 
 def _show_response(console: Console, folder: ModelFolder) -> None:
@@ -218,18 +231,6 @@ def _show_response(console: Console, folder: ModelFolder) -> None:
         console.print(f"  {figures.sentence}")
     if folder.has("model-card.md"):
         console.print(f"All of it: {folder.file('model-card.md')}")
-
-
-def _flat(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flat(item, f"{prefix}{key} ")
-    elif isinstance(value, list):
-        yield prefix.strip(), ", ".join(str(item) for item in value) if len(value) <= 5 else f"{len(value)} values"
-    elif isinstance(value, float):
-        yield prefix.strip(), f"{value:.3f}"
-    else:
-        yield prefix.strip(), str(value)
 
 
 @contextmanager
