@@ -6,7 +6,7 @@ of a process in which one engine ran alone, above the process with the images lo
 1e-6 of pyradiomics.
 
 ``python -m benchmarks.radiomics [COHORT [DICOM_STUDIES]]``: COHORT has patient folders with CT and PET as NIfTI and
-masks, DICOM_STUDIES has STS_008 and its like with MR_T1. Without them the sample studies are measured, with hot voxels
+masks, DICOM_STUDIES has STS_008 and STS_032 with MR_T1. Without them the sample studies are measured, with hot voxels
 as lesion.
 """
 
@@ -40,7 +40,7 @@ Case = tuple[str, str, float]
 
 
 def cases(arguments: list[str]) -> list[Case]:
-    """Up to five real cases."""
+    """Up to six real cases."""
     if not arguments:
         return [
             (f"{study} {modality}", "sample", width)
@@ -50,7 +50,7 @@ def cases(arguments: list[str]) -> list[Case]:
     found = [("STS_001 CT", arguments[0], 25.0), ("STS_004 CT", arguments[0], 25.0)]
     found += [("STS_001 PET", arguments[0], 0.25), ("STS_013 PET", arguments[0], 0.25)]
     if len(arguments) > 1:
-        found.append(("STS_008 MR_T1", arguments[1], 5.0))
+        found += [("STS_008 MR_T1", arguments[1], 5.0), ("STS_032 MR_T1", arguments[1], 5.0)]
     return found
 
 
