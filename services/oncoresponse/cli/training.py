@@ -200,18 +200,12 @@ def _show_segmentation(console: Console, folder: ModelFolder) -> None:
 
 
 def _show_response(console: Console, folder: ModelFolder) -> None:
-    from oncoresponse.response.evaluation_tables import baseline_verdict
+    from oncoresponse.response.evaluation_tables import SHOWN_FIGURES, baseline_verdict
     from oncoresponse.response.validation import Evaluation
 
     found = Evaluation.model_validate_json(folder.file("response/evaluation.json").read_bytes())
     table = Table(f"response, cross-validated, {found.patients} patients", "XGBoost", "logistic regression", box=None)
-    for title, field in (
-        ("AUC", "auc"),
-        ("Brier score", "brier"),
-        ("Scaled Brier score", "scaled_brier"),
-        ("Calibration slope", "calibration_slope"),
-        ("Calibration-in-the-large", "calibration_intercept"),
-    ):
+    for title, field in SHOWN_FIGURES:
         table.add_row(title, getattr(found.booster, field).text, getattr(found.baseline, field).text)
     for row in found.thresholds:
         ours, theirs = (row.sensitivity, row.specificity), (row.sensitivity_baseline, row.specificity_baseline)

@@ -14,7 +14,6 @@ FloatArray = NDArray[np.float64]
 PROBABILITY = "probability"
 """Name of the reference for the predicted probability, which no input has."""
 
-_FIVE_SHARES = (0.0, 0.05, 0.5, 0.95, 1.0)
 _FINE_SHARES = 0.02
 _ONE_PERCENTILE = 0.01 + 1e-9  # an interpolated percentile between two values is a value that no patient has
 
@@ -73,8 +72,7 @@ class TrainingReference:
 def training_references(document: ResponseDocument) -> tuple[TrainingReference, ...]:
     """A reference for each input and, last, one for the probability.
 
-    The model document holds all out-of-fold probabilities of the training patients, and quantiles of each input: every
-    percentile, or in older models five (minimum, 5 %, median, 95 %, maximum).
+    The model document holds all out-of-fold probabilities of the training patients, and every percentile of each input.
     """
     references = [
         TrainingReference.of_quantiles(
@@ -89,8 +87,4 @@ def training_references(document: ResponseDocument) -> tuple[TrainingReference, 
 
 def _quantiles(training: TrainingDistribution) -> tuple[FloatArray, FloatArray]:
     """Values and shares."""
-    percentiles: tuple[float, ...] = getattr(training, "percentiles", ())
-    if percentiles:
-        return np.array(percentiles), np.linspace(0, 1, len(percentiles))
-    five = (training.minimum, training.low, training.median, training.high, training.maximum)
-    return np.array(five), np.array(_FIVE_SHARES)
+    return np.array(training.percentiles), np.linspace(0, 1, len(training.percentiles))

@@ -6,6 +6,15 @@ from oncoresponse.response.figures_of_merit import Estimate, FiguresOfMerit
 from oncoresponse.response.model_document import ResponseDocument
 from oncoresponse.response.validation import Evaluation
 
+SHOWN_FIGURES = (
+    ("AUC", "auc"),
+    ("Brier score", "brier"),
+    ("Scaled Brier score", "scaled_brier"),
+    ("Calibration slope", "calibration_slope"),
+    ("Calibration-in-the-large", "calibration_intercept"),
+)
+"""Title and field of :class:`FiguresOfMerit` of each figure that every listing shows."""
+
 
 def summary_tables(evaluation: Evaluation, document: ResponseDocument) -> str:
     """Who was evaluated and how, the figures against the baseline, and the checks."""
@@ -86,13 +95,7 @@ def _figures_table(evaluation: Evaluation) -> list[str]:
     if (automatic := evaluation.automatic_contours) is not None:
         columns.append((f"XGBoost, automatic contours ({automatic.patients} patients)", automatic.figures))
     lines = ["| | " + " | ".join(name for name, _ in columns) + " |", "|---|" + "---|" * len(columns)]
-    for title, field in (
-        ("AUC", "auc"),
-        ("Brier score", "brier"),
-        ("Scaled Brier score", "scaled_brier"),
-        ("Calibration slope", "calibration_slope"),
-        ("Calibration-in-the-large", "calibration_intercept"),
-    ):
+    for title, field in SHOWN_FIGURES:
         cells = [getattr(figures, field).text for _, figures in columns]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     if (corrected := evaluation.optimism) is not None:

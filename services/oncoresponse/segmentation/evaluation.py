@@ -32,7 +32,7 @@ from oncoresponse.segmentation.doubt import (
     volume_coverage_left_out,
 )
 from oncoresponse.segmentation.evaluation_figures import Case, draw_cases, draw_cross_validation
-from oncoresponse.segmentation.lesion_prompt import LesionPrompt, box_of_mask, prompt_channels
+from oncoresponse.segmentation.lesion_prompt import LesionPrompt, prompt_channels
 from oncoresponse.segmentation.mask_checks import measure_mask
 from oncoresponse.segmentation.mask_selection import mask_from_probability
 from oncoresponse.segmentation.metrics import dice, hausdorff_95_mm, volume_error_percent
@@ -228,7 +228,7 @@ def _add_thresholds(predictions: Sequence[OutOfFold], table: pd.DataFrame) -> No
 
 
 def _inside(prompt: LesionPrompt | None, item: OutOfFold) -> npt.NDArray[np.bool_]:
-    return np.asarray(prompt_channels(prompt or box_of_mask(item.images.tumor), item.images.pet)[0] > 0)
+    return np.asarray(prompt_channels(prompt, item.images.pet)[0] > 0)
 
 
 def _write_out_of_fold(item: OutOfFold, mask: sitk.Image, folder: Path) -> None:

@@ -298,11 +298,11 @@ def require_field_of_view(pet: Volume, field_of_view: FieldOfView) -> None:
     extent = field_of_view_mm(pet.image)
     if not _within(extent, field_of_view):
         raise FieldOfViewTooLarge(
-            f"The PET field of view is {_millimetres(extent)}; the network was trained on images cropped around the "
-            f"tumor and takes at most {_millimetres(field_of_view.limit_mm)} without being told where the lesion is. "
-            "Give a point in the lesion, a box around it, or a contour.",
-            field_of_view_mm=_millimetres(extent),
-            limit_mm=_millimetres(field_of_view.limit_mm),
+            f"The PET field of view is {readable_extent(extent)}; the network was trained on images cropped around the "
+            f"tumor and takes at most {readable_extent(field_of_view.limit_mm)} without being told where the lesion "
+            "is. Give a point in the lesion, a box around it, or a contour.",
+            field_of_view_mm=readable_extent(extent),
+            limit_mm=readable_extent(field_of_view.limit_mm),
         )
 
 
@@ -315,12 +315,8 @@ def _require_volumes(pet: Volume, ct: Volume | None) -> Volume:
         raise SeriesNotFound(
             "The network of this model needs the CT as well. Send it, or supply a contour.", modality="CT"
         )
-    for volume, quantity in ((pet, Quantity.SUV_BODY_WEIGHT), (ct, Quantity.HOUNSFIELD)):
-        if volume.quantity is not quantity:
-            raise InvalidRequest(
-                f"Segmentation needs a volume in {quantity.value} and got one in {volume.quantity.value}. "
-                "Send the PET in body-weight SUV and the CT in HU."
-            )
+    require_quantity(pet, Quantity.SUV_BODY_WEIGHT)
+    require_quantity(ct, Quantity.HOUNSFIELD)
     require_same_frame_of_reference(pet, ct)
     return ct
 
@@ -333,7 +329,21 @@ def _volume_interval(
     return volume_interval_ml(volume_ml, doubt, settings.volume_interval)
 
 
-def _millimetres(extent: tuple[float, float, float]) -> str:
+def require_quantity(volume: Volume, quantity: Quantity) -> None:
+    """Refuse a volume of another quantity.
+
+    Raises:
+        InvalidRequest: It holds another quantity.
+    """
+    if volume.quantity is not quantity:
+        raise InvalidRequest(
+            f"Segmentation needs a volume in {quantity.value} and got one in {volume.quantity.value}. "
+            "Send the PET in body-weight SUV and the CT in HU."
+        )
+
+
+def readable_extent(extent: tuple[float, float, float]) -> str:
+    """Three extents in mm as text."""
     return " x ".join(f"{value:.0f}" for value in extent) + " mm"
 
 

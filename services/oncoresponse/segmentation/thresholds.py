@@ -28,13 +28,3 @@ def share_of_maximum(
     """
     inside = np.ones(suv.shape, dtype=bool) if region is None else region
     return np.asarray((suv >= share * suv[inside].max()) & inside)
-
-
-def box_around(mask: npt.NDArray[Any], margin_voxels: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
-    """The axis-aligned box about a mask, widened by a margin along each array axis."""
-    box = np.zeros(mask.shape, dtype=bool)
-    found = np.argwhere(mask)
-    low = np.maximum(found.min(axis=0) - margin_voxels, 0)
-    high = np.minimum(found.max(axis=0) + margin_voxels + 1, mask.shape)
-    box[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = True
-    return box

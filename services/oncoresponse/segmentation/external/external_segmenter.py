@@ -7,7 +7,7 @@ from pathlib import Path
 import SimpleITK as sitk
 import torch
 
-from oncoresponse.errors import FieldOfViewTooLarge, InvalidRequest
+from oncoresponse.errors import FieldOfViewTooLarge
 from oncoresponse.model_folder import ModelFolder, TumorLimits
 from oncoresponse.segmentation.contour_variants import variants_of_contour
 from oncoresponse.segmentation.device import choose_device
@@ -21,7 +21,13 @@ from oncoresponse.segmentation.external.declaration import (
     read_declaration,
 )
 from oncoresponse.segmentation.external.tumor_network import TumorNetwork
-from oncoresponse.segmentation.inference import SEGMENTATION_FOLDER, SegmentationResult, prompt_kind
+from oncoresponse.segmentation.inference import (
+    SEGMENTATION_FOLDER,
+    SegmentationResult,
+    prompt_kind,
+    readable_extent,
+    require_quantity,
+)
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, rank_candidates
 from oncoresponse.segmentation.lesion_prompt import LesionPrompt
 from oncoresponse.segmentation.mask_checks import check_mask
@@ -99,8 +105,8 @@ class ExternalSegmenter:
             raise FieldOfViewTooLarge(
                 "The PET field of view is larger than this model takes without being told where the lesion is. Give a "
                 "point in the lesion, a box around it, or a contour.",
-                field_of_view_mm=_millimetres(field_of_view_mm(pet.image)),
-                limit_mm=_millimetres(self.declaration.field_of_view_limit_mm or (0, 0, 0)),
+                field_of_view_mm=readable_extent(field_of_view_mm(pet.image)),
+                limit_mm=readable_extent(self.declaration.field_of_view_limit_mm or (0, 0, 0)),
             )
         probability, coverage = self._probability(pet, ct)
         mask_image = mask_from_probability(probability, self.declaration.mask.threshold, prompt)
@@ -134,10 +140,10 @@ class ExternalSegmenter:
 
     def _probability(self, pet: Volume, ct: Volume | None) -> tuple[sitk.Image, float]:
         """Probability on the PET grid, and the share of the PET that the CT covers (1 where no CT is needed)."""
-        _require_quantity(pet, Quantity.SUV_BODY_WEIGHT)
+        require_quantity(pet, Quantity.SUV_BODY_WEIGHT)
         coverage = 1.0
         if ct is not None and self.needs_ct:
-            _require_quantity(ct, Quantity.HOUNSFIELD)
+            require_quantity(ct, Quantity.HOUNSFIELD)
             require_same_frame_of_reference(pet, ct)
             coverage = ct_coverage(pet, ct, self.declaration.minimum_ct_coverage)
         return self._network.probability(pet, ct if self.needs_ct else None), coverage
@@ -174,15 +180,3 @@ def open_tumor_network(directory: Path, declaration: ExternalNetworkDeclaration,
     from oncoresponse.segmentation.external.torchscript_network import open_torchscript
 
     return open_torchscript(directory, declaration, chosen)
-
-
-def _require_quantity(volume: Volume, quantity: Quantity) -> None:
-    if volume.quantity is not quantity:
-        raise InvalidRequest(
-            f"Segmentation needs a volume in {quantity.value} and got one in {volume.quantity.value}. "
-            "Send the PET in body-weight SUV and the CT in HU."
-        )
-
-
-def _millimetres(extent: tuple[float, float, float]) -> str:
-    return " x ".join(f"{value:.0f}" for value in extent) + " mm"
