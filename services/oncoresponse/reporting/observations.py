@@ -5,7 +5,7 @@ from __future__ import annotations
 from fhir.resources.R4B.observation import Observation
 from oncoradiomics.features import MEASURE_NAMES, Measure
 
-from oncoresponse.readable_numbers import inside_sentence, percent, readable_unit, spoken_value
+from oncoresponse.readable_numbers import inside_sentence, readable_unit, spoken_value
 from oncoresponse.reporting.code_systems import (
     CATEGORY_IMAGING,
     CONFORMAL_SET,
@@ -47,6 +47,7 @@ from oncoresponse.reporting.wording import (
     answer_sentences,
     contour_sentence,
     explanation_sentences,
+    interval_name,
     limits,
     measure_title,
     number,
@@ -72,7 +73,8 @@ _IBSI_VOXEL_VOLUME = "YEKZ"
 # Both conformal outcomes open, or the case unlike the training patients: the reason code of R4 that says so.
 _ABSENT: dict[Answer, Code] = {
     Answer.INDETERMINATE: Code(DATA_ABSENT_REASON, "unknown", "Unknown"),
-    Answer.OUTSIDE_EXPERIENCE: Code(DATA_ABSENT_REASON, "unsupported", "Unsupported"),
+    Answer.OUT_OF_DISTRIBUTION: Code(DATA_ABSENT_REASON, "unsupported", "Unsupported"),
+    Answer.NO_EVIDENCE: Code(DATA_ABSENT_REASON, "unsupported", "Unsupported"),
 }
 _NOT_COMPUTABLE = Code(DATA_ABSENT_REASON, "not-a-number", "Not a Number (NaN)")
 
@@ -193,9 +195,10 @@ def predicted_response_observation(context: ReportContext, prediction: Predictio
                 local(prediction.answer.value, prediction.answer_text), text=prediction.answer_text
             ),
         },
-        {"code": concept(OUTSIDE_TRAINING_DATA), "valueBoolean": prediction.outside.is_outside},
     ]
-    if prediction.answer is not Answer.OUTSIDE_EXPERIENCE:  # there the set promises nothing
+    if prediction.outside is not None:
+        components.append({"code": concept(OUTSIDE_TRAINING_DATA), "valueBoolean": prediction.outside.is_outside})
+    if prediction.answer not in (Answer.OUT_OF_DISTRIBUTION, Answer.NO_EVIDENCE):  # there the set promises nothing
         components.append({"code": concept(CONFORMAL_SET), "valueCodeableConcept": _conformal_set(prediction)})
     element = _about_tumor(context, "predicted-response", algorithm)
     element["meta"] = ai_asserted()
@@ -211,15 +214,14 @@ def predicted_response_observation(context: ReportContext, prediction: Predictio
             ("upper", INTERVAL_HIGH, prediction.interval_high),
         ):
             if bound is not None:
-                level = (
-                    f"{probability_title(prediction)}: {end} end of the {percent(prediction.interval_level)} interval"
-                )
+                level = f"{probability_title(prediction)}: {end} end of the {interval_name(prediction)}"
                 components.append(
                     {"code": concept(code, text=level), "valueQuantity": quantity(round(100 * bound, 1), "%", "%")}
                 )
     element["component"] = components
     element["method"] = concept(
-        text=f"{prediction.model_name}@{prediction.model_version}; interval: {prediction.interval_method}"
+        text=f"{prediction.model_name}@{prediction.model_version}"
+        + ("" if prediction.interval_method is None else f"; interval: {prediction.interval_method}")
     )
     element["derivedFrom"] = [
         imaging_study_reference(context),

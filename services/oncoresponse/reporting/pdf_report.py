@@ -171,7 +171,6 @@ def _answer(page: Page, context: ReportContext, y: float) -> float:
         y = page.paragraph(x, y + 4.2, width, value, size=10, weight="bold", color=_INK, most_lines=1) + 1
         y = _probability_bar(page, prediction, x, y, width)
         beside = [call_error_sentence(prediction), contour_variants_sentence(prediction), baseline_sentence(prediction)]
-        beside.append(prediction.time_to_failure.text if prediction.time_to_failure is not None else None)
         for text in beside:
             if text:
                 y = page.paragraph(x, y + 0.5, width, text, size=7, color=_SOFT, most_lines=2)
@@ -301,7 +300,7 @@ def _footer(page: Page, context: ReportContext) -> None:
     digests = [f"radiomics settings {context.features.settings_sha256[:16]}"]
     if context.contour_is_automatic:
         digests.append(f"network {context.segmentation.network_sha256[:16]}")
-    if prediction is not None:
+    if prediction is not None and prediction.booster_sha256 is not None:
         digests.append(f"booster {prediction.booster_sha256[:16]}")
     digests += [f"{name} {digest[:16]}" for name, digest in context.settings_sha256]
     hashes.append(

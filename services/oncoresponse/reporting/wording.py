@@ -94,10 +94,14 @@ def probability_sentence(prediction: Prediction) -> str | None:
     text = f"{probability_title(prediction)}: {percent(prediction.probability)}"
     if prediction.interval_low is not None and prediction.interval_high is not None:
         text += (
-            f" ({percent(prediction.interval_level)} interval {percent(prediction.interval_low)}"
-            f" to {percent(prediction.interval_high)})"
+            f" ({interval_name(prediction)} {percent(prediction.interval_low)} to {percent(prediction.interval_high)})"
         )
     return text
+
+
+def interval_name(prediction: Prediction) -> str:
+    """Such as ``90 % interval``."""
+    return "interval" if prediction.interval_level is None else f"{percent(prediction.interval_level)} interval"
 
 
 def answer_title(prediction: Prediction) -> str:
@@ -117,18 +121,10 @@ def answer_sentences(prediction: Prediction) -> list[str]:
 
 
 def call_error_sentence(prediction: Prediction) -> str | None:
-    """How often the rule behind a call drops the outcome that then happens; ``None`` where there is no call.
-
-    The rule is the conformal set: what it promises is how rarely it leaves out the true outcome, not how likely the
-    outcome that is left has become.
-    """
-    if prediction.abstains or len(prediction.conformal_set) != 1:
+    """How often calls of this kind were right in validation; ``None`` where there is no call."""
+    if prediction.abstains or prediction.call_evidence is None:
         return None
-    promised, measured = 1 - prediction.conformal_coverage, 1 - prediction.conformal_coverage_measured
-    return (
-        f"Calls are built to leave out the true outcome in at most {percent(promised)} of patients; in "
-        f"cross-validation it was {percent(measured)}."
-    )
+    return prediction.call_evidence.text
 
 
 def contribution_sentence(contribution: Contribution, prediction: Prediction) -> str:
@@ -153,7 +149,7 @@ def _rank(contribution: Contribution) -> str:
 
 
 def explanation_sentences(prediction: Prediction) -> list[str]:
-    """The reasons in groups and the doubt, other contours, and the time to failure beside a call."""
+    """The reasons in groups and the uncertainty, other contours, and the logistic regression beside a call."""
     found = list(prediction.sentences[1:2])
     if doubt := doubt_sentence(prediction):
         found.append(doubt)
@@ -161,14 +157,12 @@ def explanation_sentences(prediction: Prediction) -> list[str]:
         found.append(contours)
     if baseline := baseline_sentence(prediction):
         found.append(baseline)
-    if prediction.time_to_failure is not None and not prediction.abstains:
-        found.append(prediction.time_to_failure.text)
     return found
 
 
 def doubt_sentence(prediction: Prediction) -> str | None:
     """How similar patients fared and what would change the answer; ``None`` for a patient unlike all of them."""
-    if prediction.answer is Answer.OUTSIDE_EXPERIENCE or len(prediction.sentences) < 3:
+    if prediction.answer is Answer.OUT_OF_DISTRIBUTION or len(prediction.sentences) < 3:
         return None
     return prediction.sentences[2]
 

@@ -32,7 +32,7 @@ def answers(
         )
         favorable, unfavorable = bool(sets[row, 0]), bool(sets[row, 1])
         if not allowed or distance[row] > document.distance.threshold:
-            found.append(Answer.OUTSIDE_EXPERIENCE)
+            found.append(Answer.OUT_OF_DISTRIBUTION)
         elif favorable == unfavorable or favorable != (probability[row] >= 0.5):
             found.append(Answer.INDETERMINATE)
         else:

@@ -1,6 +1,7 @@
 """Predictions for a table of patients, so that a hospital can try a model on patients whose outcome it knows.
 
-Every row passes through :meth:`ResponseModel.predict`, as a patient of the service does: same abstention, same doubt.
+Every row passes through :meth:`ResponseModel.predict`, as a patient of the service does, with the same abstention and
+uncertainty.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ OUTPUT_COLUMNS = (
     "interval_level",
     "prediction_set",
     "prediction_set_coverage",
-    "out_of_domain",
-    "out_of_domain_score",
+    "used_in_training",
+    "out_of_distribution",
+    "out_of_distribution_score",
     "inputs_outside_training_range",
     "reasons",
     "reasons_text",
@@ -42,7 +44,7 @@ OUTPUT_COLUMNS = (
     "model_sha256",
     "research_use",
 )
-"""Columns of the output. ``out_of_domain_score`` is the distance over its limit: above 1 is outside."""
+"""Columns of the output. ``out_of_distribution_score`` is the distance over its limit: above 1 is outside."""
 
 _COLUMN = re.compile(r"(?P<name>[^\[\]]*[^\[\]\s])\s*(?:\[(?P<unit>[^\[\]]*)\])?")
 _LIST_SEPARATOR = ";"
@@ -185,6 +187,7 @@ def _row(cells: Sequence[str], columns: Sequence[str], line: int) -> tuple[str, 
 
 def _cells(prediction: Prediction) -> dict[str, str]:
     outside = prediction.outside
+    score = None if outside is None else outside.score
     return {
         "answer": prediction.answer.value,
         "answer_text": prediction.answer_text,
@@ -194,9 +197,10 @@ def _cells(prediction: Prediction) -> dict[str, str]:
         "interval_level": _number(prediction.interval_level),
         "prediction_set": _LIST_SEPARATOR.join(Answer(outcome).value for outcome in prediction.conformal_set),
         "prediction_set_coverage": _number(prediction.conformal_coverage),
-        "out_of_domain": "yes" if outside.is_outside else ("unknown" if outside.score is None else "no"),
-        "out_of_domain_score": _number(None if outside.score is None else outside.score / outside.threshold),
-        "inputs_outside_training_range": _LIST_SEPARATOR.join(outside.inputs_outside_range),
+        "used_in_training": "yes" if prediction.used_in_training else "no",
+        "out_of_distribution": "yes" if outside and outside.is_outside else ("unknown" if score is None else "no"),
+        "out_of_distribution_score": _number(score / outside.threshold if outside and score is not None else None),
+        "inputs_outside_training_range": _LIST_SEPARATOR.join(outside.inputs_outside_range if outside else ()),
         "reasons": _LIST_SEPARATOR.join(reason.code for reason in prediction.abstain_reasons),
         "reasons_text": " ".join(reason.text for reason in prediction.abstain_reasons),
         "logistic_regression_probability": _number(prediction.baseline.probability if prediction.baseline else None),

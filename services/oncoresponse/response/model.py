@@ -42,7 +42,6 @@ from oncoresponse.response.prediction import (
     ContourInterval,
     OutsideTrainingData,
     Prediction,
-    TimeToFailureEstimate,
 )
 from oncoresponse.response.probability_interval import Ensemble
 from oncoresponse.response.time_to_failure import median_times
@@ -150,6 +149,7 @@ class ResponseModel:
                 )
             )
             answer = Answer.INDETERMINATE
+        interval = known.interval(contours) if known else (None, None)
         definition, document = self.folder.definition, self.document
         contributions = explained_inputs(document, row, known.shapley) if known else ()
         nearest = nearest_cases(document, transformed) if finite else ()
@@ -163,8 +163,8 @@ class ResponseModel:
             answer=answer,
             answer_text=self._answer_texts[answer],
             probability=known.probability if known else None,
-            interval_low=known.interval_low if known else None,
-            interval_high=known.interval_high if known else None,
+            interval_low=interval[0],
+            interval_high=interval[1],
             interval_level=document.interval.level,
             interval_method=document.interval.method,
             conformal_set=known.conformal_set if known else _CALLS,
@@ -176,7 +176,7 @@ class ResponseModel:
                 outcome_title=definition.outcome.title,
                 answer=answer,
                 answer_text=self._answer_texts[answer],
-                probability_text=known.text(document.interval.level) if known else None,
+                probability_text=known.text(document.interval.level, contours) if known else None,
                 contributions=contributions,
                 reasons=reasons,
                 nearest=nearest,
@@ -185,7 +185,6 @@ class ResponseModel:
             nearest_cases=nearest,
             changes=changes,
             contour_interval=contours,
-            time_to_failure=self._time_to_failure(transformed) if finite and not outside.is_outside else None,
             base_log_odds=known.base if known else None,
             margin_log_odds=known.log_odds if known else None,
             outside=outside,
@@ -223,25 +222,6 @@ class ResponseModel:
             low=min(probability, float(found.min())),
             high=max(probability, float(found.max())),
             calls=tuple(sorted({answer, *calls})),
-        )
-
-    def _time_to_failure(self, transformed: FloatArray) -> TimeToFailureEstimate | None:
-        declared = self.document.time_to_failure
-        if declared is None or self.time_booster is None:
-            return None
-        median = float(median_times(self.time_booster, self.document.input_names, transformed)[0])
-        beyond = median > declared.longest_follow_up
-        longest = spoken_value(declared.longest_follow_up, declared.unit)
-        said = f"beyond the longest follow-up ({longest})" if beyond else f"about {spoken_value(median, declared.unit)}"
-        return TimeToFailureEstimate(
-            median=None if beyond else median,
-            unit=declared.unit,
-            longest_follow_up=declared.longest_follow_up,
-            concordance=declared.concordance.value,
-            concordance_low=declared.concordance.low,
-            concordance_high=declared.concordance.high,
-            text=f"Median time from {declared.origin} to failure {said}; cross-validated concordance "
-            f"{declared.concordance.text}.",
         )
 
     def _row(self, values: Mapping[str, float], covariates: Mapping[str, float]) -> list[float]:
@@ -353,7 +333,7 @@ class ResponseModel:
             Answer.FAVORABLE: outcome.favorable_answer,
             Answer.UNFAVORABLE: outcome.unfavorable_answer,
             Answer.INDETERMINATE: "Indeterminate: the evidence does not allow a call",
-            Answer.OUTSIDE_EXPERIENCE: "Outside the model's experience: no call is made",
+            Answer.OUT_OF_DISTRIBUTION: "Out of distribution: no call is made",
         }
 
     def _require_golden_vectors(self) -> None:
@@ -392,9 +372,15 @@ class _Known:
     shapley: FloatArray
     base: float
 
-    def text(self, level: float) -> str:
+    def interval(self, contours: ContourInterval | None) -> tuple[float, float]:
+        """The one interval to show: what another sample of patients or another contour would have given."""
+        if contours is None:
+            return self.interval_low, self.interval_high
+        return min(self.interval_low, contours.low), max(self.interval_high, contours.high)
+
+    def text(self, level: float, contours: ContourInterval | None) -> str:
         """``72 % (90 % interval 51 % to 86 %)``."""
-        low, high = percent(self.interval_low), percent(self.interval_high)
+        low, high = map(percent, self.interval(contours))
         return f"{percent(self.probability)} ({percent(level)} interval {low} to {high})"
 
     @property
@@ -429,7 +415,7 @@ def _conformal_reasons(known: _Known) -> list[AbstainReason]:
 
 def _answer(is_outside: bool, reasons: list[AbstainReason], known: _Known | None) -> Answer:
     if is_outside:
-        return Answer.OUTSIDE_EXPERIENCE
+        return Answer.OUT_OF_DISTRIBUTION
     if reasons or known is None:
         return Answer.INDETERMINATE
     return Answer.FAVORABLE if known.includes_favorable else Answer.UNFAVORABLE

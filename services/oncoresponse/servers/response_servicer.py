@@ -1,4 +1,4 @@
-"""ResponseService: features in, prediction with its doubt out."""
+"""ResponseService: features in, prediction with its uncertainty out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from oncoradiomics.features import FeatureDocument
 
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.response.model import ResponseModel
-from oncoresponse.response.prediction import Answer, Prediction
+from oncoresponse.response.prediction import Answer, CallEvidence, Prediction
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.v1 import artifact_pb2, response_pb2, response_pb2_grpc
@@ -20,7 +20,8 @@ _ANSWERS = {
     Answer.FAVORABLE: response_pb2.PREDICTION_ANSWER_FAVORABLE,
     Answer.UNFAVORABLE: response_pb2.PREDICTION_ANSWER_UNFAVORABLE,
     Answer.INDETERMINATE: response_pb2.PREDICTION_ANSWER_INDETERMINATE,
-    Answer.OUTSIDE_EXPERIENCE: response_pb2.PREDICTION_ANSWER_OUTSIDE_EXPERIENCE,
+    Answer.OUT_OF_DISTRIBUTION: response_pb2.PREDICTION_ANSWER_OUTSIDE_EXPERIENCE,
+    Answer.NO_EVIDENCE: response_pb2.PREDICTION_ANSWER_NO_EVIDENCE,
 }
 
 
@@ -60,14 +61,14 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
 
 def to_message(prediction: Prediction) -> response_pb2.Prediction:
     """The short form that travels in messages."""
-    outside, contours = prediction.outside, prediction.contour_interval
+    outside, contours, evidence = prediction.outside, prediction.contour_interval, prediction.call_evidence
     return response_pb2.Prediction(
         answer=_ANSWERS[prediction.answer],
         answer_text=prediction.answer_text,
         probability=prediction.probability,
         interval_low=prediction.interval_low,
         interval_high=prediction.interval_high,
-        interval_level=prediction.interval_level,
+        interval_level=prediction.interval_level or 0,
         contributions=[
             response_pb2.Contribution(
                 input=item.input,
@@ -80,9 +81,23 @@ def to_message(prediction: Prediction) -> response_pb2.Prediction:
             )
             for item in prediction.contributions
         ],
-        outside_score=None if outside.score is None else outside.score / outside.threshold,
+        outside_score=None if outside is None or outside.score is None else outside.score / outside.threshold,
         abstain_reasons=[reason.text for reason in prediction.abstain_reasons],
         sentences=prediction.sentences,
         contour_low=None if contours is None else contours.low,
         contour_high=None if contours is None else contours.high,
+        used_in_training=prediction.used_in_training,
+        call_evidence=None if evidence is None else _evidence(evidence),
+    )
+
+
+def _evidence(evidence: CallEvidence) -> response_pb2.CallEvidence:
+    return response_pb2.CallEvidence(
+        call=_ANSWERS[evidence.outcome],
+        patients=evidence.patients,
+        right=evidence.right,
+        right_low=evidence.right_low,
+        reference=evidence.reference,
+        allowed=evidence.allowed,
+        text=evidence.text,
     )

@@ -259,7 +259,7 @@ def test_probability_is_a_percentage_with_its_interval(bundle: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"), [(Answer.INDETERMINATE, "unknown"), (Answer.OUTSIDE_EXPERIENCE, "unsupported")]
+    ("answer", "reason"), [(Answer.INDETERMINATE, "unknown"), (Answer.OUT_OF_DISTRIBUTION, "unsupported")]
 )
 def test_abstention_shows_a_reason_and_no_number(
     make_context: Callable[..., ReportContext],
