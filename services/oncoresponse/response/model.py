@@ -112,6 +112,7 @@ class ResponseModel:
         values: Mapping[str, float],
         covariates: Mapping[str, float] | None = None,
         contour_variants: Sequence[Mapping[str, float]] = (),
+        contour_review_reasons: Sequence[str] = (),
     ) -> Prediction:
         """Predict the outcome of one patient.
 
@@ -119,11 +120,12 @@ class ResponseModel:
             values: Features and measures by name, in the units of the inputs; names that are no input are ignored.
             covariates: Clinical inputs by name.
             contour_variants: The same features from other plausible contours of the same tumor.
+            contour_review_reasons: Why the contour must not be believed before a physician has reviewed it.
 
         Returns:
             The prediction. It abstains, and says why, when an input is NaN or infinite, cannot be true, or lies too far
-            from the training patients, when the conformal set does not hold exactly one outcome, and when a contour
-            variant would give the opposite call.
+            from the training patients, when the conformal set does not hold exactly one outcome, when a contour
+            variant would give the opposite call, and when the contour needs review.
 
         Raises:
             ModelFolderInvalid: A feature the model needs was not computed: the radiomics settings do not fit the model.
@@ -149,6 +151,9 @@ class ResponseModel:
                 )
             )
             answer = Answer.INDETERMINATE
+        if contour_review_reasons:
+            reasons += [AbstainReason(code="CONTOUR_NEEDS_REVIEW", text=text) for text in contour_review_reasons]
+            answer = Answer.INDETERMINATE if answer in _CALLS else answer
         interval = known.interval(contours) if known else (None, None)
         definition, document = self.folder.definition, self.document
         contributions = explained_inputs(document, row, known.shapley) if known else ()

@@ -55,6 +55,10 @@ from oncoresponse.volume import Quantity, Volume, file_sha256, require_same_fram
 
 SEGMENTATION_FOLDER = "segmentation"
 _FULL_COVERAGE = 0.9
+_POOR_CONTOUR_EXPECTED = (
+    "The network is unsure of this contour: in cross-validation, contours with such signs overlapped poorly with those "
+    "of the physician."
+)
 _MEMBER_VARIANTS = 3
 
 
@@ -206,6 +210,7 @@ class Segmenter:
             volume_level=None if settings.volume_interval is None else settings.volume_interval.level,
             expected_dice=expected,
             needs_review=review,
+            review_reasons=(_POOR_CONTOUR_EXPECTED,) if review else (),
             prompt=prompt_kind(prompt),
             mean_uncertainty=mean_binary_entropy(chances, inside),
             device=self.device.type,

@@ -49,7 +49,7 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
         if not values and any(entry.source == "features" for entry in model.document.inputs):
             raise InvalidRequest("This model needs features of the tumor. Send those of ExtractFeatures.")
         variants = [self._values(reference) for reference in request.variant_features]
-        prediction = model.predict(values, covariates, variants)
+        prediction = model.predict(values, covariates, variants, request.contour_review_reasons)
         stored = self._artifacts.put_document(prediction)
         return response_pb2.PredictResponseResponse(
             prediction_document=stored.to_message(), prediction=to_message(prediction)

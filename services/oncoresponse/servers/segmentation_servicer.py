@@ -18,6 +18,7 @@ from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, LesionCandidates
 from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, LesionPrompt, box_of_mask
 from oncoresponse.segmentation.mask_checks import check_mask
+from oncoresponse.segmentation.misregistration import with_misregistration
 from oncoresponse.segmentation.open_segmenter import open_segmenter
 from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.servers.model_cache import ModelCache
@@ -84,17 +85,19 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         pet = self._volume(request.pet)
         if request.HasField("supplied_mask"):
             mask = self._volume(request.supplied_mask)
+            summary = _check_supplied(folder, pet, mask, request.supplied_mask_kind)
             return self._answer(
-                mask, _check_supplied(folder, pet, mask, request.supplied_mask_kind), variants_of_contour(mask)
+                mask, with_misregistration(summary, pet, self._ct(request), mask), variants_of_contour(mask)
             )
         if segmenter is None:
             raise ContourNotFound("This model has no segmentation network. Supply a contour with the study.")
-        ct = self._volume(request.ct) if request.HasField("ct") else None
+        ct = self._ct(request)
         prompt = self._prompt(request, pet)
         if prompt is None and segmenter.needs_prompt(pet):
             return self._candidates(segmenter, pet, ct)
         found = segmenter.segment(pet, ct, prompt)
-        response = self._answer(found.mask, found.summary, found.variants)
+        summary = with_misregistration(found.summary, pet, ct, found.mask)
+        response = self._answer(found.mask, summary, found.variants)
         response.probability.CopyFrom(self._artifacts.put_volume(found.probability).to_message())
         return response
 
@@ -105,6 +108,8 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             mask=self._artifacts.put_volume(mask).to_message(),
             summary=self._artifacts.put_document(summary).to_message(),
             volume_ml=summary.volume_ml,
+            needs_review=summary.needs_review,
+            review_reasons=summary.review_reasons,
             variants=[
                 segmentation_pb2.MaskVariant(name=name, mask=self._artifacts.put_volume(variant).to_message())
                 for name, variant in variants.items()
@@ -141,6 +146,9 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             raise InvalidRequest("lesion_mask must be a mask.")
         require_same_grid(pet, mask)
         return box_of_mask(mask.image)
+
+    def _ct(self, request: segmentation_pb2.SegmentRequest) -> Volume | None:
+        return self._volume(request.ct) if request.HasField("ct") else None
 
     def _volume(self, reference: artifact_pb2.ArtifactReference) -> Volume:
         return self._artifacts.read_volume(StoredArtifact.from_message(reference))

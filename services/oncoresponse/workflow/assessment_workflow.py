@@ -162,12 +162,14 @@ async def features_step(request: Json, done: dict[str, Json]) -> Json:
 async def prediction_step(request: Json, done: dict[str, Json]) -> Json:
     """ResponseService.PredictResponse."""
     create = _create_request(request)
+    segmented = ParseDict(done["segmentation"], segmentation_pb2.SegmentResponse())
     extracted = ParseDict(done["features"], radiomics_pb2.ExtractFeaturesResponse())
     call = response_pb2.PredictResponseRequest(
         model=create.model,
         features=extracted.features,
         covariates=create.covariates,
         variant_features=extracted.variant_features,
+        contour_review_reasons=segmented.review_reasons,
     )
     return await _timed_call(Role.RESPONSE, "PredictResponse", call, response_pb2.PredictResponseResponse)
 

@@ -328,7 +328,9 @@ def test_doubt_of_a_contour_is_a_calibrated_interval_or_said_to_be_unknown(make_
 
 def test_a_contour_that_needs_review_says_so_first(make_context: MakeContext, pet: Volume, mask: Volume) -> None:
     assert review_sentence(make_context()) is None
-    doubtful = make_context(segmentation=make_context().segmentation.model_copy(update={"needs_review": True}))
+    doubtful = make_context(segmentation=make_context().segmentation.model_copy(
+        update={"needs_review": True, "review_reasons": ("PET and CT lie at least 15 mm apart at the tumor.",)}
+    ))
     review = review_sentence(doubtful)
     assert review is not None
     page = page_text(pdf_report(doubtful, key_image_panels(pet, None, mask)))

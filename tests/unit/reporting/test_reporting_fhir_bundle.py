@@ -372,7 +372,9 @@ def test_spelling_is_american(bundle: Json) -> None:
 
 
 def test_a_doubtful_contour_is_said_on_each_measure(make_context: Callable[..., ReportContext]) -> None:
-    summary = make_context().segmentation.model_copy(update={"needs_review": True})
+    summary = make_context().segmentation.model_copy(
+        update={"needs_review": True, "review_reasons": ("PET and CT lie at least 15 mm apart at the tumor.",)}
+    )
     volume = resource(compose(make_context(segmentation=summary)), "Observation", "118565006")
     assert [note["text"].split(":")[0] for note in volume["note"]][1] == "This contour may be clearly wrong"
     assert len(resource(compose(make_context()), "Observation", "118565006")["note"]) == 1
