@@ -30,26 +30,32 @@ from oncoresponse.response.model_document import (
     DOCUMENT_FILE,
     ENSEMBLE_FILE,
     TASK_FILE,
-    TIME_TO_FAILURE_FILE,
     ResponseDocument,
 )
 from oncoresponse.response.pipeline import ScoringModel
 from oncoresponse.response.prediction import (
+    NO_EVIDENCE_TEXT,
     AbstainReason,
     Answer,
+    AnswerChange,
     BaselinePrediction,
+    CallEvidence,
     ConformalOutcome,
     ContourInterval,
     OutsideTrainingData,
     Prediction,
 )
 from oncoresponse.response.probability_interval import Ensemble
-from oncoresponse.response.time_to_failure import median_times
+from oncoresponse.response.task import ResponseInput
 
 _FOLDER = "response"
 _RADIOMICS_SETTINGS = "radiomics/settings.yaml"
 _TRANSFORM_TOLERANCE = 1e-6
 _MARGIN_TOLERANCE = 1e-9
+_USED_IN_TRAINING = AbstainReason(
+    code="USED_IN_TRAINING",
+    text="The model was trained on this patient, so that its answer here would only repeat what it was told.",
+)
 _CALLS: tuple[ConformalOutcome, ConformalOutcome] = (Answer.FAVORABLE, Answer.UNFAVORABLE)
 
 
@@ -62,7 +68,11 @@ class ResponseModel:
     document: ResponseDocument = field(repr=False)
     scoring: ScoringModel = field(repr=False)
     ensemble: Ensemble = field(repr=False)
-    time_booster: xgboost.Booster | None = field(repr=False)
+
+    @property
+    def inputs(self) -> tuple[ResponseInput, ...]:
+        """What a prediction needs."""
+        return self.document.inputs
 
     @classmethod
     def open(cls, model_folder: ModelFolder) -> ResponseModel:
@@ -85,9 +95,6 @@ class ResponseModel:
             (ENSEMBLE_FILE, raw_ensemble, document.ensemble_sha256),
             (TASK_FILE, _read(model_folder, TASK_FILE), document.task_sha256),
         ]
-        if (declared := document.time_to_failure) is not None:
-            raw_time = _read(model_folder, TIME_TO_FAILURE_FILE)
-            checked.append((TIME_TO_FAILURE_FILE, raw_time, declared.booster_sha256))
         for name, content, digest in checked:
             if hashlib.sha256(content).hexdigest() != digest:
                 raise ModelHashMismatch(
@@ -102,7 +109,6 @@ class ResponseModel:
             document,
             ScoringModel(start, booster, document.calibration.sigmoid, document.input_names),
             Ensemble.from_bytes(raw_ensemble, document.input_names),
-            None if declared is None else _booster(raw_time, TIME_TO_FAILURE_FILE, document),
         )
         model._require_golden_vectors()
         return model
@@ -112,7 +118,9 @@ class ResponseModel:
         values: Mapping[str, float],
         covariates: Mapping[str, float] | None = None,
         contour_variants: Sequence[Mapping[str, float]] = (),
+        *,
         contour_review_reasons: Sequence[str] = (),
+        used_in_training: bool = False,
     ) -> Prediction:
         """Predict the outcome of one patient.
 
@@ -121,11 +129,13 @@ class ResponseModel:
             covariates: Clinical inputs by name.
             contour_variants: The same features from other plausible contours of the same tumor.
             contour_review_reasons: Why the contour must not be believed before a physician has reviewed it.
+            used_in_training: The patient was recognized as one the model was trained on.
 
         Returns:
             The prediction. It abstains, and says why, when an input is NaN or infinite, cannot be true, or lies too far
-            from the training patients, when the conformal set does not hold exactly one outcome, when a contour
-            variant would give the opposite call, and when the contour needs review.
+            from the training patients, when the conformal set does not hold exactly one outcome, when validation does
+            not support calls of this kind, when a contour variant would give the opposite call, when the contour
+            needs review, and when the model was trained on the patient.
 
         Raises:
             ModelFolderInvalid: A feature the model needs was not computed: the radiomics settings do not fit the model.
@@ -139,9 +149,14 @@ class ResponseModel:
         if known is not None and not outside.is_outside:  # beyond the training patients the set promises nothing
             reasons += _conformal_reasons(known)
         answer = _answer(outside.is_outside, reasons, known)
+        evidence = self._call_evidence(answer)
         contours = None
         if known is not None and contour_variants:
             contours = self._contour_interval(known.probability, answer, contour_variants, covariates or {})
+        if used_in_training:
+            reasons.insert(0, _USED_IN_TRAINING)
+        if evidence is not None and not evidence.allowed:
+            reasons.append(AbstainReason(code="CALL_NOT_SUPPORTED", text=evidence.text))
         if contours is not None and len(set(contours.calls) & set(_CALLS)) > 1 and answer in _CALLS:
             reasons.append(
                 AbstainReason(
@@ -150,15 +165,17 @@ class ResponseModel:
                     "answer.",
                 )
             )
+        reasons += [AbstainReason(code="CONTOUR_NEEDS_REVIEW", text=text) for text in contour_review_reasons]
+        if reasons and answer in _CALLS:
             answer = Answer.INDETERMINATE
-        if contour_review_reasons:
-            reasons += [AbstainReason(code="CONTOUR_NEEDS_REVIEW", text=text) for text in contour_review_reasons]
-            answer = Answer.INDETERMINATE if answer in _CALLS else answer
         interval = known.interval(contours) if known else (None, None)
         definition, document = self.folder.definition, self.document
         contributions = explained_inputs(document, row, known.shapley) if known else ()
-        nearest = nearest_cases(document, transformed) if finite else ()
-        changes = answer_changes(document, self.scoring, row, answer, self._answer_texts) if finite else ()
+        # Which of the kept cases the patient is, is not known: the model holds no link from a fingerprint to a case.
+        nearest = nearest_cases(document, transformed) if finite and not used_in_training else ()
+        changes: tuple[AnswerChange, ...] = ()
+        if finite and not used_in_training:
+            changes = answer_changes(document, self.scoring, row, answer, self._answer_texts)
         return Prediction(
             model_name=definition.name,
             model_version=definition.version,
@@ -175,6 +192,8 @@ class ResponseModel:
             conformal_set=known.conformal_set if known else _CALLS,
             conformal_coverage=document.conformal.coverage,
             conformal_coverage_measured=document.conformal.measured,
+            call_evidence=evidence,
+            used_in_training=used_in_training,
             contributions=contributions,
             grouped_contributions=grouped(contributions),
             sentences=three_sentences(
@@ -221,13 +240,31 @@ class ResponseModel:
             return None
         inputs = np.array([transformed[index] for index in usable])
         found = self.scoring.probability(inputs)
-        calls = answers(self.document, self.scoring, np.array([rows[index] for index in usable]), inputs)
+        values = np.array([rows[index] for index in usable])
+        calls = answers(self.document, self.scoring, values, inputs, only_supported=False)
         return ContourInterval(
             variants=len(usable),
             low=min(probability, float(found.min())),
             high=max(probability, float(found.max())),
             calls=tuple(sorted({answer, *calls})),
         )
+
+    def _call_evidence(self, answer: Answer) -> CallEvidence | None:
+        """Of the kind of call that the rule gives; ``None`` when it gives none."""
+        for figures in self.document.calls:
+            outcome: ConformalOutcome = Answer.FAVORABLE if figures.favorable else Answer.UNFAVORABLE
+            if outcome is answer:
+                return CallEvidence(
+                    outcome=outcome,
+                    patients=figures.patients,
+                    right=figures.right,
+                    right_low=figures.right_low,
+                    reference=figures.reference,
+                    required=figures.required,
+                    allowed=figures.allowed,
+                    text=figures.text,
+                )
+        return None
 
     def _row(self, values: Mapping[str, float], covariates: Mapping[str, float]) -> list[float]:
         row = []
@@ -255,7 +292,12 @@ class ResponseModel:
         low, high = self.ensemble.interval(
             transformed, probability, document.interval.level, document.interval.widening
         )
-        p_favorable, p_unfavorable = conformal_p_values(*document.calibration.scores(), margin)
+        p_favorable, p_unfavorable = conformal_p_values(
+            *document.calibration.scores(),
+            margin,
+            document.calibration.stratum_of_each(),
+            document.strata_of(transformed),
+        )
         kept = conformal_sets(p_favorable, p_unfavorable, document.conformal.coverage)[0]
         base, shapley, log_odds = calibrated_contributions(self.scoring, transformed)
         return _Known(
@@ -315,8 +357,10 @@ class ResponseModel:
             return None
         titles = {entry.name: inside_sentence(entry.title) for entry in document.inputs}
         *first, last = (titles[name] for name in document.baseline.inputs)
+        measures = f"{', '.join(first)} and {last}" if first else last
+        start = "" if document.start is None else ", from which the trees start"
         return BaselinePrediction(
-            name="Logistic regression on " + (f"{', '.join(first)} and {last}" if first else last),
+            name=f"Logistic regression on {measures}{start}",
             probability=float(regression.probability(transformed.reshape(1, -1))[0]),
         )
 
@@ -329,7 +373,8 @@ class ResponseModel:
             for entry, value, training in zip(document.inputs, row, document.training, strict=True)
             if math.isfinite(value) and not training.minimum <= value <= training.maximum
         ]
-        return (*own, *document.limits, *self.folder.definition.limitations)
+        outside = self.folder.definition.outside_checks_of((document.booster_sha256,))
+        return (*outside, *own, *document.limits, *self.folder.definition.limitations)
 
     @property
     def _answer_texts(self) -> Mapping[Answer, str]:
@@ -339,11 +384,12 @@ class ResponseModel:
             Answer.UNFAVORABLE: outcome.unfavorable_answer,
             Answer.INDETERMINATE: "Indeterminate: the evidence does not allow a call",
             Answer.OUT_OF_DISTRIBUTION: "Out of distribution: no call is made",
+            Answer.NO_EVIDENCE: NO_EVIDENCE_TEXT,
         }
 
     def _require_golden_vectors(self) -> None:
         document = self.document
-        for index, vector in enumerate(document.golden_vectors):
+        for vector in document.golden_vectors:
             transformed = self._transformed(vector.values)
             margin = float(self.scoring.margin(transformed)[0])
             ensemble_mean = float(self.ensemble.probabilities(transformed).mean())
@@ -352,10 +398,6 @@ class ResponseModel:
                 and abs(margin - vector.margin) <= _MARGIN_TOLERANCE
                 and abs(ensemble_mean - vector.ensemble_mean) <= _TRANSFORM_TOLERANCE
             )
-            if self.time_booster is not None and document.time_to_failure is not None:
-                median = float(median_times(self.time_booster, document.input_names, transformed)[0])
-                golden = document.time_to_failure.golden_medians[index]
-                close = close and abs(median - golden) <= _TRANSFORM_TOLERANCE * golden
             if not close:
                 raise ModelFolderInvalid(
                     "The response model does not reproduce its golden vectors here. Install the versions of XGBoost "

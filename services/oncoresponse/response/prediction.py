@@ -32,6 +32,9 @@ class Answer(StrEnum):
     """Validation found no evidence for any prediction: the model measures and does not predict."""
 
 
+NO_EVIDENCE_TEXT = "No evidence for a prediction: measures only"
+"""The answer of a model that measures and does not predict."""
+
 ConformalOutcome = Literal[Answer.FAVORABLE, Answer.UNFAVORABLE]
 """What a conformal set may hold."""
 

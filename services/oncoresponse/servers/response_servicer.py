@@ -10,11 +10,16 @@ import grpc
 from oncoradiomics.features import FeatureDocument
 
 from oncoresponse.errors import InvalidRequest
+from oncoresponse.model_folder import ModelFolder
+from oncoresponse.response.measures_only import MeasuresOnlyModel, open_response_model
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.prediction import Answer, CallEvidence, Prediction
+from oncoresponse.response.training_fingerprints import TrainingFingerprints
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.study_description import StudyDescription
 from oncoresponse.v1 import artifact_pb2, response_pb2, response_pb2_grpc
+from oncoresponse.volume import Quantity
 
 _ANSWERS = {
     Answer.FAVORABLE: response_pb2.PREDICTION_ANSWER_FAVORABLE,
@@ -28,9 +33,10 @@ _ANSWERS = {
 class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
     """See ``protos/oncoresponse/v1/response.proto``."""
 
-    def __init__(self, artifacts: ArtifactStore, models_directory: Path) -> None:
+    def __init__(self, artifacts: ArtifactStore, models_directory: Path, fingerprint_key: bytes | None = None) -> None:
         self._artifacts = artifacts
-        self._models = ModelCache(models_directory, ResponseModel.open, needs="response")
+        self._fingerprint_key = fingerprint_key
+        self._models = ModelCache(models_directory, _opened, needs="response")
 
     async def make_ready(self) -> None:
         """Load all response models; each checks its golden vectors."""
@@ -43,20 +49,51 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
         return await asyncio.to_thread(self._predict, request)
 
     def _predict(self, request: response_pb2.PredictResponseRequest) -> response_pb2.PredictResponseResponse:
-        _, model = self._models.get(request.model)
+        _, (model, fingerprints) = self._models.get(request.model)
         covariates = {covariate.name: covariate.value for covariate in request.covariates}
         values = self._values(request.features) if request.HasField("features") else {}
-        if not values and any(entry.source == "features" for entry in model.document.inputs):
+        used = self._used_in_training(request, fingerprints)
+        if isinstance(model, MeasuresOnlyModel):
+            return self._answer(model.predict({}, used_in_training=used))
+        if not values and any(entry.source == "features" for entry in model.inputs):
             raise InvalidRequest("This model needs features of the tumor. Send those of ExtractFeatures.")
         variants = [self._values(reference) for reference in request.variant_features]
-        prediction = model.predict(values, covariates, variants, request.contour_review_reasons)
+        used = used or fingerprints.knows_row(model.inputs, {**values, **covariates})
+        prediction = model.predict(
+            values,
+            covariates,
+            variants,
+            contour_review_reasons=request.contour_review_reasons,
+            used_in_training=used,
+        )
+        return self._answer(prediction)
+
+    def _answer(self, prediction: Prediction) -> response_pb2.PredictResponseResponse:
         stored = self._artifacts.put_document(prediction)
         return response_pb2.PredictResponseResponse(
             prediction_document=stored.to_message(), prediction=to_message(prediction)
         )
 
+    def _used_in_training(
+        self, request: response_pb2.PredictResponseRequest, fingerprints: TrainingFingerprints
+    ) -> bool:
+        if request.HasField("study_description") and self._fingerprint_key is not None:
+            stored = StoredArtifact.from_message(request.study_description)
+            identifier = self._artifacts.read_document(stored, StudyDescription).patient.patient_id
+            if fingerprints.knows_identifier(identifier or "", self._fingerprint_key):
+                return True
+        for reference in request.images:
+            volume = self._artifacts.read_volume(StoredArtifact.from_message(reference))
+            if volume.quantity is Quantity.HOUNSFIELD and fingerprints.knows_slices(volume.array):
+                return True
+        return False
+
     def _values(self, reference: artifact_pb2.ArtifactReference) -> Mapping[str, float]:
         return self._artifacts.read_document(StoredArtifact.from_message(reference), FeatureDocument).values()
+
+
+def _opened(folder: ModelFolder) -> tuple[ResponseModel | MeasuresOnlyModel, TrainingFingerprints]:
+    return open_response_model(folder), TrainingFingerprints.of_model(folder)
 
 
 def to_message(prediction: Prediction) -> response_pb2.Prediction:
