@@ -278,7 +278,7 @@ def review_sentence(context: ReportContext) -> str | None:
     summary = context.segmentation
     if not summary.needs_review:
         return None
-    return " ".join((*map(_sentence, summary.review_reasons), COMPARE_FIRST))
+    return " ".join((COMPARE_FIRST, *map(_sentence, summary.review_reasons)))
 
 
 def warnings(context: ReportContext) -> list[str]:
