@@ -47,8 +47,9 @@ def baseline_verdict(evaluation: Evaluation) -> str:
     if evaluation.beats_baseline:
         return "XGBoost is better."
     worse = " and slightly worse" if evaluation.below_baseline else ""
-    start = ", from which its trees start" if evaluation.starts_from_baseline else ""
-    return f"**XGBoost is not better than the logistic regression{start}{worse}**; every prediction shows both."
+    start = " from which its trees start" if evaluation.starts_from_baseline else ""
+    shown = "; every prediction shows both" if evaluation.predicts else ""
+    return f"**XGBoost is not better than the logistic regression{start}{worse}**{shown}."
 
 
 def detail_tables(evaluation: Evaluation) -> str:
@@ -123,7 +124,7 @@ def _calls_table(evaluation: Evaluation) -> list[str]:
     first = evaluation.calls[0]
     lines = [
         f"| Kind of call | Patients who were given it | Right | Lower end of the {first.level:.0%} interval | Has to "
-        "exceed | Made |",
+        "exceed | Meets the rule |",
         "|---|---|---|---|---|---|",
     ]
     for figures in evaluation.calls:

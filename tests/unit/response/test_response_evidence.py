@@ -118,7 +118,7 @@ def test_without_evidence_the_model_measures_and_says_so(measures_only: Measures
     assert found.answer is Answer.NO_EVIDENCE
     assert found.abstains
     assert [reason.code for reason in found.abstain_reasons] == ["NO_EVIDENCE"]
-    assert "requirements that were declared in advance" in found.abstain_reasons[0].text
+    assert "what was required in advance" in found.abstain_reasons[0].text
     assert (found.probability, found.interval_low, found.conformal_set, found.contributions) == (None, None, (), ())
     assert "48 patients" in " ".join(found.limits)
     assert "followed for less than" in " ".join(found.limits)
