@@ -148,6 +148,7 @@ def train_response(
     if chosen is None:
         document = _measures_only(task, shown, evaluation, evidence)
     else:
+        _require_not_constant(chosen.fitted, chosen.cohort)
         interval, ensemble = _uncertainty(chosen, progress)
         evaluation = evaluation.model_copy(update={"optimism": _optimism(chosen, ensemble)})
         raw_booster, raw_ensemble = bytes(chosen.fitted.booster.save_raw("ubj")), ensemble.to_bytes()
@@ -210,11 +211,10 @@ def _try(
         progress(f"{stage}: {candidate.name}" if task.candidates else stage, fraction)
 
     fitted = fit_pipeline(own, chosen.transformed, chosen.favorable, seed=own.seed)
-    if fitted.is_constant(chosen.transformed):
-        raise TrainingDataInvalid(
-            "The booster gives every patient the same answer. Lower min_child_weight, or add patients; with few of "
-            "them no tree may be able to split."
-        )
+    if (
+        not task.candidates
+    ):  # before minutes of validation; among candidates one that is constant is refused by the rule
+        _require_not_constant(fitted, chosen)
     evaluation, found = evaluate(
         own,
         chosen.transformed,
@@ -231,6 +231,14 @@ def _try(
         booster_sha256=hashlib.sha256(bytes(fitted.booster.save_raw("ubj"))).hexdigest(),
     )
     return _Tried(own, chosen, fitted, evaluation, found, validated)
+
+
+def _require_not_constant(fitted: FittedPipeline, cohort: Cohort) -> None:
+    if fitted.is_constant(cohort.transformed):
+        raise TrainingDataInvalid(
+            "The booster gives every patient the same answer. Lower min_child_weight, or add patients; with few of "
+            "them no tree may be able to split."
+        )
 
 
 def _completed(item: _Tried, evidence: EvidenceFigures) -> Evaluation:
