@@ -154,7 +154,7 @@ def strength_sentence(prediction: Prediction) -> str | None:
 
 def answer_sentences(prediction: Prediction) -> list[str]:
     """The answer with its uncertainty; where the model abstains, the reasons and no number."""
-    sentences = [f"{prediction_title(prediction)}: {inside_sentence(answer_line(prediction))}."]
+    sentences = [f"{prediction_title(prediction)}: {answer_line(prediction)}."]
     if probability := probability_sentence(prediction):
         sentences.append(f"{probability}.")
     sentences.extend(_sentence(reason.text) for reason in prediction.abstain_reasons)

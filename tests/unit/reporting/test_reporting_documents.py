@@ -102,7 +102,7 @@ def test_page_says_who_what_and_how_sure(report: Report) -> None:
         "Three reasons to distrust it",
         "side not stated",
         "Associations in the training patients, not causes.",
-        "not validated elsewhere",
+        "no patient of another hospital",
         "Planned treatment (from the order, not an input)",
         "The tumor reaches within 5 mm",
         "0123456789abcdef" * 4,
