@@ -64,8 +64,10 @@ def data_directory(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(serve_for_module, data_directory):
-    process = serve_for_module("--listen", "127.0.0.1:0", "--data-dir", str(data_directory))
+def server(serve_for_module, data_directory, models_that_predict):
+    process = serve_for_module(
+        "--listen", "127.0.0.1:0", "--data-dir", str(data_directory), "--models-dir", str(models_that_predict)
+    )
     process.wait_until_ready()
     return process
 
@@ -274,14 +276,15 @@ def test_installation_without_monitoring_gives_reports_and_says_once_what_is_mis
     assert alone.log.read_text().count(sentence) == 1
 
 
-def test_prediction_of_a_table_agrees_with_the_assessment_of_the_same_measurements(recorded, tmp_path):
+def test_prediction_of_a_table_agrees_with_the_assessment_of_the_same_measurements(recorded, models_that_predict, tmp_path):
     inputs = {item.input: item.value for item in recorded.result.prediction.contributions}
     with (tmp_path / "inputs.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, inputs)
         writer.writeheader()
         writer.writerow(inputs)
     table, out = str(tmp_path / "inputs.csv"), str(tmp_path / "predictions.csv")
-    monitor("predict", "--model", "sts-petct", "--table", table, "--out", out)
+    models = str(models_that_predict)
+    monitor("predict", "--models-dir", models, "--model", "sts-petct", "--table", table, "--out", out)
     with Path(out).open(newline="") as stream:
         (row,) = csv.DictReader(stream)
     assert float(row["probability"]) == recorded.result.prediction.probability
