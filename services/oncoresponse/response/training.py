@@ -69,6 +69,7 @@ PREDICTIONS_FILE = "out-of-fold.csv"
 INTERVAL_FILE = "interval-simulation.json"
 
 _RADIOMICS_SETTINGS = Path("radiomics") / "settings.yaml"
+_NO_LONGER_MADE = ("time-to-failure.ubj",)
 _COMPUTED_TOMOGRAPHY = "CT.nii.gz"
 _GOLDEN_PERCENTILES = (5.0, 25.0, 50.0, 75.0, 95.0)
 
@@ -180,7 +181,7 @@ def train_response(
     _write_predictions(run_directory / PREDICTIONS_FILE, cohort, shown.found)
     installed = model_directory / "response"
     installed.mkdir(parents=True, exist_ok=True)
-    for name in (BOOSTER_FILE, ENSEMBLE_FILE):
+    for name in (BOOSTER_FILE, ENSEMBLE_FILE, *_NO_LONGER_MADE):
         if name not in written:  # of an earlier version
             (installed / name).unlink(missing_ok=True)
     for name in written:

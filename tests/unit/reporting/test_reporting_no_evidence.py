@@ -1,4 +1,4 @@
-"""A model without evidence still gives measures, contour, FHIR and PDF, and no number of an outcome."""
+"""A model without evidence for a prediction still gives measures, FHIR and PDF, and no number of an outcome."""
 
 from __future__ import annotations
 

@@ -68,6 +68,7 @@ def task_fields() -> Callable[..., dict[str, object]]:
             "uncertainty": {"ensemble_members": 10},
             # A cohort of fifty with three permutations is evidence of nothing; what it would predict is tested here.
             "evidence": NOTHING_REQUIRED,
+            "calls": {"lowest_right": 0, "level": 0.51},
             "seed": 11,
         }
         return {**fields, **changes}
