@@ -40,7 +40,7 @@ class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
         self, request: radiomics_pb2.ExtractFeaturesRequest, context: grpc.aio.ServicerContext
     ) -> radiomics_pb2.ExtractFeaturesResponse:
         """Compute features and measures. Cancelling the call ends the child that computes them."""
-        _, settings = await asyncio.to_thread(self._models.get, request.model)
+        _, settings = await asyncio.to_thread(self._models.get, request.model, request.model_sha256)
         with ExitStack() as stack:
             wanted = [(request.image, Quantity.SUV_BODY_WEIGHT)]
             wanted += [(mask, Quantity.MASK) for mask in (request.mask, *request.variant_masks)]

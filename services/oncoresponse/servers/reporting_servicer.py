@@ -41,7 +41,7 @@ class ReportingServicer(reporting_pb2_grpc.ReportingServiceServicer):
 
     def _compose(self, request: reporting_pb2.ComposeReportRequest) -> reporting_pb2.ComposeReportResponse:
         store = self._artifacts
-        folder, _ = self._models.get(request.model)
+        folder, _ = self._models.get(request.model, request.model_sha256)
         study = store.read_document(_stored(request.description), StudyDescription)
         context = ReportContext(
             assessment_id=request.report_id,

@@ -42,7 +42,7 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
         return await asyncio.to_thread(self._predict, request)
 
     def _predict(self, request: response_pb2.PredictResponseRequest) -> response_pb2.PredictResponseResponse:
-        _, model = self._models.get(request.model)
+        _, model = self._models.get(request.model, request.model_sha256)
         covariates = {covariate.name: covariate.value for covariate in request.covariates}
         values = self._values(request.features) if request.HasField("features") else {}
         if not values and any(entry.source == "features" for entry in model.document.inputs):
