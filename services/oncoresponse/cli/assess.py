@@ -121,8 +121,7 @@ def selected_series(items: list[str]) -> tuple[study_pb2.SeriesSelection, ...]:
         role, _, uid = item.rpartition("=")
         if not re.fullmatch(r"[0-9.]{1,64}", uid):
             raise ConfigurationError(
-                "A series is a Series Instance UID (0020,000E), with the input it is for before it if need be: 1.2.3 or "
-                "PT=1.2.3."
+                "A series is a Series Instance UID (0020,000E), if need be with the input it is for: 1.2.3 or PT=1.2.3."
             )
         selected.append(study_pb2.SeriesSelection(input_role=role, series_instance_uid=uid))
     return tuple(selected)

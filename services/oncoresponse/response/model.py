@@ -25,6 +25,7 @@ from oncoresponse.response.explanation import (
     nearest_cases,
     three_sentences,
 )
+from oncoresponse.response.input_provenance import PROVENANCE_UNDECLARED, InputProvenance, undeclared_sentence
 from oncoresponse.response.model_document import (
     BOOSTER_FILE,
     DOCUMENT_FILE,
@@ -113,6 +114,8 @@ class ResponseModel:
         values: Mapping[str, float],
         covariates: Mapping[str, float] | None = None,
         contour_variants: Sequence[Mapping[str, float]] = (),
+        *,
+        provenance: InputProvenance | None = None,
     ) -> Prediction:
         """Predict the outcome of one patient.
 
@@ -120,6 +123,7 @@ class ResponseModel:
             values: Features and measures by name, in the units of the inputs; names that are no input are ignored.
             covariates: Clinical inputs by name.
             contour_variants: The same features from other plausible contours of the same tumor.
+            provenance: How the inputs were made; ``None`` where nobody says, and the prediction then says that.
 
         Returns:
             The prediction. It abstains, and says why, when an input is NaN or infinite, cannot be true, or lies too far
@@ -129,7 +133,9 @@ class ResponseModel:
         Raises:
             ModelFolderInvalid: A feature the model needs was not computed: the radiomics settings do not fit the model.
             InvalidRequest: A covariate the model needs was not given.
+            QuantityMismatch, SettingsMismatch: The inputs were made otherwise than those of the training patients.
         """
+        undeclared = undeclared_sentence(self.document, provenance)
         row = self._row(values, covariates or {})
         transformed = self._transformed(row)
         finite = bool(np.isfinite(transformed).all())
@@ -191,7 +197,8 @@ class ResponseModel:
             outside=outside,
             abstain_reasons=tuple(reasons),
             baseline=self._baseline(transformed[0]),
-            limits=self._limits(row, answer),
+            limits=(*((undeclared,) if undeclared else ()), *self._limits(row, answer)),
+            provenance=PROVENANCE_UNDECLARED if undeclared else "DECLARED",
             research_use_statement=definition.intended_use.device_status,
             booster_sha256=document.booster_sha256,
             training_patients=document.training_patients,
@@ -455,9 +462,23 @@ def _read(model_folder: ModelFolder, name: str) -> bytes:
 
 def _require_same_radiomics(model_folder: ModelFolder, document: ResponseDocument) -> None:
     trained_with = document.radiomics_settings_sha256
-    if trained_with is not None and model_folder.manifest.files.get(_RADIOMICS_SETTINGS) != trained_with:
+    if trained_with is None or model_folder.manifest.files.get(_RADIOMICS_SETTINGS) == trained_with:
+        return
+    # Another file may mean the same: a comment was changed, or a default spelled out.
+    if document.extraction is None or _settings_identity(model_folder) != document.extraction.settings_sha256:
         raise ModelHashMismatch(
             "The radiomics settings are not those the response model was trained with. Install the complete model, or "
             "train the response model again.",
             file=_RADIOMICS_SETTINGS,
         )
+
+
+def _settings_identity(model_folder: ModelFolder) -> str | None:
+    # Here, since reading settings loads pyradiomics, which opening a model does not need otherwise.
+    from oncoradiomics.errors import SettingsError
+    from oncoradiomics.settings import Settings
+
+    try:
+        return Settings.from_yaml(model_folder.path / _RADIOMICS_SETTINGS).sha256
+    except SettingsError:
+        return None

@@ -96,6 +96,8 @@ class AuditGroup(_Strict):
     def _bands_ascend(self) -> Self:
         if list(self.bands) != sorted(set(self.bands)):
             raise ValueError(f"Audit group '{self.title}': bands must ascend.")
+        if self.bands and not self.unit:
+            raise ValueError(f"Audit group '{self.title}': bands need a unit; 1 for a pure number.")
         return self
 
     def subgroup(self, cell: str) -> str:
@@ -135,7 +137,7 @@ class TimeToFailureTask(_Strict):
 
     failure_column: str
     follow_up_column: str
-    unit: str = "d"
+    unit: str
     origin: str = "diagnosis"
     distribution: Literal["normal", "logistic"] = "normal"
     scale: float = Field(default=1.0, gt=0)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
 from oncoradiomics.features import FeatureDocument
 
 from oncoresponse.errors import InvalidRequest
+from oncoresponse.response.input_provenance import InputProvenance, require_same_extraction
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.prediction import Answer, Prediction
 from oncoresponse.servers.model_cache import ModelCache
@@ -44,18 +44,26 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
     def _predict(self, request: response_pb2.PredictResponseRequest) -> response_pb2.PredictResponseResponse:
         _, model = self._models.get(request.model, request.model_sha256)
         covariates = {covariate.name: covariate.value for covariate in request.covariates}
-        values = self._values(request.features) if request.HasField("features") else {}
-        if not values and any(entry.source == "features" for entry in model.document.inputs):
+        document = self._document(request.features) if request.HasField("features") else None
+        if document is None and any(entry.source == "features" for entry in model.document.inputs):
             raise InvalidRequest("This model needs features of the tumor. Send those of ExtractFeatures.")
-        variants = [self._values(reference) for reference in request.variant_features]
-        prediction = model.predict(values, covariates, variants)
+        variants = [self._document(reference) for reference in request.variant_features]
+        if document is not None:
+            for variant in variants:
+                require_same_extraction(document.identity, variant.identity)
+        prediction = model.predict(
+            document.values() if document is not None else {},
+            covariates,
+            [variant.values() for variant in variants],
+            provenance=InputProvenance.of(document) if document is not None else None,
+        )
         stored = self._artifacts.put_document(prediction)
         return response_pb2.PredictResponseResponse(
             prediction_document=stored.to_message(), prediction=to_message(prediction)
         )
 
-    def _values(self, reference: artifact_pb2.ArtifactReference) -> Mapping[str, float]:
-        return self._artifacts.read_document(StoredArtifact.from_message(reference), FeatureDocument).values()
+    def _document(self, reference: artifact_pb2.ArtifactReference) -> FeatureDocument:
+        return self._artifacts.read_document(StoredArtifact.from_message(reference), FeatureDocument)
 
 
 def to_message(prediction: Prediction) -> response_pb2.Prediction:

@@ -170,10 +170,10 @@ def test_exclusions_are_counted_and_subgroups_and_times_are_read(
     task = make_task(
         exclusions=[{"column": "age", "when": "empty", "reason": "No age"}],
         audit_groups=[
-            {"title": "Age", "column": "age", "bands": [50]},
-            {"title": "Size", "column": "m0", "bands": [1]},
+            {"title": "Age", "column": "age", "bands": [50], "unit": "a"},
+            {"title": "Size", "column": "m0", "bands": [1], "unit": "ml"},
         ],
-        time_to_failure={"failure_column": "failed", "follow_up_column": "seen"},
+        time_to_failure={"failure_column": "failed", "follow_up_column": "seen", "unit": "d"},
     )
     cohort = read_cohort(task, files.features, files.clinical)
     assert cohort.excluded == {"No age": 2}

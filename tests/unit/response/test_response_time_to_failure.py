@@ -17,7 +17,7 @@ from oncoresponse.response.time_to_failure import (
 )
 
 MakeTask = Callable[..., ResponseTask]
-DECLARED = {"failure_column": "days_failure", "follow_up_column": "days_follow_up", "scale": 0.5}
+DECLARED = {"failure_column": "days_failure", "follow_up_column": "days_follow_up", "unit": "d", "scale": 0.5}
 
 _patient = st.tuples(st.integers(1, 6), st.booleans(), st.integers(1, 5))
 
