@@ -197,7 +197,7 @@ class ResponseModel:
             outside=outside,
             abstain_reasons=tuple(reasons),
             baseline=self._baseline(transformed[0]),
-            limits=(*((undeclared,) if undeclared else ()), *self._limits(row, answer)),
+            limits=self._limits(row, answer, undeclared),
             provenance=PROVENANCE_UNDECLARED if undeclared else "DECLARED",
             research_use_statement=definition.intended_use.device_status,
             booster_sha256=document.booster_sha256,
@@ -342,7 +342,7 @@ class ResponseModel:
             probability=float(regression.probability(transformed.reshape(1, -1))[0]),
         )
 
-    def _limits(self, row: list[float], answer: Answer) -> tuple[str, ...]:
+    def _limits(self, row: list[float], answer: Answer, undeclared: str | None) -> tuple[str, ...]:
         document = self.document
         consequence = "; the probability extrapolates" if answer in _CALLS else ""
         own = [
@@ -351,6 +351,8 @@ class ResponseModel:
             for entry, value, training in zip(document.inputs, row, document.training, strict=True)
             if math.isfinite(value) and not training.minimum <= value <= training.maximum
         ]
+        if undeclared:
+            own.append(undeclared)
         return (*own, *document.limits, *self.folder.definition.limitations)
 
     @property

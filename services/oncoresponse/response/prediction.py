@@ -250,7 +250,7 @@ class Prediction(_Document):
         seed: Seed of the training run.
         xgboost_version: Version of XGBoost that made the prediction.
         provenance: ``DECLARED`` where somebody said how the inputs were made, and it is as those of the training
-            patients were; else ``PROVENANCE_UNDECLARED``, and the first of ``limits`` says so.
+            patients were; else ``PROVENANCE_UNDECLARED``, and one of ``limits`` says so.
     """
 
     model_name: str

@@ -84,7 +84,7 @@ class AuditGroup(_Strict):
         title: Such as ``Age``.
         column: Column of the clinical or the feature table.
         bands: Limits between bands of a number, ascending; without them each value of the column is a subgroup.
-        unit: UCUM, shown with the bands.
+        unit: UCUM of the bands, ``1`` for a pure number; needed with them.
     """
 
     title: str
@@ -111,7 +111,7 @@ class AuditGroup(_Strict):
             return "not recorded"
         if not self.bands:
             return cell
-        value, unit = float(cell), f" {self.unit}" if self.unit else ""
+        value, unit = float(cell), f" {self.unit}" if self.unit not in ("", "1") else ""
         if value < self.bands[0]:
             return f"below {self.bands[0]:g}{unit}"
         for low, high in pairwise(self.bands):

@@ -178,8 +178,8 @@ def test_exclusions_are_counted_and_subgroups_and_times_are_read(
     cohort = read_cohort(task, files.features, files.clinical)
     assert cohort.excluded == {"No age": 2}
     assert len(cohort.patients) == 46
-    assert cohort.subgroups["Age"].count("below 50") == 20 - 2 - 2
-    assert set(cohort.subgroups["Size"]) == {"below 1", "1 or more"}
+    assert cohort.subgroups["Age"].count("below 50 a") == 20 - 2 - 2
+    assert set(cohort.subgroups["Size"]) == {"below 1 ml", "1 ml or more"}
     assert (cohort.follow_up.failed == 1 - cohort.favorable).all()
     assert cohort.follow_up.time[cohort.follow_up.failed == 1].tolist() == [100.0] * int(cohort.follow_up.failed.sum())
     assert cohort.follow_up.time[cohort.follow_up.failed == 0].min() > 200
