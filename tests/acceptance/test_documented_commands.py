@@ -268,6 +268,9 @@ def test_training(checkout, cohort):
     assert f"{PATIENTS} patients, 2 folds" in (checkout / "docs" / "segmentation.md").read_text()
     shorten_task(checkout / "models" / "sts-petct" / "response" / "task.yaml")
     assert "sealed" in run(train_response, checkout, replaced=here)
+    trained = json.loads((checkout / "models" / "sts-petct" / "response" / "response.json").read_text())
+    provenance = json.loads((checkout / "features.provenance.json").read_text())
+    assert {name: provenance[name] for name in trained["extraction"]} == trained["extraction"]
     shown = run(evaluate, checkout)
     assert "segmentation, cross-validated" in shown
     assert "response, cross-validated" in shown
