@@ -28,6 +28,8 @@ class SeriesDescription(_Plain):
     """One image series that forms one regular volume.
 
     Attributes:
+        chosen_because: Why this one of several series of the modality, in one sentence; ``None`` where it is the only
+            one. It is among the warnings too, which reports print.
         sop_instance_uids: In slice order, the order of index axis k of the volume.
         instance_sha256: Digest of each file, same order; finds the file in the store.
     """
@@ -44,6 +46,7 @@ class SeriesDescription(_Plain):
     radiopharmaceutical: str | None = None
     suv_method: str | None = None
     acquisition_date_time: str | None = None
+    chosen_because: str | None = None
     sop_instance_uids: tuple[str, ...]
     instance_sha256: tuple[str, ...]
     warnings: tuple[str, ...] = ()
