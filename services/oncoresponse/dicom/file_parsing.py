@@ -20,6 +20,7 @@ from pydicom.uid import (
 
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.data_set_size import LONG_VRS, require_limited_size
+from oncoresponse.dicom.file_kind import is_dicom, meta_start
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import (
     DicomLimitExceeded,
@@ -42,13 +43,6 @@ PARSE_ERRORS = (
 )
 """What pydicom raises on damaged bytes, beside the errors of shortness."""
 
-_PREAMBLE_LENGTH = 128
-_LONGEST_FIRST_VALUE = 1024
-_MEDIA_DIRECTORY = b"1.2.840.10008.1.3.10"
-# What data sets without file meta information begin with, PS3.3 C.12.1: group length, length to end, character set,
-# image type, instance creation date and time, SOP Class UID, SOP Instance UID.
-_FIRST_ELEMENTS = frozenset((0x0000, 0x0001, 0x0005, 0x0008, 0x0012, 0x0013, 0x0016, 0x0018))
-
 
 class _LastRead(BytesIO):
     """Remembers whether the last read got only a part of what it asked for."""
@@ -59,20 +53,6 @@ class _LastRead(BytesIO):
         data = super().read(size)
         self.fell_short = size is not None and 0 < len(data) < size
         return data
-
-
-def is_dicom(data: bytes) -> bool:
-    """Whether the bytes begin as a DICOM file, with the preamble of PS3.10 section 7.1 or without it.
-
-    Archives and toolkits write data sets without preamble, with or without the file meta information.
-    """
-    return data[_PREAMBLE_LENGTH : _PREAMBLE_LENGTH + 4] == b"DICM" or _begins_as_data_set(data)
-
-
-def is_media_directory(data: bytes) -> bool:
-    """Whether the bytes are a DICOMDIR (PS3.10 section 8), which lists instances and is none itself."""
-    start = _meta_start(data)
-    return _MEDIA_DIRECTORY in data[start : start + 400]
 
 
 def parse_file(data: bytes, limits: DicomLimits = DEFAULT_LIMITS) -> FileDataset:
@@ -92,7 +72,7 @@ def parse_file(data: bytes, limits: DicomLimits = DEFAULT_LIMITS) -> FileDataset
     if not is_dicom(data):
         raise NotDicom("The file is not DICOM. Send DICOM files only.")
     require_limit("file_bytes", len(data), limits, "The DICOM file has {found} bytes")
-    start = _meta_start(data)
+    start = meta_start(data)
     data_set_start, syntax = _meta_end(data, start)
     if data_set_start > len(data) or data[data_set_start : data_set_start + 2] == b"\0\0":
         # An element reaches past the end; or a message's command set, which no file holds (PS3.10 section 7.1).
@@ -191,10 +171,6 @@ def _parse(data: bytes, start: int) -> FileDataset:
     return dataset
 
 
-def _meta_start(data: bytes) -> int:
-    return _PREAMBLE_LENGTH + 4 if data[_PREAMBLE_LENGTH : _PREAMBLE_LENGTH + 4] == b"DICM" else 0
-
-
 def _meta_end(data: bytes, position: int) -> tuple[int, str | None]:
     """Where the data set begins, and the transfer syntax, ``None`` where nothing names one.
 
@@ -221,20 +197,6 @@ def _implied_syntax(data: bytes, start: int) -> str:
     return ExplicitVRLittleEndian if vr.isalpha() and vr.isupper() else ImplicitVRLittleEndian
 
 
-def _begins_as_data_set(data: bytes) -> bool:
-    if len(data) < 8 or data[1] != 0:
-        return False
-    group, element = int.from_bytes(data[:2], "little"), int.from_bytes(data[2:4], "little")
-    vr = data[4:6]
-    if group == 0x0002:
-        return element == 0 and vr == b"UL"
-    if group != 0x0008 or element not in _FIRST_ELEMENTS:
-        return False
-    if vr in (b"UL", b"CS", b"UI", b"DA", b"TM"):
-        return int.from_bytes(data[6:8], "little") <= _LONGEST_FIRST_VALUE
-    return int.from_bytes(data[4:8], "little") <= _LONGEST_FIRST_VALUE
-
-
 def _inflated(data: bytes, start: int, data_set_start: int, limits: DicomLimits) -> bytes:
     """The same file as Explicit VR Little Endian, which is what a deflated data set is inside (PS3.5 A.5)."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -242,7 +204,9 @@ def _inflated(data: bytes, start: int, data_set_start: int, limits: DicomLimits)
         data_set = inflater.decompress(data[data_set_start:], limits.inflated_bytes + 1)
     except zlib.error:
         raise truncated() from None
-    require_limit("inflated_bytes", len(data_set), limits, "The deflated DICOM file would grow to {found} bytes or more")
+    require_limit(
+        "inflated_bytes", len(data_set), limits, "The deflated DICOM file would grow to {found} bytes or more"
+    )
     if not inflater.eof:
         raise truncated()
     plain = str(ExplicitVRLittleEndian).encode()
@@ -258,12 +222,10 @@ def _is_encapsulated(dataset: FileDataset) -> bool:
 
 def _require_known_transfer_syntax(data: bytes) -> None:
     """Say that the transfer syntax is unknown rather than that the file is damaged, where that is the cause."""
-    start = _meta_start(data)
+    start = meta_start(data)
     end_of_meta, syntax = _meta_end(data, start)
     announced = start + 12 + int.from_bytes(data[start + 8 : start + 12], "little")
     if syntax is None or len(data) < max(end_of_meta, announced):
         return
     if lenient_uid(syntax).is_private or not lenient_uid(syntax).is_transfer_syntax:
         raise unsupported(syntax)
-
-

@@ -49,7 +49,10 @@ def require_image_within_limits(dataset: Dataset, limits: DicomLimits) -> None:
     samples = attributes.number(dataset, "SamplesPerPixel") or 1
     pixels = (sizes["Rows"] or 0) * (sizes["Columns"] or 0) * (sizes["NumberOfFrames"] or 1) * samples
     require_limit(
-        "decoded_bytes", pixels * (sizes["BitsAllocated"] or 16) / 8, limits, "The pixels of an image take {found} bytes"
+        "decoded_bytes",
+        pixels * (sizes["BitsAllocated"] or 16) / 8,
+        limits,
+        "The pixels of an image take {found} bytes",
     )
 
 

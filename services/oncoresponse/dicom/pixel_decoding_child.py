@@ -27,7 +27,7 @@ from pydicom.uid import UID
 LENGTHS = struct.Struct("<LQ")
 """What comes before each message: length of its JSON head, length of its body."""
 CODECS = ("pylibjpeg", "pyjpegls", "pillow", "pydicom", "gdcm")
-"""pydicom's decoding plugins in the order they are preferred; GDCM, which aborts on damage, where nothing else serves."""
+"""pydicom's decoding plugins, best first; GDCM, which aborts on damaged input, where nothing else serves."""
 
 _IDLE_SECONDS = 600.0
 # Codecs hold a frame in several forms at once, as 32-bit integers or floats; the rest is for their libraries.
@@ -47,16 +47,15 @@ def codec_of(transfer_syntax: str) -> str | None:
 def decode(head: dict[str, Any], frame: bytes) -> npt.NDArray[Any]:
     """One frame, shape (rows, columns) or (rows, columns, samples), as the codec gives it."""
     decoder = get_decoder(UID(head["transfer_syntax"], validation_mode=config.IGNORE))
-    pixels, _ = decoder.as_array(
-        encapsulate([frame]),
-        index=0,
-        raw=True,
-        decoding_plugin=codec_of(head["transfer_syntax"]) or "",
-        number_of_frames=1,
-        pixel_keyword="PixelData",
+    codec = codec_of(head["transfer_syntax"]) or ""
+    options = {
         **head["options"],
-    )
-    return pixels
+        "number_of_frames": 1,
+        "pixel_keyword": "PixelData",
+        # What stands in unused bits is looked at by the parent.
+        "correct_unused_bits": False,
+    }
+    return decoder.as_array(encapsulate([frame]), index=0, raw=True, decoding_plugin=codec, **options)[0]
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.pixels import pack_bits
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import pack_bits
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000TransferSyntaxes
 
 from oncoresponse.dicom import attributes
@@ -126,7 +127,9 @@ def decoded_frames(dataset: FileDataset, limits: DicomLimits = DEFAULT_LIMITS) -
         return _decompressed(dataset, syntax, description, limits)
     try:
         with without_pydicom_messages():
-            pixels: npt.NDArray[Any] = dataset.pixel_array
+            decoder = get_decoder(lenient_uid(syntax))
+            options: dict[str, Any] = {"correct_unused_bits": False}
+            pixels: npt.NDArray[Any] = decoder.as_array(dataset, raw=True, **options)[0]
     except AttributeError:
         raise InvalidAttribute(
             "The attributes that describe the pixels are incomplete. Export the series again."

@@ -27,14 +27,8 @@ from pydicom.uid import (
 )
 
 from oncoresponse.dicom import attributes
-from oncoresponse.dicom.file_parsing import (
-    is_dicom,
-    is_media_directory,
-    lenient_uid,
-    parse_file,
-    require_limit,
-    truncated,
-)
+from oncoresponse.dicom.file_kind import is_dicom, is_media_directory
+from oncoresponse.dicom.file_parsing import lenient_uid, parse_file, require_limit, truncated
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.pixel_admission import require_all_pixels, require_decodable
 from oncoresponse.dicom.pixel_values import stored_values

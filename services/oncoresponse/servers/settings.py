@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
 
 _LAST_PORT = 65535
@@ -68,6 +69,8 @@ class ServerSettings(BaseSettings):
         allow_insecure_network: Listen beyond loopback without TLS. For a network you trust, and say so.
         performing_organization: Name of the institution, for DiagnosticReport.performer; empty for none.
         reflection: Offer gRPC reflection.
+        dicom_limits: How large a DICOM file may be and become; fields as
+            :class:`~oncoresponse.dicom.limits.DicomLimits`.
         drain_seconds: Time that running calls get on shutdown.
     """
 
@@ -100,6 +103,7 @@ class ServerSettings(BaseSettings):
     allow_insecure_network: bool = False
     performing_organization: str = ""
     reflection: bool = False
+    dicom_limits: DicomLimits = DEFAULT_LIMITS
     drain_seconds: float = Field(default=30.0, ge=0)
 
     @field_validator("addresses")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from oncoresponse.dicom.contours import ContourRequest
+from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import InvalidRequest
@@ -15,7 +16,10 @@ from oncoresponse.v1 import study_pb2
 
 
 def convert(
-    artifacts: ArtifactStore, model: ModelDefinition, request: study_pb2.ConvertStudyRequest
+    artifacts: ArtifactStore,
+    model: ModelDefinition,
+    request: study_pb2.ConvertStudyRequest,
+    limits: DicomLimits = DEFAULT_LIMITS,
 ) -> study_pb2.ConvertStudyResponse:
     """Convert the series a model requires; see ConvertStudy in ``study.proto``. Blocks.
 
@@ -41,7 +45,7 @@ def convert(
         )
     with ExitStack() as stack:
         paths = [stack.enter_context(artifacts.local_path(instance.artifact)) for instance in manifest.instances]
-        study = read_study(paths)
+        study = read_study(paths, limits)
         converted = convert_study(
             study, [series.modality for series in model.required_series], expected_patient=expected
         )
