@@ -68,10 +68,11 @@ def _hounsfield(instance: Instance) -> npt.NDArray[np.int16]:
     _require_no_false_sign(values, dataset)
     rounded = np.rint(values)
     if rounded.max() > _INT16.max or rounded.min() < _INT16.min:
+        unsigned = rescale.slope <= 1 and attributes.number(dataset, "PixelRepresentation") == 0
+        keyword = "PixelRepresentation" if unsigned else "RescaleSlope"
         raise InvalidAttribute(
-            "RescaleSlope and RescaleIntercept of the CT give values that no CT measures. Export the series again at "
-            "the source.",
-            keyword="RescaleSlope",
+            f"{keyword} of the CT gives values that no CT measures. Export the series again at the source.",
+            keyword=keyword,
         )
     return rounded.astype(np.int16)
 
