@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,8 @@ SYNTAXES = (
 """Transfer syntaxes of the images; JPEG 2000 stands for the others that its codec decodes."""
 
 SLICES, SIZE, SPACING_MM = 5, 64, 3.0
+# Written once by GDCM, the only encoder at hand, which itself aborts now and then; every slice has the same one.
+_JPEG_LOSSLESS = Path(__file__).parent / "jpeg-lossless-frame.jpg"
 _ROOT = "1.2.826.0.1.3680043.8.498."
 
 
@@ -124,31 +127,9 @@ def _encode(dataset: FileDataset, plane: np.ndarray[Any, Any], syntax: str) -> N
         dataset.PixelData = encapsulate([buffer.getvalue()])
         dataset["PixelData"].VR = "OB"
     elif syntax == JPEGLosslessSV1:
-        dataset.PixelData = encapsulate([_jpeg_lossless(plane.astype(np.uint16))])
+        dataset.PixelData = encapsulate([_JPEG_LOSSLESS.read_bytes()])
         dataset.PixelRepresentation = 0
         dataset["PixelData"].VR = "OB"
-
-
-def _jpeg_lossless(plane: np.ndarray[Any, Any]) -> bytes:
-    """A lossless JPEG frame by GDCM, the only encoder at hand."""
-    import gdcm
-
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((plane.shape[1], plane.shape[0], 1))
-    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 16, 15, 0))
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetByteStringValue(plane.tobytes())
-    image.SetDataElement(element)
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
-    change.SetInput(image)
-    if not change.Change():
-        raise RuntimeError("GDCM does not encode lossless JPEG")
-    fragment = change.GetOutput().GetDataElement().GetSequenceOfFragments().GetFragment(0)
-    return bytes(fragment.GetByteValue().GetBuffer().encode("utf-8", "surrogateescape"))
 
 
 def _structure_set() -> FileDataset:

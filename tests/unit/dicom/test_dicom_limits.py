@@ -32,7 +32,9 @@ def test_a_deflated_file_is_refused_before_it_is_inflated(write_series):
     data = write_series(shape=(1, 4, 4)).files[0].read_bytes()
     end_of_meta = 132 + 12 + int.from_bytes(data[140:144], "little")
     plain, deflated = ExplicitVRLittleEndian.encode() + b"\0", DeflatedExplicitVRLittleEndian.encode()
-    meta = data[:end_of_meta].replace(struct.pack("<H", len(plain)) + plain, struct.pack("<H", len(deflated)) + deflated)
+    meta = data[:end_of_meta].replace(
+        struct.pack("<H", len(plain)) + plain, struct.pack("<H", len(deflated)) + deflated
+    )
     meta = meta[:140] + struct.pack("<L", len(meta) - 144) + meta[144:]
     large = data[end_of_meta:] + struct.pack("<HH2sHL", 0x7FE1, 0x0010, b"OB", 0, 1 << 29) + bytes(1 << 29)
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
