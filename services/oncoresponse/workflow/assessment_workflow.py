@@ -93,9 +93,7 @@ def _unless_resumed_in_vain(step: Step) -> Step:
     @functools.wraps(step)
     async def guarded(request: Json, done: dict[str, Json]) -> Json:
         starts = await _starts()
-        before = max(done.get(_RESUMPTION, {}).get("starts", 1), 1)
-        # Handing a run to another worker counts its starts from the beginning.
-        resumed = starts - before if starts >= before else starts - 1
+        resumed = resumed_since_progress(starts, done.get(_RESUMPTION, {}).get("starts", 1))
         if resumed >= _RESUMED_IN_VAIN:
             error = ResumedWithoutProgress(
                 f"The service stopped {resumed} times in this stage, which is not begun once more. Ask the "
@@ -106,6 +104,19 @@ def _unless_resumed_in_vain(step: Step) -> Step:
         return {**await step(request, done), "starts": starts}
 
     return guarded
+
+
+def resumed_since_progress(starts: int, starts_at_progress: int) -> int:
+    """How often a run was resumed after its last finished stage, or after its begin when none is finished.
+
+    Args:
+        starts: How often the database has handed out the run, the first time included.
+        starts_at_progress: The same when the last finished stage ran; 1 when none is finished.
+    """
+    if starts < starts_at_progress:
+        # Handing a run to another worker, as an administrator does, counts its starts from the beginning.
+        return max(starts, 1) - 1
+    return starts - max(starts_at_progress, 1)
 
 
 async def _starts() -> int:
