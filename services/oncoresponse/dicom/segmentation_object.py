@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 
 import highdicom
 import numpy as np
@@ -92,7 +93,8 @@ def segment_mask(segmentation: Instance, segment_number: int, grid: Volume) -> V
                 segment_numbers=[segment_number]
             )
             array, affine = np.asarray(found.array)[..., 0], np.asarray(found.affine)
-    except (ValueError, TypeError, AttributeError, LookupError, RuntimeError, NotImplementedError):
+    except (ValueError, TypeError, AttributeError, LookupError, RuntimeError, NotImplementedError, sqlite3.Error):
+        # highdicom keeps its table of frames in SQLite, and lets its errors through.
         raise InvalidAttribute(
             "The segmentation cannot be read as one regular volume. Export it again at the source."
         ) from None
