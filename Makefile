@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test check lint breaking types stubs stubs-check bench bench-radiomics clean
+.PHONY: demo test check lint breaking types stubs stubs-check bench bench-radiomics fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -78,6 +78,12 @@ bench: $(VENV)/installed
 # CASES: folder of a cohort (patient folders with CT, PET and their masks); without it the sample studies are measured.
 bench-radiomics: $(VENV)/installed
 	$(BIN)/python -m benchmarks.radiomics $(CASES)
+
+# N cases of mutated DICOM files and requests; SEED makes other ones.
+N ?= 2000
+SEED ?= 1
+fuzz: $(VENV)/installed
+	$(BIN)/python -m fuzz --cases $(N) --seed $(SEED)
 
 clean:
 	rm -rf build demo-output .pytest_cache .mypy_cache .ruff_cache

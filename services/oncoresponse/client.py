@@ -12,6 +12,8 @@ from pathlib import Path
 
 import grpc
 
+from oncoresponse.dicom.file_kind import HEAD_BYTES, is_dicom, is_media_directory
+from oncoresponse.directory_walk import files_below
 from oncoresponse.errors import ConfigurationError, OncoResponseError, PeerUnavailable
 from oncoresponse.servers.rpc_status import from_rpc_error, from_status
 from oncoresponse.v1 import (
@@ -26,7 +28,6 @@ from oncoresponse.v1 import (
 )
 
 _CHUNK_BYTES = 256 * 1024
-_DICOM_PREAMBLE_BYTES = 132
 _CONNECT_SECONDS = 5.0
 
 Progress = Callable[[str, float], None]
@@ -101,7 +102,7 @@ class Client:
     def upload_study(self, directory: Path, progress: Progress) -> study_pb2.Study:
         """Send every DICOM file below a directory and complete the study.
 
-        Files that are not DICOM Part 10 are left out. Raises what the server answers.
+        Files that are not DICOM are left out; symbolic links are followed. Raises what the server answers.
 
         Raises:
             ConfigurationError: There is no DICOM file, or a file cannot be read.
@@ -111,7 +112,7 @@ class Client:
             return self._upload_study(directory, progress)
 
     def _upload_study(self, directory: Path, progress: Progress) -> study_pb2.Study:
-        files = [path for path in sorted(directory.rglob("*")) if path.is_file() and _is_dicom(path)]
+        files = [path for path in files_below(directory) if path.is_file() and _is_dicom(path)]
         if not files:
             raise ConfigurationError("There are no DICOM files in this directory. Give the directory of the study.")
         sizes = [path.stat().st_size for path in files]
@@ -270,8 +271,8 @@ def _unreadable_files() -> Iterator[None]:
 
 def _is_dicom(path: Path) -> bool:
     with path.open("rb") as file:
-        head = file.read(_DICOM_PREAMBLE_BYTES)
-    return head[128:] == b"DICM"
+        head = file.read(HEAD_BYTES)
+    return is_dicom(head) and not is_media_directory(head)
 
 
 __all__ = ["Client", "OncoResponseError", "Order", "Progress"]

@@ -24,6 +24,7 @@
     ├── DicomError              a file or the study cannot be read as the model needs it
     │   ├── NotDicom                    NOT_DICOM
     │   ├── TruncatedFile               TRUNCATED_FILE
+    │   ├── DicomLimitExceeded          DICOM_LIMIT_EXCEEDED
     │   ├── UnsupportedTransferSyntax   UNSUPPORTED_TRANSFER_SYNTAX
     │   ├── MissingAttribute            MISSING_ATTRIBUTE
     │   ├── InvalidAttribute            INVALID_ATTRIBUTE
@@ -71,6 +72,7 @@
         ├── PeerUnavailable             PEER_UNAVAILABLE
         ├── DeadlineExceeded            DEADLINE_EXCEEDED
         ├── Cancelled                   CANCELLED
+        ├── ResumedWithoutProgress      RESUMED_WITHOUT_PROGRESS
         └── InternalError               INTERNAL
 
 A message says what is wrong and what to do. It never holds a patient's data, a DICOM UID, or a file
@@ -235,6 +237,12 @@ class NotDicom(DicomError):
 
 class TruncatedFile(DicomError):
     reason = "TRUNCATED_FILE"
+
+
+class DicomLimitExceeded(DicomError):
+    """A file is, or claims to become, larger than allowed, or takes too long or too much memory to decode."""
+
+    reason = "DICOM_LIMIT_EXCEEDED"
 
 
 class UnsupportedTransferSyntax(DicomError):
@@ -474,6 +482,13 @@ class DeadlineExceeded(ServiceError):
 class Cancelled(ServiceError):
     reason = "CANCELLED"
     status = grpc.StatusCode.CANCELLED
+
+
+class ResumedWithoutProgress(ServiceError):
+    """The service stopped again and again in one stage of an assessment, which is therefore not begun once more."""
+
+    reason = "RESUMED_WITHOUT_PROGRESS"
+    status = grpc.StatusCode.ABORTED
 
 
 class InternalError(ServiceError):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ from oncoresponse.artifact_names import ARTIFACT_FILE_NAMES
 from oncoresponse.client import Client, Order
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.servers.rpc_status import from_status
-from oncoresponse.v1 import assessment_pb2, response_pb2, study_pb2
+from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, response_pb2, study_pb2
 from pydicom.config import disable_value_validation
 
 ROOT = Path(__file__).parents[2]
@@ -449,3 +450,36 @@ def test_no_log_of_the_server_names_the_patient(server, result):
     assert "ComposeReport OK" in log
     for secret in ("STS_019", "SOMEBODY_ELSE", "Doxorubicin", "1.3.6.1.4.1.14519"):
         assert secret not in log
+
+
+def test_a_run_that_is_resumed_three_times_without_progress_fails_and_frees_the_queue(serve, tmp_path):
+    settings = tmp_path / "settings.yaml"
+    dead = dict.fromkeys(("segmentation", "radiomics", "response", "reporting"), "127.0.0.1:9")
+    settings.write_text(yaml.safe_dump({"addresses": dead, "assessment_workers": 1}))
+    arguments = ("--roles", "study,assessment,model", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
+    names = []
+    for start in range(4):
+        process = serve(*arguments, settings=settings)
+        client = Client(process.wait_until_ready())
+        if not names:
+            study = client.upload_study(SAMPLE, silent)
+            names = [client.create_assessment(study, Order("sts-petct"), str(uuid.uuid4())).name for _ in range(2)]
+        if start < 3:
+            _wait_for_stage(process.address, names[0], assessment_pb2.ASSESSMENT_STAGE_SEGMENTATION)
+            process.stop(signal.SIGKILL)
+        else:
+            with pytest.raises(OncoResponseError) as caught:
+                client.watch(names[0], silent)
+            assert caught.value.reason == "RESUMED_WITHOUT_PROGRESS"
+            # The next one in the queue has its turn.
+            _wait_for_stage(process.address, names[1], assessment_pb2.ASSESSMENT_STAGE_SEGMENTATION)
+        client.close()
+
+
+def _wait_for_stage(address, name, stage):
+    with grpc.insecure_channel(address) as channel:
+        stub = assessment_pb2_grpc.AssessmentServiceStub(channel)
+        for update in stub.WatchAssessment(assessment_pb2.WatchAssessmentRequest(name=name), timeout=60):
+            if update.assessment.stage == stage:
+                return
+    raise AssertionError("the assessment ended before that stage")

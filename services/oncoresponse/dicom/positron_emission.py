@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.reading import Instance, read_pixels
+from oncoresponse.dicom.rescale import Rescale, padding_mask, require_sign
 from oncoresponse.dicom.slice_geometry import SliceStack, volume_of_stack
 from oncoresponse.dicom.standardized_uptake_value import (
     SuvConversion,
@@ -15,33 +17,48 @@ from oncoresponse.dicom.standardized_uptake_value import (
 from oncoresponse.errors import InvalidAttribute, MissingSlices
 from oncoresponse.volume import Quantity, Volume
 
+# Reconstructions may go a little below zero; values whose highest bit was taken for a sign go as far below as above.
+_LARGEST_NEGATIVE_SHARE = 0.5
+
 
 def convert_positron_emission(stack: SliceStack) -> tuple[Volume, SuvConversion]:
     """Body-weight SUV (g/mL) as float32 on the grid of the slices (LPS, mm), and how it was computed.
 
-    The rescale slope may differ from slice to slice (GE); each is used for its own slice.
+    The rescale slope may differ from slice to slice (GE); each is used for its own slice. Values at Pixel Padding Value
+    (0028,0120) become 0.
 
     Raises:
         SuvError: As :func:`~oncoresponse.dicom.standardized_uptake_value.suv_conversion`.
         ImplausibleSuvInput: The values show that Units is wrong.
         MissingSlices: The images announce more slices than there are.
         MissingAttribute, InvalidAttribute: An attribute that the conversion needs is absent or impossible.
-        TruncatedFile: Compressed pixel data cannot be decoded.
+        TruncatedFile: Pixel data cannot be decoded.
+        DicomLimitExceeded: It takes too long to decode.
     """
     _require_all_slices(stack)
     conversion = suv_conversion(stack.instances)
     columns, rows, slices = stack.size
     suv = np.empty((slices, rows, columns), np.float32)
     for k, (instance, factor) in enumerate(zip(stack.instances, conversion.factors, strict=True)):
-        slope = attributes.required_number(instance.dataset, "RescaleSlope")
-        intercept = attributes.number(instance.dataset, "RescaleIntercept") or 0.0
-        if slope <= 0:
-            raise InvalidAttribute(
-                "RescaleSlope of the PET must be above zero. Export the series again.", keyword="RescaleSlope"
-            )
-        suv[k] = (read_pixels(instance) * slope + intercept) * factor
+        suv[k] = _physical_values(instance) * factor
+    if float(suv.min()) < -_LARGEST_NEGATIVE_SHARE * abs(float(suv.max())):
+        raise InvalidAttribute(
+            "PixelRepresentation of the PET says that values are signed, which makes some far below zero. Export the "
+            "series again at the source.",
+            keyword="PixelRepresentation",
+        )
     require_plausible_suv(float(suv.max()))
     return volume_of_stack(stack, suv, Quantity.SUV_BODY_WEIGHT), conversion
+
+
+def _physical_values(instance: Instance) -> npt.NDArray[np.float64]:
+    rescale = Rescale.of(instance.dataset, "PET")
+    stored = read_pixels(instance)
+    is_padding = padding_mask(stored, instance.dataset)
+    require_sign(stored, is_padding, instance.dataset, "PET")
+    values = rescale.apply(stored)
+    values[is_padding] = 0.0
+    return values
 
 
 def is_attenuation_corrected(instance: Instance) -> bool | None:

@@ -7,24 +7,14 @@ memory for the headers only.
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import config, dcmread
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.encaps import generate_frames
-from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filereader import read_partial
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
-    UID,
     CTImageStorage,
     EnhancedCTImageStorage,
     EnhancedPETImageStorage,
@@ -32,21 +22,33 @@ from pydicom.uid import (
     LegacyConvertedEnhancedPETImageStorage,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
-    RLELossless,
     RTStructureSetStorage,
     SegmentationStorage,
 )
 
 from oncoresponse.dicom import attributes
-from oncoresponse.errors import (
-    DicomError,
-    InvalidAttribute,
-    NotDicom,
-    TruncatedFile,
-    UnsupportedTransferSyntax,
-)
+from oncoresponse.dicom.file_kind import is_dicom, is_media_directory
+from oncoresponse.dicom.file_parsing import lenient_uid, parse_file, require_limit, truncated
+from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
+from oncoresponse.dicom.pixel_admission import require_all_pixels, require_decodable
+from oncoresponse.dicom.pixel_values import stored_values
+from oncoresponse.errors import DicomError
 from oncoresponse.pydicom_messages import without_pydicom_messages
 from oncoresponse.study_description import PatientIdentity
+
+__all__ = [
+    "ENHANCED_SOP_CLASSES",
+    "RTSTRUCT_SOP_CLASS",
+    "SEGMENTATION_SOP_CLASS",
+    "SLICE_SOP_CLASSES",
+    "Instance",
+    "is_dicom",
+    "is_media_directory",
+    "read_instance",
+    "read_pixels",
+    "read_whole",
+    "same_content",
+]
 
 SLICE_SOP_CLASSES = {"CT": CTImageStorage, "PT": PositronEmissionTomographyImageStorage, "MR": MRImageStorage}
 ENHANCED_SOP_CLASSES = frozenset(
@@ -62,18 +64,6 @@ SEGMENTATION_SOP_CLASS = SegmentationStorage
 # Objects whose pixels this service may have to decode. A video or a scanned form in a transfer syntax we
 # cannot decode does no harm beside them.
 _DECODED_SOP_CLASSES = frozenset({*SLICE_SOP_CLASSES.values(), SegmentationStorage})
-
-_PREAMBLE_LENGTH = 128
-_PARSE_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    BytesLengthException,
-    LookupError,
-    NotImplementedError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +82,7 @@ class Instance:
         image_type: (0008,0008), upper case.
         patient: Patient Module; protected health information.
         dataset: The header, for :mod:`oncoresponse.dicom.attributes`.
+        limits: What it was admitted under, and may take to decode.
     """
 
     path: Path | None
@@ -105,39 +96,34 @@ class Instance:
     image_type: tuple[str, ...]
     patient: PatientIdentity
     dataset: Dataset
+    limits: DicomLimits = DEFAULT_LIMITS
 
 
-class _LastRead(BytesIO):
-    """Remembers whether the last read got only a part of what it asked for."""
-
-    fell_short = False
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        self.fell_short = size is not None and 0 < len(data) < size
-        return data
-
-
-def read_instance(source: Path | bytes) -> Instance:
-    """Read one DICOM Part 10 file and make sure that it is whole.
+def read_instance(source: Path | bytes, limits: DicomLimits = DEFAULT_LIMITS) -> Instance:
+    """Read one DICOM file and make sure that it is whole.
 
     Args:
         source: A file, or its bytes. The name of the file is never looked at.
+        limits: How large the file may be and become.
 
     Raises:
-        NotDicom: No Part 10 preamble (PS3.10 section 7.1).
+        NotDicom: The bytes do not begin as DICOM.
+        DicomLimitExceeded: The file is, or claims to become, larger than allowed.
         TruncatedFile: The file ends early: in an element, or before all pixels its header promises.
         UnsupportedTransferSyntax: A CT, PET, MR or SEG whose pixels no installed codec decodes.
         MissingAttribute: A UID or the modality is absent.
-        InvalidAttribute: The file is damaged in a way that is not mere shortness.
+        InvalidAttribute: The file is damaged in a way that is not mere shortness, or a compressed image has another
+            size than its header says.
     """
+    if isinstance(source, Path):
+        require_limit("file_bytes", source.stat().st_size, limits, "The DICOM file has {found} bytes")
     data = source.read_bytes() if isinstance(source, Path) else source
-    dataset = _parse(data)
+    dataset = parse_file(data, limits)
     meta = dataset.file_meta
     sop_class = attributes.text(dataset, "SOPClassUID") or attributes.text(meta, "MediaStorageSOPClassUID")
     if sop_class is None:
         raise attributes.missing("SOPClassUID")
-    _require_complete(dataset, sop_class)
+    _require_complete(dataset, sop_class, limits)
     dataset.pop("PixelData", None)
     return Instance(
         path=source if isinstance(source, Path) else None,
@@ -151,57 +137,28 @@ def read_instance(source: Path | bytes) -> Instance:
         image_type=tuple(part.upper() for part in attributes.texts(dataset, "ImageType")),
         patient=_patient(dataset),
         dataset=dataset,
+        limits=limits,
     )
 
 
-def is_dicom(data: bytes) -> bool:
-    """Whether the bytes begin as a DICOM Part 10 file."""
-    return data[_PREAMBLE_LENGTH : _PREAMBLE_LENGTH + 4] == b"DICM"
-
-
-def is_media_directory(data: bytes) -> bool:
-    """Whether the bytes are a DICOMDIR (PS3.10 section 8), which lists instances and is none itself."""
-    return b"1.2.840.10008.1.3.10" in data[_PREAMBLE_LENGTH : _PREAMBLE_LENGTH + 400]
-
-
 def read_pixels(instance: Instance) -> npt.NDArray[np.integer[Any]]:
-    """Stored pixel values, shape (rows, columns), before any rescale.
-
-    Bits above Bits Stored, where older scanners kept overlays, are cleared and the sign is extended.
+    """Stored pixel values of a slice, shape (rows, columns), before any rescale.
 
     Raises:
-        TruncatedFile: The compressed pixel data is damaged or incomplete.
+        TruncatedFile: The pixel data is damaged or incomplete.
+        DicomLimitExceeded: It takes too long, or too much memory, to decode.
         MissingAttribute: An attribute that describes the pixels is absent.
-        InvalidAttribute: Such an attribute contradicts the pixels.
+        InvalidAttribute: Such an attribute contradicts the pixels, see
+            :func:`~oncoresponse.dicom.pixel_values.stored_values`.
     """
+    return stored_values(read_whole(instance), instance.limits)
+
+
+def read_whole(instance: Instance) -> FileDataset:
+    """The data set of an instance with its pixel data, not decoded."""
     if instance.path is None:
         raise ValueError("an instance that was read from bytes has no file to take pixels from")
-    dataset = _parse(instance.path.read_bytes())
-    for keyword in ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"):
-        attributes.required_number(dataset, keyword)
-    try:
-        with without_pydicom_messages():
-            pixels: npt.NDArray[Any] = dataset.pixel_array
-            compressed = _uid(dataset.file_meta.TransferSyntaxUID).is_compressed
-            allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
-    except AttributeError:
-        raise InvalidAttribute(
-            "The attributes that describe the pixels are incomplete. Export the series again."
-        ) from None
-    except (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, NotImplementedError, OSError, EOFError):
-        raise TruncatedFile(
-            "The pixel data of an image cannot be decoded: it is damaged or incomplete. Send the file again."
-        ) from None
-    if pixels.ndim != 2:
-        raise InvalidAttribute(
-            "An image of the series is not a single gray-value slice. Send single-frame CT or PET images.",
-            keyword="NumberOfFrames",
-        )
-    unused = allocated - stored
-    if not compressed and unused > 0 and np.issubdtype(pixels.dtype, np.integer):
-        # Shift up and down again: an arithmetic shift extends the sign of signed types.
-        pixels = np.right_shift(np.left_shift(pixels, unused), unused)
-    return pixels
+    return parse_file(instance.path.read_bytes(), instance.limits)
 
 
 def same_content(first: Instance, second: Instance) -> bool:
@@ -210,111 +167,22 @@ def same_content(first: Instance, second: Instance) -> bool:
         return True
     if first.path is None or second.path is None:
         return False
+    one, other = read_whole(first), read_whole(second)
     with without_pydicom_messages():
-        return bool(_parse(first.path.read_bytes()) == _parse(second.path.read_bytes()))
+        return bool(one == other)
 
 
-def _parse(data: bytes) -> FileDataset:
-    if not is_dicom(data):
-        raise NotDicom("The file is not DICOM: it lacks the Part 10 preamble. Send DICOM files only.")
-    stream = _LastRead(data)
-    try:
-        with without_pydicom_messages():
-            dataset = dcmread(stream)
-            # Values of short elements are taken as they come; compare with the length the file announces.
-            cut = any(
-                isinstance(element, RawDataElement)
-                and element.value is not None
-                and element.length != 0xFFFFFFFF
-                and len(element.value) < element.length
-                for element in map(dataset.get_item, dataset.keys())
-            )
-    except InvalidDicomError:
-        raise NotDicom("The file is not DICOM. Send DICOM files only.") from None
-    except (EOFError, OSError, struct.error, zlib.error):
-        _require_known_transfer_syntax(data)
-        raise _truncated() from None
-    except _PARSE_ERRORS:
-        _require_known_transfer_syntax(data)
-        if stream.tell() >= len(data):
-            raise _truncated() from None
-        raise InvalidAttribute("The DICOM file is damaged and cannot be read. Export it again at the source.") from None
-    if cut or not dataset or (stream.fell_short and "PixelData" not in dataset):
-        _require_known_transfer_syntax(data)
-        raise _truncated()
-    if not attributes.text(dataset.file_meta, "TransferSyntaxUID"):
-        raise attributes.missing("TransferSyntaxUID")
-    return dataset
-
-
-def _require_known_transfer_syntax(data: bytes) -> None:
-    """Say that the transfer syntax is unknown rather than that the file is damaged, where that is the cause."""
-    try:
-        with without_pydicom_messages():
-            meta = read_partial(BytesIO(data), stop_when=lambda _tag, _vr, _length: True).file_meta
-    except (EOFError, OSError, struct.error, zlib.error, *_PARSE_ERRORS):
-        return
-    end_of_meta = _PREAMBLE_LENGTH + 16 + (attributes.number(meta, "FileMetaInformationGroupLength") or 0)
-    syntax = attributes.text(meta, "TransferSyntaxUID")
-    if (
-        syntax is not None
-        and len(data) >= end_of_meta
-        and (_uid(syntax).is_private or not _uid(syntax).is_transfer_syntax)
-    ):
-        raise _unsupported(syntax)
-
-
-def _require_complete(dataset: FileDataset, sop_class: str) -> None:
+def _require_complete(dataset: FileDataset, sop_class: str, limits: DicomLimits) -> None:
     syntax = attributes.required_text(dataset.file_meta, "TransferSyntaxUID")
-    is_image = "Image Storage" in _uid(sop_class).name or sop_class in _DECODED_SOP_CLASSES
+    is_image = "Image Storage" in lenient_uid(sop_class).name or sop_class in _DECODED_SOP_CLASSES
     if not is_image:
         return
     if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise _truncated()
-    if sop_class in _DECODED_SOP_CLASSES and not _is_decodable(syntax):
-        raise _unsupported(syntax)
-    if "PixelData" in dataset and not _uid(syntax).is_private and not _uid(syntax).is_compressed:
-        sizes = [attributes.number(dataset, name) for name in ("Rows", "Columns", "BitsAllocated")]
-        if all(size is not None for size in sizes):
-            samples = attributes.number(dataset, "SamplesPerPixel") or 1
-            frames = attributes.number(dataset, "NumberOfFrames") or 1
-            bits = np.prod([size for size in sizes if size is not None]) * samples * frames
-            with without_pydicom_messages():
-                subsampled = str(dataset.get("PhotometricInterpretation", "")) == "YBR_FULL_422"
-                length = len(dataset.PixelData or b"")
-            if not subsampled and length * 8 < bits:
-                raise _truncated()
-    elif "PixelData" in dataset and sop_class in _DECODED_SOP_CLASSES:
-        _require_complete_codestream(dataset, syntax)
-
-
-def _require_complete_codestream(dataset: FileDataset, syntax: str) -> None:
-    # Some decoders fill up what is missing without a word, so the end marker is looked for here. JPEG, JPEG-LS
-    # and JPEG 2000 share it (FFD9); RLE has none, but its decoder counts.
-    frames = attributes.number(dataset, "NumberOfFrames")
-    if syntax == RLELossless or not _uid(syntax).is_encapsulated or frames not in (None, 1):
-        return
-    try:
-        with without_pydicom_messages():
-            frame = next(generate_frames(dataset.PixelData or b"", number_of_frames=1))
-    except (StopIteration, ValueError, struct.error, EOFError):
-        raise _truncated() from None
-    if not frame.rstrip(b"\0").endswith(b"\xff\xd9"):
-        raise _truncated()
-
-
-def _uid(value: str) -> UID:
-    return UID(value, validation_mode=config.IGNORE)
-
-
-def _is_decodable(syntax: str) -> bool:
-    if _uid(syntax).is_private:
-        return False
-    try:
-        with without_pydicom_messages():
-            return bool(get_decoder(_uid(syntax)).is_available)
-    except NotImplementedError:
-        return False
+        raise truncated()
+    if sop_class in _DECODED_SOP_CLASSES:
+        require_decodable(dataset, syntax, limits)
+    if "PixelData" in dataset and not lenient_uid(syntax).is_private and not lenient_uid(syntax).is_encapsulated:
+        require_all_pixels(dataset)
 
 
 def _patient(dataset: Dataset) -> PatientIdentity:
@@ -344,17 +212,3 @@ def _age_years(value: str | None) -> float | None:
     if value is None or len(value) != 4 or not value[:3].isdigit() or value[3] not in years_of:
         return None
     return int(value[:3]) * years_of[value[3]]
-
-
-def _truncated() -> TruncatedFile:
-    return TruncatedFile("The DICOM file ends before its data does. Send the complete file again.")
-
-
-def _unsupported(syntax: str) -> UnsupportedTransferSyntax:
-    known = _uid(syntax)
-    name = known.name if known.is_transfer_syntax and not known.is_private else "a private or unknown one"
-    return UnsupportedTransferSyntax(
-        f"The transfer syntax of the image ({name}) cannot be decoded. "
-        "Send it uncompressed or as JPEG, JPEG-LS, JPEG 2000 or RLE.",
-        transfer_syntax=name,
-    )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 
 import highdicom
 import numpy as np
 import SimpleITK as sitk
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from oncoresponse.dicom import attributes
-from oncoresponse.dicom.reading import Instance
+from oncoresponse.dicom.pixel_values import with_native_pixels
+from oncoresponse.dicom.reading import Instance, read_whole
 from oncoresponse.dicom.slice_geometry import place_image
 from oncoresponse.errors import AmbiguousSeries, ContourNotFound, EmptyMask, FrameOfReferenceMismatch, InvalidAttribute
 from oncoresponse.pydicom_messages import without_pydicom_messages
@@ -77,21 +78,23 @@ def segment_mask(segmentation: Instance, segment_number: int, grid: Volume) -> V
     Raises:
         FrameOfReferenceMismatch: The segmentation belongs to another frame of reference.
         InvalidAttribute: The segmentation is not one regular volume.
+        TruncatedFile, DicomLimitExceeded: Its pixel data cannot be decoded.
         EmptyMask: No voxel of the grid is inside.
     """
     if segmentation.frame_of_reference_uid != grid.frame_of_reference_uid:
         raise FrameOfReferenceMismatch(
             "The segmentation belongs to another frame of reference than the image. Send one made on this examination."
         )
-    if segmentation.path is None:
-        raise ValueError("an instance that was read from bytes has no file to take pixels from")
+    # Decompressed in a child process first: highdicom would decode in this one.
+    dataset = with_native_pixels(read_whole(segmentation), segmentation.limits)
     try:
         with without_pydicom_messages():
-            found = highdicom.seg.Segmentation.from_dataset(dcmread(segmentation.path), copy=False).get_volume(
+            found = highdicom.seg.Segmentation.from_dataset(dataset, copy=False).get_volume(
                 segment_numbers=[segment_number]
             )
             array, affine = np.asarray(found.array)[..., 0], np.asarray(found.affine)
-    except (ValueError, TypeError, AttributeError, LookupError, RuntimeError, NotImplementedError):
+    except (ValueError, TypeError, AttributeError, LookupError, RuntimeError, NotImplementedError, sqlite3.Error):
+        # highdicom keeps its table of frames in SQLite, and lets its errors through.
         raise InvalidAttribute(
             "The segmentation cannot be read as one regular volume. Export it again at the source."
         ) from None

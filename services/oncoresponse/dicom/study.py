@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,12 +18,14 @@ from oncoresponse.dicom import attributes
 from oncoresponse.dicom.computed_tomography import convert_computed_tomography
 from oncoresponse.dicom.contours import Contour, ContourRequest, contour_mask
 from oncoresponse.dicom.date_times import date_and_time
+from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.patient_identity import ExpectedPatient, require_expected_patient, single_patient
 from oncoresponse.dicom.positron_emission import convert_positron_emission
 from oncoresponse.dicom.reading import Instance, is_dicom, is_media_directory, read_instance
 from oncoresponse.dicom.selection import ChosenSeries, choose_series
 from oncoresponse.dicom.series import ImageSeries, group_series, without_repeats
 from oncoresponse.dicom.standardized_uptake_value import SuvConversion
+from oncoresponse.directory_walk import files_below
 from oncoresponse.errors import ConfigurationError, InvalidAttribute, NoImages
 from oncoresponse.series_rules import SeriesRule
 from oncoresponse.study_description import SeriesDescription, StudyDescription
@@ -63,28 +66,31 @@ class ConvertedStudy:
     volumes: dict[str, Volume]
 
 
-def read_study(source: Path | Iterable[Path]) -> DicomStudy:
+def read_study(source: Path | Iterable[Path], limits: DicomLimits = DEFAULT_LIMITS) -> DicomStudy:
     """Read the files of a study.
 
     Args:
         source: A directory, searched to its depths, in which files that are not DICOM are left out and counted;
-            or the files themselves, in any order and of any name, which must all be DICOM.
+            or the files themselves, in any order and of any name, which must all be DICOM. Relative paths stay valid
+            when the working directory changes.
+        limits: How large a file may be and become.
 
     Raises:
         NoImages: There is no DICOM file.
         NotDicom: One of the files given is not DICOM.
-        TruncatedFile, UnsupportedTransferSyntax, MissingAttribute, InvalidAttribute: As
+        DicomLimitExceeded, TruncatedFile, UnsupportedTransferSyntax, MissingAttribute, InvalidAttribute: As
             :func:`~oncoresponse.dicom.reading.read_instance`.
         DuplicateSlices: Two files hold different data under one SOP Instance UID.
     """
-    is_directory = isinstance(source, Path)
-    files = sorted(file for file in source.rglob("*") if file.is_file()) if isinstance(source, Path) else list(source)
+    is_directory = isinstance(source, (str, os.PathLike))
+    files = files_below(Path(source)) if isinstance(source, (str, os.PathLike)) else source
     instances, left_out = [], 0
     for file in files:
-        if is_directory and _is_no_instance(file):
+        path = Path(file).absolute()
+        if is_directory and _is_no_instance(path):
             left_out += 1
             continue
-        instances.append(read_instance(file))
+        instances.append(read_instance(path, limits))
     if not instances:
         raise NoImages("There is no DICOM file. Send the DICOM files of the study.")
     return DicomStudy(without_repeats(instances), left_out)
@@ -164,6 +170,8 @@ def read_contour(study: DicomStudy, request: ContourRequest, grid: Volume) -> Co
 
 
 def _is_no_instance(file: Path) -> bool:
+    if not file.is_file():
+        return True
     with file.open("rb") as stream:
         head = stream.read(1024)
     return not is_dicom(head) or is_media_directory(head)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from oncoresponse.dicom.reading import is_dicom, is_media_directory
+from oncoresponse.directory_walk import files_below
 from oncoresponse.errors import NoImages, PathNotAllowed
 from oncoresponse.storage.study_store import CheckInstance, StudyStore
 
@@ -53,7 +54,7 @@ def import_directory(
     """Add every DICOM file below a directory to a study, reporting after each file.
 
     Left out and counted: hidden files, what is no regular file, what is not DICOM, and DICOMDIR (PS3.10
-    section 8). Not entered: hidden directories, and symbolic links to directories inside the allowed ones.
+    section 8). Symbolic links inside the allowed directories are followed; hidden directories are not entered.
 
     Args:
         store: Where the study is.
@@ -80,14 +81,12 @@ def import_directory(
 
 
 def _files(directory: Path, allowed: Sequence[Path]) -> Iterator[Path]:
-    for folder, subfolders, names in os.walk(directory, onerror=_refuse):
-        here = Path(folder)
-        for subfolder in subfolders:
-            if (here / subfolder).is_symlink():
-                _require_within(here / subfolder, allowed)
-        subfolders[:] = sorted(subfolder for subfolder in subfolders if not subfolder.startswith("."))
-        for name in sorted(names):
-            yield here / name
+    def enter(folder: Path) -> bool:
+        if folder.is_symlink():
+            _require_within(folder, allowed)
+        return not folder.name.startswith(".")
+
+    return files_below(directory, enter=enter, on_error=_refuse)
 
 
 def _open_regular(path: Path, allowed: Sequence[Path]) -> int | None:

@@ -139,6 +139,7 @@ class ServerProcess:
             model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(settings.models_directory), server)
             return _nothing
         if role is Role.STUDY:
+            from oncoresponse.dicom.pixel_decoding import close_decoders
             from oncoresponse.servers.study_servicer import StudyServicer
             from oncoresponse.servers.study_settings import StudySettings
             from oncoresponse.storage.study_store import StudyStore
@@ -149,7 +150,9 @@ class ServerProcess:
                 allowed_dicomweb_urls=settings.dicomweb_urls,
                 quota_bytes_per_study=settings.study_quota_bytes,
                 quota_bytes_total=settings.total_quota_bytes,
+                dicom_limits=settings.dicom_limits,
             )
+            self._exit_stack.callback(close_decoders)
             store = StudyStore(settings.data_directory, artifacts, study_settings)
             study_pb2_grpc.add_StudyServiceServicer_to_server(
                 StudyServicer(store, artifacts, settings.models_directory, study_settings), server

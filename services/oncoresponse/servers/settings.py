@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
 
 _LAST_PORT = 65535
@@ -70,6 +71,8 @@ class ServerSettings(BaseSettings):
         fingerprint_key: File with the site's secret under which training wrote the fingerprints of its patients;
             without one patients are recognized by their images and measurements alone.
         reflection: Offer gRPC reflection.
+        dicom_limits: How large a DICOM file may be and become; fields as
+            :class:`~oncoresponse.dicom.limits.DicomLimits`.
         drain_seconds: Time that running calls get on shutdown.
     """
 
@@ -103,6 +106,7 @@ class ServerSettings(BaseSettings):
     performing_organization: str = ""
     fingerprint_key: Path | None = None
     reflection: bool = False
+    dicom_limits: DicomLimits = DEFAULT_LIMITS
     drain_seconds: float = Field(default=30.0, ge=0)
 
     @field_validator("addresses")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from oncoresponse.dicom.contours import ContourRequest
+from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.selection import require_input_roles
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
@@ -16,7 +17,10 @@ from oncoresponse.v1 import study_pb2
 
 
 def convert(
-    artifacts: ArtifactStore, model: ModelDefinition, request: study_pb2.ConvertStudyRequest
+    artifacts: ArtifactStore,
+    model: ModelDefinition,
+    request: study_pb2.ConvertStudyRequest,
+    limits: DicomLimits = DEFAULT_LIMITS,
 ) -> study_pb2.ConvertStudyResponse:
     """Convert the series a model requires; see ConvertStudy in ``study.proto``. Blocks.
 
@@ -42,7 +46,7 @@ def convert(
         )
     with ExitStack() as stack:
         paths = [stack.enter_context(artifacts.local_path(instance.artifact)) for instance in manifest.instances]
-        study = read_study(paths)
+        study = read_study(paths, limits)
         modalities = [series.modality for series in model.required_series]
         require_input_roles(
             study.series, modalities, [(item.input_role, item.series_instance_uid) for item in request.series]

@@ -51,7 +51,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request_iterator: AsyncIterator[study_pb2.UploadInstancesRequest], context: grpc.aio.ServicerContext
     ) -> study_pb2.UploadInstancesResponse:
         """Take in instances."""
-        upload = StudyUpload(self._store, _check)
+        upload = StudyUpload(self._store, self._check)
         try:
             async for message in request_iterator:
                 await asyncio.to_thread(upload.take, message)
@@ -82,7 +82,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         directory = await asyncio.to_thread(allowed_directory, request.directory, allowed)
         record = await asyncio.to_thread(self._store.create, request.request_id, f"directory {directory}")
         if not record.complete:
-            counts = import_directory(self._store, record.name, directory, allowed, _check)
+            counts = import_directory(self._store, record.name, directory, allowed, self._check)
             async for count in self._import(counts):
                 yield study_pb2.ImportDirectoryResponse(progress=_progress(count))
             record = await asyncio.to_thread(self._complete_import, record.name)
@@ -97,7 +97,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         record = await asyncio.to_thread(self._store.create, request.request_id, purpose)
         if not record.complete:
             counts = import_dicomweb(
-                self._store, record.name, request.url, request.study_instance_uid, self._settings, _check
+                self._store, record.name, request.url, request.study_instance_uid, self._settings, self._check
             )
             async for count in self._import(counts):
                 yield study_pb2.ImportDicomWebResponse(progress=_progress(count))
@@ -130,7 +130,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     ) -> study_pb2.ConvertStudyResponse:
         """Choose and convert the series a model requires."""
         _, definition = await asyncio.to_thread(self._models.get, request.model, request.model_sha256)
-        return await asyncio.to_thread(convert, self._artifacts, definition, request)
+        return await asyncio.to_thread(convert, self._artifacts, definition, request, self._settings.dicom_limits)
 
     async def _import(self, counts: Iterator[ImportCount]) -> AsyncIterator[ImportCount]:
         """Advance an import file by file in a thread; gives some of its counts, and always the last."""
@@ -153,6 +153,9 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
             if step is not None:
                 step.add_done_callback(lambda done: _close(counts, done))
 
+    def _check(self, path: Path) -> None:
+        read_instance(path, self._settings.dicom_limits)
+
     def _complete_import(self, name: str) -> StudyRecord:
         if not self._store.get(name).instance_count:
             self._store.delete(name)
@@ -167,10 +170,6 @@ def _close(counts: Iterator[ImportCount], done: asyncio.Future[ImportCount | Non
     close = getattr(counts, "close", None)
     if close is not None:
         close()
-
-
-def _check(path: Path) -> None:
-    read_instance(path)
 
 
 def _study(record: StudyRecord) -> study_pb2.Study:

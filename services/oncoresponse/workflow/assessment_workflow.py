@@ -2,12 +2,17 @@
 
 A step that has finished is never run again: after a crash the workflow goes on with the first step that
 had not. Steps return plain JSON, errors included, so that the database needs no pickled objects of ours.
+
+A run that is resumed without progress, progress being a finished stage, would stop the service again and again, so the
+third time it fails and gives its place in the queue to others.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +20,7 @@ from dbos import DBOS
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
-from oncoresponse.errors import OncoResponseError
+from oncoresponse.errors import OncoResponseError, ResumedWithoutProgress
 from oncoresponse.servers.peers import Peers
 from oncoresponse.servers.rpc_status import intended_error
 from oncoresponse.servers.settings import Role
@@ -65,12 +70,60 @@ STAGES = {
 }
 
 _surroundings: ChainSurroundings | None = None
+# Beside the answers of the stages: how often the run had been started when the last of them was finished.
+_RESUMPTION = "resumption"
+_RESUMED_IN_VAIN = 3
+
+Step = Callable[[Json, dict[str, Json]], Awaitable[Json]]
 
 
 def provide_surroundings(surroundings: ChainSurroundings | None) -> None:
     """Give the steps of this process their peers and store; DBOS calls steps by name, without arguments of ours."""
     global _surroundings
     _surroundings = surroundings
+
+
+def _unless_resumed_in_vain(step: Step) -> Step:
+    """Answer with an error where the service has stopped so often in this very stage.
+
+    The number of starts is the database's, so it survives any end of the process. Stands inside ``DBOS.step``, because
+    only a step that has not finished is run again.
+    """
+
+    @functools.wraps(step)
+    async def guarded(request: Json, done: dict[str, Json]) -> Json:
+        starts = await _starts()
+        resumed = resumed_since_progress(starts, done.get(_RESUMPTION, {}).get("starts", 1))
+        if resumed >= _RESUMED_IN_VAIN:
+            error = ResumedWithoutProgress(
+                f"The service stopped {resumed} times in this stage, which is not begun once more. Ask the "
+                "administrator to look for the cause in the server's log.",
+                resumed=resumed,
+            )
+            return {"error": {"reason": error.reason, "message": error.message, "metadata": dict(error.metadata)}}
+        return {**await step(request, done), "starts": starts}
+
+    return guarded
+
+
+def resumed_since_progress(starts: int, starts_at_progress: int) -> int:
+    """How often a run was resumed after its last finished stage, or after its begin when none is finished.
+
+    Args:
+        starts: How often the database has handed out the run, the first time included.
+        starts_at_progress: The same when the last finished stage ran; 1 when none is finished.
+    """
+    if starts < starts_at_progress:
+        # Handing a run to another worker, as an administrator does, counts its starts from the beginning.
+        return max(starts, 1) - 1
+    return starts - max(starts_at_progress, 1)
+
+
+async def _starts() -> int:
+    if DBOS.workflow_id is None:
+        return 1
+    status = await DBOS.get_workflow_status_async(DBOS.workflow_id)
+    return 1 if status is None else status.recovery_attempts or 1
 
 
 @DBOS.workflow(name=WORKFLOW_NAME)
@@ -102,6 +155,7 @@ async def assess(request: Json) -> Json:
         if "error" in outcome:
             return {"error": outcome["error"], "stage": name, "seconds": seconds}
         done[name] = outcome["answer"]
+        done[_RESUMPTION] = {"starts": outcome.get("starts", 0)}
         seconds[name] = outcome["seconds"]
         if outcome["answer"].get("candidates"):
             return await candidates_step(outcome["answer"], seconds)
@@ -111,6 +165,7 @@ async def assess(request: Json) -> Json:
 
 
 @DBOS.step(name="conversion", preemptible=True)
+@_unless_resumed_in_vain
 async def convert_step(request: Json, done: dict[str, Json]) -> Json:
     """StudyService.ConvertStudy."""
     create = _create_request(request)
@@ -130,6 +185,7 @@ async def convert_step(request: Json, done: dict[str, Json]) -> Json:
 
 
 @DBOS.step(name="segmentation", preemptible=True)
+@_unless_resumed_in_vain
 async def segment_step(request: Json, done: dict[str, Json]) -> Json:
     """SegmentationService.Segment."""
     converted = ParseDict(done["conversion"], study_pb2.ConvertStudyResponse())
@@ -152,6 +208,7 @@ async def segment_step(request: Json, done: dict[str, Json]) -> Json:
 
 
 @DBOS.step(name="features", preemptible=True)
+@_unless_resumed_in_vain
 async def features_step(request: Json, done: dict[str, Json]) -> Json:
     """RadiomicsService.ExtractFeatures."""
     converted = ParseDict(done["conversion"], study_pb2.ConvertStudyResponse())
@@ -167,6 +224,7 @@ async def features_step(request: Json, done: dict[str, Json]) -> Json:
 
 
 @DBOS.step(name="prediction", preemptible=True)
+@_unless_resumed_in_vain
 async def prediction_step(request: Json, done: dict[str, Json]) -> Json:
     """ResponseService.PredictResponse."""
     create = _create_request(request)
@@ -187,6 +245,7 @@ async def prediction_step(request: Json, done: dict[str, Json]) -> Json:
 
 
 @DBOS.step(name="report", preemptible=True)
+@_unless_resumed_in_vain
 async def report_step(request: Json, done: dict[str, Json]) -> Json:
     """ReportingService.ComposeReport."""
     create = _create_request(request)

@@ -155,8 +155,10 @@ def test_a_cut_codestream_is_found_when_it_is_decoded(write_series, syntax):
         read_pixels(read_instance(file))
 
 
-def test_bits_above_bits_stored_do_not_count(write_series):
+def test_an_overlay_above_bits_stored_does_not_count(write_series):
     def overlay(dataset, _k):
+        for plane in range(4):
+            dataset.add_new((0x6000 + 2 * plane, 0x0102), "US", 12 + plane)
         dataset.BitsStored, dataset.HighBit = 12, 11
         dataset.PixelData = np.array([[0x0FFF, 0x7801], [0xF800, 0x0800]], np.uint16).tobytes()
         dataset.Rows = dataset.Columns = 2

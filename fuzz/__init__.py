@@ -1,0 +1,1 @@
+"""Mutated input against the intake and the front door: ``make fuzz N=2000``."""

@@ -1,0 +1,121 @@
+"""One case: mutate, take in, and see what comes out. Anything but an answer or an error of ours is a finding."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import zlib
+from functools import cache
+from pathlib import Path
+
+from google.protobuf.message import DecodeError, Message
+from oncoradiomics.errors import RadiomicsError
+from oncoresponse.dicom.contours import ContourRequest
+from oncoresponse.dicom.limits import DicomLimits
+from oncoresponse.dicom.reading import read_instance
+from oncoresponse.dicom.study import convert_study, read_contour, read_study
+from oncoresponse.errors import OncoResponseError
+from oncoresponse.servers.interceptors import require_valid
+from oncoresponse.v1 import assessment_pb2, monitoring_pb2, response_pb2, segmentation_pb2, study_pb2
+
+from fuzz.mutations import mutated_file, mutated_message
+from fuzz.seeds import SYNTAXES, study
+
+LIMITS = DicomLimits(decode_seconds=20)
+_REQUESTS_SHARE = 0.15
+
+
+def run_case(seed: int, number: int) -> str:
+    """Run one case, which follows from the two numbers.
+
+    Returns:
+        ``answered`` or the reason code of the error.
+
+    Raises:
+        Exception: Whatever is no error of ours: a finding.
+    """
+    rng = random.Random(f"{seed}-{number}")  # noqa: S311
+    try:
+        if rng.random() < _REQUESTS_SHARE:
+            _send_request(rng)
+        else:
+            _take_in_study(rng)
+    except (OncoResponseError, RadiomicsError) as error:
+        return error.reason
+    return "answered"
+
+
+def mutated_case_file(seed: int, number: int) -> bytes | None:
+    """The mutated file of a case, to keep it; ``None`` for a request."""
+    rng = random.Random(f"{seed}-{number}")  # noqa: S311
+    return None if rng.random() < _REQUESTS_SHARE else _mutated_study(rng)[1]
+
+
+def take_in(files: dict[str, bytes], contour_kind: str | None = None) -> None:
+    """All that the service does with the files of a study: the check at upload, conversion, contour."""
+    for data in files.values():
+        read_instance(data, LIMITS)
+    with tempfile.TemporaryDirectory() as name:
+        paths = []
+        for key, data in files.items():
+            paths.append(Path(name) / key)
+            paths[-1].write_bytes(data)
+        read = read_study(paths, LIMITS)
+        converted = convert_study(read, ["PT", "CT"])
+        if contour_kind is not None:
+            read_contour(read, ContourRequest(), converted.volumes["PT"])
+
+
+def _take_in_study(rng: random.Random) -> None:
+    files, _, contour_kind = _mutated_study(rng)
+    take_in(files, contour_kind)
+
+
+def _mutated_study(rng: random.Random) -> tuple[dict[str, bytes], bytes, str]:
+    files = dict(_study(rng.choice(SYNTAXES)))
+    contour_kind = rng.choice(("RTSTRUCT", "SEG"))
+    # Two contours would be ambiguous.
+    files.pop("SEG" if contour_kind == "RTSTRUCT" else "RTSTRUCT")
+    name = rng.choice(("PT2", "PT2", "CT2", contour_kind))
+    files[name] = mutated_file(files[name], rng)
+    return files, files[name], contour_kind
+
+
+def _send_request(rng: random.Random) -> None:
+    message = rng.choice(_messages())
+    try:
+        received = type(message).FromString(mutated_message(message.SerializeToString(), rng))
+    except DecodeError:
+        # gRPC itself refuses what is no message.
+        return
+    require_valid(received)
+
+
+@cache
+def _study(syntax: str) -> dict[str, bytes]:
+    return study(syntax)
+
+
+@cache
+def _messages() -> tuple[Message, ...]:
+    request_id, digest = "7d2c0d5e-9b9a-4d0e-9a53-6c1d1f0c7d11", "ab" * 32
+    chunk = b"chunk" * 20
+    create = assessment_pb2.CreateAssessmentRequest(
+        request_id=request_id, study="studies/7d2c0d5e-9b9a-4d0e-9a53-6c1d1f0c7d11", model="models/sts-petct"
+    )
+    create.covariates.add(name="age", value=61)
+    create.lesion.point.x_mm = 1.0
+    return (
+        create,
+        study_pb2.CreateStudyRequest(request_id=request_id),
+        study_pb2.UploadInstancesRequest(
+            header=study_pb2.InstanceHeader(study=create.study, sha256=digest, size_bytes=100)
+        ),
+        study_pb2.UploadInstancesRequest(chunk=study_pb2.InstanceChunk(data=chunk, crc32=zlib.crc32(chunk))),
+        study_pb2.CompleteStudyRequest(study=create.study, instance_count=3),
+        study_pb2.ConvertStudyRequest(model=create.model),
+        segmentation_pb2.SegmentRequest(model=create.model),
+        response_pb2.PredictResponseRequest(model=create.model),
+        monitoring_pb2.RecordPredictionRequest(assessment="assessments/7d2c0d5e-9b9a-4d0e-9a53-6c1d1f0c7d11"),
+        monitoring_pb2.RecordOutcomeRequest(assessment="assessments/7d2c0d5e-9b9a-4d0e-9a53-6c1d1f0c7d11"),
+    )

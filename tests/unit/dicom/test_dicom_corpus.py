@@ -1,0 +1,71 @@
+"""Files that once stopped the service or raised an error that was none of ours, and a few cases of ``make fuzz``."""
+
+import re
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+import pytest
+from oncoresponse.errors import DicomError, OncoResponseError
+from pydicom.uid import ExplicitVRLittleEndian
+
+from fuzz.cases import run_case, take_in
+from fuzz.seeds import SYNTAXES, study
+
+CORPUS = Path(__file__).parents[2] / "data" / "corpus"
+ROOT = Path(__file__).parents[3]
+REASONS = {
+    "jpeg-2000-with-missing-bytes": "TRUNCATED_FILE",
+    "rle-that-makes-the-decoder-panic": "TRUNCATED_FILE",
+    "segmentation-without-referenced-segment": "INVALID_ATTRIBUTE",
+}
+
+
+@pytest.mark.parametrize("name", sorted(REASONS))
+def test_a_failure_of_the_past_is_an_error_with_a_reason_code(name):
+    data = (CORPUS / f"{name}.dcm").read_bytes()
+    modality = str(pydicom.dcmread(BytesIO(data), stop_before_pixels=True).Modality)
+    files = study(ExplicitVRLittleEndian)
+    files.pop("RTSTRUCT")
+    files["SEG" if modality == "SEG" else "PT2"] = data
+    with pytest.raises(DicomError) as caught:
+        take_in(files, "SEG")
+    assert caught.value.reason == REASONS[name]
+
+
+def test_the_corpus_is_small_and_all_of_it_is_tested():
+    files = list(CORPUS.iterdir())
+    assert {file.stem for file in files} == set(REASONS)
+    assert sum(file.stat().st_size for file in files) < 100_000
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_what_the_mutations_start_from_is_taken_in(syntax):
+    files = study(syntax)
+    files.pop("SEG")
+    take_in(files, "RTSTRUCT")
+
+
+def test_mutated_input_ends_in_an_answer_or_an_error_of_ours():
+    known = {kind.reason for kind in _kinds(OncoResponseError)} | {"answered"}
+    outcomes = [run_case(0, number) for number in range(25)]
+    assert set(outcomes) <= known
+    assert len(set(outcomes)) > 3
+
+
+def test_fuzzing_can_be_started_from_the_command_line_and_repeats_itself():
+    command = [sys.executable, "-m", "fuzz", "--cases", "6", "--seed", "0", "--processes", "1"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    assert run.stdout.startswith("6 cases: ")
+    told = sum(int(count) for count in re.findall(r" [A-Za-z_]+ (\d+)", run.stdout.splitlines()[0]))
+    assert told == 6
+    assert "0 findings" in run.stdout
+
+
+def _kinds(base):
+    for kind in base.__subclasses__():
+        if "reason" in vars(kind):
+            yield kind
+        yield from _kinds(kind)
