@@ -224,8 +224,8 @@ def _candidates(series: Sequence[ImageSeries], modality: str) -> tuple[list[_Can
         corrected = [member for member in series if is_attenuation_corrected(member.slices[0]) is not False]
         if not corrected:
             raise SeriesNotFound(
-                "The only PET is not corrected for attenuation, so SUV cannot be computed. "
-                "Send the attenuation-corrected PET.",
+                "No PET that may be used is corrected for attenuation, so SUV cannot be computed. "
+                "Send the attenuation-corrected PET, or name that.",
                 modality=modality,
             )
         if len(corrected) < len(series):

@@ -177,6 +177,14 @@ def test_a_name_written_into_a_setting_is_not_quoted(write_series):
     assert "Doe" not in caught.value.message
 
 
+def test_a_named_pet_without_attenuation_correction_stays_unfit(write_series):
+    corrected = write_series(modality="PT")
+    plain = write_series(modality="PT", series="NAC", attributes={"CorrectedImage": ["DECY", "SCAT"]})
+    study = read_study([*corrected.files, *plain.files])
+    with pytest.raises(SeriesNotFound, match="attenuation"):
+        convert_study(study, ["PT"], series_instance_uids=_uids(plain))
+
+
 def test_a_named_series_that_does_not_fit_is_refused_with_the_cause(write_series):
     pet, ct, mr = write_series(modality="PT"), write_series(), write_series(modality="MR")
     second = write_series(series="second")

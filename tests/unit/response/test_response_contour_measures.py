@@ -44,6 +44,12 @@ def test_what_cannot_be_measured_is_refused(study: Path, write_series: Write, tm
     with pytest.raises(ContourNotFound):
         measure_contour(read_study(study), "MR", structure_name="lymph node")
     (tmp_path / "second").mkdir()
-    write_series(modality="MR", shape=(20, 60, 60), study="breast", series="late", directory=tmp_path / "second")
+    late = write_series(modality="MR", shape=(20, 60, 60), study="breast", series="late", directory=tmp_path / "second")
     with pytest.raises(AmbiguousSeries):
         measure_contour(read_study(study), "MR")
+    first = next(
+        one.series_instance_uid
+        for one in read_study(study).series
+        if one.series_instance_uid != late.series_instance_uid
+    )
+    assert measure_contour(read_study(study), "MR", series_instance_uid=first).slices == 12
