@@ -162,7 +162,8 @@ def scan_start(timeline: Timeline, half_life: float) -> Stated:
         timeline, [_from_factor(frame, half_life) for frame in timeline.frames], half_life, is_reference=False
     )
     by_reference = _starts(timeline, [frame.reference for frame in timeline.frames], half_life, is_reference=True)
-    if by_factor == ():
+    is_scan_time = _is_scan_time(timeline, half_life)
+    if by_factor == () and not is_scan_time:
         raise _contradiction(
             "Decay Factor and Acquisition Time of the PET slices contradict each other, so the start of the scan, "
             f"which decay was corrected to, cannot be established. {_REWRITTEN}",
@@ -170,8 +171,12 @@ def scan_start(timeline: Timeline, half_life: float) -> Stated:
         )
     chosen, source = _candidate(timeline)
     if chosen is not None:
-        return _confirmed(timeline, chosen, source, half_life, by_factor, by_reference)
+        return _confirmed(timeline, chosen, source, is_scan_time, by_factor, by_reference)
     first = timeline.first
+    # Of GE's bed positions with one time none tells whether that is the start of the scan or of the bed.
+    is_ambiguous = is_scan_time and not (_agrees(first, by_factor) or _agrees(first, by_reference))
+    if is_scan_time and () in (by_factor, by_reference):
+        by_factor, is_ambiguous = (first,), False
     if _agrees(first, by_factor) or (by_factor is None and _agrees(first, by_reference)):
         witness = "Decay Factor" if by_factor else "Frame Reference Time"
         return Stated(
@@ -179,7 +184,8 @@ def scan_start(timeline: Timeline, half_life: float) -> Stated:
             f"earliest Acquisition Time, confirmed by {witness}",
             ("Series Time is absent or later than the acquisition; the scan began at the earliest Acquisition Time.",),
         )
-    if by_factor and by_reference and (common := [when for when in by_factor if _agrees(when, by_reference)]):
+    common = [when for when in by_factor or () if _agrees(when, by_reference)]
+    if common and not is_ambiguous:
         return Stated(
             common[0],
             "Acquisition Time less the time that Decay Factor and Frame Reference Time give",
@@ -313,7 +319,7 @@ def _confirmed(
     timeline: Timeline,
     chosen: timedelta,
     source: str,
-    half_life: float,
+    is_scan_time: bool,
     by_factor: tuple[timedelta, ...] | None,
     by_reference: tuple[timedelta, ...] | None,
 ) -> Stated:
@@ -322,7 +328,7 @@ def _confirmed(
         if by_factor and _agrees(timeline.first, by_factor) and abs(timeline.ge_scan - timeline.first) <= AGREEMENT:
             return _without_series_time(timeline.first, "GE private scan time and Decay Factor")
         raise _not_established(f"{source} and the scanner's private scan time", keyword)
-    is_scan_time = _is_scan_time(timeline, chosen, half_life)
+    is_scan_time = is_scan_time and abs(chosen - timeline.first) <= AGREEMENT
     fits_reference = by_reference is not None and (_agrees(chosen, by_reference) or is_scan_time)
     if by_factor is not None:
         if _agrees(chosen, by_factor) or is_scan_time:
@@ -361,13 +367,13 @@ def _not_established(attributes_at_odds: str, keyword: str) -> ContradictoryTime
     )
 
 
-def _is_scan_time(timeline: Timeline, chosen: timedelta, half_life: float) -> bool:
+def _is_scan_time(timeline: Timeline, half_life: float) -> bool:
     """Whether GE gave every slice the start of the scan as its Acquisition Time.
 
     Decay Factor and Frame Reference Time are then the time from the start of the scan to the slice's frame: they
     agree with each other, or show that the first bed position is there.
     """
-    if not (timeline.is_ge and timeline.has_one_acquisition_time and abs(chosen - timeline.first) <= AGREEMENT):
+    if not (timeline.is_ge and timeline.has_one_acquisition_time):
         return False
     tolerance = AGREEMENT.total_seconds()
     smallest = math.inf
@@ -405,8 +411,6 @@ def _starts(
             continue
         if _range(estimates) <= AGREEMENT.total_seconds():
             found.append(timedelta(seconds=sorted(estimates)[len(estimates) // 2]))
-    if not found and timeline.is_ge and timeline.has_one_acquisition_time:
-        return (timeline.first,)
     return tuple(found)
 
 
