@@ -152,11 +152,11 @@ def _check_size(weight: float, size: float) -> list[str]:
         return []
     in_metres = [size * unit for unit, low, high in _OTHER_SIZE_UNITS if low <= size <= high]
     not_metres = ["PatientSize is not in m. It is not used for SUV by body weight."]
-    if any(_is_usual(weight, metres) for metres in in_metres):
-        return not_metres
     as_size = [weight * unit for unit, low, high in ((1.0, 0.3, 2.6), _OTHER_SIZE_UNITS[0]) if low <= weight <= high]
     if any(_is_usual(size, metres) for metres in as_size):
         raise _implausible("PatientWeight and PatientSize seem to be swapped", "PatientWeight")
+    if any(_is_usual(weight, metres) for metres in in_metres):
+        return not_metres
     sizes = [size] if _is_size(size) else in_metres
     if any(_is_usual(weight * _POUND_KG, metres) for metres in sizes):
         raise _implausible("PatientWeight does not fit PatientSize; it seems to be in pounds", "PatientWeight")

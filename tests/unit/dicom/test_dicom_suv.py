@@ -17,9 +17,7 @@ from oncoresponse.errors import (
     MissingSlices,
     UnsupportedDecayCorrection,
     UnsupportedPetUnit,
-    UnsupportedTracer,
 )
-from pydicom.dataset import Dataset
 
 # The default synthetic PET: 70 kg, 370 MBq at 09:00, scan at 10:00, half-life 6586.2 s.
 FACTOR_AT_START = 70_000 / (370e6 * 2 ** (-3600 / 6586.2))
