@@ -61,7 +61,7 @@ def evaluation_tables(segmentation_directory: Path) -> str:
     lines += [_method_row(item) for item in (*summary["network"].values(), *summary["thresholds_of_clinics"].values())]
     lines += [
         "",
-        f"Without the CT and told nothing the networks reach a mean Dice of "
+        f"Without the CT and without prompt the networks reach a mean Dice of "
         f"{summary['network_without_ct_mean_dice']:.2f}; on a field of view cut unevenly by up to 4 cm a side, "
         f"{summary['network_on_trimmed_field_of_view_mean_dice']:.2f}. "
         f"{summary['physician_masks_touching_border']} of the physicians' contours touch the border of the image.",
@@ -96,7 +96,7 @@ def evaluation_tables(segmentation_directory: Path) -> str:
         "",
         "The patients with the lowest Dice:",
         "",
-        "| Patient | Volume (ml) | Network, told nothing (ml) | Dice, told nothing | Dice, point | Dice, box |",
+        "| Patient | Volume (ml) | Network, without prompt (ml) | Dice, without prompt | Dice, point | Dice, box |",
         "|---|---|---|---|---|---|",
     ]
     for _, row in table.nsmallest(8, "dice").iterrows():

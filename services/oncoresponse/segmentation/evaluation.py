@@ -22,9 +22,9 @@ from rich.progress import Progress
 
 from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.segmentation.cohort import cohort_patients, cohort_sha256
-from oncoresponse.segmentation.doubt import (
-    DoubtMeasures,
-    doubt_measures,
+from oncoresponse.segmentation.uncertainty import (
+    UncertaintyMeasures,
+    uncertainty_measures,
     expected_dice_left_out,
     fit_expected_dice,
     fit_volume_interval,
@@ -52,9 +52,9 @@ EVALUATION_SUMMARY = "evaluation.json"
 OUT_OF_FOLD_FOLDER = "out_of_fold"
 
 PROMPT_TITLES: Mapping[str, str] = {
-    "none": "network, told nothing",
-    "point": "network, told the hottest point of the lesion",
-    "box": f"network, told a box with faces off by up to {BOX_ERROR_MM:.0f} mm",
+    "none": "network, without prompt",
+    "point": "network, prompt: the hottest point of the lesion",
+    "box": f"network, prompt: a box with faces off by up to {BOX_ERROR_MM:.0f} mm",
 }
 THRESHOLD_TITLES: Mapping[str, str] = {
     "41_percent_of_suv_max": "41 % of SUVmax, whole image",
@@ -146,13 +146,13 @@ def _evaluate_kind(
     folds = table["fold"].to_numpy()
     dice_at = np.array([_dice_at_thresholds(item, kind) for item in predictions])
     masks: list[sitk.Image] = []
-    doubts: list[DoubtMeasures] = []
+    measured: list[UncertaintyMeasures] = []
     rows: list[dict[str, float | bool]] = []
     for item in predictions:
         threshold = _best_threshold(dice_at[folds != item.fold])
         mask = mask_from_probability(item.probabilities[kind], threshold, item.prompts[kind])
         masks.append(mask)
-        doubts.append(doubt_measures(item.probabilities[kind], mask, item.images.pet, threshold))
+        measured.append(uncertainty_measures(item.probabilities[kind], mask, item.images.pet, threshold))
         measures = measure_mask(mask)
         rows.append(
             {"threshold": threshold}
@@ -162,7 +162,7 @@ def _evaluate_kind(
     for name in rows[0]:
         table[f"{name}{suffix}"] = [row[name] for row in rows]
     real = table[f"dice{suffix}"].tolist()
-    expected = expected_dice_left_out(doubts, real)
+    expected = expected_dice_left_out(measured, real)
     limit = review_limit(expected, real, _POOR_DICE, _LOWEST_REVIEW_LIMIT)
     table[f"expected_dice{suffix}"] = expected
     table[f"needs_review{suffix}"] = np.array(expected) < limit
@@ -172,10 +172,10 @@ def _evaluate_kind(
     settings = MaskSettings(
         threshold=_best_threshold(dice_at),
         review_below_expected_dice=limit,
-        expected_dice=fit_expected_dice(doubts, real, residual),
-        volume_interval=fit_volume_interval(doubts, *volumes, _VOLUME_LEVEL),
+        expected_dice=fit_expected_dice(measured, real, residual),
+        volume_interval=fit_volume_interval(measured, *volumes, _VOLUME_LEVEL),
     )
-    return settings, masks, volume_coverage_left_out(doubts, *volumes, _VOLUME_LEVEL)
+    return settings, masks, volume_coverage_left_out(measured, *volumes, _VOLUME_LEVEL)
 
 
 def _dice_at_thresholds(item: OutOfFold, kind: str) -> list[float]:
@@ -251,7 +251,7 @@ def _summary(table: pd.DataFrame, description: NetworkDescription, coverage: Map
         "network": {
             kind: {"title": title}
             | _method_summary(table, "" if kind == "none" else f"_{kind}")
-            | _doubt_summary(table, "" if kind == "none" else f"_{kind}")
+            | _uncertainty_summary(table, "" if kind == "none" else f"_{kind}")
             | {
                 "volume_interval_level": _VOLUME_LEVEL,
                 "volume_interval_coverage_leave_one_out": _rounded(coverage[kind]),
@@ -284,7 +284,7 @@ def _method_summary(table: pd.DataFrame, suffix: str) -> dict[str, Any]:
     }
 
 
-def _doubt_summary(table: pd.DataFrame, suffix: str) -> dict[str, Any]:
+def _uncertainty_summary(table: pd.DataFrame, suffix: str) -> dict[str, Any]:
     real, expected, review = (table[f"{name}{suffix}"] for name in ("dice", "expected_dice", "needs_review"))
     poor = real < _POOR_DICE
     return {

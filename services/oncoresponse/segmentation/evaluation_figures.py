@@ -18,7 +18,7 @@ _SHOWN_SUV = 10.0
 
 _METHODS = {
     "dice_box": ("network, rough box", "D", "#1f9d55"),
-    "dice": ("network, told nothing", "o", "#1f5fa8"),
+    "dice": ("network, without prompt", "o", "#1f5fa8"),
     "dice_suv_2_0": ("SUV >= 2.0", "^", "#d08a1d"),
     "dice_suv_2_5": ("SUV >= 2.5", "s", "#b5512c"),
     "dice_41_percent_of_suv_max": ("41 % of SUVmax", "x", "#7a7a7a"),
@@ -105,7 +105,7 @@ def _draw_volumes(axes: Axes, table: pd.DataFrame) -> None:
 
 def _draw_expected(axes: Axes, table: pd.DataFrame, settings: MaskSettingsByPrompt) -> None:
     for suffix, title, color, limit in (
-        ("", "told nothing", "#1f5fa8", settings.none.review_below_expected_dice),
+        ("", "without prompt", "#1f5fa8", settings.none.review_below_expected_dice),
         ("_box", "rough box", "#1f9d55", settings.box.review_below_expected_dice),
     ):
         axes.plot(table[f"expected_dice{suffix}"], table[f"dice{suffix}"], "o", color=color, markersize=4, label=title)

@@ -14,9 +14,9 @@ import torch
 from oncoresponse.errors import ConfigurationError, FieldOfViewTooLarge, InvalidRequest, SeriesNotFound
 from oncoresponse.model_folder import ModelFolder, TumorLimits
 from oncoresponse.segmentation.device import choose_device
-from oncoresponse.segmentation.doubt import (
-    DoubtMeasures,
-    doubt_measures,
+from oncoresponse.segmentation.uncertainty import (
+    UncertaintyMeasures,
+    uncertainty_measures,
     expected_dice,
     mask_of_volume,
     volume_interval_ml,
@@ -65,7 +65,7 @@ class SegmentationResult:
     Attributes:
         mask: ``Quantity.MASK``, uint8 0/1, on the PET grid.
         probability: ``Quantity.PROBABILITY``, float32 0..1, on the PET grid; mean of the ensemble.
-        summary: Volume, doubt and warnings.
+        summary: Volume, uncertainty and warnings.
         variants: Other masks that are as plausible, by name: ``smaller`` and ``larger`` have the volumes at the ends of
             the interval, ``network_1`` and so on come from single networks of the ensemble. Later stages see by them
             whether a prediction hangs on the contour.
@@ -191,9 +191,9 @@ class Segmenter:
         mask = pet.with_image(found.region.put_back(found.mask, pet.image), Quantity.MASK)
         measures = check_mask(mask, self._limits)
         settings = self.description.masks.of(prompt)
-        doubt = doubt_measures(found.probability, found.mask, found.pet, settings.threshold)
-        low, high = _volume_interval(measures.volume_ml, doubt, settings)
-        expected = None if settings.expected_dice is None else expected_dice(doubt, settings.expected_dice)
+        uncertainty = uncertainty_measures(found.probability, found.mask, found.pet, settings.threshold)
+        low, high = _volume_interval(measures.volume_ml, uncertainty, settings)
+        expected = None if settings.expected_dice is None else expected_dice(uncertainty, settings.expected_dice)
         review = expected is not None and expected < settings.review_below_expected_dice
         chances, inside = (sitk.GetArrayViewFromImage(image) for image in (found.probability, found.mask))
         summary = SegmentationSummary(
@@ -299,8 +299,8 @@ def require_field_of_view(pet: Volume, field_of_view: FieldOfView) -> None:
     if not _within(extent, field_of_view):
         raise FieldOfViewTooLarge(
             f"The PET field of view is {readable_extent(extent)}; the network was trained on images cropped around the "
-            f"tumor and takes at most {readable_extent(field_of_view.limit_mm)} without being told where the lesion "
-            "is. Give a point in the lesion, a box around it, or a contour.",
+            f"tumor and takes at most {readable_extent(field_of_view.limit_mm)} without a prompt. "
+            "Give a point in the lesion, a box around it, or a contour.",
             field_of_view_mm=readable_extent(extent),
             limit_mm=readable_extent(field_of_view.limit_mm),
         )
@@ -322,11 +322,11 @@ def _require_volumes(pet: Volume, ct: Volume | None) -> Volume:
 
 
 def _volume_interval(
-    volume_ml: float, doubt: DoubtMeasures, settings: MaskSettings
+    volume_ml: float, uncertainty: UncertaintyMeasures, settings: MaskSettings
 ) -> tuple[float | None, float | None]:
     if settings.volume_interval is None:
         return None, None
-    return volume_interval_ml(volume_ml, doubt, settings.volume_interval)
+    return volume_interval_ml(volume_ml, uncertainty, settings.volume_interval)
 
 
 def require_quantity(volume: Volume, quantity: Quantity) -> None:

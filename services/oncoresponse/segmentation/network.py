@@ -91,7 +91,7 @@ class ExpectedDiceCalibration(_Frozen):
 
     Attributes:
         coefficients: Change of Dice for each unit of a measure of
-            :class:`~oncoresponse.segmentation.doubt.DoubtMeasures`.
+            :class:`~oncoresponse.segmentation.uncertainty.UncertaintyMeasures`.
         intercept: Dice where all measures are 0.
         residual_standard_deviation: Of the real Dice about the model, each patient left out of its own fit.
         patient_count: Patients it was fitted on.
@@ -109,7 +109,7 @@ class VolumeIntervalCalibration(_Frozen):
     Attributes:
         level: Share of patients whose physician's volume the interval is to hold.
         factor: The interval is volume times ``exp(-factor * spread)`` to ``exp(factor * spread)``; ``spread`` is
-            :attr:`~oncoresponse.segmentation.doubt.DoubtMeasures.volume_spread`.
+            :attr:`~oncoresponse.segmentation.uncertainty.UncertaintyMeasures.volume_spread`.
         patient_count: Patients it was calibrated on.
     """
 
@@ -135,7 +135,7 @@ class MaskSettings(_Frozen):
 
 
 class MaskSettingsByPrompt(_Frozen):
-    """One :class:`MaskSettings` for each thing the network may have been told about the lesion."""
+    """One :class:`MaskSettings` for each prompt."""
 
     none: MaskSettings = MaskSettings()
     point: MaskSettings = MaskSettings()

@@ -22,7 +22,7 @@ class SegmentationSummary(BaseModel):
         expected_dice: Dice to expect against a physician's contour, from a model fitted on the cross-validation
             (docs/segmentation.md shows how well it holds); null for a supplied contour.
         needs_review: The mask is one of those of which the cross-validation says that a physician should correct it.
-        prompt: What the network was told about the lesion; null for a supplied contour.
+        prompt: What a person said about the lesion; null for a supplied contour.
         mean_uncertainty: Mean binary entropy (bit, 0 to 1) of the probability inside the mask; null for a supplied
             contour.
         device: Where the network ran (``cpu``, ``cuda``), or ``none`` for a supplied contour.

@@ -197,8 +197,8 @@ def test_patches_keep_image_and_tumor_together_and_follow_the_random_state(cohor
 def test_prompts_lie_about_the_tumor_and_uptake_is_pasted_beside_it(cohort):
     ((_, patient),) = read_training_patients(cohort, ["PATIENT_02"], PreprocessingSettings())
     always = {"tumor_center_probability": 1.0, "trim_probability": 0.0, "box_error_mm": 0.0}
-    for told, channel in (({"box_probability": 1.0, "point_probability": 0.0}, 2), ({"point_probability": 1.0}, 3)):
-        settings = SETTINGS.augmentation.model_copy(update=always | {"box_probability": 0.0} | told)
+    for prompt, channel in (({"box_probability": 1.0, "point_probability": 0.0}, 2), ({"point_probability": 1.0}, 3)):
+        settings = SETTINGS.augmentation.model_copy(update=always | {"box_probability": 0.0} | prompt)
         image, tumor = PatchSampler(16, 4.0, settings).sample(patient, np.random.default_rng(3))
         inside, said = tumor[0] > 0, image[channel] > 0
         assert said.any()

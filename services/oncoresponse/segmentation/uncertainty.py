@@ -20,7 +20,7 @@ _SMALLEST_SPREAD = 0.05
 
 
 @dataclass(frozen=True)
-class DoubtMeasures:
+class UncertaintyMeasures:
     """Measures of a mask and the probability it comes from; none of them needs the truth.
 
     Attributes:
@@ -36,7 +36,7 @@ class DoubtMeasures:
     volume_spread: float
 
 
-def doubt_measures(probability: sitk.Image, mask: sitk.Image, suv: sitk.Image, threshold: float) -> DoubtMeasures:
+def uncertainty_measures(probability: sitk.Image, mask: sitk.Image, suv: sitk.Image, threshold: float) -> UncertaintyMeasures:
     """Measure a mask, the probability it was made from, and the PET (g/mL), all on one grid."""
     chances = sitk.GetArrayFromImage(probability)
     inside = sitk.GetArrayFromImage(mask) > 0
@@ -49,7 +49,7 @@ def doubt_measures(probability: sitk.Image, mask: sitk.Image, suv: sitk.Image, t
     reaching = int(np.count_nonzero(chances >= threshold))
     possible = int(np.count_nonzero(chances >= _POSSIBLE))
     certain = int(np.count_nonzero(chances >= _CERTAIN))
-    return DoubtMeasures(
+    return UncertaintyMeasures(
         confidence=soft_dice_confidence(chances, inside),
         component_share=float(np.count_nonzero(inside)) / reaching if reaching else 0.0,
         rim_contrast=contrast,
@@ -57,7 +57,7 @@ def doubt_measures(probability: sitk.Image, mask: sitk.Image, suv: sitk.Image, t
     )
 
 
-def expected_dice(measures: DoubtMeasures, calibration: ExpectedDiceCalibration) -> float:
+def expected_dice(measures: UncertaintyMeasures, calibration: ExpectedDiceCalibration) -> float:
     """Dice to expect against a physician's contour, 0 to 1."""
     value = calibration.intercept
     value += sum(factor * float(getattr(measures, name)) for name, factor in calibration.coefficients.items())
@@ -65,7 +65,7 @@ def expected_dice(measures: DoubtMeasures, calibration: ExpectedDiceCalibration)
 
 
 def fit_expected_dice(
-    measures: Sequence[DoubtMeasures], real: Sequence[float], residual_standard_deviation: float = 0.0
+    measures: Sequence[UncertaintyMeasures], real: Sequence[float], residual_standard_deviation: float = 0.0
 ) -> ExpectedDiceCalibration:
     """Ridge regression of the real Dice on the standardized measures (penalty 1, fixed in advance)."""
     inputs = np.array([[getattr(item, name) for name in EXPECTED_DICE_INPUTS] for item in measures])
@@ -85,7 +85,7 @@ def fit_expected_dice(
     )
 
 
-def expected_dice_left_out(measures: Sequence[DoubtMeasures], real: Sequence[float]) -> list[float]:
+def expected_dice_left_out(measures: Sequence[UncertaintyMeasures], real: Sequence[float]) -> list[float]:
     """Expected Dice of each patient by the model fitted on the others."""
     found = []
     for left_out in range(len(measures)):
@@ -102,7 +102,7 @@ def review_limit(expected: Sequence[float], real: Sequence[float], poor_dice: fl
 
 
 def volume_interval_ml(
-    volume_ml: float, measures: DoubtMeasures, calibration: VolumeIntervalCalibration
+    volume_ml: float, measures: UncertaintyMeasures, calibration: VolumeIntervalCalibration
 ) -> tuple[float, float]:
     """Interval that holds the physician's volume in ``calibration.level`` of patients like those calibrated on."""
     width = math.exp(calibration.factor * measures.volume_spread)
@@ -110,7 +110,7 @@ def volume_interval_ml(
 
 
 def fit_volume_interval(
-    measures: Sequence[DoubtMeasures], predicted_ml: Sequence[float], real_ml: Sequence[float], level: float
+    measures: Sequence[UncertaintyMeasures], predicted_ml: Sequence[float], real_ml: Sequence[float], level: float
 ) -> VolumeIntervalCalibration:
     """Split-conformal factor: the ceil((n + 1) level)-th smallest scaled error of the logarithm of the volume."""
     errors = np.abs(np.log(np.maximum(predicted_ml, 0.01)) - np.log(real_ml))
@@ -120,7 +120,7 @@ def fit_volume_interval(
 
 
 def volume_coverage_left_out(
-    measures: Sequence[DoubtMeasures], predicted_ml: Sequence[float], real_ml: Sequence[float], level: float
+    measures: Sequence[UncertaintyMeasures], predicted_ml: Sequence[float], real_ml: Sequence[float], level: float
 ) -> float:
     """Share of patients whose volume lies in the interval calibrated on the others."""
     held = 0

@@ -5,10 +5,10 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
-from oncoresponse.segmentation.doubt import (
+from oncoresponse.segmentation.uncertainty import (
     EXPECTED_DICE_INPUTS,
-    DoubtMeasures,
-    doubt_measures,
+    UncertaintyMeasures,
+    uncertainty_measures,
     expected_dice,
     expected_dice_left_out,
     fit_expected_dice,
@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 @pytest.fixture
 def measured():
     random = np.random.default_rng(5)
-    items = [DoubtMeasures(*random.random(3), volume_spread=random.uniform(0.1, 1.0)) for _ in range(30)]
+    items = [UncertaintyMeasures(*random.random(3), volume_spread=random.uniform(0.1, 1.0)) for _ in range(30)]
     real = [min(0.3 + 0.5 * item.confidence + 0.05 * random.normal(), 1.0) for item in items]
     return items, real
 
@@ -56,7 +56,7 @@ def test_the_volume_interval_keeps_its_promise():
     random = np.random.default_rng(0)
     held = []
     for _ in range(200):
-        items = [DoubtMeasures(1, 1, 1, random.uniform(0.1, 1.0)) for _ in range(39)]
+        items = [UncertaintyMeasures(1, 1, 1, random.uniform(0.1, 1.0)) for _ in range(39)]
         predicted = random.uniform(10, 500, 39)
         real = predicted * np.exp([random.normal() * item.volume_spread for item in items])
         calibration = fit_volume_interval(items[:-1], predicted[:-1], real[:-1], 0.8)
@@ -88,7 +88,7 @@ def test_a_mask_of_a_volume_has_it_and_nests(volume_ml):
 def test_measures_of_a_sphere():
     probability, mask = sphere()
     suv = sitk.Cast(mask, sitk.sitkFloat32) * 3.0 + 1.0
-    measures = doubt_measures(probability, mask, suv, 0.5)
+    measures = uncertainty_measures(probability, mask, suv, 0.5)
     assert measures.component_share == 1.0
     assert measures.rim_contrast == pytest.approx(np.log(4.0))
     chances = sitk.GetArrayFromImage(probability)
