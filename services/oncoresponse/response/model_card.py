@@ -22,6 +22,7 @@ from oncoresponse.response.evaluation_figures import (
 )
 from oncoresponse.response.evaluation_tables import detail_tables, summary_tables
 from oncoresponse.response.model_document import DOCUMENT_FILE, EVALUATION_FILE, TASK_FILE, ResponseDocument
+from oncoresponse.response.segmentation_figures import segmentation_section
 from oncoresponse.response.source_attributes import SourceAttribute, source_attributes
 from oncoresponse.response.task import ResponseTask, read_task
 from oncoresponse.response.validation import Evaluation
@@ -99,11 +100,19 @@ def write_model_card(model_directory: Path) -> ModelCard:
     write_figures(evaluation, model_directory / CARD_FIGURES)
     text = json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False)
     (model_directory / CARD_JSON).write_text(text + "\n", encoding="utf-8")
-    (model_directory / CARD_MARKDOWN).write_text(_markdown(card, definition, task, document), encoding="utf-8")
+    segmentation = segmentation_section(model_directory)
+    markdown = _markdown(card, definition, task, document, segmentation)
+    (model_directory / CARD_MARKDOWN).write_text(markdown, encoding="utf-8")
     return card
 
 
-def _markdown(card: ModelCard, definition: ModelDefinition, task: ResponseTask, document: ResponseDocument) -> str:
+def _markdown(
+    card: ModelCard,
+    definition: ModelDefinition,
+    task: ResponseTask,
+    document: ResponseDocument,
+    segmentation: list[str],
+) -> str:
     use, evaluation = definition.intended_use, card.evaluation
     lines = [
         f"# {card.title}",
@@ -139,6 +148,7 @@ def _markdown(card: ModelCard, definition: ModelDefinition, task: ResponseTask, 
         f"![Decision curve]({CARD_FIGURES}/{DECISION_CURVE_IMAGE})",
         "",
         detail_tables(evaluation),
+        *segmentation,
         "## Limits",
         "",
         *(f"- {text}" for text in dict.fromkeys((*document.limits, *definition.limitations))),

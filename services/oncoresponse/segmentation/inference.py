@@ -14,13 +14,6 @@ import torch
 from oncoresponse.errors import ConfigurationError, FieldOfViewTooLarge, InvalidRequest, SeriesNotFound
 from oncoresponse.model_folder import ModelFolder, TumorLimits
 from oncoresponse.segmentation.device import choose_device
-from oncoresponse.segmentation.uncertainty import (
-    UncertaintyMeasures,
-    uncertainty_measures,
-    expected_dice,
-    mask_of_volume,
-    volume_interval_ml,
-)
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, rank_candidates
 from oncoresponse.segmentation.lesion_prompt import LesionPoint, LesionPrompt
 from oncoresponse.segmentation.mask_checks import check_mask
@@ -44,6 +37,12 @@ from oncoresponse.segmentation.scan_region import (
     region_of_uptake,
 )
 from oncoresponse.segmentation.summary import SegmentationSummary
+from oncoresponse.segmentation.uncertainty import (
+    UncertaintyMeasures,
+    mask_of_volume,
+    uncertainty_measures,
+    volume_interval_ml,
+)
 from oncoresponse.segmentation.windowed_prediction import (
     compile_network,
     place_network,
@@ -191,10 +190,9 @@ class Segmenter:
         mask = pet.with_image(found.region.put_back(found.mask, pet.image), Quantity.MASK)
         measures = check_mask(mask, self._limits)
         settings = self.description.masks.of(prompt)
-        uncertainty = uncertainty_measures(found.probability, found.mask, found.pet, settings.threshold)
+        uncertainty = uncertainty_measures(found.probability, found.mask)
         low, high = _volume_interval(measures.volume_ml, uncertainty, settings)
-        expected = None if settings.expected_dice is None else expected_dice(uncertainty, settings.expected_dice)
-        review = expected is not None and expected < settings.review_below_expected_dice
+        limit = settings.review_below_confidence
         chances, inside = (sitk.GetArrayViewFromImage(image) for image in (found.probability, found.mask))
         summary = SegmentationSummary(
             method="automatic",
@@ -204,8 +202,7 @@ class Segmenter:
             volume_low_ml=low,
             volume_high_ml=high,
             volume_level=None if settings.volume_interval is None else settings.volume_interval.level,
-            expected_dice=expected,
-            needs_review=review,
+            needs_review=limit is None or uncertainty.confidence < limit,
             prompt=prompt_kind(prompt),
             mean_uncertainty=mean_binary_entropy(chances, inside),
             device=self.device.type,

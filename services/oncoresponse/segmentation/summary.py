@@ -19,9 +19,8 @@ class SegmentationSummary(BaseModel):
             like those of the cross-validation; null for a supplied contour.
         volume_high_ml: Upper end of it.
         volume_level: Level of that interval, 0 to 1.
-        expected_dice: Dice to expect against a physician's contour, from a model fitted on the cross-validation
-            (docs/segmentation.md shows how well it holds); null for a supplied contour.
-        needs_review: The mask is one of those of which the cross-validation says that a physician should correct it.
+        needs_review: The probability is as soft about this mask as about the poor ones of the cross-validation, or
+            nothing is known of the network (docs/segmentation.md).
         prompt: What a person said about the lesion; null for a supplied contour.
         mean_uncertainty: Mean binary entropy (bit, 0 to 1) of the probability inside the mask; null for a supplied
             contour.
@@ -40,7 +39,6 @@ class SegmentationSummary(BaseModel):
     volume_low_ml: float | None = Field(default=None, ge=0)
     volume_high_ml: float | None = Field(default=None, ge=0)
     volume_level: float | None = Field(default=None, gt=0, lt=1)
-    expected_dice: float | None = Field(default=None, ge=0, le=1)
     needs_review: bool = False
     prompt: Literal["none", "point", "box"] | None = None
     mean_uncertainty: float | None = Field(default=None, ge=0, le=1)
