@@ -46,6 +46,7 @@
     │   ├── MissingPatientWeight        MISSING_PATIENT_WEIGHT
     │   ├── MissingInjectedDose         MISSING_INJECTED_DOSE
     │   ├── ImplausibleSuvInput         IMPLAUSIBLE_SUV_INPUT
+    │   ├── ContradictoryTimes          CONTRADICTORY_TIMES
     │   ├── UnsupportedPetUnit          UNSUPPORTED_PET_UNIT
     │   ├── UnsupportedTracer           UNSUPPORTED_TRACER
     │   └── UnsupportedDecayCorrection  UNSUPPORTED_DECAY_CORRECTION
@@ -346,6 +347,12 @@ class ImplausibleSuvInput(SuvError):
     """Weight, dose, half-life or a time is present and impossible."""
 
     reason = "IMPLAUSIBLE_SUV_INPUT"
+
+
+class ContradictoryTimes(SuvError):
+    """Times of the PET contradict one another, or do not establish when the scan began."""
+
+    reason = "CONTRADICTORY_TIMES"
 
 
 class UnsupportedPetUnit(SuvError):

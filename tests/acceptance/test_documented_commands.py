@@ -444,7 +444,6 @@ def test_bring_your_own_network(tmp_path):
     assert "a network from elsewhere (SUV threshold)" in " ".join(report.split())
     summary = json.loads((tmp_path / "result" / "segmentation.json").read_text())
     assert summary["volume_ml"] == pytest.approx(40.2, abs=0.1)  # SUV of 3 and more, counted with SimpleITK
-    assert summary["expected_dice"] is None
 
 
 def test_robustness_of_features(checkout, cohort):

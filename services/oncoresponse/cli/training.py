@@ -201,7 +201,7 @@ def _show_segmentation(console: Console, folder: ModelFolder) -> None:
     found = json.loads(folder.file("segmentation/evaluation.json").read_text(encoding="utf-8"))
     title = f"segmentation, cross-validated, {found['patients']} patients"
     table = Table(title, "mean Dice", "95 % interval", "lowest", "not flagged", box=None)
-    for item in (*found["network"].values(), *found["thresholds_of_clinics"].values()):
+    for item in (*found["network"].values(), found["image_free_baseline"], *found["thresholds_of_clinics"].values()):
         low, high = item["mean_dice_95_percent_interval"]
         table.add_row(
             item["title"],
@@ -211,7 +211,7 @@ def _show_segmentation(console: Console, folder: ModelFolder) -> None:
             str(item.get("patients_with_dice_below_0_5_not_flagged", "")),
         )
     console.print(table)
-    console.print("not flagged: masks with a Dice below 0.5 that were not marked for review\n")
+    console.print("not flagged: masks with a Dice below 0.5 that the limit of the other folds did not mark\n")
 
 
 def _show_response(console: Console, folder: ModelFolder) -> None:

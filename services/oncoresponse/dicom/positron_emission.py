@@ -14,6 +14,7 @@ from oncoresponse.dicom.standardized_uptake_value import (
     require_plausible_suv,
     suv_conversion,
 )
+from oncoresponse.dicom.suv_plausibility import require_plausible_uptake
 from oncoresponse.errors import InvalidAttribute, MissingSlices
 from oncoresponse.volume import Quantity, Volume
 
@@ -29,7 +30,7 @@ def convert_positron_emission(stack: SliceStack) -> tuple[Volume, SuvConversion]
 
     Raises:
         SuvError: As :func:`~oncoresponse.dicom.standardized_uptake_value.suv_conversion`.
-        ImplausibleSuvInput: The values show that Units is wrong.
+        ImplausibleSuvInput: The values show that Units is wrong, or hold more activity than was injected.
         MissingSlices: The images announce more slices than there are.
         MissingAttribute, InvalidAttribute: An attribute that the conversion needs is absent or impossible.
         TruncatedFile: Pixel data cannot be decoded.
@@ -48,6 +49,11 @@ def convert_positron_emission(stack: SliceStack) -> tuple[Volume, SuvConversion]
             keyword="PixelRepresentation",
         )
     require_plausible_suv(float(suv.max()))
+    if conversion.weight_grams is not None:
+        voxel_ml = float(np.prod(stack.spacing_mm)) / 1000.0
+        require_plausible_uptake(
+            float(suv.sum(dtype=np.float64)) * voxel_ml, conversion.weight_grams, stack.spacing_mm[2] * slices
+        )
     return volume_of_stack(stack, suv, Quantity.SUV_BODY_WEIGHT), conversion
 
 

@@ -9,40 +9,29 @@ same moment. What differs between files is that moment.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from pydicom.dataset import Dataset
 
-from oncoresponse.dicom import attributes
-from oncoresponse.dicom.date_times import date_and_time, date_time, parse_date_time, time_of_day
-from oncoresponse.dicom.radiopharmaceutical import FDG, require_fdg
+from oncoresponse.dicom import attributes, scan_times
+from oncoresponse.dicom.radiopharmaceutical import FDG, FLUORINE_18_HALF_LIFE_SECONDS, require_fdg
 from oncoresponse.dicom.reading import Instance
-from oncoresponse.errors import (
-    ImplausibleSuvInput,
-    MissingInjectedDose,
-    MissingPatientWeight,
-    UnsupportedDecayCorrection,
-    UnsupportedPetUnit,
-)
+from oncoresponse.dicom.suv_plausibility import patient_and_dose
+from oncoresponse.errors import ImplausibleSuvInput, UnsupportedDecayCorrection, UnsupportedPetUnit
 
-FLUORINE_18_HALF_LIFE_SECONDS = 6586.2
 _HALF_LIFE_TOLERANCE = 0.01
-_WEIGHT_RANGE_KG = (1.0, 400.0)
-# Below a megabecquerel the value was written in MBq, above 10 GBq in another wrong unit.
-_DOSE_RANGE_BQ = (1e6, 1e10)
-_LONGEST_UPTAKE = timedelta(hours=12)
-_USUAL_UPTAKE = (timedelta(minutes=30), timedelta(minutes=150))
-# Series Time and Acquisition Time of one event may be rounded differently.
-_CLOCK_TOLERANCE = timedelta(seconds=1)
 # Blood and muscle alone reach 0.5 to 2 g/mL in any part of the body, and noise more; bladders reach about 100. Values
 # in Bq/mL that are called SUV lie in the thousands, SUV that is called Bq/mL below 0.2 g/mL.
 _PLAUSIBLE_MAXIMUM = (0.5, 200.0)
-_GE_CREATOR = "GEMS_PETD_01"
 _PHILIPS_CREATOR = "Philips PET Private Group"
 _BODY_WEIGHT_SUV_TYPES = (None, "BW")
+# Units (0054,1001) of PS3.3 C.8.9.1.1.3 that Rescale Type (0028,1054) may repeat.
+_PET_UNITS = re.compile(
+    "CNTS|NONE|CM2|CM2ML|PCNT|CPS|BQML|MGMINML|UMOLMINML|MLMING|MLG|1CM|UMOLML|PROPCNTS|PROPCPS|MLMINML|MLML|GML|STDDEV"
+)
+_DECAY_CORRECTIONS = ("START", "ADMIN", "NONE")
 
 
 @dataclass(frozen=True)
@@ -54,12 +43,14 @@ class SuvConversion:
         method: How the factors came about, for the report.
         radiopharmaceutical: Name of the tracer, ``None`` when the images do not say.
         warnings: What was odd but not wrong enough to refuse.
+        weight_grams: Body weight (g) that the factors rest on; ``None`` where the images hold SUV already.
     """
 
     factors: tuple[float, ...]
     method: str
     radiopharmaceutical: str | None
     warnings: tuple[str, ...]
+    weight_grams: float | None = None
 
 
 def suv_conversion(slices: Sequence[Instance]) -> SuvConversion:
@@ -67,33 +58,38 @@ def suv_conversion(slices: Sequence[Instance]) -> SuvConversion:
 
     Raises:
         UnsupportedPetUnit: Units or SUV Type is none that gives body-weight SUV.
-        UnsupportedTracer: The tracer is not FDG.
-        UnsupportedDecayCorrection: Decay Correction is none of START, ADMIN, NONE, or contradicts Corrected Image.
+        UnsupportedTracer: The tracer is not FDG, or what names it contradicts itself.
+        UnsupportedDecayCorrection: Decay Correction is none of START, ADMIN, NONE, or contradicts Corrected Image or
+            Decay Factor.
         MissingPatientWeight, MissingInjectedDose: Absent or zero.
         MissingAttribute: Half-life, a time or another attribute is absent.
+        ContradictoryTimes: The times contradict one another, or do not say when the scan began.
         ImplausibleSuvInput: A value is there and cannot be true, or differs between slices.
     """
     first = slices[0].dataset
     _require_alike(slices)
     warnings: list[str] = []
-    if not require_fdg(first):
+    tracer = FDG if {require_fdg(found.dataset) for found in slices} == {True} else None
+    if tracer is None:
         warnings.append("The PET images do not name the tracer; FDG is assumed.")
-        tracer = None
-    else:
-        tracer = FDG
-    units = attributes.required_text(first, "Units").upper()
+    units = _units(first)
+    suv_type = (attributes.text(first, "SUVType") or "").upper() or None
     if units == "GML":
-        suv_type = attributes.text(first, "SUVType")
         if suv_type not in _BODY_WEIGHT_SUV_TYPES:
             raise UnsupportedPetUnit(
                 "The PET holds SUV normalized to something else than body weight. Send the PET in Bq/mL or as "
                 "body-weight SUV.",
                 suv_type=suv_type,
             )
+        _require_decay_corrected(first)
         return SuvConversion((1.0,) * len(slices), "Stored as SUVbw (Units GML)", tracer, tuple(warnings))
+    if suv_type is not None:
+        # Whether the values are SUV or activity shows in their size (require_plausible_suv).
+        warnings.append("SUVType is given although Units is not that of SUV; Units was used, which the values fit.")
     if units == "CNTS":
         suv_scale = [_private_factor(found.dataset, 0x00) for found in slices]
         if all(suv_scale):
+            _require_decay_corrected(first)
             factors = tuple(factor for factor in suv_scale if factor)
             return SuvConversion(factors, "Counts by the Philips SUV scale factor", tracer, tuple(warnings))
         activity_scale = [_private_factor(found.dataset, 0x09) for found in slices]
@@ -113,19 +109,20 @@ def suv_conversion(slices: Sequence[Instance]) -> SuvConversion:
             "The PET is in a unit that cannot be turned into SUV. Send it in Bq/mL (BQML) or as SUV (GML).",
             units=units if units.isalnum() and len(units) <= 16 else "not a DICOM unit",
         )
-    weight, dose = _weight_grams(first), _injected_dose(first)
+    patient = patient_and_dose(first, _information(first))
     decay_correction = _decay_correction(first)
-    elapsed, elapsed_warnings = _ELAPSED[decay_correction](slices)
-    half_life = _half_life_seconds(first) if decay_correction != "ADMIN" else FLUORINE_18_HALF_LIFE_SECONDS
+    half_life = _half_life_seconds(first, is_needed=decay_correction != "ADMIN")
+    elapsed, times, time_warnings = _elapsed(slices, decay_correction, half_life)
     factors = tuple(
-        activity * weight / (dose * 2.0 ** (-seconds / half_life))
+        activity * patient.weight_grams / (patient.dose * 2.0 ** (-seconds / half_life))
         for activity, seconds in zip(to_activity, elapsed, strict=True)
     )
     return SuvConversion(
         factors,
-        f"{method}, decay correction {decay_correction}, injected activity and body weight",
+        f"{method}, decay correction {decay_correction}{times}, injected activity and body weight",
         tracer,
-        (*warnings, *elapsed_warnings),
+        (*warnings, *patient.warnings, *time_warnings),
+        patient.weight_grams,
     )
 
 
@@ -150,10 +147,26 @@ def require_plausible_suv(maximum: float) -> None:
 
 
 def _require_alike(slices: Sequence[Instance]) -> None:
-    for keyword in ("Units", "SUVType", "DecayCorrection", "PatientWeight", "SeriesDate", "SeriesTime"):
-        if len({attributes.text(found.dataset, keyword) for found in slices}) > 1:
+    for keyword in (
+        "Units",
+        "SUVType",
+        "RescaleType",
+        "DecayCorrection",
+        "CorrectedImage",
+        "PatientWeight",
+        "PatientSize",
+        "SeriesDate",
+        "SeriesTime",
+        "TimezoneOffsetFromUTC",
+    ):
+        if len({attributes.texts(found.dataset, keyword) for found in slices}) > 1:
             raise _implausible(f"{keyword} differs between the slices of the PET", keyword)
-    for keyword in ("RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartTime"):
+    for keyword in (
+        "RadionuclideTotalDose",
+        "RadionuclideHalfLife",
+        "RadiopharmaceuticalStartTime",
+        "RadiopharmaceuticalStartDateTime",
+    ):
         values = {
             tuple(
                 attributes.text(item, keyword)
@@ -163,6 +176,18 @@ def _require_alike(slices: Sequence[Instance]) -> None:
         }
         if len(values) > 1:
             raise _implausible(f"{keyword} differs between the slices of the PET", keyword)
+
+
+def _units(dataset: Dataset) -> str:
+    units = attributes.required_text(dataset, "Units").upper()
+    again = (attributes.text(dataset, "RescaleType") or units).upper()
+    if _PET_UNITS.fullmatch(again) and again != units:
+        raise UnsupportedPetUnit(
+            "Units and RescaleType of the PET name different units. Correct the wrong one at the source and send the "
+            "series again.",
+            keyword="Units",
+        )
+    return units
 
 
 def _private_factor(dataset: Dataset, element: int) -> float | None:
@@ -175,44 +200,39 @@ def _information(dataset: Dataset) -> Dataset:
     return items[0] if items else Dataset()
 
 
-def _weight_grams(dataset: Dataset) -> float:
-    weight = attributes.number(dataset, "PatientWeight")
-    if not weight:
-        raise MissingPatientWeight(
-            "The PET images hold no body weight (PatientWeight), so SUV cannot be computed. Export them with it."
-        )
-    if not _WEIGHT_RANGE_KG[0] <= weight <= _WEIGHT_RANGE_KG[1]:
-        raise _implausible("PatientWeight cannot be a body weight in kg", "PatientWeight")
-    return weight * 1000.0
+def _half_life_seconds(dataset: Dataset, *, is_needed: bool) -> float:
+    information = _information(dataset)
+    half_life = attributes.number(information, "RadionuclideHalfLife")
+    if half_life is None:
+        if is_needed:
+            raise attributes.missing("RadionuclideHalfLife")
+        return FLUORINE_18_HALF_LIFE_SECONDS
+    if _is_fluorine_18(half_life):
+        return half_life
+    unit = "minutes" if _is_fluorine_18(half_life * 60) else "hours" if _is_fluorine_18(half_life * 3600) else None
+    raise _implausible(
+        "RadionuclideHalfLife is not that of fluorine-18 in seconds" + (f"; it seems to be in {unit}" if unit else ""),
+        "RadionuclideHalfLife",
+    )
 
 
-def _injected_dose(dataset: Dataset) -> float:
-    dose = attributes.number(_information(dataset), "RadionuclideTotalDose")
-    if not dose:
-        raise MissingInjectedDose(
-            "The PET images hold no injected activity (RadionuclideTotalDose), so SUV cannot be computed. "
-            "Export them with it."
-        )
-    if not _DOSE_RANGE_BQ[0] <= dose <= _DOSE_RANGE_BQ[1]:
-        raise _implausible("RadionuclideTotalDose cannot be an injected activity in Bq", "RadionuclideTotalDose")
-    return dose
+def _is_fluorine_18(half_life: float) -> bool:
+    return abs(half_life / FLUORINE_18_HALF_LIFE_SECONDS - 1) <= _HALF_LIFE_TOLERANCE
 
 
-def _half_life_seconds(dataset: Dataset) -> float:
-    half_life = attributes.required_number(_information(dataset), "RadionuclideHalfLife")
-    if abs(half_life / FLUORINE_18_HALF_LIFE_SECONDS - 1) > _HALF_LIFE_TOLERANCE:
-        raise _implausible("RadionuclideHalfLife is not that of fluorine-18 in seconds", "RadionuclideHalfLife")
-    return half_life
+def _is_corrected(dataset: Dataset) -> bool | None:
+    """Whether Corrected Image (0028,0051) says that decay was corrected; ``None`` when it is empty."""
+    corrections = {part.upper() for part in attributes.texts(dataset, "CorrectedImage")} - {""}
+    return bool(corrections & {"DECY", "DECAY"}) if corrections else None
 
 
 def _decay_correction(dataset: Dataset) -> str:
     value = attributes.required_text(dataset, "DecayCorrection").upper()
-    if value not in _ELAPSED:
+    if value not in _DECAY_CORRECTIONS:
         raise UnsupportedDecayCorrection(
             "DecayCorrection of the PET is none of START, ADMIN and NONE. Send the PET as the scanner made it."
         )
-    corrections = {part.upper() for part in attributes.texts(dataset, "CorrectedImage")}
-    if corrections and bool(corrections & {"DECY", "DECAY"}) != (value != "NONE"):
+    if _is_corrected(dataset) is (value == "NONE"):
         raise UnsupportedDecayCorrection(
             "DecayCorrection and CorrectedImage of the PET contradict each other. Send the PET as the scanner made it.",
             decay_correction=value,
@@ -220,118 +240,65 @@ def _decay_correction(dataset: Dataset) -> str:
     return value
 
 
-def _elapsed_to_start(slices: Sequence[Instance]) -> tuple[list[float], list[str]]:
-    """Seconds from injection to the start of the scan, which pixel values are corrected to."""
-    scan, warnings = _scan_start(slices)
-    injection, injection_warnings = _injection(slices[0].dataset, scan)
-    warnings += injection_warnings + _check_uptake(scan - injection)
-    return [(scan - injection).total_seconds()] * len(slices), warnings
+def _require_decay_corrected(dataset: Dataset) -> None:
+    # To which moment stored SUV was corrected is the business of whoever computed it; that it was, is not.
+    value = attributes.text(dataset, "DecayCorrection")
+    if (value or "").upper() == "NONE" or _is_corrected(dataset) is False:
+        raise UnsupportedDecayCorrection(
+            "The PET holds SUV, but DecayCorrection or CorrectedImage says that it is not corrected for decay. Send "
+            "the PET as the scanner made it.",
+            keyword="DecayCorrection",
+        )
 
 
-def _elapsed_to_injection(slices: Sequence[Instance]) -> tuple[list[float], list[str]]:
-    """Zero: pixel values are corrected to the injection."""
-    return [0.0] * len(slices), []
-
-
-def _elapsed_to_acquisition(slices: Sequence[Instance]) -> tuple[list[float], list[str]]:
-    """Seconds from injection to the moment at which the activity of each slice equals its average.
-
-    An uncorrected slice holds the average over its frame. With decay constant L and duration T that
-    average is the activity ln(L T / (1 - exp(-L T))) / L after the start of the frame (QIBA pseudo-code).
-    """
-    starts = [_required_acquisition(found.dataset) for found in slices]
-    first = min(starts)
-    injection, warnings = _injection(slices[0].dataset, first)
-    warnings += _check_uptake(first - injection)
-    constant = math.log(2) / _half_life_seconds(slices[0].dataset)
+def _elapsed(
+    slices: Sequence[Instance], decay_correction: str, half_life: float
+) -> tuple[list[float], str, tuple[str, ...]]:
+    """Seconds from injection to the moment that each slice shows, which times say so, and warnings."""
+    first = slices[0].dataset
+    information = _information(first)
+    if decay_correction == "ADMIN":
+        # Pixel values are corrected to the injection: no time is needed, but Decay Factor shows whether that is true.
+        _check_correction_to_injection(slices, half_life)
+        return [0.0] * len(slices), "", ()
+    timeline = scan_times.read_timeline(slices)
+    if decay_correction == "START":
+        scan = scan_times.scan_start(timeline, half_life)
+        injected = scan_times.injection(first, information, timeline, scan.when)
+        seconds = (scan.when - injected.when).total_seconds()
+        times = f" ({scan.source}; injection by {injected.source})"
+        return [seconds] * len(slices), times, (*timeline.warnings, *scan.warnings, *injected.warnings)
+    scan_times.require_no_correction(timeline)
+    # An uncorrected slice holds the average over its frame (QIBA pseudo-code).
+    starts = scan_times.acquisition_starts(timeline, half_life)
+    injected = scan_times.injection(first, information, timeline, min(starts))
     elapsed = []
     for found, start in zip(slices, starts, strict=True):
         duration = attributes.required_number(found.dataset, "ActualFrameDuration") / 1000.0
         if duration <= 0:
             raise _implausible("ActualFrameDuration must be above zero", "ActualFrameDuration")
-        decays = constant * duration
-        elapsed.append((start - injection).total_seconds() + math.log(decays / -math.expm1(-decays)) / constant)
-    return elapsed, warnings
+        delay = scan_times.mean_activity_delay(duration, half_life)
+        elapsed.append((start - injected.when).total_seconds() + delay)
+    return elapsed, f" (Acquisition Time; injection by {injected.source})", (*timeline.warnings, *injected.warnings)
 
 
-_ELAPSED: dict[str, Callable[[Sequence[Instance]], tuple[list[float], list[str]]]] = {
-    "START": _elapsed_to_start,
-    "ADMIN": _elapsed_to_injection,
-    "NONE": _elapsed_to_acquisition,
-}
-
-
-def _scan_start(slices: Sequence[Instance]) -> tuple[datetime, list[str]]:
-    """Moment that DecayCorrection START refers to.
-
-    Series Time is the start of the scan unless a workstation rewrote it, which shows in its being later than
-    the first acquisition; then GE's private scan time, then the earliest acquisition, is the best witness.
-    """
+def _check_correction_to_injection(slices: Sequence[Instance], half_life: float) -> None:
     first = slices[0].dataset
-    series = date_and_time(first, "SeriesDate", "SeriesTime")
-    earliest = min(_required_acquisition(found.dataset) for found in slices)
-    if series is not None and series <= earliest + _CLOCK_TOLERANCE:
-        return series, []
-    private = attributes.private_text(first, 0x0009, _GE_CREATOR, 0x0D)
-    if private is not None:
-        offset = attributes.text(first, "TimezoneOffsetFromUTC")
-        return parse_date_time(private, "PET scan_datetime", offset=offset), []
-    return earliest, [
-        "Series Time is absent or later than the acquisition; decay was corrected from the earliest Acquisition Time."
-    ]
-
-
-def _acquisition(dataset: Dataset) -> datetime | None:
-    found = date_and_time(dataset, "AcquisitionDate", "AcquisitionTime")
-    if found is None:
-        found = date_time(dataset, "AcquisitionDateTime", offset=attributes.text(dataset, "TimezoneOffsetFromUTC"))
-    return found if found is not None else date_and_time(dataset, "SeriesDate", "AcquisitionTime")
-
-
-def _required_acquisition(dataset: Dataset) -> datetime:
-    found = _acquisition(dataset)
-    if found is None:
-        raise attributes.missing("AcquisitionTime")
-    return found
-
-
-def _injection(dataset: Dataset, scan: datetime) -> tuple[datetime, list[str]]:
-    """Moment of the injection.
-
-    The date-time (0018,1078) is used where it is plausible. Older files have the time of day only (0018,1072):
-    the injection was then on the day of the scan, or the day before when the time is later than the scan's.
-    """
-    information = _information(dataset)
-    offset = attributes.text(dataset, "TimezoneOffsetFromUTC")
-    complete = date_time(information, "RadiopharmaceuticalStartDateTime", offset=offset)
-    clock = time_of_day(information, "RadiopharmaceuticalStartTime")
-    if complete is not None and (clock is None or timedelta(0) < scan - complete <= _LONGEST_UPTAKE):
-        return complete, []
-    if clock is None:
-        raise attributes.missing("RadiopharmaceuticalStartTime")
-    midnight = datetime(scan.year, scan.month, scan.day)
-    injection = midnight + clock
-    if injection >= scan:
-        injection -= timedelta(days=1)
-    if complete is None:
-        return injection, []
-    # De-identification shifts dates, and often forgets this one; the time of day then still agrees.
-    if complete - datetime(complete.year, complete.month, complete.day) != clock:
-        raise _implausible(
-            "RadiopharmaceuticalStartDateTime contradicts RadiopharmaceuticalStartTime and the scan",
-            "RadiopharmaceuticalStartDateTime",
-        )
-    return injection, ["The date of injection does not fit the scan; its time of day was used with the scan's date."]
-
-
-def _check_uptake(uptake: timedelta) -> list[str]:
-    if not timedelta(0) < uptake <= _LONGEST_UPTAKE:
-        raise _implausible(
-            "The injection is not within the twelve hours before the scan", "RadiopharmaceuticalStartTime"
-        )
-    if not _USUAL_UPTAKE[0] <= uptake <= _USUAL_UPTAKE[1]:
-        return ["The time from injection to scan is outside 30 to 150 minutes."]
-    return []
+    factors = [attributes.number(found.dataset, "DecayFactor") for found in slices]
+    information = _information(first)
+    has_injection = any(
+        attributes.text(information, keyword)
+        for keyword in ("RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime")
+    )
+    has_acquisition = all(
+        any(attributes.text(found.dataset, keyword) for keyword in ("AcquisitionTime", "AcquisitionDateTime"))
+        for found in slices
+    )
+    if None in factors or not has_injection or not has_acquisition:
+        return
+    timeline = scan_times.read_timeline(slices)
+    injected = scan_times.injection(first, information, timeline, timeline.first)
+    scan_times.require_correction_to_injection(timeline, injected.when, half_life)
 
 
 def _implausible(what: str, keyword: str) -> ImplausibleSuvInput:

@@ -32,6 +32,7 @@ from oncoresponse.response.model_document import (
     ResponseDocument,
     read_document,
 )
+from oncoresponse.response.segmentation_figures import segmentation_section
 from oncoresponse.response.source_attributes import SourceAttribute, source_attributes
 from oncoresponse.response.task import ResponseTask, read_task
 from oncoresponse.response.training_fingerprints import FINGERPRINTS_FILE
@@ -110,7 +111,9 @@ def write_model_card(model_directory: Path) -> ModelCard:
     write_figures(evaluation, model_directory / CARD_FIGURES)
     text = json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False)
     (model_directory / CARD_JSON).write_text(text + "\n", encoding="utf-8")
-    (model_directory / CARD_MARKDOWN).write_text(_markdown(card, definition, task, document), encoding="utf-8")
+    segmentation = segmentation_section(model_directory)
+    markdown = _markdown(card, definition, task, document, segmentation)
+    (model_directory / CARD_MARKDOWN).write_text(markdown, encoding="utf-8")
     return card
 
 
@@ -119,6 +122,7 @@ def _markdown(
     definition: ModelDefinition,
     task: ResponseTask,
     document: ResponseDocument | MeasuresOnlyDocument,
+    segmentation: list[str],
 ) -> str:
     use, evaluation = definition.intended_use, card.evaluation
     lines = [
@@ -156,6 +160,7 @@ def _markdown(
         f"![Decision curve]({CARD_FIGURES}/{DECISION_CURVE_IMAGE})",
         "",
         detail_tables(evaluation),
+        *segmentation,
         "## Limits",
         "",
         *(

@@ -58,31 +58,33 @@ def evaluation_tables(segmentation_directory: Path) -> str:
         "| Method | Mean Dice (95 % interval) | Median | Lowest | Median HD95 (mm) | Median absolute volume error |",
         "|---|---|---|---|---|---|",
     ]
-    lines += [_method_row(item) for item in (*summary["network"].values(), *summary["thresholds_of_clinics"].values())]
+    lines += [_method_row(item) for item in methods(summary)]
     lines += [
         "",
-        f"Without the CT and told nothing the networks reach a mean Dice of "
+        f"Without the CT and without prompt the networks reach a mean Dice of "
         f"{summary['network_without_ct_mean_dice']:.2f}; on a field of view cut unevenly by up to 4 cm a side, "
         f"{summary['network_on_trimmed_field_of_view_mean_dice']:.2f}. "
         f"{summary['physician_masks_touching_border']} of the physicians' contours touch the border of the image.",
         "",
-        "| The network was told | nothing | a point | a box |",
+        "| Prompt | none | a point | a box |",
         "|---|---|---|---|",
     ]
     kinds = [summary["network"][kind] for kind in ("none", "point", "box")]
     rows: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
         ("Lesions found (Dice at least 0.1)", lambda kind: f"{kind['lesions_found']} of {summary['patients']}"),
         ("Masks with Dice below 0.5", lambda kind: str(kind["patients_with_dice_below_0_5"])),
-        ("... of these not marked for review", lambda kind: str(kind["patients_with_dice_below_0_5_not_flagged"])),
-        ("Masks marked for review", lambda kind: str(kind["patients_flagged_for_review"])),
-        ("Marked where the expected Dice is below", lambda kind: f"{kind['review_below_expected_dice']:.2f}"),
         (
-            "Expected Dice, mean error with the patient left out",
-            lambda kind: f"{kind['expected_dice_mean_absolute_error_leave_one_out']:.2f}",
+            "... of these not marked for review by the limit of the other folds",
+            lambda kind: str(kind["patients_with_dice_below_0_5_not_flagged"]),
         ),
         (
-            "Expected Dice, correlation with the real one",
-            lambda kind: f"{kind['expected_dice_correlation_leave_one_out']:.2f}",
+            "Masks marked for review by the limit of the other folds",
+            lambda kind: str(kind["patients_flagged_for_review"]),
+        ),
+        ("Shipped limit: marked below a confidence of", lambda kind: f"{kind['review_below_confidence']:.2f}"),
+        (
+            "Confidence, rank correlation with the Dice",
+            lambda kind: f"{kind['confidence_rank_correlation_with_dice']:.2f}",
         ),
         (
             f"Coverage of the {kinds[0]['volume_interval_level']:.0%} volume interval, patient left out",
@@ -96,7 +98,7 @@ def evaluation_tables(segmentation_directory: Path) -> str:
         "",
         "The patients with the lowest Dice:",
         "",
-        "| Patient | Volume (ml) | Network, told nothing (ml) | Dice, told nothing | Dice, point | Dice, box |",
+        "| Patient | Volume (ml) | Network, without prompt (ml) | Dice, without prompt | Dice, point | Dice, box |",
         "|---|---|---|---|---|---|",
     ]
     for _, row in table.nsmallest(8, "dice").iterrows():
@@ -105,6 +107,11 @@ def evaluation_tables(segmentation_directory: Path) -> str:
             f"{row['dice_point']:.2f} | {row['dice_box']:.2f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def methods(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """The methods of ``evaluation.json`` in the order of its tables: network, image-free baseline, thresholds."""
+    return [*summary["network"].values(), summary["image_free_baseline"], *summary["thresholds_of_clinics"].values()]
 
 
 def _method_row(item: dict[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """Cross-validated figures of the segmentation, beside the thresholds that clinics use.
 
-Each patient is segmented by the one network that was not trained on them. What is chosen on the cross-validation (the
-probability threshold, expected Dice, the volume interval) is chosen, for the figures of a patient, without that
-patient; only the values shipped in ``network.json`` use everybody.
+Each patient is segmented by the one network that was not trained on them. What is chosen on the cross-validation is
+chosen, for the figures of a patient, without that patient (volume interval) or the patient's fold (probability
+threshold, review limit, margin of the image-free ellipsoid); only the values shipped in ``network.json`` use everybody.
 """
 
 from __future__ import annotations
@@ -22,16 +22,8 @@ from rich.progress import Progress
 
 from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.segmentation.cohort import cohort_patients, cohort_sha256
-from oncoresponse.segmentation.doubt import (
-    DoubtMeasures,
-    doubt_measures,
-    expected_dice_left_out,
-    fit_expected_dice,
-    fit_volume_interval,
-    review_limit,
-    volume_coverage_left_out,
-)
 from oncoresponse.segmentation.evaluation_figures import Case, draw_cases, draw_cross_validation
+from oncoresponse.segmentation.image_free_baseline import ellipsoid_within_borders
 from oncoresponse.segmentation.lesion_prompt import LesionPrompt, prompt_channels
 from oncoresponse.segmentation.mask_checks import measure_mask
 from oncoresponse.segmentation.mask_selection import mask_from_probability
@@ -45,6 +37,14 @@ from oncoresponse.segmentation.network import (
 )
 from oncoresponse.segmentation.out_of_fold import BOX_ERROR_MM, OutOfFold, segment_out_of_fold
 from oncoresponse.segmentation.thresholds import fixed_suv, share_of_maximum
+from oncoresponse.segmentation.uncertainty import (
+    UncertaintyMeasures,
+    fit_volume_interval,
+    needs_review_left_out,
+    review_limit,
+    uncertainty_measures,
+    volume_coverage_left_out,
+)
 from oncoresponse.volume import Quantity, Volume, write_volume
 
 EVALUATION_TABLE = "evaluation.csv"
@@ -52,9 +52,9 @@ EVALUATION_SUMMARY = "evaluation.json"
 OUT_OF_FOLD_FOLDER = "out_of_fold"
 
 PROMPT_TITLES: Mapping[str, str] = {
-    "none": "network, told nothing",
-    "point": "network, told the hottest point of the lesion",
-    "box": f"network, told a box with faces off by up to {BOX_ERROR_MM:.0f} mm",
+    "none": "network, without prompt",
+    "point": "network, prompt: the hottest point of the lesion",
+    "box": f"network, prompt: a box with faces off by up to {BOX_ERROR_MM:.0f} mm",
 }
 THRESHOLD_TITLES: Mapping[str, str] = {
     "41_percent_of_suv_max": "41 % of SUVmax, whole image",
@@ -65,10 +65,13 @@ THRESHOLD_TITLES: Mapping[str, str] = {
     "suv_2_0_in_box": "SUV >= 2.0 g/mL, inside the same box",
 }
 
+IMAGE_FREE_TITLE = "ellipsoid inside the borders of the cropped images, without looking at them"
+
+_IMAGE_FREE = "image_free_ellipsoid"
+_CANDIDATE_MARGINS_MM = tuple(range(40, 61))
 _CANDIDATE_THRESHOLDS = tuple(round(0.30 + 0.05 * step, 2) for step in range(13))
 _FOUND_DICE = 0.1
 _POOR_DICE = 0.5
-_LOWEST_REVIEW_LIMIT = 0.6
 _VOLUME_LEVEL = 0.8
 _BOOTSTRAP_SAMPLES = 10_000
 _SHOWN_CASES = 6
@@ -84,7 +87,7 @@ def evaluate_segmentation(
     """Evaluate the fold networks out of fold, choose the thresholds, and write what was found.
 
     Writes ``evaluation.csv`` (one row a patient) and ``evaluation.json`` beside the weights and into the run
-    folder, the chosen thresholds, the models of expected Dice and the volume intervals into ``network.json``, each
+    folder, the chosen thresholds and limits and the volume intervals into ``network.json``, each
     out-of-fold mask and probability as NRRD on the PET grid below ``run_directory/out_of_fold``, and two pictures.
 
     Args:
@@ -119,6 +122,7 @@ def evaluate_segmentation(
         found[kind], masks[kind], coverage[kind] = _evaluate_kind(kind, predictions, table)
     _add_field_of_view_checks(predictions, table)
     _add_thresholds(predictions, table)
+    _add_image_free_baseline(predictions, table)
     for item, mask in zip(predictions, masks["none"], strict=True):
         _write_out_of_fold(item, mask, run_directory / OUT_OF_FOLD_FOLDER)
     description = description.model_copy(update={"masks": MaskSettingsByPrompt(**found)})
@@ -146,13 +150,13 @@ def _evaluate_kind(
     folds = table["fold"].to_numpy()
     dice_at = np.array([_dice_at_thresholds(item, kind) for item in predictions])
     masks: list[sitk.Image] = []
-    doubts: list[DoubtMeasures] = []
+    measured: list[UncertaintyMeasures] = []
     rows: list[dict[str, float | bool]] = []
     for item in predictions:
         threshold = _best_threshold(dice_at[folds != item.fold])
         mask = mask_from_probability(item.probabilities[kind], threshold, item.prompts[kind])
         masks.append(mask)
-        doubts.append(doubt_measures(item.probabilities[kind], mask, item.images.pet, threshold))
+        measured.append(uncertainty_measures(item.probabilities[kind], mask))
         measures = measure_mask(mask)
         rows.append(
             {"threshold": threshold}
@@ -162,20 +166,17 @@ def _evaluate_kind(
     for name in rows[0]:
         table[f"{name}{suffix}"] = [row[name] for row in rows]
     real = table[f"dice{suffix}"].tolist()
-    expected = expected_dice_left_out(doubts, real)
-    limit = review_limit(expected, real, _POOR_DICE, _LOWEST_REVIEW_LIMIT)
-    table[f"expected_dice{suffix}"] = expected
-    table[f"needs_review{suffix}"] = np.array(expected) < limit
+    confidence = [item.confidence for item in measured]
+    table[f"confidence{suffix}"] = confidence
+    table[f"needs_review{suffix}"] = needs_review_left_out(confidence, real, folds.tolist(), _POOR_DICE)
     table[f"lesion_found{suffix}"] = np.array(real) >= _FOUND_DICE
-    residual = float(np.sqrt(np.mean((np.array(expected) - np.array(real)) ** 2)))
     volumes = (table[f"predicted_volume_ml{suffix}"].tolist(), table["volume_ml"].tolist())
     settings = MaskSettings(
         threshold=_best_threshold(dice_at),
-        review_below_expected_dice=limit,
-        expected_dice=fit_expected_dice(doubts, real, residual),
-        volume_interval=fit_volume_interval(doubts, *volumes, _VOLUME_LEVEL),
+        review_below_confidence=review_limit(confidence, real, _POOR_DICE),
+        volume_interval=fit_volume_interval(measured, *volumes, _VOLUME_LEVEL),
     )
-    return settings, masks, volume_coverage_left_out(doubts, *volumes, _VOLUME_LEVEL)
+    return settings, masks, volume_coverage_left_out(measured, *volumes, _VOLUME_LEVEL)
 
 
 def _dice_at_thresholds(item: OutOfFold, kind: str) -> list[float]:
@@ -227,6 +228,21 @@ def _add_thresholds(predictions: Sequence[OutOfFold], table: pd.DataFrame) -> No
             table[f"{column}_{name}"] = [row[column] for row in rows]
 
 
+def _add_image_free_baseline(predictions: Sequence[OutOfFold], table: pd.DataFrame) -> None:
+    """The margin is chosen on the other folds, as the network's threshold is."""
+    candidates = [
+        [ellipsoid_within_borders(item.images.pet, margin) for margin in _CANDIDATE_MARGINS_MM] for item in predictions
+    ]
+    tumors = [sitk.GetArrayFromImage(item.images.tumor) for item in predictions]
+    dice_at = np.array([[dice(mask, tumor) for mask in masks] for masks, tumor in zip(candidates, tumors, strict=True)])
+    folds = table["fold"].to_numpy()
+    chosen = [int(dice_at[folds != item.fold].mean(axis=0).argmax()) for item in predictions]
+    rows = [_agreement(candidates[row][best], predictions[row]) for row, best in enumerate(chosen)]
+    for column in rows[0]:
+        table[f"{column}_{_IMAGE_FREE}"] = [row[column] for row in rows]
+    table[f"margin_mm_{_IMAGE_FREE}"] = [_CANDIDATE_MARGINS_MM[best] for best in chosen]
+
+
 def _inside(prompt: LesionPrompt | None, item: OutOfFold) -> npt.NDArray[np.bool_]:
     return np.asarray(prompt_channels(prompt, item.images.pet)[0] > 0)
 
@@ -251,18 +267,19 @@ def _summary(table: pd.DataFrame, description: NetworkDescription, coverage: Map
         "network": {
             kind: {"title": title}
             | _method_summary(table, "" if kind == "none" else f"_{kind}")
-            | _doubt_summary(table, "" if kind == "none" else f"_{kind}")
+            | _uncertainty_summary(table, "" if kind == "none" else f"_{kind}")
             | {
                 "volume_interval_level": _VOLUME_LEVEL,
                 "volume_interval_coverage_leave_one_out": _rounded(coverage[kind]),
                 "shipped_threshold": getattr(description.masks, kind).threshold,
-                "review_below_expected_dice": getattr(description.masks, kind).review_below_expected_dice,
+                "review_below_confidence": getattr(description.masks, kind).review_below_confidence,
             }
             for kind, title in PROMPT_TITLES.items()
         },
         "network_on_trimmed_field_of_view_mean_dice": _rounded(table["dice_trimmed_field_of_view"].mean()),
         "network_without_ct_mean_dice": _rounded(table["dice_without_ct"].mean()),
         "physician_masks_touching_border": int(table["physician_touches_border"].sum()),
+        "image_free_baseline": {"title": IMAGE_FREE_TITLE} | _method_summary(table, f"_{_IMAGE_FREE}"),
         "thresholds_of_clinics": {
             name: {"title": title} | _method_summary(table, f"_{name}") for name, title in THRESHOLD_TITLES.items()
         },
@@ -284,8 +301,8 @@ def _method_summary(table: pd.DataFrame, suffix: str) -> dict[str, Any]:
     }
 
 
-def _doubt_summary(table: pd.DataFrame, suffix: str) -> dict[str, Any]:
-    real, expected, review = (table[f"{name}{suffix}"] for name in ("dice", "expected_dice", "needs_review"))
+def _uncertainty_summary(table: pd.DataFrame, suffix: str) -> dict[str, Any]:
+    real, confidence, review = (table[f"{name}{suffix}"] for name in ("dice", "confidence", "needs_review"))
     poor = real < _POOR_DICE
     return {
         "lesions_found": int(table[f"lesion_found{suffix}"].sum()),
@@ -293,8 +310,7 @@ def _doubt_summary(table: pd.DataFrame, suffix: str) -> dict[str, Any]:
         "patients_with_dice_below_0_5": int(poor.sum()),
         "patients_with_dice_below_0_5_not_flagged": int((poor & ~review).sum()),
         "patients_flagged_for_review": int(review.sum()),
-        "expected_dice_correlation_leave_one_out": _rounded(expected.corr(real)),
-        "expected_dice_mean_absolute_error_leave_one_out": _rounded((expected - real).abs().mean()),
+        "confidence_rank_correlation_with_dice": _rounded(confidence.corr(real, method="spearman")),
     }
 
 

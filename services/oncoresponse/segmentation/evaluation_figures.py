@@ -18,7 +18,8 @@ _SHOWN_SUV = 10.0
 
 _METHODS = {
     "dice_box": ("network, rough box", "D", "#1f9d55"),
-    "dice": ("network, told nothing", "o", "#1f5fa8"),
+    "dice": ("network, without prompt", "o", "#1f5fa8"),
+    "dice_image_free_ellipsoid": ("ellipsoid, image-free", "+", "#7d3fb0"),
     "dice_suv_2_0": ("SUV >= 2.0", "^", "#d08a1d"),
     "dice_suv_2_5": ("SUV >= 2.5", "s", "#b5512c"),
     "dice_41_percent_of_suv_max": ("41 % of SUVmax", "x", "#7a7a7a"),
@@ -67,7 +68,7 @@ def draw_cases(cases: Sequence[Case], path: Path) -> None:
 
 
 def draw_cross_validation(table: pd.DataFrame, settings: MaskSettingsByPrompt, path: Path) -> None:
-    """Dice of each patient by each method, volumes, and expected against real Dice.
+    """Dice of each patient by each method, volumes, and confidence against Dice.
 
     Args:
         table: Contents of ``evaluation.csv``.
@@ -78,7 +79,7 @@ def draw_cross_validation(table: pd.DataFrame, settings: MaskSettingsByPrompt, p
     grid = figure.add_gridspec(2, 2, height_ratios=[1.1, 1])
     _draw_dice(figure.add_subplot(grid[0, :]), table)
     _draw_volumes(figure.add_subplot(grid[1, 0]), table)
-    _draw_expected(figure.add_subplot(grid[1, 1]), table, settings)
+    _draw_confidence(figure.add_subplot(grid[1, 1]), table, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
@@ -103,14 +104,14 @@ def _draw_volumes(axes: Axes, table: pd.DataFrame) -> None:
     axes.grid(alpha=0.3)
 
 
-def _draw_expected(axes: Axes, table: pd.DataFrame, settings: MaskSettingsByPrompt) -> None:
+def _draw_confidence(axes: Axes, table: pd.DataFrame, settings: MaskSettingsByPrompt) -> None:
     for suffix, title, color, limit in (
-        ("", "told nothing", "#1f5fa8", settings.none.review_below_expected_dice),
-        ("_box", "rough box", "#1f9d55", settings.box.review_below_expected_dice),
+        ("", "without prompt", "#1f5fa8", settings.none.review_below_confidence),
+        ("_box", "rough box", "#1f9d55", settings.box.review_below_confidence),
     ):
-        axes.plot(table[f"expected_dice{suffix}"], table[f"dice{suffix}"], "o", color=color, markersize=4, label=title)
-        axes.axvline(limit, color=color, linestyle="--", linewidth=1, label=f"needs review below {limit:g}")
-    axes.plot((0, 1), (0, 1), color="#7a7a7a", linewidth=1)
-    axes.set(xlabel="expected Dice (patient left out of the fit)", ylabel="real Dice", xlim=(0, 1), ylim=(0, 1))
+        axes.plot(table[f"confidence{suffix}"], table[f"dice{suffix}"], "o", color=color, markersize=4, label=title)
+        if limit:
+            axes.axvline(limit, color=color, linestyle="--", linewidth=1, label=f"needs review below {limit:g}")
+    axes.set(xlabel="confidence (soft Dice of mask and probability)", ylabel="Dice", xlim=(0, 1), ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="upper left")

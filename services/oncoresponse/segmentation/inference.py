@@ -14,13 +14,6 @@ import torch
 from oncoresponse.errors import ConfigurationError, FieldOfViewTooLarge, InvalidRequest, SeriesNotFound
 from oncoresponse.model_folder import ModelFolder, TumorLimits
 from oncoresponse.segmentation.device import choose_device
-from oncoresponse.segmentation.doubt import (
-    DoubtMeasures,
-    doubt_measures,
-    expected_dice,
-    mask_of_volume,
-    volume_interval_ml,
-)
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, rank_candidates
 from oncoresponse.segmentation.lesion_prompt import LesionPoint, LesionPrompt
 from oncoresponse.segmentation.mask_checks import check_mask
@@ -44,6 +37,12 @@ from oncoresponse.segmentation.scan_region import (
     region_of_uptake,
 )
 from oncoresponse.segmentation.summary import SegmentationSummary
+from oncoresponse.segmentation.uncertainty import (
+    UncertaintyMeasures,
+    mask_of_volume,
+    uncertainty_measures,
+    volume_interval_ml,
+)
 from oncoresponse.segmentation.windowed_prediction import (
     compile_network,
     place_network,
@@ -195,10 +194,10 @@ class Segmenter:
         mask = pet.with_image(found.region.put_back(found.mask, pet.image), Quantity.MASK)
         measures = check_mask(mask, self._limits)
         settings = self.description.masks.of(prompt)
-        doubt = doubt_measures(found.probability, found.mask, found.pet, settings.threshold)
-        low, high = _volume_interval(measures.volume_ml, doubt, settings)
-        expected = None if settings.expected_dice is None else expected_dice(doubt, settings.expected_dice)
-        review = expected is not None and expected < settings.review_below_expected_dice
+        uncertainty = uncertainty_measures(found.probability, found.mask)
+        low, high = _volume_interval(measures.volume_ml, uncertainty, settings)
+        limit = settings.review_below_confidence
+        review = limit is None or uncertainty.confidence < limit
         chances, inside = (sitk.GetArrayViewFromImage(image) for image in (found.probability, found.mask))
         summary = SegmentationSummary(
             method="automatic",
@@ -208,7 +207,6 @@ class Segmenter:
             volume_low_ml=low,
             volume_high_ml=high,
             volume_level=None if settings.volume_interval is None else settings.volume_interval.level,
-            expected_dice=expected,
             needs_review=review,
             review_reasons=(_POOR_CONTOUR_EXPECTED,) if review else (),
             prompt=prompt_kind(prompt),
@@ -304,8 +302,8 @@ def require_field_of_view(pet: Volume, field_of_view: FieldOfView) -> None:
     if not _within(extent, field_of_view):
         raise FieldOfViewTooLarge(
             f"The PET field of view is {readable_extent(extent)}; the network was trained on images cropped around the "
-            f"tumor and takes at most {readable_extent(field_of_view.limit_mm)} without being told where the lesion "
-            "is. Give a point in the lesion, a box around it, or a contour.",
+            f"tumor and takes at most {readable_extent(field_of_view.limit_mm)} without a prompt. "
+            "Give a point in the lesion, a box around it, or a contour.",
             field_of_view_mm=readable_extent(extent),
             limit_mm=readable_extent(field_of_view.limit_mm),
         )
@@ -327,11 +325,11 @@ def _require_volumes(pet: Volume, ct: Volume | None) -> Volume:
 
 
 def _volume_interval(
-    volume_ml: float, doubt: DoubtMeasures, settings: MaskSettings
+    volume_ml: float, uncertainty: UncertaintyMeasures, settings: MaskSettings
 ) -> tuple[float | None, float | None]:
     if settings.volume_interval is None:
         return None, None
-    return volume_interval_ml(volume_ml, doubt, settings.volume_interval)
+    return volume_interval_ml(volume_ml, uncertainty, settings.volume_interval)
 
 
 def require_quantity(volume: Volume, quantity: Quantity) -> None:

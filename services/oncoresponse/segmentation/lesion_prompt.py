@@ -1,4 +1,4 @@
-"""What a physician may say about where the lesion is, and how the network is told.
+"""What a physician may say about where the lesion is, and how the network gets it.
 
 A prompt is a point or a box in patient coordinates (LPS, mm). The network sees it as two more input channels: the
 inside of the box, and a small ball about the point. Both are zero where nothing was said.

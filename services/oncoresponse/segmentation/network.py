@@ -86,30 +86,13 @@ class FieldOfView(_Frozen):
     limit_mm: tuple[float, float, float]
 
 
-class ExpectedDiceCalibration(_Frozen):
-    """Linear model from what is seen of a mask to its Dice, fitted on the out-of-fold masks of the cross-validation.
-
-    Attributes:
-        coefficients: Change of Dice for each unit of a measure of
-            :class:`~oncoresponse.segmentation.doubt.DoubtMeasures`.
-        intercept: Dice where all measures are 0.
-        residual_standard_deviation: Of the real Dice about the model, each patient left out of its own fit.
-        patient_count: Patients it was fitted on.
-    """
-
-    coefficients: dict[str, float]
-    intercept: float
-    residual_standard_deviation: float = Field(ge=0)
-    patient_count: int = Field(ge=2)
-
-
 class VolumeIntervalCalibration(_Frozen):
     """Conformal interval of the volume, scaled by how far the probability is from a step.
 
     Attributes:
         level: Share of patients whose physician's volume the interval is to hold.
         factor: The interval is volume times ``exp(-factor * spread)`` to ``exp(factor * spread)``; ``spread`` is
-            :attr:`~oncoresponse.segmentation.doubt.DoubtMeasures.volume_spread`.
+            :attr:`~oncoresponse.segmentation.uncertainty.UncertaintyMeasures.volume_spread`.
         patient_count: Patients it was calibrated on.
     """
 
@@ -123,19 +106,19 @@ class MaskSettings(_Frozen):
 
     Attributes:
         threshold: A voxel belongs to the tumor where the mean probability is at least this.
-        review_below_expected_dice: Below this the mask is marked as needing review.
-        expected_dice: None for a network that was not cross-validated yet.
+        review_below_confidence: Below this soft Dice of mask and probability the mask is marked as needing review; 0
+            where the cross-validation has no poor mask to choose it by, None for a network that was not cross-validated
+            yet: then every mask is marked.
         volume_interval: None for a network that was not cross-validated yet.
     """
 
     threshold: float = Field(default=0.5, gt=0, lt=1)
-    review_below_expected_dice: float = Field(default=0.75, ge=0, le=1)
-    expected_dice: ExpectedDiceCalibration | None = None
+    review_below_confidence: float | None = Field(default=None, ge=0, le=1)
     volume_interval: VolumeIntervalCalibration | None = None
 
 
 class MaskSettingsByPrompt(_Frozen):
-    """One :class:`MaskSettings` for each thing the network may have been told about the lesion."""
+    """One :class:`MaskSettings` for each prompt."""
 
     none: MaskSettings = MaskSettings()
     point: MaskSettings = MaskSettings()

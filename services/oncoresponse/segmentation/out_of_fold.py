@@ -31,11 +31,11 @@ class OutOfFold:
     Attributes:
         images: PET, CT and physician's contour.
         fold: Whose network it was.
-        prompts: What the network was told, by the name of the prompt.
+        prompts: The prompts, by the name of the prompt.
         probabilities: By the name of the prompt.
-        trimmed: Told nothing, on a field of view cut unevenly.
+        trimmed: Without prompt, on a field of view cut unevenly.
         trimmed_tumor: Physician's contour on that part.
-        without_ct: Told nothing, without the CT.
+        without_ct: Without prompt, without the CT.
     """
 
     images: CohortImages

@@ -19,14 +19,12 @@ class SegmentationSummary(BaseModel):
             like those of the cross-validation; null for a supplied contour.
         volume_high_ml: Upper end of it.
         volume_level: Level of that interval, 0 to 1.
-        expected_dice: Dice to expect against a physician's contour, from a model fitted on the cross-validation
-            (docs/segmentation.md shows how well it holds); null for a supplied contour.
         needs_review: A physician has to compare the mask with the images before any figure made from it is used.
         review_reasons: Why, one sentence each; empty unless ``needs_review``.
         outline_shift_mm: Shift (L, P, S) that lays the body outline of the CT on that of the PET, a lower bound; null
             where it was not or could not be measured (:mod:`oncoresponse.segmentation.misregistration`).
         uptake_outside_ml: Volume of the tumor's uptake outside the body as the CT shows it; null without a CT.
-        prompt: What the network was told about the lesion; null for a supplied contour.
+        prompt: What a person said about the lesion; null for a supplied contour.
         mean_uncertainty: Mean binary entropy (bit, 0 to 1) of the probability inside the mask; null for a supplied
             contour.
         device: Where the network ran (``cpu``, ``cuda``), or ``none`` for a supplied contour.
@@ -44,7 +42,6 @@ class SegmentationSummary(BaseModel):
     volume_low_ml: float | None = Field(default=None, ge=0)
     volume_high_ml: float | None = Field(default=None, ge=0)
     volume_level: float | None = Field(default=None, gt=0, lt=1)
-    expected_dice: float | None = Field(default=None, ge=0, le=1)
     needs_review: bool = False
     review_reasons: tuple[str, ...] = ()
     outline_shift_mm: tuple[float, float, float] | None = None

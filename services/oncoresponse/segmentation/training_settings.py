@@ -34,8 +34,8 @@ class AugmentationSettings(_Frozen):
         physiological_uptake_probability: A hot ellipsoid of water density is pasted beside the tumor. The cohort's
             images hold little of the body, so bladders and the like are rare in them.
         without_ct_probability: The CT is left out.
-        box_probability: The network is told a box around the tumor, each face wrong by up to ``box_error_mm``.
-        point_probability: The network is told a point in the tumor. In what is left it is told nothing.
+        box_probability: The network gets a box around the tumor, each face wrong by up to ``box_error_mm``.
+        point_probability: The network gets a point in the tumor. What is left is without prompt.
     """
 
     tumor_center_probability: float = Field(default=0.6, ge=0, le=1)

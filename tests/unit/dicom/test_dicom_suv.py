@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oncoresponse.dicom.study import convert_study, read_study
 from oncoresponse.errors import (
+    ContradictoryTimes,
     ImplausibleSuvInput,
     InvalidAttribute,
     MissingAttribute,
@@ -16,9 +17,7 @@ from oncoresponse.errors import (
     MissingSlices,
     UnsupportedDecayCorrection,
     UnsupportedPetUnit,
-    UnsupportedTracer,
 )
-from pydicom.dataset import Dataset
 
 # The default synthetic PET: 70 kg, 370 MBq at 09:00, scan at 10:00, half-life 6586.2 s.
 FACTOR_AT_START = 70_000 / (370e6 * 2 ** (-3600 / 6586.2))
@@ -154,15 +153,6 @@ def test_injection_date_that_deidentification_forgot(write_series):
     assert any("date of injection" in warning for warning in _convert(series)[1].warnings)
 
 
-def test_series_time_rewritten_by_a_workstation_gives_way_to_the_first_acquisition(write_series):
-    series = write_series(
-        modality="PT",
-        attributes={"SeriesTime": "143000", "AcquisitionTime": lambda k: f"10{3 * k:02d}00"},
-    )
-    _assert_factor(series, FACTOR_AT_START)
-    assert any("Series Time" in warning for warning in _convert(series)[1].warnings)
-
-
 def test_series_time_rewritten_by_a_workstation_gives_way_to_ge_scan_time(write_series):
     def change(dataset, _k):
         dataset.SeriesTime = "143000"
@@ -191,7 +181,7 @@ def test_series_time_rewritten_by_a_workstation_gives_way_to_ge_scan_time(write_
         ({"RadiopharmaceuticalStartTime": None}, MissingAttribute),
         ({"RadiopharmaceuticalStartTime": "2561"}, InvalidAttribute),
         ({"RadiopharmaceuticalStartTime": "101000"}, ImplausibleSuvInput),
-        ({"RadiopharmaceuticalStartDateTime": "20240229110000"}, ImplausibleSuvInput),
+        ({"RadiopharmaceuticalStartDateTime": "20240229110000"}, ContradictoryTimes),
         ({"AcquisitionTime": None}, MissingAttribute),
         ({"SeriesDate": "20241301"}, InvalidAttribute),
         ({"DecayCorrection": None}, MissingAttribute),
@@ -209,57 +199,6 @@ def test_what_suv_cannot_be_computed_from(write_series, attributes, error):
     with pytest.raises(error) as caught:
         _convert(write_series(modality="PT", attributes=attributes))
     assert type(caught.value) is error
-
-
-def _coded(value, meaning, keyword="RadiopharmaceuticalCodeSequence", name=None):
-    def change(dataset, _k):
-        item = Dataset()
-        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "SCT", meaning
-        information = dataset.RadiopharmaceuticalInformationSequence[0]
-        setattr(information, keyword, [item])
-        information.Radiopharmaceutical = name
-
-    return change
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        _coded("35321007", "Fluorodeoxyglucose F^18^"),
-        _coded("C-B1031", ""),
-        _coded("Y-X1743", "FDG -- fluorodeoxyglucose"),
-        _coded("77004003", "^18^Fluorine", "RadionuclideCodeSequence", "F-18 FDG"),
-        _coded("C-111A1", "18F", "RadionuclideCodeSequence", "Fluorodeoxyglucose"),
-        _coded("x", "unknown", name="[18F]fludeoxyglucose"),
-    ],
-)
-def test_fdg_is_recognized(write_series, change):
-    description = _convert(write_series(modality="PT", change=change))[1]
-    assert description.radiopharmaceutical == "Fluorodeoxyglucose F^18^"
-    assert description.warnings == ()
-
-
-@pytest.mark.parametrize("name", [None, "Solution", "F-18", "18F", "unknown"])
-def test_an_unnamed_tracer_is_a_warning(write_series, name):
-    description = _convert(write_series(modality="PT", attributes={"Radiopharmaceutical": name}))[1]
-    assert description.radiopharmaceutical is None
-    assert any("tracer" in warning for warning in description.warnings)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        _coded("C-B1034", "Fluorothymidine F^18^"),
-        _coded("x", "PSMA-1007", name="FDG"),
-        _coded("77004003", "^18^Fluorine", "RadionuclideCodeSequence", "F-18 Choline"),
-        _coded("80751004", "^68^Gallium", "RadionuclideCodeSequence", "FDG"),
-        _coded("77004003", "^18^Fluorine", "RadionuclideCodeSequence", "Sodium fluoride F-18"),
-    ],
-)
-@pytest.mark.parametrize("unit", ["BQML", "GML"])
-def test_other_tracers_are_refused(write_series, change, unit):
-    with pytest.raises(UnsupportedTracer):
-        _convert(write_series(modality="PT", unit=unit, change=change))
 
 
 @pytest.mark.parametrize(
@@ -281,18 +220,10 @@ def test_cold_regions_and_hot_bladders_are_not_refused(write_series, largest):
     assert _convert(write_series(modality="PT", unit="GML", stored=stored))[0].array.max() == largest
 
 
-def test_two_injections_are_refused(write_series):
-    def change(dataset, _k):
-        dataset.RadiopharmaceuticalInformationSequence = [*dataset.RadiopharmaceuticalInformationSequence, Dataset()]
-
-    with pytest.raises(UnsupportedTracer):
-        _convert(write_series(modality="PT", change=change))
-
-
 @given(
     weight=st.integers(30, 200),
     dose=st.integers(50, 900),
-    uptake=st.integers(1, 43_000),
+    uptake=st.integers(1, 14_400),
     start=st.integers(0, 86_399),
 )
 @settings(max_examples=30, deadline=None)

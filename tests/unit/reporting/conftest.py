@@ -279,7 +279,6 @@ def make_context(pet_series: list[Dataset], model: ModelDefinition) -> Callable[
         volume_low_ml=164.0,
         volume_high_ml=281.0,
         volume_level=0.8,
-        expected_dice=0.81,
         prompt="none",
         mean_uncertainty=0.2,
         device="cpu",

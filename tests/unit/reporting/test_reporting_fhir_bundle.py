@@ -445,9 +445,7 @@ def test_ai_label_follows_who_made_the_contour(bundle: Json, make_context: Calla
 
     assert all(labelled(item) for item in resources(bundle, "Observation"))
     context = make_context()
-    supplied = context.segmentation.model_copy(
-        update={"method": "supplied_rtstruct", "network_sha256": "", "expected_dice": None}
-    )
+    supplied = context.segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
     by_hand = compose(make_context(segmentation=supplied))
     assert not labelled(resource(by_hand, "Observation", "118565006"))
     assert labelled(resource(by_hand, "Observation", "predicted-response-probability"))

@@ -9,6 +9,7 @@ import yaml
 from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
 from oncoresponse.response.model_card import ModelCard, write_model_card
 from oncoresponse.response.model_template import require_filled_in, write_template
+from oncoresponse.response.segmentation_figures import segmentation_section
 from oncoresponse.response.source_attributes import ATTRIBUTES
 from oncoresponse.response.task import read_task
 from oncoresponse.response.training import TrainedResponse
@@ -72,6 +73,9 @@ def test_the_shipped_card_is_that_of_the_shipped_model(name: str, tmp_path: Path
     folder = tmp_path / name
     shutil.copytree(MODELS / name / "response", folder / "response")
     shutil.copy(MODELS / name / "model.yaml", folder)
+    if (segmentation := MODELS / name / "segmentation" / "evaluation.json").is_file():
+        (folder / "segmentation").mkdir()
+        shutil.copy(segmentation, folder / "segmentation")
     write_model_card(folder)
     for file in ("model-card.md", "model-card.json"):
         assert (folder / file).read_bytes() == (MODELS / name / file).read_bytes()
@@ -81,6 +85,21 @@ def test_the_shipped_card_is_that_of_the_shipped_model(name: str, tmp_path: Path
     assert {"model-card.md", "model-card.json", "model-card-figures/roc.png"} <= set(manifest["files"])
     for file, digest in card["files_sha256"].items():
         assert manifest["files"][file] == digest
+
+
+def test_the_card_shows_the_segmentation_beside_what_needs_no_image() -> None:
+    found = json.loads((MODELS / "sts-petct" / "segmentation" / "evaluation.json").read_bytes())
+    lines = segmentation_section(MODELS / "sts-petct")
+    for item in (found["network"]["none"], found["image_free_baseline"], found["thresholds_of_clinics"]["suv_2_5"]):
+        assert any(item["title"] in line and f"{item['mean_dice']:.2f}" in line for line in lines)
+    assert segmentation_section(MODELS / "breast-nac") == []
+
+
+def test_an_evaluation_of_another_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "segmentation").mkdir()
+    (tmp_path / "segmentation" / "evaluation.json").write_text('{"network": {}}', encoding="utf-8")
+    with pytest.raises(ModelFolderInvalid, match="another version"):
+        segmentation_section(tmp_path)
 
 
 def test_the_attributes_are_those_of_the_regulation() -> None:

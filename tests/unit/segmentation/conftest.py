@@ -12,7 +12,6 @@ import torch
 from oncoresponse.model_folder import TumorLimits
 from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.network import (
-    ExpectedDiceCalibration,
     FieldOfView,
     InferenceSettings,
     MaskSettings,
@@ -82,10 +81,7 @@ class _UptakeNetwork(torch.nn.Module):
 def description() -> NetworkDescription:
     """Description of a network for grids of 4 mm and fields of view up to 300 mm."""
     calibrated = MaskSettings(
-        review_below_expected_dice=0.5,
-        expected_dice=ExpectedDiceCalibration(
-            coefficients={"confidence": 1.0}, intercept=0.0, residual_standard_deviation=0.1, patient_count=2
-        ),
+        review_below_confidence=0.5,
         volume_interval=VolumeIntervalCalibration(level=0.8, factor=0.5, patient_count=2),
     )
     return NetworkDescription(

@@ -116,10 +116,13 @@ def test_evaluation_writes_one_row_a_patient_and_volumes_on_the_pet_grid(cohort,
     assert json.loads((folder / "segmentation" / "evaluation.json").read_text(encoding="utf-8")) == summary
     # A uniform sphere is what a threshold was made for.
     assert summary["thresholds_of_clinics"]["41_percent_of_suv_max"]["mean_dice"] == 1.0
+    baseline = summary["image_free_baseline"]
+    assert baseline["mean_dice"] == pytest.approx(table["dice_image_free_ellipsoid"].mean(), abs=1e-3)
+    assert table["margin_mm_image_free_ellipsoid"].between(40, 60).all()
     description = read_network_description(folder / "segmentation")
     for kind in ("none", "point", "box"):
         shipped = getattr(description.masks, kind)
-        assert shipped.expected_dice is not None
+        assert shipped.review_below_confidence == summary["network"][kind]["review_below_confidence"]
         assert shipped.volume_interval is not None
         assert shipped.threshold == summary["network"][kind]["shipped_threshold"]
     mask = read_volume(folder / "run" / "out_of_fold" / "PATIENT_03.nrrd")
@@ -197,8 +200,8 @@ def test_patches_keep_image_and_tumor_together_and_follow_the_random_state(cohor
 def test_prompts_lie_about_the_tumor_and_uptake_is_pasted_beside_it(cohort):
     ((_, patient),) = read_training_patients(cohort, ["PATIENT_02"], PreprocessingSettings())
     always = {"tumor_center_probability": 1.0, "trim_probability": 0.0, "box_error_mm": 0.0}
-    for told, channel in (({"box_probability": 1.0, "point_probability": 0.0}, 2), ({"point_probability": 1.0}, 3)):
-        settings = SETTINGS.augmentation.model_copy(update=always | {"box_probability": 0.0} | told)
+    for prompt, channel in (({"box_probability": 1.0, "point_probability": 0.0}, 2), ({"point_probability": 1.0}, 3)):
+        settings = SETTINGS.augmentation.model_copy(update=always | {"box_probability": 0.0} | prompt)
         image, tumor = PatchSampler(16, 4.0, settings).sample(patient, np.random.default_rng(3))
         inside, said = tumor[0] > 0, image[channel] > 0
         assert said.any()

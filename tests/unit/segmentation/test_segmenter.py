@@ -149,9 +149,9 @@ def test_swapped_volumes_and_foreign_frames_are_refused(uptake_segmenter, pet_an
         uptake_segmenter.segment(pet, Volume(ct.image, ct.quantity, "1.2.3.9", "1.2"))
 
 
-def test_doubt_and_missing_ct_are_said_in_the_summary(uptake_segmenter, pet_and_ct, grid_image):
+def test_uncertainty_and_missing_ct_are_said_in_the_summary(uptake_segmenter, pet_and_ct, grid_image):
     pet, ct = pet_and_ct(ct_grid=grid_image((110, 110, 40), (2.0, 2.0, 2.5), center=(0, 0, 10)))
-    strict = uptake_segmenter.description.masks.none.model_copy(update={"review_below_expected_dice": 0.999})
+    strict = uptake_segmenter.description.masks.none.model_copy(update={"review_below_confidence": 0.9999})
     masks = uptake_segmenter.description.masks.model_copy(update={"none": strict})
     uptake_segmenter.description = uptake_segmenter.description.model_copy(update={"masks": masks})
     summary = uptake_segmenter.segment(pet, ct).summary

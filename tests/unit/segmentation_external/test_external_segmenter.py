@@ -70,7 +70,6 @@ def test_model_folder_segments_and_says_that_nothing_was_measured(install, open_
     require_same_grid(pet, found.mask)
     assert found.probability.quantity is Quantity.PROBABILITY
     assert found.summary.volume_ml == pytest.approx(4 / 3 * np.pi * 2.2**3, rel=0.1)
-    assert found.summary.expected_dice is None
     assert found.summary.volume_low_ml is None
     assert 0 <= found.summary.mean_uncertainty < 0.5
     assert len(found.summary.network_sha256) == 64

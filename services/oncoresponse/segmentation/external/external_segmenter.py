@@ -103,7 +103,7 @@ class ExternalSegmenter:
         """
         if prompt is None and self.needs_prompt(pet):
             raise FieldOfViewTooLarge(
-                "The PET field of view is larger than this model takes without being told where the lesion is. Give a "
+                "The PET field of view is larger than this model takes without a prompt. Give a "
                 "point in the lesion, a box around it, or a contour.",
                 field_of_view_mm=readable_extent(field_of_view_mm(pet.image)),
                 limit_mm=readable_extent(self.declaration.field_of_view_limit_mm or (0, 0, 0)),
