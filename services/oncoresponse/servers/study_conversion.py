@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from oncoresponse.assessment_rules import require_images
 from oncoresponse.dicom.contours import ContourRequest
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
-from oncoresponse.errors import InvalidRequest
 from oncoresponse.model_folder import ModelDefinition
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.storage.study_manifest import StudyManifest
@@ -24,12 +24,7 @@ def convert(
             is not what the manifest says.
         DicomError, SuvError, ContourError: What the intake stage raises.
     """
-    if not model.required_series:
-        raise InvalidRequest(
-            "This model reads no images. Predict from its covariates with PredictResponse, or from a table with "
-            "'oncoresponse predict'.",
-            field="model",
-        )
+    require_images(bool(model.required_series))
     manifest = artifacts.read_document(StoredArtifact.from_message(request.study_manifest), StudyManifest)
     expected = None
     if request.HasField("expected_patient"):
