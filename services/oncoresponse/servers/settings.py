@@ -17,6 +17,7 @@ from oncoresponse.errors import ConfigurationError
 from oncoresponse.servers.tls import CallerTls, require_readable_pem
 
 _LAST_PORT = 65535
+_HOST_AND_PORT = r"[^\s,{}\"]+:[0-9]{1,5}"
 _PREFIX = "ONCORESPONSE_"
 CALLER_VARIABLES = tuple(f"{_PREFIX}{name}" for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
 """Environment variables of commands that call a server; no settings of a server."""
@@ -120,6 +121,8 @@ class ServerSettings(BaseSettings):
         address = _decoded(values.get("addresses"))
         if not isinstance(address, str) or not address.strip():
             return values if address != "" else {**values, "addresses": {}}
+        if not all(re.fullmatch(_HOST_AND_PORT, part) for part in split_addresses(address)):
+            raise ValueError("addresses is one HOST:PORT, or a map of roles to HOST:PORT (in the environment as JSON)")
         own = {str(role).strip() for role in _as_list(values.get("roles", tuple(Role)))}
         return {**values, "addresses": {role: address for role in Role if role.value not in own}}
 
@@ -136,7 +139,7 @@ class ServerSettings(BaseSettings):
     def _addresses_are_complete(cls, value: dict[Role, str]) -> dict[Role, str]:
         for role, text in value.items():
             for address in split_addresses(text):
-                if not re.fullmatch(r".+:[0-9]{1,5}", address):
+                if not re.fullmatch(_HOST_AND_PORT, address):
                     raise ValueError(f"{role}: {address!r} is not HOST:PORT")
         return value
 

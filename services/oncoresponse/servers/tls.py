@@ -142,7 +142,8 @@ def _fault_with_tls(address: str, host: str, tls: CallerTls, connection: socket.
         with context.wrap_socket(connection, server_hostname=tls.peer_name or host) as encrypted:
             # With TLS 1.3 a server refuses a client after the handshake, as seen from the client.
             encrypted.sendall(_PREFACE)
-            encrypted.recv(1)
+            if not encrypted.recv(1):
+                return _refused(address, tls, "")
     except ssl.SSLCertVerificationError as error:
         return _untrusted(address, error.verify_code)
     except (ssl.SSLError, OSError) as error:
