@@ -10,16 +10,13 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import HealthServicer
 from oncoresponse.client import Client, Order
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.servers.peers import SERVICE_NAMES
@@ -30,7 +27,7 @@ from oncoresponse.v1 import study_pb2
 ROOT = Path(__file__).parents[2]
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-STAGES = (Role.SEGMENTATION, Role.RADIOMICS, Role.RESPONSE, Role.REPORTING)
+STAGES = ("segmentation", "radiomics", "response", "reporting")
 
 
 @pytest.fixture(scope="module")
@@ -43,26 +40,6 @@ def settings_file(folder: Path, certificate: tuple[Path, Path] | None = None, **
     tls = {"tls_certificate": str(certificate[0]), "tls_key": str(certificate[1])} if certificate else {}
     path.write_text(yaml.safe_dump({**tls, **more}))
     return path
-
-
-@contextmanager
-def stages_that_say_they_serve(credentials: grpc.ServerCredentials | None = None) -> Iterator[tuple[str, Callable]]:
-    """A peer over a real socket whose health is set by hand; its address, and what sets it."""
-    server, health = grpc.server(ThreadPoolExecutor(4)), HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-
-    def say(status: int) -> None:
-        for role in STAGES:
-            health.set(SERVICE_NAMES[role], status)
-
-    say(SERVING)
-    if credentials is None:
-        port = server.add_insecure_port("localhost:0")
-    else:
-        port = server.add_secure_port("localhost:0", credentials)
-    server.start()
-    yield f"localhost:{port}", say
-    server.stop(None).wait()
 
 
 def run(*arguments: object, **environment: str) -> tuple[int, str, str]:
@@ -127,7 +104,7 @@ def test_the_cause_of_a_failed_handshake_is_named(encrypted, hospital, make_auth
     assert not out.exists()
 
 
-def test_roles_on_other_processes_are_called_over_tls_and_show_who_calls(serve, hospital, tmp_path):
+def test_roles_on_other_processes_are_called_over_tls_and_show_who_calls(serve, hospital, make_silent_stages, tmp_path):
     server, client = hospital.issue("localhost"), hospital.issue("worker", usage="client")
     asked = {"tls_client_authority": str(hospital.file)}
     common = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
@@ -135,26 +112,28 @@ def test_roles_on_other_processes_are_called_over_tls_and_show_who_calls(serve, 
     port = front.wait_until_ready().rpartition(":")[2]
     pair = [(server[1].read_bytes(), server[0].read_bytes())]
     credentials = grpc.ssl_server_credentials(pair, hospital.file.read_bytes(), require_client_auth=True)
-    with stages_that_say_they_serve(credentials) as (stages, _):
-        # By address, which no certificate names: the name is a setting.
-        addresses = dict.fromkeys(map(str, STAGES), stages) | dict.fromkeys(("study", "model"), f"127.0.0.1:{port}")
-        settings = settings_file(
-            tmp_path,
-            server,
-            **asked,
-            addresses=addresses,
-            tls_authority=str(hospital.file),
-            tls_peer_name="localhost",
-            tls_client_certificate=str(client[0]),
-            tls_client_key=str(client[1]),
-        )
-        worker = serve("--roles", "assessment", *common, settings=settings)
-        address = f"localhost:{worker.wait_until_ready().rpartition(':')[2]}"
-        caller = Client(address, CallerTls(hospital.file, *client))
-        with pytest.raises(OncoResponseError) as caught:
-            caller.create_assessment(study_pb2.Study(name="studies/none"), Order("sts-petct"), str(uuid.uuid4()))
-        caller.close()
-        assert caught.value.reason == "STUDY_NOT_FOUND"
+    # By address, which no certificate names: the name is a setting.
+    stages = make_silent_stages(credentials).address
+    addresses = dict.fromkeys(STAGES, stages) | dict.fromkeys(("study", "model"), f"127.0.0.1:{port}")
+        ("study", "model"), f"127.0.0.1:{port}"
+    )
+    settings = settings_file(
+        tmp_path,
+        server,
+        **asked,
+        addresses=addresses,
+        tls_authority=str(hospital.file),
+        tls_peer_name="localhost",
+        tls_client_certificate=str(client[0]),
+        tls_client_key=str(client[1]),
+    )
+    worker = serve("--roles", "assessment", *common, settings=settings)
+    address = f"localhost:{worker.wait_until_ready().rpartition(':')[2]}"
+    caller = Client(address, CallerTls(hospital.file, *client))
+    with pytest.raises(OncoResponseError) as caught:
+        caller.create_assessment(study_pb2.Study(name="studies/none"), Order("sts-petct"), str(uuid.uuid4()))
+    caller.close()
+    assert caught.value.reason == "STUDY_NOT_FOUND"
 
 
 def status_of(address: str, role: Role) -> int:
@@ -163,26 +142,25 @@ def status_of(address: str, role: Role) -> int:
         return health_pb2_grpc.HealthStub(channel).Check(request, wait_for_ready=True, timeout=60).status
 
 
-def test_assessments_are_ready_when_all_they_call_is(serve, tmp_path):
-    """And until then callers are told to try again, the log names what is waited for, and SIGTERM ends the start."""
+def test_assessments_are_ready_when_all_they_call_is(serve, make_silent_stages, tmp_path):
+    """Until then the log names what is waited for, and SIGTERM ends the start."""
     common = ("--data-dir", str(tmp_path / "data"), "--roles", "study,assessment,model")
-    with stages_that_say_they_serve() as (stages, say):
-        say(NOT_SERVING)
-        settings = settings_file(tmp_path, addresses=stages, listen="127.0.0.1:0")
-        server = serve(*common, settings=settings)
-        wanted = f"The segmentation service at {stages} is not ready yet."
-        wait_for(lambda: wanted in server.log.read_text())
-        say(SERVING)
-        address = server.wait_until_ready()
-        assert status_of(address, Role.ASSESSMENT) == SERVING
-        server.stop()
-    gone = serve(*common, settings=settings)
-    wait_for(lambda: "the connection is refused" in gone.log.read_text())
-    assert f"{stages}: the connection is refused" in gone.log.read_text()
-    assert "addresses.segmentation" in gone.log.read_text()
-    gone.process.send_signal(signal.SIGTERM)
-    assert gone.process.wait(60) == 0
-    assert "ready" not in gone.process.stdout.read()
+    stages = make_silent_stages()
+    stages.say(NOT_SERVING)
+    settings = settings_file(tmp_path, addresses=stages.address, listen="127.0.0.1:0")
+    server = serve(*common, settings=settings)
+    wait_for(lambda: f"The segmentation service at {stages.address} is not ready yet." in server.log.read_text())
+    stages.say(SERVING)
+    address = server.wait_until_ready()
+    assert status_of(address, Role.ASSESSMENT) == SERVING
+    server.stop()
+    stages.close()
+    alone = serve(*common, settings=settings)
+    wait_for(lambda: f"{stages.address}: the connection is refused" in alone.log.read_text())
+    assert "addresses.segmentation" in alone.log.read_text()
+    alone.process.send_signal(signal.SIGTERM)
+    assert alone.process.wait(60) == 0
+    assert "ready" not in alone.process.stdout.read()
 
 
 def test_an_address_where_another_role_answers_is_named(serve, tmp_path):
