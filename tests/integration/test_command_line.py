@@ -19,16 +19,20 @@ NOBODY = "127.0.0.1:9"
 
 
 def start(*arguments: str, **environment: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "oncoresponse.cli.main", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=SAMPLE.parents[1],
-        env={**os.environ, **environment},
-        # A test run that was started with SIGHUP ignored (nohup) hands that on.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
-    )
+    # A test run that was started with SIGHUP ignored (nohup) would hand that on. Not by preexec_fn: it would be a fork
+    # of a process in which gRPC has threads.
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "oncoresponse.cli.main", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=SAMPLE.parents[1],
+            env={**os.environ, **environment},
+        )
+    finally:
+        signal.signal(signal.SIGHUP, former)
 
 
 def run(*arguments: str, **environment: str) -> tuple[int, str, str]:

@@ -115,8 +115,6 @@ def test_roles_on_other_processes_are_called_over_tls_and_show_who_calls(serve, 
     # By address, which no certificate names: the name is a setting.
     stages = make_silent_stages(credentials).address
     addresses = dict.fromkeys(STAGES, stages) | dict.fromkeys(("study", "model"), f"127.0.0.1:{port}")
-        ("study", "model"), f"127.0.0.1:{port}"
-    )
     settings = settings_file(
         tmp_path,
         server,
