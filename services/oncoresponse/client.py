@@ -12,10 +12,13 @@ from pathlib import Path
 
 import grpc
 
+from oncoresponse.assessment_rules import require_covariates, require_images, require_inputs
 from oncoresponse.dicom.file_kind import HEAD_BYTES, is_dicom, is_media_directory
 from oncoresponse.directory_walk import files_below
-from oncoresponse.errors import ConfigurationError, OncoResponseError, PeerUnavailable
-from oncoresponse.servers.rpc_status import from_rpc_error, from_status
+from oncoresponse.errors import ConfigurationError, OncoResponseError
+from oncoresponse.servers.interceptors import require_valid
+from oncoresponse.servers.rpc_status import from_rpc_error, from_status, is_answered
+from oncoresponse.servers.tls import CallerTls, connection_fault
 from oncoresponse.v1 import (
     assessment_pb2,
     assessment_pb2_grpc,
@@ -64,7 +67,8 @@ class Client:
 
     Args:
         address: ``HOST:PORT`` of AssessmentService, and of the two others unless they have their own.
-        certificate_authority: PEM file to trust; without it the connection is not encrypted.
+        tls: What to trust and to show; ``None``, or the certificate authority alone. Without, the connection is not
+            encrypted.
         study_address: ``HOST:PORT`` of StudyService, where no proxy joins the roles behind one address.
         model_address: The same of ModelService.
         monitoring_address: The same of MonitoringService.
@@ -73,22 +77,23 @@ class Client:
     def __init__(
         self,
         address: str,
-        certificate_authority: Path | None = None,
+        tls: CallerTls | Path | None = None,
         *,
         study_address: str | None = None,
         model_address: str | None = None,
         monitoring_address: str | None = None,
     ) -> None:
-        trusted = certificate_authority.read_bytes() if certificate_authority is not None else None
+        self._tls = tls if isinstance(tls, CallerTls) else CallerTls(tls)
 
         def channel(target: str) -> grpc.Channel:
-            if trusted is None:
+            if not self._tls.is_wanted:
                 return grpc.insecure_channel(target)
-            return grpc.secure_channel(target, grpc.ssl_channel_credentials(trusted))
+            return grpc.secure_channel(target, self._tls.channel_credentials(), options=self._tls.channel_options())
 
         addresses = {item or address for item in (None, study_address, model_address, monitoring_address)}
         self._channels = {target: channel(target) for target in sorted(addresses)}
-        self._study_address = study_address or address
+        self._address, self._study_address = address, study_address or address
+        self._model_address, self._monitoring_address = model_address or address, monitoring_address or address
         self._assessments = assessment_pb2_grpc.AssessmentServiceStub(self._channels[address])
         self._studies = study_pb2_grpc.StudyServiceStub(self._channels[study_address or address])
         self._models = model_pb2_grpc.ModelServiceStub(self._channels[model_address or address])
@@ -112,13 +117,11 @@ class Client:
             return self._upload_study(directory, progress)
 
     def _upload_study(self, directory: Path, progress: Progress) -> study_pb2.Study:
-        files = [path for path in files_below(directory) if path.is_file() and _is_dicom(path)]
-        if not files:
-            raise ConfigurationError("There are no DICOM files in this directory. Give the directory of the study.")
+        files = study_files(directory)
         sizes = [path.stat().st_size for path in files]
         total, sent = max(sum(sizes), 1), 0
-        _require_connection(self._channels[self._study_address], self._study_address)
-        with _errors():
+        self._require_connection(self._study_address)
+        with self._errors(self._study_address):
             request_id = str(uuid.uuid4())
             study: study_pb2.Study = self._studies.CreateStudy(
                 study_pb2.CreateStudyRequest(request_id=request_id), timeout=60
@@ -158,25 +161,24 @@ class Client:
 
     def create_assessment(self, study: study_pb2.Study, order: Order, request_id: str) -> assessment_pb2.Assessment:
         """Create an assessment and return at once. The same ``request_id`` gives the same assessment."""
-        request = assessment_pb2.CreateAssessmentRequest(
-            request_id=request_id,
-            study=study.name,
-            model=f"models/{order.model}",
-            planned_treatment=order.planned_treatment,
-            patient_reference=order.patient_reference,
-            series=order.series,
-        )
-        for name, value in sorted(order.covariates.items()):
-            request.covariates.add(name=name, value=value)
-        if order.contour is not None:
-            request.contour.CopyFrom(order.contour)
-        if order.lesion is not None:
-            request.lesion.CopyFrom(order.lesion)
-        if order.patient_id is not None:
-            request.expected_patient.patient_id = order.patient_id
-        with _errors():
+        request = _assessment_request(study.name, order, request_id)
+        with self._errors(self._address):
             created: assessment_pb2.Assessment = self._assessments.CreateAssessment(request).assessment
         return created
+
+    def check_order(self, order: Order) -> None:
+        """Everything about an order that can be known before the study is sent: fields, model and covariates.
+
+        Raises:
+            OncoResponseError: CreateAssessment would refuse it.
+        """
+        require_valid_order(order)
+        self._require_connection(self._model_address)
+        with self._errors(self._model_address):
+            model = self._models.GetModel(model_pb2.GetModelRequest(name=f"models/{order.model}"), timeout=60).model
+        require_images(bool(model.required_modalities))
+        require_covariates({item.name: item.required for item in model.covariates}, order.covariates)
+        require_inputs(model.required_modalities, [item.input_role for item in order.series])
 
     def watch(self, name: str, progress: Progress) -> assessment_pb2.Assessment:
         """Follow an assessment to its end.
@@ -185,7 +187,7 @@ class Client:
             OncoResponseError: The assessment failed.
         """
         assessment = assessment_pb2.Assessment(name=name)
-        with _errors():
+        with self._errors(self._address):
             for update in self._assessments.WatchAssessment(assessment_pb2.WatchAssessmentRequest(name=name)):
                 assessment = update.assessment
                 progress(assessment.message, assessment.fraction_done)
@@ -195,7 +197,7 @@ class Client:
 
     def cancel(self, name: str) -> assessment_pb2.Assessment:
         """Stop an assessment; a finished one stays as it is."""
-        with _errors():
+        with self._errors(self._address):
             request = assessment_pb2.CancelAssessmentRequest(name=name)
             cancelled: assessment_pb2.Assessment = self._assessments.CancelAssessment(request).assessment
         return cancelled
@@ -204,7 +206,7 @@ class Client:
         """Write every artifact of a finished assessment into a directory."""
         directory.mkdir(parents=True, exist_ok=True)
         written = []
-        with _errors():
+        with self._errors(self._address):
             for name in sorted(assessment.result.artifacts):
                 request = assessment_pb2.GetArtifactRequest(assessment=assessment.name, file_name=name)
                 path = directory / name
@@ -216,7 +218,7 @@ class Client:
 
     def models(self) -> list[model_pb2.Model]:
         """All installed models."""
-        with _errors():
+        with self._errors(self._model_address):
             return list(self._models.ListModels(model_pb2.ListModelsRequest(page_size=1000)).models)
 
     def record_outcome(self, request: monitoring_pb2.RecordOutcomeRequest) -> bool:
@@ -225,7 +227,7 @@ class Client:
         Raises:
             PredictionNotFound: No prediction of this assessment is recorded (yet).
         """
-        with _errors():
+        with self._errors(self._monitoring_address):
             replaced: bool = self._monitoring.RecordOutcome(request).replaced
         return replaced
 
@@ -233,29 +235,54 @@ class Client:
         self, request: monitoring_pb2.GetMonitoringReportRequest
     ) -> monitoring_pb2.GetMonitoringReportResponse:
         """Drift, abstention and performance of a model."""
-        with _errors():
+        with self._errors(self._monitoring_address):
             response: monitoring_pb2.GetMonitoringReportResponse = self._monitoring.GetMonitoringReport(request)
         return response
 
-
-class _errors:  # noqa: N801
-    """Turns a failed call into the error the server meant."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if isinstance(error, grpc.RpcError):
+    @contextmanager
+    def _errors(self, address: str) -> Iterator[None]:
+        """Turns a failed call into the error that the server meant, or into why there was no server."""
+        try:
+            yield
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE and not is_answered(error):
+                raise connection_fault(address, self._tls) from None
             raise from_rpc_error(error) from None
 
+    def _require_connection(self, address: str) -> None:
+        try:
+            grpc.channel_ready_future(self._channels[address]).result(timeout=_CONNECT_SECONDS)
+        except grpc.FutureTimeoutError:
+            raise connection_fault(address, self._tls) from None
 
-def _require_connection(channel: grpc.Channel, address: str) -> None:
-    try:
-        grpc.channel_ready_future(channel).result(timeout=_CONNECT_SECONDS)
-    except grpc.FutureTimeoutError:
-        raise PeerUnavailable(
-            f"No server answers at {address}. Check the address, that the server runs, and whether it wants TLS."
-        ) from None
+
+def require_valid_order(order: Order) -> None:
+    """Check the fields of an order against the rules of the protos, without a server.
+
+    Raises:
+        FieldViolations: A field breaks one.
+    """
+    require_valid(_assessment_request("studies/not-sent-yet", order, str(uuid.uuid4())))
+
+
+def _assessment_request(study: str, order: Order, request_id: str) -> assessment_pb2.CreateAssessmentRequest:
+    request = assessment_pb2.CreateAssessmentRequest(
+        request_id=request_id,
+        study=study,
+        model=f"models/{order.model}",
+        planned_treatment=order.planned_treatment,
+        patient_reference=order.patient_reference,
+        series=order.series,
+    )
+    for name, value in sorted(order.covariates.items()):
+        request.covariates.add(name=name, value=value)
+    if order.contour is not None:
+        request.contour.CopyFrom(order.contour)
+    if order.lesion is not None:
+        request.lesion.CopyFrom(order.lesion)
+    if order.patient_id is not None:
+        request.expected_patient.patient_id = order.patient_id
+    return request
 
 
 @contextmanager
@@ -267,6 +294,19 @@ def _unreadable_files() -> Iterator[None]:
         raise ConfigurationError(
             f"A file in the study directory cannot be read ({error.strerror}). Correct that, or leave it out."
         ) from error
+
+
+def study_files(directory: Path) -> list[Path]:
+    """The DICOM files below a directory, by name.
+
+    Raises:
+        ConfigurationError: There is none, or a file cannot be read.
+    """
+    with _unreadable_files():
+        files = [path for path in files_below(directory) if path.is_file() and _is_dicom(path)]
+    if not files:
+        raise ConfigurationError("There are no DICOM files in this directory. Give the directory of the study.")
+    return files
 
 
 def _is_dicom(path: Path) -> bool:

@@ -15,6 +15,7 @@
     │   ├── AssessmentNotFinished       ASSESSMENT_NOT_FINISHED
     │   ├── PathNotAllowed              PATH_NOT_ALLOWED
     │   ├── UrlNotAllowed               URL_NOT_ALLOWED
+    │   ├── PacsAccessDenied            PACS_ACCESS_DENIED
     │   ├── PredictionNotFound          PREDICTION_NOT_FOUND
     │   ├── PredictionAlreadyRecorded   PREDICTION_ALREADY_RECORDED
     │   ├── PredictionTableInvalid      PREDICTION_TABLE_INVALID
@@ -65,6 +66,7 @@
     ├── TrainingError           a training run was refused
     │   └── TrainingDataInvalid         TRAINING_DATA_INVALID
     ├── ConfigurationError              CONFIGURATION_INVALID
+    │   └── TlsHandshakeFailed          TLS_HANDSHAKE_FAILED
     └── ServiceError            the service, not the request, is the cause; the request may be sent again
         ├── QuotaExceeded               QUOTA_EXCEEDED
         ├── DiskFull                    DISK_FULL
@@ -186,6 +188,11 @@ class UrlNotAllowed(RequestError):
     """The DICOMweb address is not on the administrator's allow-list."""
 
     reason = "URL_NOT_ALLOWED"
+    status = grpc.StatusCode.PERMISSION_DENIED
+
+
+class PacsAccessDenied(RequestError):
+    reason = "PACS_ACCESS_DENIED"
     status = grpc.StatusCode.PERMISSION_DENIED
 
 
@@ -439,6 +446,10 @@ class ConfigurationError(OncoResponseError):
 
     reason = "CONFIGURATION_INVALID"
     status = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class TlsHandshakeFailed(ConfigurationError):
+    reason = "TLS_HANDSHAKE_FAILED"
 
 
 class ServiceError(OncoResponseError):

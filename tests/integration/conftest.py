@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import HealthServicer
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.model_folder import seal_model_folder
 from oncoresponse.servers.interceptors import RulesAndErrors
+from oncoresponse.servers.peers import SERVICE_NAMES
 from oncoresponse.servers.rpc_status import from_rpc_error
+from oncoresponse.servers.settings import Role
 from oncoresponse.servers.study_servicer import StudyServicer
 from oncoresponse.servers.study_settings import StudySettings
 from oncoresponse.storage.artifact_store import ArtifactStore
@@ -109,3 +115,64 @@ def refusal() -> Callable[..., object]:
         return error
 
     return failed
+
+
+STAGES = (Role.SEGMENTATION, Role.RADIOMICS, Role.RESPONSE, Role.REPORTING)
+
+
+class SilentStages(grpc.GenericRpcHandler):
+    """A peer over a real socket: its health says what the test sets, and its calls are never answered.
+
+    Attributes:
+        address: ``HOST:PORT``.
+    """
+
+    def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
+        self._server, self._health = grpc.server(ThreadPoolExecutor(32), handlers=(self,)), HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.say(health_pb2.HealthCheckResponse.SERVING)
+        if credentials is None:
+            port = self._server.add_insecure_port("localhost:0")
+        else:
+            port = self._server.add_secure_port("localhost:0", credentials)
+        self.address = f"localhost:{port}"
+        self._server.start()
+
+    def say(self, status: int) -> None:
+        """Set the health of every stage."""
+        for role in STAGES:
+            self._health.set(SERVICE_NAMES[role], status)
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        return grpc.unary_unary_rpc_method_handler(self._wait) if "oncoresponse" in details.method else None
+
+    def _wait(self, _request: bytes, context: grpc.ServicerContext) -> bytes:
+        ended = threading.Event()
+        if context.add_callback(ended.set):
+            ended.wait()
+        return b""
+
+    def close(self) -> None:
+        self._server.stop(0).wait()
+
+
+@pytest.fixture
+def make_silent_stages() -> Iterator[Callable[..., SilentStages]]:
+    """Factory: stages that say they serve, with or without TLS."""
+    made: list[SilentStages] = []
+
+    def make(credentials: grpc.ServerCredentials | None = None) -> SilentStages:
+        made.append(SilentStages(credentials))
+        return made[-1]
+
+    yield make
+    for stages in made:
+        stages.close()
+
+
+@pytest.fixture(scope="session")
+def silent_stages() -> Iterator[SilentStages]:
+    """Stages that say they serve and never answer."""
+    stages = SilentStages()
+    yield stages
+    stages.close()

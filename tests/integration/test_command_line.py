@@ -19,16 +19,20 @@ NOBODY = "127.0.0.1:9"
 
 
 def start(*arguments: str, **environment: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "oncoresponse.cli.main", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=SAMPLE.parents[1],
-        env={**os.environ, **environment},
-        # A test run that was started with SIGHUP ignored (nohup) hands that on.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
-    )
+    # A test run that was started with SIGHUP ignored (nohup) would hand that on. Not by preexec_fn: it would be a fork
+    # of a process in which gRPC has threads.
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "oncoresponse.cli.main", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=SAMPLE.parents[1],
+            env={**os.environ, **environment},
+        )
+    finally:
+        signal.signal(signal.SIGHUP, former)
 
 
 def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
@@ -39,12 +43,13 @@ def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture(scope="module")
-def front_settings(tmp_path_factory):
+def front_settings(tmp_path_factory, silent_stages):
     """Settings of a server whose segmentation never answers."""
-    dead = dict.fromkeys(("segmentation", "radiomics", "response", "reporting"), NOBODY)
     settings = tmp_path_factory.mktemp("front") / "settings.yaml"
     settings.write_text(
-        yaml.safe_dump({"roles": "study,assessment,model", "addresses": dead, "stage_timeout_seconds": 100.0})
+        yaml.safe_dump(
+            {"roles": "study,assessment,model", "addresses": silent_stages.address, "stage_timeout_seconds": 100.0}
+        )
     )
     return settings
 
@@ -74,7 +79,7 @@ def test_however_it_ends_no_server_and_nothing_of_the_patient_is_left(front_sett
     os.close(end_of_server)
     assert ended, "the server still runs"
     assert not list(temporary.iterdir())
-    assert number is signal.SIGKILL or not list(out.iterdir())
+    assert number is signal.SIGKILL or not out.exists()
 
 
 def test_the_first_line_comes_before_the_server_is_ready(front_settings, tmp_path):
@@ -95,13 +100,13 @@ def test_server_that_is_not_there(tmp_path):
     assert NOBODY in errors
 
 
-def test_database_that_is_not_there(tmp_path):
+def test_database_that_is_not_there(silent_stages, tmp_path):
     database = f"postgresql://nobody@{NOBODY}/none"
     code, _, errors = run("recover", "worker-1", "--database-url", database)
     assert code == 1
     assert errors.split(":")[0] == "PEER_UNAVAILABLE"
-    arguments = ("--roles", "assessment", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path))
-    code, _, errors = run("serve", *arguments, "--database-url", database)
+    arguments = ("--roles", "assessment,study,model", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path))
+    code, _, errors = run("serve", *arguments, "--database-url", database, ONCORESPONSE_ADDRESSES=silent_stages.address)
     assert code == 1
     assert "PEER_UNAVAILABLE: " in errors
 
@@ -152,11 +157,68 @@ def test_example_client_prints_why_there_is_no_report(front):
     assert "Traceback" not in done.stderr
 
 
-def test_result_of_another_patient_does_not_stay_in_the_folder(front, tmp_path):
+EARLIER = {
+    "report.json": "{}",
+    "report.pdf": "another patient",
+    "timings.json": '{"stage_seconds": {}}',
+    "probability.nrrd": "another patient",
+}
+
+
+def earlier_result(folder: Path, **more: str) -> dict[str, str]:
+    folder.mkdir()
+    files = {**EARLIER, "notes of the clinic.txt": "theirs", **more}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return files
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--model", "oracle"), "MODEL_NOT_FOUND"),
+        (("--model", "breast-nac"), "INVALID_REQUEST"),
+        (("--model", "sts-petct", "--covariate", "age=3"), "INVALID_REQUEST"),
+        (("--model", "sts-petct", "--patient-reference", "nobody"), "INVALID_REQUEST"),
+        (("--model", "sts-petct", "--lesion-point", "1,2"), "CONFIGURATION_INVALID"),
+    ],
+)
+@pytest.mark.parametrize("where", ["own server", "running server"])
+def test_what_is_wrong_is_said_before_anything_is_sent(front, tmp_path, options, reason, where):
     out = tmp_path / "out"
-    out.mkdir()
-    for name in ("report.pdf", "mask.nrrd", "lesion-candidates.json", "notes of the clinic.txt"):
-        (out / name).write_text("another patient")
-    code, _, _ = run(*ASSESS, "--out", str(out), "--server", front, "--patient-id", "4711")
+    before = earlier_result(out)
+    server = ("--server", front) if where == "running server" else ()
+    code, _, errors = run("assess", str(SAMPLE), "--out", str(out), *options, *server)
+    assert (code, reason in errors) == (1, True), errors
+    assert "Sending" not in errors
+    assert "Starting the services" not in errors
+    assert content(out) == before
+
+
+def test_a_failed_assessment_leaves_the_earlier_result_and_says_so(front, tmp_path):
+    out = tmp_path / "out"
+    before = earlier_result(out)
+    code, _, errors = run(*ASSESS, "--out", str(out), "--server", front, "--patient-id", "4711")
     assert code == 1
-    assert [path.name for path in out.iterdir()] == ["notes of the clinic.txt"]
+    assert "PATIENT_MISMATCH" in errors
+    assert "still holds the EARLIER one" in errors
+    assert content(out) == before
+
+
+def test_a_folder_that_is_not_ours_is_never_changed(front, tmp_path):
+    out = tmp_path / "out"
+    before = earlier_result(out, **{"timings.json": "of a train"})
+    code, _, errors = run(*ASSESS, "--out", str(out), "--server", front)
+    assert code == 1
+    assert "CONFIGURATION_INVALID" in errors
+    assert content(out) == before
+    code, _, errors = run("assess", str(SAMPLE), "--model", "sts-petct", "--out", str(SAMPLE / "out"))
+    assert "lies in the folder of the study" in errors
+    assert not (SAMPLE / "out").exists()
+    code, _, errors = run("assess", str(tmp_path), "--model", "sts-petct", "--out", str(tmp_path.parent / "new"))
+    assert "There are no DICOM files" in errors
+    assert not (tmp_path.parent / "new").exists()

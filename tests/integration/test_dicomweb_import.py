@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pydicom
 import pytest
@@ -23,8 +24,10 @@ import requests
 from dicomweb_client.web import DICOMwebClient
 from oncoresponse.errors import UrlNotAllowed
 from oncoresponse.servers.dicomweb_import import require_allowed_url
+from oncoresponse.servers.rpc_status import from_rpc_error
 from oncoresponse.storage.artifact_store import StoredArtifact
 from oncoresponse.storage.study_manifest import StudyManifest
+from oncoresponse.study_description import StudyDescription
 from oncoresponse.v1 import study_pb2
 
 PET = sorted((Path(__file__).parents[2] / "examples" / "STS_019" / "PET").glob("0*.dcm"))
@@ -130,12 +133,12 @@ async def test_what_orthanc_refuses(run_study_service, orthanc, tmp_path, refusa
         error = await refusal(_import(service, orthanc.url(), "1.2.3.4.5"))
         assert error.reason == "NO_IMAGES"
         error = await refusal(_import(service, orthanc.url(USER, "wrong")))
-        assert (error.reason, error.metadata["http_status"]) == ("PEER_UNAVAILABLE", "401")
+        assert (error.reason, error.metadata["http_status"]) == ("PACS_ACCESS_DENIED", "401")
         for text in (error.message, *(record.getMessage() for record in caplog.records)):
             assert not any(secret in text for secret in ("wrong", STUDY_UID, "127.0.0.1"))
         # Not DICOMweb, but something of Orthanc's own.
         error = await refusal(_import(service, orthanc.url().replace("/dicom-web", "/app")))
-        assert error.reason in ("PEER_UNAVAILABLE", "NO_IMAGES")
+        assert error.reason in ("INVALID_REQUEST", "NO_IMAGES")
 
 
 @contextmanager
@@ -203,15 +206,89 @@ async def test_answers_that_are_no_dicom(run_study_service, tmp_path, refusal):
         _begin_multipart(handler)
         handler.wfile.write(_part(b"Doe^Jane" * 100) + b"\r\n--edge--\r\n")
 
-    def failure(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_error(503)
-
-    for answer in (page, nameless, other_parts, failure):
+    expected = {page: "INVALID_REQUEST", nameless: "INVALID_REQUEST", other_parts: "NO_IMAGES"}
+    for answer, reason in expected.items():
         with _http_server(answer) as url:
             async with run_study_service(tmp_path, allowed_dicomweb_urls=(url,)) as service:
                 error = await refusal(_import(service, url))
-                assert error.reason == "PEER_UNAVAILABLE", answer
+                assert error.reason == reason, answer
                 assert "Doe" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (401, "PACS_ACCESS_DENIED"),
+        (403, "PACS_ACCESS_DENIED"),
+        (404, "NO_IMAGES"),
+        (406, "INVALID_REQUEST"),
+        (429, "PEER_UNAVAILABLE"),
+        (503, "PEER_UNAVAILABLE"),
+    ],
+)
+async def test_only_what_may_pass_by_itself_is_told_as_worth_another_try(
+    run_study_service, tmp_path, refusal, status, reason
+):
+    with _http_server(lambda handler: handler.send_error(status)) as url:
+        async with run_study_service(tmp_path, allowed_dicomweb_urls=(url,)) as service:
+            error = await refusal(_import(service, url))
+    assert error.reason == reason
+    assert (error.status is grpc.StatusCode.UNAVAILABLE) == (reason == "PEER_UNAVAILABLE")
+
+
+CT = sorted(PET[0].parents[1].glob("CT/0*.dcm"))
+
+
+async def _study_with(run_study_service, tmp_path, objects: list[bytes]):
+    """Import the objects from a server that sends them in this order; the last progress, and how to convert."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        _begin_multipart(handler)
+        handler.wfile.write(b"".join(map(_part, objects)) + b"\r\n--edge--\r\n")
+
+    with _http_server(answer) as url:
+        async with run_study_service(tmp_path, allowed_dicomweb_urls=(url,)) as service:
+            events = [event async for event in _import(service, url)]
+            request = study_pb2.ConvertStudyRequest(study_manifest=events[-1].study.manifest, model="models/sts-petct")
+            try:
+                converted = await service.stub.ConvertStudy(request)
+            except grpc.aio.AioRpcError as error:
+                return events[-2].progress, from_rpc_error(error), None
+            description = StoredArtifact.from_message(converted.description)
+            return events[-2].progress, None, service.artifacts.read_document(description, StudyDescription)
+
+
+async def test_a_damaged_object_that_the_model_does_not_need_blocks_nothing(run_study_service, tmp_path):
+    magnetic = pydicom.dcmread(CT[0])
+    magnetic.Modality, magnetic.SeriesInstanceUID = "MR", "1.2.3"
+    stream = io.BytesIO()
+    magnetic.save_as(stream)
+    damaged, no_dicom = stream.getvalue()[:-1000], b"<html>a page</html>" * 20
+    objects = [damaged, no_dicom, *(path.read_bytes() for path in (*CT, *PET))]
+    progress, error, description = await _study_with(run_study_service, tmp_path, objects)
+    assert error is None
+    assert (progress.examined, progress.imported, progress.left_out) == (len(objects), len(objects) - 2, 2)
+    assert [(item.number, item.modality, item.reason) for item in progress.left_out_instances] == [
+        (1, "MR", "TRUNCATED_FILE"),
+        (2, "", "NOT_DICOM"),
+    ]
+    assert progress.left_out_instances[0].sop_instance_uid == magnetic.SOPInstanceUID
+    wanted = "2 object(s) of the import could not be read and were left out: number 1 (MR, TRUNCATED_FILE), "
+    assert any(warning.startswith(wanted) for warning in description.warnings)
+
+
+@pytest.mark.parametrize("place", ["end", "middle"])
+async def test_a_damaged_object_of_a_needed_series_is_an_error_that_names_it(run_study_service, tmp_path, place):
+    """Also the last slice, without which the others make a regular volume."""
+    by_height = sorted(PET, key=lambda path: float(pydicom.dcmread(path).ImagePositionPatient[2]))
+    chosen = by_height[-1 if place == "end" else len(by_height) // 2]
+    objects = [path.read_bytes()[: -1000 if path == chosen else None] for path in (*PET, *CT)]
+    number = PET.index(chosen) + 1
+    progress, error, _ = await _study_with(run_study_service, tmp_path, objects)
+    assert progress.left_out == 1
+    assert error.reason == ("TRUNCATED_FILE" if place == "end" else "MISSING_SLICES")
+    assert f"number {number} " in error.message
+    assert "PT" in error.message
 
 
 async def test_an_answer_without_end_is_cut_at_the_quota(run_study_service, tmp_path, refusal):

@@ -1,9 +1,16 @@
-"""What an administrator relies on: encryption, health of each service, and a stop that drains."""
+"""What an administrator relies on: encryption, health of each service, and a start and a stop that end well."""
 
-import shutil
+from __future__ import annotations
+
+import json
+import os
 import signal
 import subprocess
+import sys
+import threading
+import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -12,59 +19,190 @@ import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from oncoresponse.client import Client, Order
 from oncoresponse.errors import OncoResponseError
-from oncoresponse.v1 import model_pb2, model_pb2_grpc, study_pb2
+from oncoresponse.servers.peers import SERVICE_NAMES
+from oncoresponse.servers.settings import Role
+from oncoresponse.servers.tls import CallerTls
+from oncoresponse.v1 import study_pb2
 
+ROOT = Path(__file__).parents[2]
 SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+STAGES = ("segmentation", "radiomics", "response", "reporting")
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for localhost that is its own authority."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("certificate")
-    command = (
-        "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out certificate.pem -days 2 -subj /CN=localhost"
-    )
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run([*command.split(), *names], cwd=folder, check=True, capture_output=True)
-    return folder
+def hospital(make_authority):
+    return make_authority("hospital")
 
 
-def settings_file(folder: Path, certificate: Path, **more: object) -> Path:
-    path = folder / "settings.yaml"
-    given = {"tls_certificate": str(certificate / "certificate.pem"), "tls_key": str(certificate / "key.pem"), **more}
-    path.write_text(yaml.safe_dump(given))
+def settings_file(folder: Path, certificate: tuple[Path, Path] | None = None, **more: object) -> Path:
+    path = folder / f"settings-{uuid.uuid4()}.yaml"
+    tls = {"tls_certificate": str(certificate[0]), "tls_key": str(certificate[1])} if certificate else {}
+    path.write_text(yaml.safe_dump({**tls, **more}))
     return path
 
 
-def test_encrypted_server_and_roles_that_call_each_other_over_tls(serve, certificate, tmp_path):
-    authority = certificate / "certificate.pem"
-    settings = settings_file(tmp_path, certificate, tls_authority=str(authority), tls_client_authority=str(authority))
-    arguments = ("--roles", "study,assessment,model", "--listen", "localhost:0", "--data-dir", str(tmp_path / "data"))
-    server = serve(*arguments, settings=settings)
-    address = server.wait_until_ready()
-    with pytest.raises(OncoResponseError) as caught:
-        Client(address).models()
-    assert caught.value.reason == "PEER_UNAVAILABLE"
-    credentials = grpc.ssl_channel_credentials(
-        authority.read_bytes(), (certificate / "key.pem").read_bytes(), authority.read_bytes()
+def run(*arguments: object, **environment: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "oncoresponse.cli.main", *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=240, env={**os.environ, **environment}
     )
-    with grpc.secure_channel(address, credentials) as channel:
-        models = model_pb2_grpc.ModelServiceStub(channel).ListModels(model_pb2.ListModelsRequest(), timeout=30)
-    assert [model.name for model in models.models] == ["models/breast-nac", "models/sts-petct"]
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
 
 
-def test_server_without_client_certificates_serves_the_command_line_client(serve, certificate, tmp_path):
-    authority = certificate / "certificate.pem"
-    settings = settings_file(tmp_path, certificate, tls_authority=str(authority))
-    arguments = ("--roles", "study,assessment,model", "--listen", "localhost:0", "--data-dir", str(tmp_path / "data"))
-    address = serve(*arguments, settings=settings).wait_until_ready()
-    client = Client(address, authority)
-    with pytest.raises(OncoResponseError) as caught:  # the workflow role asked the study role, over TLS
-        client.create_assessment(study_pb2.Study(name="studies/none"), Order("sts-petct"), str(uuid.uuid4()))
-    client.close()
+@pytest.fixture(scope="module")
+def encrypted(serve_for_module, hospital, tmp_path_factory):
+    """A whole server with certificates as a hospital issues them, on every interface, that asks callers for theirs.
+
+    Its own certificate is for servers alone, names no loopback address, and nobody but the hospital trusts it.
+    """
+    folder = tmp_path_factory.mktemp("encrypted")
+    settings = settings_file(folder, hospital.issue("localhost"), tls_client_authority=str(hospital.file))
+    server = serve_for_module("--listen", "0.0.0.0:0", "--data-dir", str(folder / "data"), settings=settings)
+    return f"localhost:{server.wait_until_ready().rpartition(':')[2]}"
+
+
+def test_assessment_and_monitoring_with_certificates_of_the_hospital(encrypted, hospital, tmp_path):
+    certificate, key = hospital.issue("clinic", usage="client")
+    options = ("--ca", hospital.file, "--client-certificate", certificate, "--client-key", key)
+    sample = ROOT / "examples" / "STS_019"
+    out = tmp_path / "out"
+    code, _, errors = run("assess", sample, "--model", "sts-petct", "--out", out, "--server", encrypted, *options)
+    assert code == 0, errors
+    assert json.loads((out / "report.json").read_bytes())["resourceType"] == "Bundle"
+    # The same files from the environment.
+    variables = {
+        "ONCORESPONSE_CA": str(hospital.file),
+        "ONCORESPONSE_CLIENT_CERTIFICATE": str(certificate),
+        "ONCORESPONSE_CLIENT_KEY": str(key),
+    }
+    code, _, errors = run(
+        "monitor", "--model", "sts-petct", "--out", tmp_path / "m", "--server", encrypted, **variables
+    )
+    assert code == 0, errors
+    code, _, errors = run("record-outcome", "assessments/none", "favorable", "--server", encrypted, **variables)
+    assert errors.startswith("PREDICTION_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("given", "cause"),
+    [
+        ((), "server_wants_tls"),
+        (("--ca",), "client_certificate_required"),
+        (("--ca", "strange"), "untrusted_authority"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else value,
+)
+def test_the_cause_of_a_failed_handshake_is_named(encrypted, hospital, make_authority, tmp_path, given, cause):
+    authority = make_authority("strange").file if "strange" in given else hospital.file
+    options = ("--ca", authority) if given else ()
+    sample = ROOT / "examples" / "STS_019"
+    out = tmp_path / "out"
+    code, _, errors = run("assess", sample, "--model", "sts-petct", "--out", out, "--server", encrypted, *options)
+    assert (code, "TLS_HANDSHAKE_FAILED" in errors, f"cause: {cause}" in errors) == (1, True, True), errors
+    assert not out.exists()
+
+
+def test_roles_on_other_processes_are_called_over_tls_and_show_who_calls(serve, hospital, make_silent_stages, tmp_path):
+    server, client = hospital.issue("localhost"), hospital.issue("worker", usage="client")
+    asked = {"tls_client_authority": str(hospital.file)}
+    common = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
+    front = serve("--roles", "study,model", *common, settings=settings_file(tmp_path, server, **asked))
+    port = front.wait_until_ready().rpartition(":")[2]
+    pair = [(server[1].read_bytes(), server[0].read_bytes())]
+    credentials = grpc.ssl_server_credentials(pair, hospital.file.read_bytes(), require_client_auth=True)
+    # By address, which no certificate names: the name is a setting.
+    stages = make_silent_stages(credentials).address
+    addresses = dict.fromkeys(STAGES, stages) | dict.fromkeys(("study", "model"), f"127.0.0.1:{port}")
+    settings = settings_file(
+        tmp_path,
+        server,
+        **asked,
+        addresses=addresses,
+        tls_authority=str(hospital.file),
+        tls_peer_name="localhost",
+        tls_client_certificate=str(client[0]),
+        tls_client_key=str(client[1]),
+    )
+    worker = serve("--roles", "assessment", *common, settings=settings)
+    address = f"localhost:{worker.wait_until_ready().rpartition(':')[2]}"
+    caller = Client(address, CallerTls(hospital.file, *client))
+    with pytest.raises(OncoResponseError) as caught:
+        caller.create_assessment(study_pb2.Study(name="studies/none"), Order("sts-petct"), str(uuid.uuid4()))
+    caller.close()
     assert caught.value.reason == "STUDY_NOT_FOUND"
+
+
+def status_of(address: str, role: Role) -> int:
+    with grpc.insecure_channel(address) as channel:
+        request = health_pb2.HealthCheckRequest(service=SERVICE_NAMES[role])
+        return health_pb2_grpc.HealthStub(channel).Check(request, wait_for_ready=True, timeout=60).status
+
+
+def test_assessments_are_ready_when_all_they_call_is(serve, make_silent_stages, tmp_path):
+    """Until then the log names what is waited for, and SIGTERM ends the start."""
+    common = ("--data-dir", str(tmp_path / "data"), "--roles", "study,assessment,model")
+    stages = make_silent_stages()
+    stages.say(NOT_SERVING)
+    settings = settings_file(tmp_path, addresses=stages.address, listen="127.0.0.1:0")
+    server = serve(*common, settings=settings)
+    wait_for(lambda: f"The segmentation service at {stages.address} is not ready yet." in server.log.read_text())
+    stages.say(SERVING)
+    address = server.wait_until_ready()
+    assert status_of(address, Role.ASSESSMENT) == SERVING
+    server.stop()
+    stages.close()
+    alone = serve(*common, settings=settings)
+    wait_for(lambda: f"{stages.address}: the connection is refused" in alone.log.read_text())
+    assert "addresses.segmentation" in alone.log.read_text()
+    alone.process.send_signal(signal.SIGTERM)
+    assert alone.process.wait(60) == 0
+    assert "ready" not in alone.process.stdout.read()
+
+
+def test_an_address_where_another_role_answers_is_named(serve, tmp_path):
+    common = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
+    model = serve("--roles", "model", *common).wait_until_ready()
+    server = serve("--roles", "assessment", *common, settings=settings_file(tmp_path, addresses=model))
+    assert server.process.wait(60) == 1
+    assert (
+        f"What answers at {model} does not offer the study service. Correct addresses.study" in server.log.read_text()
+    )
+    code, _, errors = run("record-outcome", "assessments/x", "favorable", "--server", model)
+    assert code == 1
+    assert errors.startswith("CONFIGURATION_INVALID: What answers at this address does not offer the service.")
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline, pause = time.monotonic() + seconds, threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline
+        pause.wait(0.05)  # a process outside of this one has to get somewhere; there is nothing to wait on
+
+
+def test_a_stop_during_the_start_leaves_no_child_and_no_socket(serve, tmp_path):
+    """While weights are loaded and feature extraction starts its processes."""
+    server = serve("--roles", "segmentation,radiomics", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
+    wait_for(lambda: any((tmp_path / "data" / "sockets").glob("*/own")))
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(60) == 0
+    assert "Traceback" not in server.log.read_text()
+    assert [path.name for path in (tmp_path / "data" / "sockets").iterdir()] == [".lock"]
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            assert str(server.process.pid).encode() not in (folder / "stat").read_bytes().split()[3:4]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+
+
+def test_a_server_without_models_does_not_say_that_it_is_ready(serve, tmp_path):
+    empty = tmp_path / "models"
+    empty.mkdir()
+    common = ("--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
+    server = serve(*common, "--models-dir", str(empty))
+    assert server.process.wait(60) == 1
+    assert f"There is no model in {empty}" in server.log.read_text()
 
 
 def test_health_of_each_service_and_a_stop_that_ends_well(serve, tmp_path):
@@ -79,9 +217,18 @@ def test_health_of_each_service_and_a_stop_that_ends_well(serve, tmp_path):
         watch = health.Watch(health_pb2.HealthCheckRequest(service=""))
         assert next(watch).status == SERVING
         server.process.send_signal(signal.SIGTERM)
-        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert next(watch).status == NOT_SERVING
         watch.cancel()
     assert server.process.wait(60) == 0
+
+
+def test_a_relative_data_folder_is_that_of_the_working_folder(serve, tmp_path):
+    data = os.path.relpath(tmp_path / "a b", Path.cwd())
+    if Path.cwd() != ROOT:
+        pytest.skip("the server is started in the root of the project")
+    address = serve("--roles", "study", "--listen", "127.0.0.1:0", "--data-dir", data).wait_until_ready()
+    assert status_of(address, Role.STUDY) == SERVING
+    assert (tmp_path / "a b" / "studies").is_dir()
 
 
 def test_server_that_would_expose_patient_data_does_not_start(serve, tmp_path):

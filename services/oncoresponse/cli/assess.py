@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +15,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from oncoresponse.cli.embedded_server import embedded_server
+from oncoresponse.assessment_rules import require_covariates, require_images
+from oncoresponse.cli.embedded_server import default_models_directory, embedded_server
 from oncoresponse.cli.output_folder import OutputFolder, output_folder
 from oncoresponse.cli.parent_process import signals_end_by_exit
-from oncoresponse.client import Client, Order
+from oncoresponse.cli.server_options import CertificateAuthority, ClientCertificate, ClientKey, connect
+from oncoresponse.client import Client, Order, require_valid_order, study_files
 from oncoresponse.client import Progress as ShowProgress
 from oncoresponse.errors import ConfigurationError
+from oncoresponse.model_folder import ModelFolder, find_model
 from oncoresponse.servers.rpc_status import from_status
 from oncoresponse.v1 import assessment_pb2, lesion_pb2, study_pb2
 
@@ -26,13 +31,17 @@ _CHOICE_NEEDED = 3
 
 
 def assess(
-    study_dir: Annotated[Path, typer.Argument(help="Folder with the DICOM files of one examination.", exists=True)],
+    study_dir: Annotated[
+        Path, typer.Argument(help="Folder with the DICOM files of one examination.", exists=True, file_okay=False)
+    ],
     model: Annotated[str, typer.Option(help="Model to use; 'oncoresponse models list' names them.")],
     out: Annotated[Path, typer.Option(help="Folder for the report and everything beside it.")],
     server: Annotated[
         str | None, typer.Option(help="HOST:PORT of a running server; one is started when not given.")
     ] = None,
-    ca: Annotated[Path | None, typer.Option(help="PEM certificate authority of the server.")] = None,
+    ca: CertificateAuthority = None,
+    client_certificate: ClientCertificate = None,
+    client_key: ClientKey = None,
     contour: Annotated[
         bool, typer.Option("--contour", help="Use the contour in the study instead of automatic segmentation.")
     ] = False,
@@ -67,7 +76,7 @@ def assess(
     """Send a study through the chain and write the report.
 
     Without --server, a server is started for this one study, and its data folder removed afterwards.
-    Files of an earlier result are removed from the output folder first; other files in it stay.
+    An earlier result in the output folder stays until the new one is whole, and then goes; other files in it stay.
 
     Ends with exit code 3 where a physician has to choose the lesion first; the candidates are printed.
     """
@@ -83,12 +92,17 @@ def assess(
         patient_reference=patient_reference,
         series=selected_series(series or []),
     )
+    require_valid_order(order)
+    study_files(study_dir)
+    if server is None:
+        _require_installed(models_dir or default_models_directory(), order)
     start = time.perf_counter()
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with (
         signals_end_by_exit(),
-        output_folder(out) as folder,
+        output_folder(out, study=study_dir) as folder,
+        _earlier_result_named(folder, console),
         Progress(*columns, console=console, transient=not console.is_terminal) as bar,
     ):
         task = bar.add_task("", total=1.0)
@@ -101,9 +115,10 @@ def assess(
         show("Starting the services" if server is None else "Connecting", 0.0)
         if server is None:
             with embedded_server(models_dir) as address:
-                assessment, written = _assess(address, None, study_dir, order, folder, show)
+                assessment, written = _assess(Client(address), study_dir, order, folder, show)
         else:
-            assessment, written = _assess(server, ca, study_dir, order, folder, show)
+            client = connect(server, ca, client_certificate, client_key)
+            assessment, written = _assess(client, study_dir, order, folder, show)
     if assessment.state == assessment_pb2.ASSESSMENT_STATE_LESION_CHOICE_NEEDED:
         _print_candidates(assessment, written, out)
         raise typer.Exit(_CHOICE_NEEDED)
@@ -180,11 +195,31 @@ def _print_candidates(assessment: assessment_pb2.Assessment, written: list[Path]
     console.print(f"Files in {out}: {', '.join(path.name for path in written)}", soft_wrap=True)
 
 
-def _assess(
-    address: str, ca: Path | None, study_dir: Path, order: Order, folder: OutputFolder, show: ShowProgress
-) -> tuple[assessment_pb2.Assessment, list[Path]]:
-    client = Client(address, ca)
+def _require_installed(models_directory: Path, order: Order) -> None:
+    """What the server that is started here would say after the upload, before it is started."""
+    definition = ModelFolder.open(find_model(models_directory, order.model), verify=False).definition
+    require_images(bool(definition.required_series))
+    require_covariates({item.name: item.required for item in definition.covariates}, order.covariates)
+
+
+@contextmanager
+def _earlier_result_named(folder: OutputFolder, console: Console) -> Iterator[None]:
+    """Say of a folder that still holds the earlier result that it does: nobody may take it for the new one."""
     try:
+        yield
+    except BaseException:
+        if folder.had_result:
+            console.print(
+                f"There is no new result. {folder.path} still holds the EARLIER one.", highlight=False, soft_wrap=True
+            )
+        raise
+
+
+def _assess(
+    client: Client, study_dir: Path, order: Order, folder: OutputFolder, show: ShowProgress
+) -> tuple[assessment_pb2.Assessment, list[Path]]:
+    try:
+        client.check_order(order)
         study = client.upload_study(study_dir, lambda message, fraction: show(message, 0.1 * fraction))
         assessment = client.assess(study, order, lambda message, fraction: show(message, 0.1 + 0.85 * fraction))
         if assessment.state == assessment_pb2.ASSESSMENT_STATE_CANCELLED:

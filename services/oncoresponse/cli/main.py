@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -82,7 +84,7 @@ def serve(
     if end_with_parent and data_dir is None:
         raise ConfigurationError("--end-with-parent needs --data-dir, which it removes.")
     with ending_with_parent(data_dir) if end_with_parent and data_dir is not None else nullcontext():
-        _serve(
+        was_ready = _serve(
             verbose,
             settings,
             roles=roles,
@@ -94,9 +96,14 @@ def serve(
             device=device,
             reflection=reflection,
         )
+    if not was_ready:
+        # Everything is closed; Python itself would wait for the thread that loads weights.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
-def _serve(verbose: bool, settings: Path | None, **overrides: object) -> None:
+def _serve(verbose: bool, settings: Path | None, **overrides: object) -> bool:
     from oncoresponse.servers.process_log import log_to_standard_error
     from oncoresponse.servers.server_process import ServerProcess
     from oncoresponse.servers.settings import load_settings
@@ -104,10 +111,10 @@ def _serve(verbose: bool, settings: Path | None, **overrides: object) -> None:
     log_to_standard_error(verbose=verbose)
     loaded = load_settings(settings, **overrides)
 
-    async def main() -> None:
-        await ServerProcess(loaded).serve_until_signal(lambda address: print(f"ready {address}", flush=True))
+    async def main() -> bool:
+        return await ServerProcess(loaded).serve_until_signal(lambda address: print(f"ready {address}", flush=True))
 
-    asyncio.run(main())
+    return asyncio.run(main())
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from oncoresponse.cli.embedded_server import default_models_directory
+from oncoresponse.cli.output_folder import require_writable_folder, written_whole
+from oncoresponse.cli.server_options import CertificateAuthority, ClientCertificate, ClientKey, connect
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.model_folder import ModelFolder, find_model
 
 if TYPE_CHECKING:
+    from oncoresponse.client import Client
     from oncoresponse.monitoring.report import MonitoringReport
 
 _MONTH = r"(|[0-9]{4}-(0[1-9]|1[0-2]))"
@@ -33,7 +37,9 @@ def monitor(
     server: Annotated[
         str | None, typer.Option(help="HOST:PORT of a running server; else the database is read directly.")
     ] = None,
-    ca: Annotated[Path | None, typer.Option(help="PEM certificate authority of the server.")] = None,
+    ca: CertificateAuthority = None,
+    client_certificate: ClientCertificate = None,
+    client_key: ClientKey = None,
     data_dir: Annotated[Path | None, typer.Option(help="Data folder of the server.")] = None,
     database_url: Annotated[str | None, typer.Option(help="Database of the server, postgresql://...")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML settings file of the server.")] = None,
@@ -47,21 +53,24 @@ def monitor(
 
     if not all(re.fullmatch(_MONTH, month) for month in (since, until)):
         raise ConfigurationError("--since and --until are months such as 2026-03.")
+    require_writable_folder(out)
     console = Console(stderr=True, highlight=False)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
         task = bar.add_task("Computing the report", total=1.0)
         if server is not None:
-            report = _report_of_server(server, ca, model, since, until)
+            report = _report_of_server(connect(server, ca, client_certificate, client_key), model, since, until)
         else:
             source = _database(data_dir, database_url, settings)
             directory = models_dir or default_models_directory()
             report = _report_of_database(source, directory, model, since, until, bar, task)
         bar.update(task, description="Drawing", completed=0.95)
-        out.mkdir(parents=True, exist_ok=True)
-        _write(out / "monitoring.json", report.model_dump_json(indent=2) + "\n")
-        _write(out / "monitoring.prom", prometheus_text(report))
-        write_plots(report, out / "monitoring.pdf")
+        # Each whole or not at all: a scraper may read at any moment. Drawn first, because that may fail.
+        with ExitStack() as stack:
+            files = [stack.enter_context(written_whole(out / f"monitoring.{kind}")) for kind in ("json", "prom", "pdf")]
+            write_plots(report, files[2])
+            files[1].write_text(prometheus_text(report), encoding="utf-8")
+            files[0].write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
         bar.update(task, completed=1.0)
     printed = Console(highlight=False, soft_wrap=True)
     printed.print(f"[bold]{report.research_use_statement}[/bold]")
@@ -74,7 +83,9 @@ def record_outcome(
     assessment: Annotated[str, typer.Argument(help="Resource name of the assessment, assessments/...")],
     outcome: Annotated[_Outcome, typer.Argument(help="What happened; 'unknown' takes an earlier outcome back.")],
     server: Annotated[str, typer.Option(help="HOST:PORT of a running server.")],
-    ca: Annotated[Path | None, typer.Option(help="PEM certificate authority of the server.")] = None,
+    ca: CertificateAuthority = None,
+    client_certificate: ClientCertificate = None,
+    client_key: ClientKey = None,
     follow_up_months: Annotated[
         int | None, typer.Option(help="Months from the examination to the event or the last visit.", min=0, max=1200)
     ] = None,
@@ -83,13 +94,12 @@ def record_outcome(
     ] = None,
 ) -> None:
     """Say what happened to the patient of an assessment, so that the model can be compared with it."""
-    from oncoresponse.client import Client
     from oncoresponse.v1 import monitoring_pb2
 
     groups = dict(item.partition("=")[::2] for item in group or [])
     if not all(groups.values()):
         raise ConfigurationError("A group is NAME=VALUE, for instance histology=liposarcoma.")
-    client = Client(server, ca)
+    client = connect(server, ca, client_certificate, client_key)
     try:
         replaced = client.record_outcome(
             monitoring_pb2.RecordOutcomeRequest(
@@ -104,12 +114,10 @@ def record_outcome(
     typer.echo("Recorded; it replaced an earlier outcome." if replaced else "Recorded.")
 
 
-def _report_of_server(server: str, ca: Path | None, model: str, since: str, until: str) -> MonitoringReport:
-    from oncoresponse.client import Client
+def _report_of_server(client: Client, model: str, since: str, until: str) -> MonitoringReport:
     from oncoresponse.monitoring.report import MonitoringReport
     from oncoresponse.v1 import monitoring_pb2
 
-    client = Client(server, ca)
     try:
         answer = client.monitoring_report(
             monitoring_pb2.GetMonitoringReportRequest(model=f"models/{model}", since_month=since, until_month=until)
@@ -145,10 +153,3 @@ def _database(data_dir: Path | None, database_url: str | None, settings: Path | 
             "--settings, or ask a running server with --server."
         )
     return loaded.system_database_url
-
-
-def _write(path: Path, text: str) -> None:
-    # Whole or not at all: a scraper may read at any moment.
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from oncoresponse.cli.embedded_server import default_models_directory
+from oncoresponse.cli.output_folder import require_writable_folder
 from oncoresponse.errors import PredictionTableInvalid
 from oncoresponse.model_folder import ModelFolder, find_model
 
@@ -35,6 +36,9 @@ def predict(
 
     if out.resolve() == table.resolve():
         raise PredictionTableInvalid("--out is the table itself. Name another file, so that the inputs are kept.")
+    if out.is_dir():
+        raise PredictionTableInvalid("--out is a folder. Name the CSV file to write.")
+    require_writable_folder(out.absolute().parent)
     console = Console(stderr=True, highlight=False)
     columns = (
         SpinnerColumn(),
@@ -52,7 +56,6 @@ def predict(
         read = read_prediction_table(table, opened.inputs)
         bar.update(task, description="Predicting", total=len(read.rows), completed=0)
         predictions = predict_table(opened, read, lambda done: bar.update(task, completed=done), fingerprint_key=key)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_predictions(out, read, predictions)
     definition = opened.folder.definition
     answers = Counter(prediction.answer_text for prediction in predictions)

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from oncoresponse.cli.embedded_server import default_models_directory
+from oncoresponse.cli.output_folder import require_writable_folder
 from oncoresponse.model_folder import ModelFolder, find_model, raise_version_if_changed, seal_version
 
 app = typer.Typer(help="Train the parts of a model.", no_args_is_help=True)
@@ -42,6 +43,8 @@ def train_segmentation(
     from oncoresponse.segmentation.training import train_segmentation as train
     from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings, read_training_settings
 
+    if docs is not None:
+        require_writable_folder(docs)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = read_training_settings(config) if config is not None else SegmentationTrainingSettings()
     with _progress() as bar:
@@ -96,6 +99,8 @@ def train_response(
     from oncoresponse.response.training import train_response as train
     from oncoresponse.response.training_fingerprints import read_key
 
+    if docs is not None:
+        require_writable_folder(docs)
     require_filled_in(model)
     if (cohort is None) == (features is None):
         raise typer.BadParameter("Give either --cohort or --features.")

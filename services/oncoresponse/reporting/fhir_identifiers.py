@@ -23,8 +23,13 @@ def derived_dicom_uid(*parts: str) -> str:
 
 
 def full_url(*parts: str) -> str:
-    """``Bundle.entry.fullUrl`` of the resource in that role."""
-    return derived_uuid(*parts).urn
+    """``Bundle.entry.fullUrl`` of the resource in that role, which is no business identifier.
+
+    A server replaces the fullUrl of an entry by the resource's own address in every element that may hold a URI (R4
+    RESTful API, Transaction Processing Rules), and some do it wherever the text stands. An identifier equal to a
+    fullUrl would not survive that, and the same Bundle, sent again, would not find its resources.
+    """
+    return derived_uuid("fullUrl", *parts).urn
 
 
 def identifier(*parts: str) -> Json:

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import grpc
 
-from oncoresponse.errors import ArtifactNotFound, AssessmentNotFinished, InvalidRequest, StudyNotComplete
+from oncoresponse.assessment_rules import require_covariates, require_images, require_inputs
+from oncoresponse.errors import ArtifactNotFound, AssessmentNotFinished, StudyNotComplete
 from oncoresponse.servers.page_tokens import offset_from_token, token_from_offset
 from oncoresponse.servers.peers import Peers
 from oncoresponse.servers.settings import Role
@@ -51,25 +52,12 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             model_pb2.GetModelResponse,
             timeout_seconds=_LOOKUP_SECONDS,
         )
-        declared = {covariate.name: covariate for covariate in model.model.covariates}
-        given = [covariate.name for covariate in request.covariates]
-        if len(set(given)) < len(given) or not set(given) <= set(declared):
-            raise InvalidRequest(
-                "A covariate is given twice, or is none that the model declares. GetModel lists them.",
-                declared=",".join(sorted(declared)) or "none",
-            )
-        if missing := sorted(name for name, item in declared.items() if item.required and name not in given):
-            raise InvalidRequest(
-                "The model needs covariates that the request does not give.", missing=",".join(missing)
-            )
-        modalities = list(model.model.required_modalities)
-        for item in request.series:
-            if item.input_role and item.input_role not in modalities:
-                raise InvalidRequest(
-                    "A series is selected for an input that the model does not have. GetModel lists its modalities.",
-                    field="series",
-                    inputs=",".join(modalities) or "none",
-                )
+        require_images(bool(model.model.required_modalities))
+        require_covariates(
+            {covariate.name: covariate.required for covariate in model.model.covariates},
+            [covariate.name for covariate in request.covariates],
+        )
+        require_inputs(model.model.required_modalities, [item.input_role for item in request.series])
         assessment = await self._records.create(request, study.study.manifest, model.model.sha256)
         return assessment_pb2.CreateAssessmentResponse(assessment=assessment)
 

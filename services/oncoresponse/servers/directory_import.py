@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from oncoresponse.dicom.reading import is_dicom, is_media_directory
+from oncoresponse.dicom.unreadable import LeftOutInstance
 from oncoresponse.directory_walk import files_below
 from oncoresponse.errors import NoImages, PathNotAllowed
 from oncoresponse.storage.study_store import CheckInstance, StudyStore
@@ -21,11 +22,16 @@ _BLOCK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class ImportCount:
-    """How far an import has come: files or instances looked at, taken, and left out as not DICOM."""
+    """How far an import has come: files or instances looked at, taken, and left out.
+
+    Attributes:
+        unreadable: Those of ``left_out`` that are damaged; given with the last count only.
+    """
 
     examined: int = 0
     imported: int = 0
     left_out: int = 0
+    unreadable: tuple[LeftOutInstance, ...] = ()
 
 
 def allowed_directory(directory: str, allowed: Sequence[Path]) -> Path:

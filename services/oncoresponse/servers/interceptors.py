@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Set
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import grpc
 import protovalidate
 from google.protobuf.message import Message
 
+from oncoresponse.errors import PeerUnavailable
 from oncoresponse.servers.rpc_status import DETAILS_KEY, FieldViolations, intended_error, to_status
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,14 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     """Refuses requests that break the protos' rules; turns every exception into a rich status; logs the outcome.
 
     The log line holds method, status, reason code and duration. It holds nothing of the request.
+
+    Args:
+        starting: Full names of services that cannot work yet; their calls are refused as UNAVAILABLE, so that callers
+            try again. The server process takes a name out when the service is ready.
     """
+
+    def __init__(self, starting: Set[str] = frozenset()) -> None:
+        self._starting = starting
 
     async def intercept_service(
         self,
@@ -54,6 +62,8 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         if handler is None or not details.method.startswith("/oncoresponse."):
             return handler
         method = details.method
+        if method.split("/")[1] in self._starting:
+            handler = _still_starting(handler)
         shape = (handler.request_streaming, handler.response_streaming)
         codecs = (handler.request_deserializer, handler.response_serializer)
         if shape == (False, False):
@@ -67,6 +77,24 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         if shape == (True, False):
             return grpc.stream_unary_rpc_method_handler(_unary_answer(handler.stream_unary, method), *codecs)
         raise NotImplementedError(f"{method} streams both ways; no service of this project does.")
+
+
+def _still_starting(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
+    """The same handler, but each call ends with an error that is worth another try."""
+    refused = PeerUnavailable("The service is still starting. Try again in a moment; its health says when it can work.")
+
+    async def answer(*_: object) -> Message:
+        raise refused
+
+    async def stream(*_: object) -> AsyncIterator[Message]:
+        raise refused
+        yield
+
+    codecs = (handler.request_deserializer, handler.response_serializer)
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(stream, *codecs)
+    make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+    return make(answer, *codecs)
 
 
 def _unary_answer(behavior: Callable[..., Awaitable[Message]], method: str) -> Callable[..., Awaitable[Message]]:

@@ -16,6 +16,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from oncoresponse.errors import (
     DOMAIN,
     Cancelled,
+    ConfigurationError,
     DeadlineExceeded,
     DiskFull,
     InternalError,
@@ -76,6 +77,10 @@ def from_status(status: status_pb2.Status) -> OncoResponseError:
         return DeadlineExceeded("The call did not finish within its deadline. Try again, or allow more time.")
     if status.code == code_pb2.UNAVAILABLE:
         return PeerUnavailable("The service does not answer. Check that it runs and that the address is right.")
+    if status.code == code_pb2.UNIMPLEMENTED:
+        return ConfigurationError(
+            "What answers at this address does not offer the service. Check the address, and which roles run there."
+        )
     if status.code == code_pb2.CANCELLED:
         return Cancelled("The call was cancelled.")
     if status.code == code_pb2.RESOURCE_EXHAUSTED:
@@ -90,6 +95,11 @@ def _field_violations(status: status_pb2.Status) -> FieldViolations | None:
         if detail.Unpack(bad):
             return FieldViolations((found.field, found.description, found.reason) for found in bad.field_violations)
     return None
+
+
+def is_answered(error: grpc.RpcError) -> bool:
+    """Whether a service of this project said so itself, and not gRPC for want of an answer."""
+    return DETAILS_KEY in dict(error.trailing_metadata() or ())
 
 
 def from_rpc_error(error: grpc.RpcError) -> OncoResponseError:

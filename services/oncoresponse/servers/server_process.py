@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 import grpc
@@ -14,23 +15,14 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from oncoresponse.errors import ConfigurationError
+from oncoresponse.model_folder import installed_model_names
 from oncoresponse.servers.interceptors import RulesAndErrors
-from oncoresponse.servers.peers import Peers
+from oncoresponse.servers.own_socket import own_socket
+from oncoresponse.servers.peers import SERVICE_NAMES, Peers
 from oncoresponse.servers.settings import Role, ServerSettings
 from oncoresponse.storage.artifact_store import ArtifactStore
 
 _log = logging.getLogger(__name__)
-
-SERVICE_NAMES = {
-    Role.STUDY: "oncoresponse.v1.StudyService",
-    Role.ASSESSMENT: "oncoresponse.v1.AssessmentService",
-    Role.SEGMENTATION: "oncoresponse.v1.SegmentationService",
-    Role.RADIOMICS: "oncoresponse.v1.RadiomicsService",
-    Role.RESPONSE: "oncoresponse.v1.ResponseService",
-    Role.REPORTING: "oncoresponse.v1.ReportingService",
-    Role.MODEL: "oncoresponse.v1.ModelService",
-    Role.MONITORING: "oncoresponse.v1.MonitoringService",
-}
 
 # Each connection of a slow caller is dropped after this long without an answer to a ping.
 _CHANNEL_OPTIONS = [
@@ -44,45 +36,60 @@ class ServerProcess:
     """Starts, watches over and stops the roles of this process.
 
     Health (grpc.health.v1) answers for each service and for "": NOT_SERVING until the role can work
-    (weights loaded, database reached), and again from the moment a stop is asked for.
+    (weights loaded, database reached, for assessments every role they call reached over the way of the calls), and
+    again from the moment a stop is asked for.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._health = health_aio.HealthServicer()
+        self._starting: set[str] = set()
         self._server: grpc.aio.Server | None = None
         self._exit_stack = AsyncExitStack()
         self.address = ""
 
     async def start(self) -> None:
-        """Listen, then make the roles ready one after another.
+        """Listen, then make the roles ready one after another; assessments last, when all they call is ready.
 
         Raises:
-            ConfigurationError: The address is taken or would expose patient data.
+            ConfigurationError: The address is taken or would expose patient data, there is no model, or a role that
+                assessments need runs nowhere.
             OncoResponseError: A role cannot start; the message says why.
         """
         settings = self._settings
         settings.require_safe_listening()
+        settings.require_complete_roles()
+        _require_models(settings)
         settings.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._server = grpc.aio.server(interceptors=(RulesAndErrors(),), options=_CHANNEL_OPTIONS)
+        roles = sorted(settings.roles, key=lambda role: role is Role.ASSESSMENT)
+        self._starting.update(SERVICE_NAMES[role] for role in roles)
+        self._server = grpc.aio.server(interceptors=(RulesAndErrors(self._starting),), options=_CHANNEL_OPTIONS)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        for name in ("", *(SERVICE_NAMES[role] for role in settings.roles)):
+        for name in ("", *(SERVICE_NAMES[role] for role in roles)):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
         self.address = self._bind(self._server)
+        socket = self._exit_stack.enter_context(own_socket(settings.data_directory))
+        self._server.add_insecure_port(socket)
         artifacts = ArtifactStore(
             settings.artifact_url or (settings.data_directory / "artifacts").as_uri(),
             minimum_free_bytes=settings.minimum_free_bytes,
         )
-        peers = Peers(settings, self.address)
+        peers = Peers(settings, socket)
         self._exit_stack.push_async_callback(peers.close)
-        make_ready = [self._add_role(role, artifacts, peers) for role in settings.roles]
+        make_ready = [self._add_role(role, artifacts, peers) for role in roles]
         if settings.reflection:
             health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-            names = (*(SERVICE_NAMES[role] for role in settings.roles), health_name, reflection.SERVICE_NAME)
+            names = (*(SERVICE_NAMES[role] for role in roles), health_name, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         await self._server.start()
-        for role, ready in zip(settings.roles, make_ready, strict=True):
+        for role, ready in zip(roles, make_ready, strict=True):
+            if role is Role.ASSESSMENT:
+                # Before the workflow goes on with what a crash left unfinished, so that it finds whom it calls.
+                await peers.wait_until_serving([each for each in Role if each not in (role, Role.MONITORING)])
+                if Role.MONITORING not in (*settings.roles, *settings.addresses):
+                    _log.warning("predictions are not recorded for monitoring: the role has no address")
             await ready()
+            self._starting.discard(SERVICE_NAMES[role])
             await self._health.set(SERVICE_NAMES[role], health_pb2.HealthCheckResponse.SERVING)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         _log.info("serving %s on %s", ", ".join(settings.roles), self.address)
@@ -94,18 +101,33 @@ class ServerProcess:
             await self._server.stop(self._settings.drain_seconds)
         await self._exit_stack.aclose()
 
-    async def serve_until_signal(self, on_ready: Callable[[str], None] | None = None) -> None:
-        """Run until SIGTERM or SIGINT."""
+    async def serve_until_signal(self, on_ready: Callable[[str], None] | None = None) -> bool:
+        """Run until SIGTERM or SIGINT, which also end a start that is under way.
+
+        Returns:
+            Whether it was ready. If not, a thread may still be loading something, which nobody waits for any more.
+        """
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
+        starting, stopped = asyncio.create_task(self.start()), asyncio.create_task(stopping.wait())
         try:
-            await self.start()
+            await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done() and not starting.done():
+                _log.warning("stopped before all roles were ready")
+                starting.cancel()
+                await asyncio.wait((starting,))
+                # asyncio would wait minutes for the thread that loads weights.
+                loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="after-start"))
+                return False
+            await starting
             if on_ready is not None:
                 on_ready(self.address)
-            await stopping.wait()
+            await stopped
+            return True
         finally:
+            stopped.cancel()
             await self.stop()
 
     def _bind(self, server: grpc.aio.Server) -> str:
@@ -218,10 +240,19 @@ class ServerProcess:
         )
 
         async def launch() -> None:
-            await records.launch()
             self._exit_stack.push_async_callback(records.close)
+            await records.launch()
 
         return launch
+
+
+def _require_models(settings: ServerSettings) -> None:
+    if set(settings.roles) != {Role.ASSESSMENT} and not installed_model_names(settings.models_directory):
+        raise ConfigurationError(
+            f"There is no model in {settings.models_directory}, so no study could be assessed. Give the folder of the "
+            "installed models (models_directory, --models-dir).",
+            setting="models_directory",
+        )
 
 
 async def _nothing() -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
+from oncoresponse.assessment_rules import require_images
 from oncoresponse.dicom.contours import ContourRequest
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.selection import require_input_roles
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
-from oncoresponse.errors import InvalidRequest
+from oncoresponse.dicom.unreadable import LeftOutInstance, unreadable_sentence
+from oncoresponse.errors import ContourNotFound, NoImages, SeriesError, error_for_reason
 from oncoresponse.model_folder import ModelDefinition
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.storage.study_manifest import StudyManifest
+from oncoresponse.study_description import StudyDescription
 from oncoresponse.v1 import study_pb2
 
 
@@ -29,12 +33,7 @@ def convert(
             is not what the manifest says.
         DicomError, SuvError, ContourError: What the intake stage raises.
     """
-    if not model.required_series:
-        raise InvalidRequest(
-            "This model reads no images. Predict from its covariates with PredictResponse, or from a table with "
-            "'oncoresponse predict'.",
-            field="model",
-        )
+    require_images(bool(model.required_series))
     manifest = artifacts.read_document(StoredArtifact.from_message(request.study_manifest), StudyManifest)
     expected = None
     if request.HasField("expected_patient"):
@@ -44,7 +43,7 @@ def convert(
             birth_date=patient.birth_date if patient.HasField("birth_date") else None,
             sex=patient.sex if patient.HasField("sex") else None,
         )
-    with ExitStack() as stack:
+    with _true_cause(manifest.left_out), ExitStack() as stack:
         paths = [stack.enter_context(artifacts.local_path(instance.artifact)) for instance in manifest.instances]
         study = read_study(paths, limits)
         modalities = [series.modality for series in model.required_series]
@@ -58,6 +57,7 @@ def convert(
             preferences={series.modality: series.prefer for series in model.required_series},
             expected_patient=expected,
         )
+        _require_whole(converted.description, manifest.left_out)
         contour = None
         if request.HasField("contour"):
             wanted = ContourRequest(request.contour.sop_instance_uid, request.contour.structure_name)
@@ -67,9 +67,39 @@ def convert(
             study_pb2.ConvertedSeries(modality=modality, volume=artifacts.put_volume(volume).to_message())
             for modality, volume in converted.volumes.items()
         ],
-        description=artifacts.put_document(converted.description).to_message(),
+        description=artifacts.put_document(_with_warning(converted.description, manifest.left_out)).to_message(),
     )
     if contour is not None:
         response.contour_mask.CopyFrom(artifacts.put_volume(contour.mask).to_message())
         response.contour_kind = contour.kind
     return response
+
+
+@contextmanager
+def _true_cause(left_out: Sequence[LeftOutInstance]) -> Iterator[None]:
+    """Say of a study that lacks something that objects of it could not be read."""
+    try:
+        yield
+    except (SeriesError, ContourNotFound, NoImages) as error:
+        if not left_out:
+            raise
+        raise type(error)(f"{error.message} {unreadable_sentence(left_out)}", **error.metadata) from error
+
+
+def _require_whole(description: StudyDescription, left_out: Sequence[LeftOutInstance]) -> None:
+    """Refuse a volume of a series of which an object could not be read, also where the rest makes a regular volume."""
+    used = {series.series_instance_uid: series.modality for series in description.series}
+    for item in left_out:
+        if item.series_instance_uid in used:
+            raise error_for_reason(
+                item.reason,
+                f"Object number {item.number} of the import belongs to the {used[item.series_instance_uid]} series "
+                "that the model needs, and cannot be read. Correct it in the archive, then import the study again.",
+                {"modality": used[item.series_instance_uid]},
+            )
+
+
+def _with_warning(description: StudyDescription, left_out: Sequence[LeftOutInstance]) -> StudyDescription:
+    if not left_out:
+        return description
+    return description.model_copy(update={"warnings": (*description.warnings, unreadable_sentence(left_out))})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 
 from oncoresponse.dicom.reading import read_instance
+from oncoresponse.dicom.unreadable import LeftOutInstance, unreadable_sentence
 from oncoresponse.errors import NoImages
 from oncoresponse.servers.dicomweb_import import import_dicomweb, require_allowed_url
 from oncoresponse.servers.directory_import import ImportCount, allowed_directory, import_directory
@@ -99,9 +100,10 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
             counts = import_dicomweb(
                 self._store, record.name, request.url, request.study_instance_uid, self._settings, self._check
             )
-            async for count in self._import(counts):
-                yield study_pb2.ImportDicomWebResponse(progress=_progress(count))
-            record = await asyncio.to_thread(self._complete_import, record.name)
+            last = ImportCount()
+            async for last in self._import(counts):
+                yield study_pb2.ImportDicomWebResponse(progress=_progress(last))
+            record = await asyncio.to_thread(self._complete_import, record.name, last.unreadable)
         yield study_pb2.ImportDicomWebResponse(study=_study(record))
 
     async def GetStudy(
@@ -156,11 +158,14 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     def _check(self, path: Path) -> None:
         read_instance(path, self._settings.dicom_limits)
 
-    def _complete_import(self, name: str) -> StudyRecord:
+    def _complete_import(self, name: str, unreadable: Sequence[LeftOutInstance] = ()) -> StudyRecord:
         if not self._store.get(name).instance_count:
             self._store.delete(name)
-            raise NoImages("No DICOM file was found. Give the place of a study that holds DICOM images.")
-        return self._store.complete(name)
+            raise NoImages(
+                "No DICOM file was found. Give the place of a study that holds DICOM images."
+                + (f" {unreadable_sentence(unreadable)}" if unreadable else "")
+            )
+        return self._store.complete(name, left_out=unreadable)
 
 
 def _close(counts: Iterator[ImportCount], done: asyncio.Future[ImportCount | None]) -> None:
@@ -189,4 +194,11 @@ def _instance_status(state: InstanceState) -> study_pb2.InstanceStatus:
 
 
 def _progress(count: ImportCount) -> study_pb2.ImportProgress:
-    return study_pb2.ImportProgress(examined=count.examined, imported=count.imported, left_out=count.left_out)
+    return study_pb2.ImportProgress(
+        examined=count.examined,
+        imported=count.imported,
+        left_out=count.left_out,
+        left_out_instances=[
+            study_pb2.LeftOutInstance(**item.model_dump(exclude={"series_instance_uid"})) for item in count.unreadable
+        ],
+    )

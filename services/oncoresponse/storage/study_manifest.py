@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from oncoresponse.dicom.unreadable import LeftOutInstance
 from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, StoredArtifact
 
 
@@ -22,8 +23,13 @@ class ManifestInstance(BaseModel):
 
 
 class StudyManifest(BaseModel):
-    """All instances, ordered by digest, so that the same instances give the same manifest."""
+    """All instances, ordered by digest, so that the same instances give the same manifest.
+
+    Attributes:
+        left_out: Objects that came with them and were damaged.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     instances: tuple[ManifestInstance, ...]
+    left_out: tuple[LeftOutInstance, ...] = ()

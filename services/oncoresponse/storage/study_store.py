@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from oncoresponse.dicom.unreadable import LeftOutInstance
 from oncoresponse.errors import (
     ChecksumMismatch,
     DicomError,
@@ -218,12 +219,15 @@ class StudyStore:
         finally:
             copy.unlink(missing_ok=True)
 
-    def complete(self, name: str, instance_count: int | None = None) -> StudyRecord:
+    def complete(
+        self, name: str, instance_count: int | None = None, left_out: Iterable[LeftOutInstance] = ()
+    ) -> StudyRecord:
         """Freeze the study and write its manifest. What has not arrived whole is removed.
 
         Args:
             name: The study.
             instance_count: How many different instances the caller sent; ``None`` when nobody counted.
+            left_out: Damaged objects that came with them.
 
         Raises:
             StudyNotComplete: Fewer instances have arrived whole.
@@ -242,7 +246,8 @@ class StudyStore:
             manifest = StudyManifest(
                 instances=tuple(
                     ManifestInstance(sha256=row.sha256, size_bytes=row.size_bytes) for row in rows if row.finished
-                )
+                ),
+                left_out=tuple(left_out),
             )
             for row in rows:
                 if not row.finished:

