@@ -113,6 +113,7 @@ class ResponseModel:
         values: Mapping[str, float],
         covariates: Mapping[str, float] | None = None,
         contour_variants: Sequence[Mapping[str, float]] = (),
+        whole_tumor: Sequence[Mapping[str, float]] = (),
     ) -> Prediction:
         """Predict the outcome of one patient.
 
@@ -120,6 +121,9 @@ class ResponseModel:
             values: Features and measures by name, in the units of the inputs; names that are no input are ignored.
             covariates: Clinical inputs by name.
             contour_variants: The same features from other plausible contours of the same tumor.
+            whole_tumor: What the inputs may be of the whole tumor where the images show a part of it; from
+                :func:`~oncoresponse.response.whole_tumor.whole_tumor_variants`. They widen the interval as contours do,
+                and a call is made only where it is the same for all of them.
 
         Returns:
             The prediction. It abstains, and says why, when an input is NaN or infinite, cannot be true, or lies too far
@@ -139,8 +143,18 @@ class ResponseModel:
             reasons += _conformal_reasons(known)
         answer = _answer(outside.is_outside, reasons, known)
         contours = None
-        if known is not None and contour_variants:
-            contours = self._contour_interval(known.probability, answer, contour_variants, covariates or {})
+        if known is not None and (contour_variants or whole_tumor):
+            variants = [*contour_variants, *whole_tumor]
+            contours = self._contour_interval(known.probability, answer, variants, covariates or {})
+        if known is not None and answer in _CALLS and self._border_changes(answer, whole_tumor, covariates or {}):
+            reasons.append(
+                AbstainReason(
+                    code="BORDER_CHANGES_ANSWER",
+                    text="The tumor goes on beyond the images, and with the size it may have as a whole the answer "
+                    "would be another.",
+                )
+            )
+            answer = Answer.INDETERMINATE
         if contours is not None and len(set(contours.calls) & set(_CALLS)) > 1 and answer in _CALLS:
             reasons.append(
                 AbstainReason(
@@ -224,6 +238,17 @@ class ResponseModel:
             high=max(probability, float(found.max())),
             calls=tuple(sorted({answer, *calls})),
         )
+
+    def _border_changes(
+        self, answer: Answer, whole_tumor: Sequence[Mapping[str, float]], covariates: Mapping[str, float]
+    ) -> bool:
+        rows = [self._row(variant, covariates) for variant in whole_tumor]
+        if not rows:
+            return False
+        inputs = np.concatenate([self._transformed(row) for row in rows])
+        if not np.isfinite(inputs).all():
+            return True
+        return set(answers(self.document, self.scoring, np.array(rows), inputs)) != {answer}
 
     def _time_to_failure(self, transformed: FloatArray) -> TimeToFailureEstimate | None:
         declared = self.document.time_to_failure

@@ -41,10 +41,12 @@ ABSTAIN_CODES = (
     "CONFORMAL_NEITHER",
     "SET_DISAGREES_WITH_PROBABILITY",
     "CONTOUR_CHANGES_ANSWER",
+    "BORDER_CHANGES_ANSWER",
 )
 """Every reason for abstaining: an input is NaN or infinite; an input cannot be true; the inputs are too far from the
 training patients; neither outcome can be ruled out; both can; the set and the probability point to different
-outcomes; another plausible contour would give the opposite call.
+outcomes; another plausible contour would give the opposite call; the tumor goes on beyond the images, perhaps so far
+that the call would not be made.
 """
 
 

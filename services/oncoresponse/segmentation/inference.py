@@ -23,7 +23,7 @@ from oncoresponse.segmentation.doubt import (
 )
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, rank_candidates
 from oncoresponse.segmentation.lesion_prompt import LesionPoint, LesionPrompt
-from oncoresponse.segmentation.mask_checks import check_mask
+from oncoresponse.segmentation.mask_checks import MaskMeasures, border_warnings, check_mask
 from oncoresponse.segmentation.mask_selection import mask_from_probability
 from oncoresponse.segmentation.metrics import mean_binary_entropy
 from oncoresponse.segmentation.network import (
@@ -189,10 +189,14 @@ class Segmenter:
         else:
             found = self._find_near(pet.image, ct.image, prompt)
         mask = pet.with_image(found.region.put_back(found.mask, pet.image), Quantity.MASK)
-        measures = check_mask(mask, self._limits)
+        # On the part that was looked at: a mask that ends where the looking ended is cut off as at the image border.
+        inner = reaches_inner_face(found.mask, found.region, pet.image)
+        edge_of = "part of the scan that was searched" if inner else "images"
+        measures = check_mask(pet.with_image(found.mask, Quantity.MASK), self._limits, edge_of)
         settings = self.description.masks.of(prompt)
         doubt = doubt_measures(found.probability, found.mask, found.pet, settings.threshold)
         low, high = _volume_interval(measures.volume_ml, doubt, settings)
+        level = None if settings.volume_interval is None else settings.volume_interval.level
         expected = None if settings.expected_dice is None else expected_dice(doubt, settings.expected_dice)
         review = expected is not None and expected < settings.review_below_expected_dice
         chances, inside = (sitk.GetArrayViewFromImage(image) for image in (found.probability, found.mask))
@@ -201,15 +205,16 @@ class Segmenter:
             volume_ml=measures.volume_ml,
             component_count=measures.component_count,
             touches_border=measures.touches_border,
+            border_share=measures.border_share,
             volume_low_ml=low,
-            volume_high_ml=high,
-            volume_level=None if settings.volume_interval is None else settings.volume_interval.level,
+            volume_high_ml=_with_missing_part(high, measures),
+            volume_level=level,
             expected_dice=expected,
-            needs_review=review,
+            needs_review=review or measures.touches_border,
             prompt=prompt_kind(prompt),
             mean_uncertainty=mean_binary_entropy(chances, inside),
             device=self.device.type,
-            warnings=_coverage_warnings(found.ct_coverage),
+            warnings=(*border_warnings(measures, edge_of), *_coverage_warnings(found.ct_coverage)),
             network_sha256=self.network_sha256,
         )
         probability = pet.with_image(found.region.put_back(found.probability, pet.image), Quantity.PROBABILITY)
@@ -327,6 +332,15 @@ def _volume_interval(
     if settings.volume_interval is None:
         return None, None
     return volume_interval_ml(volume_ml, doubt, settings.volume_interval)
+
+
+def _with_missing_part(high_ml: float | None, measures: MaskMeasures) -> float | None:
+    """Upper end for the whole tumor: what the network may have missed, times what the border may have cut away.
+
+    Both ends at once are rarer than either, so the product is on the safe side (docs/segmentation.md has the coverage).
+    """
+    band = measures.whole_tumor
+    return high_ml if high_ml is None or band is None else high_ml * band.volume_factor
 
 
 def require_quantity(volume: Volume, quantity: Quantity) -> None:

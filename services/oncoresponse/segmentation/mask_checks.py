@@ -10,6 +10,13 @@ import SimpleITK as sitk
 
 from oncoresponse.errors import EmptyMask, MaskTouchesBorder, TumorTooLarge, TumorTooSmall
 from oncoresponse.model_folder import TumorLimits
+from oncoresponse.readable_numbers import percent
+from oncoresponse.segmentation.border_interval import (
+    BorderBand,
+    BorderContact,
+    border_calibration,
+    border_surface,
+)
 from oncoresponse.volume import Volume
 
 
@@ -20,20 +27,33 @@ class MaskMeasures:
     Attributes:
         volume_ml: Voxel count times voxel volume.
         component_count: Face-connected (6-neighborhood) parts.
-        touches_border: See :func:`touches_border`.
+        border_share: Share of the mask's surface that lies on the border of the grid; see
+            :func:`~oncoresponse.segmentation.border_interval.border_surface`.
+        border_contact: Which border that is; ``None`` where the mask reaches none.
     """
 
     volume_ml: float
     component_count: int
-    touches_border: bool
+    border_share: float
+    border_contact: BorderContact | None
 
+    @property
+    def touches_border(self) -> bool:
+        """Whether the tumor may go on beyond the image, so that volume and extent are lower bounds."""
+        return self.border_contact is not None
 
-def touches_border(mask: sitk.Image) -> bool:
-    """Whether a non-zero voxel lies in the outermost layer of the grid, on any of its six faces.
+    @property
+    def whole_tumor(self) -> BorderBand | None:
+        """How much larger the whole tumor may be; ``None`` where nothing is missing or nothing can be said."""
+        if self.border_contact is None:
+            return None
+        return border_calibration().band(self.border_contact, self.border_share)
 
-    Such a tumor may continue beyond the image, so its volume, diameters and texture would be those of a part.
-    """
-    return next(open_faces(mask), None) is not None
+    @property
+    def volume_high_ml(self) -> float | None:
+        """Upper bound of the whole tumor's volume at the level of the calibration, ml; ``None`` where none is known."""
+        band = self.whole_tumor
+        return None if band is None else self.volume_ml * band.volume_factor
 
 
 def open_faces(mask: sitk.Image) -> Iterator[tuple[int, int]]:
@@ -51,17 +71,25 @@ def measure_mask(mask: sitk.Image) -> MaskMeasures:
     components = sitk.ConnectedComponent(mask != 0, False)
     count = int(sitk.GetArrayViewFromImage(components).max(initial=0))
     volume_ml = float(np.count_nonzero(array) * np.prod(mask.GetSpacing()) / 1000)
-    return MaskMeasures(volume_ml, count, touches_border(mask))
+    return MaskMeasures(volume_ml, count, *border_surface(mask))
 
 
-def check_mask(mask: Volume, limits: TumorLimits) -> MaskMeasures:
+def check_mask(mask: Volume, limits: TumorLimits, edge_of: str = "images") -> MaskMeasures:
     """Refuse a mask whose features nobody should believe.
+
+    A mask that reaches the border of its grid is answered, as a lower bound, up to a share of its surface
+    (``refuse_above`` of :class:`~oncoresponse.segmentation.border_interval.BorderCalibration`).
+
+    Args:
+        mask: ``Quantity.MASK``.
+        limits: Of the model.
+        edge_of: What ends at the border of the mask's grid, for the message.
 
     Raises:
         EmptyMask: No voxel is set.
         TumorTooSmall: Below the model's smallest volume.
         TumorTooLarge: Above the model's largest volume.
-        MaskTouchesBorder: The tumor reaches the edge of the image, so part of it may be missing.
+        MaskTouchesBorder: So much of the surface lies on the edge of the image that most of the tumor may be missing.
     """
     measures = measure_mask(mask.image)
     if measures.volume_ml == 0:
@@ -82,9 +110,23 @@ def check_mask(mask: Volume, limits: TumorLimits) -> MaskMeasures:
             volume_ml=f"{measures.volume_ml:.3f}",
             maximum_volume_ml=limits.maximum_volume_ml,
         )
-    if measures.touches_border:
+    limit = border_calibration().refuse_above
+    if measures.border_share > limit:
         raise MaskTouchesBorder(
-            "The tumor mask touches the border of the image, so part of the tumor may lie outside it. Send a scan that "
-            "covers the whole tumor, or supply a contour that ends inside the image."
+            f"{percent(measures.border_share)} of the surface of the tumor mask lies on the edge of the {edge_of}, so "
+            f"most of the tumor may lie beyond it; up to {percent(limit)} is answered as a lower bound. Send a scan "
+            "that covers more of the tumor, or supply a contour that ends inside the images.",
+            border_share=f"{measures.border_share:.3f}",
+            largest_border_share=limit,
         )
     return measures
+
+
+def border_warnings(measures: MaskMeasures, edge_of: str = "images") -> tuple[str, ...]:
+    """What a physician has to know of a mask that reaches the border; empty for one that does not."""
+    if not measures.touches_border:
+        return ()
+    return (
+        f"The tumor reaches the edge of the {edge_of} ({percent(measures.border_share)} of its surface lies on it): "
+        "volume and diameters are at least what is given here. Check on other images whether the tumor goes on there.",
+    )

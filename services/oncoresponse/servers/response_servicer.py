@@ -12,6 +12,7 @@ from oncoradiomics.features import FeatureDocument
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.prediction import Answer, Prediction
+from oncoresponse.response.whole_tumor import bounds_from_volume, whole_tumor_variants
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.v1 import artifact_pb2, response_pb2, response_pb2_grpc
@@ -22,6 +23,8 @@ _ANSWERS = {
     Answer.INDETERMINATE: response_pb2.PREDICTION_ANSWER_INDETERMINATE,
     Answer.OUTSIDE_EXPERIENCE: response_pb2.PREDICTION_ANSWER_OUTSIDE_EXPERIENCE,
 }
+
+_VOLUME = "lesion_volume"
 
 
 class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
@@ -48,7 +51,11 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
         if not values and any(entry.source == "features" for entry in model.document.inputs):
             raise InvalidRequest("This model needs features of the tumor. Send those of ExtractFeatures.")
         variants = [self._values(reference) for reference in request.variant_features]
-        prediction = model.predict(values, covariates, variants)
+        inputs = model.document.inputs
+        bounds = bounds_from_volume(values, inputs, values.get(_VOLUME, 0.0), request.volume_high_ml)
+        prediction = model.predict(
+            values, covariates, variants, whole_tumor=whole_tumor_variants(values, inputs, bounds)
+        )
         stored = self._artifacts.put_document(prediction)
         return response_pb2.PredictResponseResponse(
             prediction_document=stored.to_message(), prediction=to_message(prediction)

@@ -168,6 +168,7 @@ async def prediction_step(request: Json, done: dict[str, Json]) -> Json:
         features=extracted.features,
         covariates=create.covariates,
         variant_features=extracted.variant_features,
+        volume_high_ml=ParseDict(done["segmentation"], segmentation_pb2.SegmentResponse()).volume_high_ml,
     )
     return await _timed_call(Role.RESPONSE, "PredictResponse", call, response_pb2.PredictResponseResponse)
 
