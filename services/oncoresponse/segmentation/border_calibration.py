@@ -28,10 +28,12 @@ import SimpleITK as sitk
 from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.segmentation.border_interval import (
     CALIBRATION_FILE,
+    AutomaticBand,
     BorderBand,
     BorderCalibration,
     BorderContact,
     border_surface,
+    grown,
 )
 from oncoresponse.segmentation.cohort import CohortImages, assign_folds, cohort_patients, read_patient
 from oncoresponse.segmentation.doubt import doubt_measures, volume_interval_ml
@@ -44,13 +46,14 @@ LEVEL = 0.8
 LARGEST_FACTOR = 5.0
 """An upper bound of more than five times what is seen says nothing that helps anybody."""
 BAND_ENDS = (0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.25, 0.275, 0.3)
+AUTOMATIC_BAND_ENDS = (0.1, 0.15, 0.2, 0.25, 0.3)
 CONTACTS: tuple[BorderContact, ...] = ("slice_ends", "slice_sides", "both")
 
 _SMALLEST_VISIBLE_ML = 1.0
 _DRAWN_CUTS = 200
 _FEWEST_PATIENTS = 10
 _KIND_WEIGHTS = {"one plane": 0.5, "one axis": 0.25, "two axes": 0.25}
-_NETWORK_CUTS = 4
+_NETWORK_CUTS = 14
 _SEED = 20261126
 _COHORT = "TCIA Soft-tissue-Sarcoma, contours on the grids of PET and CT"
 
@@ -179,7 +182,7 @@ def mean_coverage(held: pd.DataFrame, column: str) -> float:
 
 def calibrate(
     whole: Mapping[str, Mapping[str, sitk.Image]], touching: int, cohort: str, command: str
-) -> BorderCalibration:
+) -> dict[str, Any]:
     """Fit on every patient, with the coverage of each band from the patients left out.
 
     Args:
@@ -187,6 +190,9 @@ def calibrate(
         touching: Patients that are not among them because their contour reaches the border.
         cohort: Name of the data.
         command: What was run.
+
+    Returns:
+        Fields of :class:`~oncoresponse.segmentation.border_interval.BorderCalibration`, without those of networks.
 
     Raises:
         TrainingDataInvalid: There are too few whole tumors.
@@ -231,84 +237,125 @@ def calibrate(
                 )
             )
         bands[contact] = tuple(rows)
+    return {
+        "level": LEVEL,
+        "refuse_above": max(usable),
+        "largest_factor": LARGEST_FACTOR,
+        "bands": bands,
+        "patients": len(whole),
+        "left_out_touching": touching,
+        "cohort": cohort,
+        "command": command,
+    }
+
+
+def with_automatic_bands(contours: Mapping[str, Any], images: pd.DataFrame) -> BorderCalibration:
+    """The calibration with what cut images gave for masks of a network.
+
+    Raises:
+        TrainingDataInvalid: No band has a usable factor.
+    """
+    bands = [band for band in fit_automatic_bands(images) if band.volume_factor <= LARGEST_FACTOR]
+    if not bands:
+        raise TrainingDataInvalid("No mask of the network at the border has a usable bound. Check the networks.")
     return BorderCalibration(
-        level=LEVEL,
-        refuse_above=max(usable),
-        largest_factor=LARGEST_FACTOR,
-        bands=bands,
-        patients=len(whole),
-        left_out_touching=touching,
-        cohort=cohort,
-        command=command,
+        **contours,
+        automatic_refuse_above=bands[-1].share_up_to,
+        automatic_bands=tuple(bands),
+        automatic_unnoticed=round(float((images["share"] == 0).mean()), 3),
     )
 
 
-def automatic_coverage(
-    cohort: Sequence[CohortImages], folds: Mapping[str, int], segmentation: Path, calibration: BorderCalibration
-) -> pd.DataFrame:
-    """Network contours on images that were cut, by the network that has not seen the patient.
+def segment_cut_images(cohort: Sequence[CohortImages], folds: Mapping[str, int], segmentation: Path) -> pd.DataFrame:
+    """Contours by the network that has not seen the patient, on images that were cut.
 
     Args:
         cohort: Patients with whole tumors.
         folds: Fold of each patient.
         segmentation: ``segmentation/`` of a model folder, evaluated.
-        calibration: The bounds that are judged. Its factors, one number a band, come from all patients.
 
     Returns:
-        One row for each cut: patient, share of the network's mask on the border, and whether the interval of the
-        network, its upper end times the factor of the border, holds the volume of the whole physician's contour.
+        One row for each cut image with a mask of at least 1 ml: patient, share of the grown mask's surface on the
+        border, ends of the network's own volume interval, volume of the whole physician's contour (ml).
+
+    Raises:
+        TrainingDataInvalid: The networks were not evaluated, so they have no volume interval.
     """
     description = read_network_description(segmentation)
     networks = load_networks(segmentation, description)
     settings = description.masks.none
+    if settings.volume_interval is None:
+        raise TrainingDataInvalid("The networks have no volume interval yet. Evaluate them first.")
     random = np.random.default_rng(_SEED)
     rows = []
     for images in cohort:
-        inside = sitk.GetArrayFromImage(images.tumor) > 0
-        real = float(np.count_nonzero(inside) * np.prod(images.tumor.GetSpacing())) / 1000
-        for cut in _drawn_for_network(images, inside, random, calibration):
+        inside = sitk.GetArrayFromImage(images.tumor) != 0
+        voxel_ml = float(np.prod(images.tumor.GetSpacing())) / 1000
+        for cut in _drawn(list(cuts_through(inside, random)), random):
+            part = inside[tuple(slice(low, high) for low, high in zip(cut.low, cut.high, strict=True))]
+            if np.count_nonzero(part) * voxel_ml < _SMALLEST_VISIBLE_ML:
+                continue
             pet = sitk.RegionOfInterest(images.pet, (cut.high - cut.low)[::-1].tolist(), cut.low[::-1].tolist())
             inputs = prepare(pet, images.ct, description.preprocessing)
             probability = network_probability(networks[folds[images.patient]], inputs, None, pet, description)
             mask = mask_from_probability(probability, settings.threshold, None)
-            seen = float(np.count_nonzero(sitk.GetArrayViewFromImage(mask)) * np.prod(mask.GetSpacing())) / 1000
-            share, contact = border_surface(mask)
-            band = None if contact is None else calibration.band(contact, share)
-            if seen < _SMALLEST_VISIBLE_ML or settings.volume_interval is None or (contact and band is None):
+            seen = float(np.count_nonzero(sitk.GetArrayViewFromImage(mask))) * voxel_ml
+            if seen < _SMALLEST_VISIBLE_ML:
                 continue
             doubt = doubt_measures(probability, mask, pet, settings.threshold)
             low, high = volume_interval_ml(seen, doubt, settings.volume_interval)
-            factor = 1.0 if band is None else band.volume_factor
-            rows.append(
-                {
-                    "patient": images.patient,
-                    "share": share,
-                    "touches": contact is not None,
-                    "held": low <= real <= high * factor,
-                    "too_low": real > high * factor,
-                    "held_without_border": low <= real <= high,
-                }
+            real = float(np.count_nonzero(inside)) * voxel_ml
+            share, _ = border_surface(grown(mask))
+            rows.append({"patient": images.patient, "share": share, "low": low, "high": high, "real": real})
+    return pd.DataFrame(rows).assign(weight=1.0, grid="PET")
+
+
+def fit_automatic_bands(images: pd.DataFrame, level: float = LEVEL) -> list[AutomaticBand]:
+    """Bands of a network's masks, each with the coverage of patients left out.
+
+    An image whose own lower end already lies above the whole volume cannot be held by any factor; it counts as not
+    held, so that both ends together keep the level.
+    """
+    scored = images.assign(
+        score=np.where(images["low"] > images["real"], np.inf, np.maximum(images["real"] / images["high"], 1.0))
+    )
+    found: list[AutomaticBand] = []
+    factor = 1.0
+    left_out_factors = dict.fromkeys(scored["patient"].unique(), 1.0)
+    for low, high in zip((0.0, *AUTOMATIC_BAND_ENDS), AUTOMATIC_BAND_ENDS, strict=False):
+        inside = scored[(scored["share"] > low) & (scored["share"] <= high)]
+        count = int(inside["patient"].nunique())
+        if count < _FEWEST_PATIENTS:
+            break
+        factor = max(factor, _conformal(inside, level))
+        held = []
+        for patient, known in left_out_factors.items():
+            own, others = inside[inside["patient"] == patient], inside[inside["patient"] != patient]
+            left_out_factors[patient] = max(known, _conformal(others, level))
+            held.append(own["score"] <= left_out_factors[patient])
+        judged = inside.assign(held=pd.concat(held))
+        found.append(
+            AutomaticBand(
+                share_up_to=high,
+                volume_factor=round(factor, 3),
+                patients=count,
+                images=len(inside),
+                volume_coverage=round(mean_coverage(judged, "held"), 3),
             )
-    return pd.DataFrame(rows)
+        )
+    return found
 
 
-def _drawn_for_network(
-    images: CohortImages,
-    inside: npt.NDArray[np.bool_],
-    random: np.random.Generator,
-    calibration: BorderCalibration,
-) -> list[Cut]:
-    """Cuts with a share that would be answered, a few of each patient."""
-    usable = []
-    for cut in cuts_through(inside, random):
-        part = inside[tuple(slice(low, high) for low, high in zip(cut.low, cut.high, strict=True))]
-        image = sitk.GetImageFromArray(part.astype(np.uint8))
-        image.SetSpacing(images.tumor.GetSpacing())
-        share, contact = border_surface(image)
-        if contact is not None and share <= calibration.refuse_above:
-            usable.append(cut)
-    chosen = random.choice(len(usable), min(_NETWORK_CUTS, len(usable)), replace=False)
-    return [usable[index] for index in chosen]
+def _conformal(images: pd.DataFrame, level: float) -> float:
+    wanted = min(level * (1 + 1 / images["patient"].nunique()), 1.0)
+    return _quantile(images["score"], _patient_weights(images), wanted)
+
+
+def _drawn(cuts: Sequence[Cut], random: np.random.Generator) -> list[Cut]:
+    """A few of the cuts of a patient, by the weights of their kinds."""
+    kinds = pd.Series([cut.kind for cut in cuts])
+    weights = (kinds.map(_KIND_WEIGHTS) / kinds.map(kinds.value_counts())).to_numpy(dtype=np.float64)
+    return [cuts[index] for index in random.choice(len(cuts), _NETWORK_CUTS, replace=False, p=weights / weights.sum())]
 
 
 def _around(tumor: sitk.Image) -> sitk.Image:
@@ -359,16 +406,10 @@ def main() -> None:
         for images in whole
     }
     command = f"python -m {__spec__.name} --data DATA --model models/{options.model.name}"
-    calibration = calibrate(contours, len(cohort) - len(whole), options.cohort, command)
+    of_contours = calibrate(contours, len(cohort) - len(whole), options.cohort, command)
     folds = assign_folds(patients, len(description.weights), description.training.seed)
-    automatic = automatic_coverage(whole, folds, segmentation, calibration)
-    touching = automatic[automatic["touches"]].assign(weight=1.0, grid="PET")
-    calibration = calibration.model_copy(
-        update={
-            "automatic_coverage": round(mean_coverage(touching, "held"), 3),
-            "automatic_masks": len(touching),
-        }
-    )
+    images = segment_cut_images(whole, folds, segmentation)
+    calibration = with_automatic_bands(of_contours, images)
     options.output.write_text(json.dumps(calibration.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
 
 

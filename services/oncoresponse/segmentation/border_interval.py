@@ -47,6 +47,25 @@ class BorderBand(_Frozen):
     slice_extent_coverage: float = Field(ge=0, le=1)
 
 
+class AutomaticBand(_Frozen):
+    """The same for masks of a network.
+
+    Attributes:
+        share_up_to: Upper end of the band.
+        volume_factor: Factor of the upper end of the network's volume interval.
+        patients: Patients with cut images in the band.
+        images: Cut images in it.
+        volume_coverage: Share of the images, each patient weighing the same, for which the interval held the volume of
+            the physician's whole contour, with the factor fitted on the other patients.
+    """
+
+    share_up_to: float = Field(gt=0, le=1)
+    volume_factor: float = Field(ge=1)
+    patients: int = Field(ge=2)
+    images: int = Field(ge=2)
+    volume_coverage: float = Field(ge=0, le=1)
+
+
 class BorderCalibration(_Frozen):
     """Contents of ``border_calibration.json``.
 
@@ -59,9 +78,12 @@ class BorderCalibration(_Frozen):
         left_out_touching: Patients of the cohort whose contour reaches the border by itself, and so is not whole.
         cohort: The data.
         command: What wrote the file.
-        automatic_coverage: Share of network contours on cut images, of patients that the network had not seen, for
-            which the interval of network and border together held the volume of the physician's whole contour.
-        automatic_masks: How many those were.
+        automatic_refuse_above: The same limit for a network's mask, by its share of :func:`grown`.
+        automatic_bands: For a network's mask: a factor of the upper end of the network's own volume interval. Networks
+            draw back from the border of an image and see less of a tumor there, so their masks have bands of their own,
+            from images that were cut and networks that had not seen the patient.
+        automatic_unnoticed: Share of those cut images on which the mask stayed away from the border by more than a
+            voxel, so that nothing is said.
     """
 
     level: float = Field(gt=0, lt=1)
@@ -72,12 +94,17 @@ class BorderCalibration(_Frozen):
     left_out_touching: int = Field(ge=0)
     cohort: str
     command: str
-    automatic_coverage: float | None = Field(default=None, ge=0, le=1)
-    automatic_masks: int = Field(default=0, ge=0)
+    automatic_refuse_above: float = Field(gt=0, lt=1)
+    automatic_bands: tuple[AutomaticBand, ...]
+    automatic_unnoticed: float = Field(ge=0, le=1)
 
     def band(self, contact: BorderContact, share: float) -> BorderBand | None:
-        """The band of a share; ``None`` above the last, where nothing is promised."""
+        """The band of a contour's share; ``None`` above the last, where nothing is promised."""
         return next((band for band in self.bands[contact] if share <= band.share_up_to), None)
+
+    def automatic_band(self, share: float) -> AutomaticBand | None:
+        """The band of a network's mask; ``None`` above the last, where nothing is promised."""
+        return next((band for band in self.automatic_bands if share <= band.share_up_to), None)
 
 
 @cache
@@ -110,3 +137,9 @@ def border_surface(mask: sitk.Image) -> tuple[float, BorderContact | None]:
     if not border:
         return 0.0, None
     return border / surface, "both" if on_ends and on_sides else "slice_ends" if on_ends else "slice_sides"
+
+
+def grown(mask: sitk.Image) -> sitk.Image:
+    """A network's mask one voxel larger across each face: it reaches what the network nearly reached."""
+    larger: sitk.Image = sitk.BinaryDilate(sitk.Cast(mask != 0, sitk.sitkUInt8), [1, 1, 1], sitk.sitkCross)
+    return larger

@@ -13,6 +13,7 @@ import torch
 
 from oncoresponse.errors import ConfigurationError, FieldOfViewTooLarge, InvalidRequest, SeriesNotFound
 from oncoresponse.model_folder import ModelFolder, TumorLimits
+from oncoresponse.segmentation.border_interval import grown
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.doubt import (
     DoubtMeasures,
@@ -190,9 +191,9 @@ class Segmenter:
             found = self._find_near(pet.image, ct.image, prompt)
         mask = pet.with_image(found.region.put_back(found.mask, pet.image), Quantity.MASK)
         # On the part that was looked at: a mask that ends where the looking ended is cut off as at the image border.
-        inner = reaches_inner_face(found.mask, found.region, pet.image)
+        inner = reaches_inner_face(grown(found.mask), found.region, pet.image)
         edge_of = "part of the scan that was searched" if inner else "images"
-        measures = check_mask(pet.with_image(found.mask, Quantity.MASK), self._limits, edge_of)
+        measures = check_mask(pet.with_image(found.mask, Quantity.MASK), self._limits, automatic=True, edge_of=edge_of)
         settings = self.description.masks.of(prompt)
         doubt = doubt_measures(found.probability, found.mask, found.pet, settings.threshold)
         low, high = _volume_interval(measures.volume_ml, doubt, settings)
@@ -243,7 +244,7 @@ class Segmenter:
         for attempt in range(ATTEMPTS):
             region = region_around(pet, prompt, attempt)
             found = self._find(pet, ct, region, prompt)
-            if not reaches_inner_face(found.mask, region, pet):
+            if not reaches_inner_face(grown(found.mask), region, pet):
                 break
         return found
 
@@ -335,12 +336,9 @@ def _volume_interval(
 
 
 def _with_missing_part(high_ml: float | None, measures: MaskMeasures) -> float | None:
-    """Upper end for the whole tumor: what the network may have missed, times what the border may have cut away.
-
-    Both ends at once are rarer than either, so the product is on the safe side (docs/segmentation.md has the coverage).
-    """
-    band = measures.whole_tumor
-    return high_ml if high_ml is None or band is None else high_ml * band.volume_factor
+    """Upper end for the whole tumor: the network's own, times what was measured on images that were cut."""
+    factor = measures.whole_volume_factor
+    return high_ml if high_ml is None or factor is None else high_ml * factor
 
 
 def require_quantity(volume: Volume, quantity: Quantity) -> None:

@@ -12,10 +12,12 @@ from oncoresponse.errors import EmptyMask, MaskTouchesBorder, TumorTooLarge, Tum
 from oncoresponse.model_folder import TumorLimits
 from oncoresponse.readable_numbers import percent
 from oncoresponse.segmentation.border_interval import (
+    AutomaticBand,
     BorderBand,
     BorderContact,
     border_calibration,
     border_surface,
+    grown,
 )
 from oncoresponse.volume import Volume
 
@@ -30,12 +32,15 @@ class MaskMeasures:
         border_share: Share of the mask's surface that lies on the border of the grid; see
             :func:`~oncoresponse.segmentation.border_interval.border_surface`.
         border_contact: Which border that is; ``None`` where the mask reaches none.
+        automatic: A network drew the mask. Networks draw back from the border of an image, so the two above are those
+            of the mask grown by one voxel.
     """
 
     volume_ml: float
     component_count: int
     border_share: float
     border_contact: BorderContact | None
+    automatic: bool = False
 
     @property
     def touches_border(self) -> bool:
@@ -43,17 +48,25 @@ class MaskMeasures:
         return self.border_contact is not None
 
     @property
-    def whole_tumor(self) -> BorderBand | None:
-        """How much larger the whole tumor may be; ``None`` where nothing is missing or nothing can be said."""
+    def whole_volume_factor(self) -> float | None:
+        """How much larger the whole tumor may be; ``None`` where nothing is missing or nothing can be said.
+
+        Of a contour that a person drew: of its volume. Of a network's mask: of the upper end of its volume interval.
+        """
         if self.border_contact is None:
             return None
-        return border_calibration().band(self.border_contact, self.border_share)
+        known = border_calibration()
+        if self.automatic:
+            band: BorderBand | AutomaticBand | None = known.automatic_band(self.border_share)
+        else:
+            band = known.band(self.border_contact, self.border_share)
+        return None if band is None else band.volume_factor
 
     @property
     def volume_high_ml(self) -> float | None:
         """Upper bound of the whole tumor's volume at the level of the calibration, ml; ``None`` where none is known."""
-        band = self.whole_tumor
-        return None if band is None else self.volume_ml * band.volume_factor
+        factor = self.whole_volume_factor
+        return None if factor is None else self.volume_ml * factor
 
 
 def open_faces(mask: sitk.Image) -> Iterator[tuple[int, int]]:
@@ -65,16 +78,16 @@ def open_faces(mask: sitk.Image) -> Iterator[tuple[int, int]]:
                 yield axis, end
 
 
-def measure_mask(mask: sitk.Image) -> MaskMeasures:
-    """Volume, parts and border contact of a mask image (non-zero is tumor)."""
+def measure_mask(mask: sitk.Image, *, automatic: bool = False) -> MaskMeasures:
+    """Volume, parts and border contact of a mask image (non-zero is tumor), drawn by a person or by a network."""
     array = sitk.GetArrayViewFromImage(mask)
     components = sitk.ConnectedComponent(mask != 0, False)
     count = int(sitk.GetArrayViewFromImage(components).max(initial=0))
     volume_ml = float(np.count_nonzero(array) * np.prod(mask.GetSpacing()) / 1000)
-    return MaskMeasures(volume_ml, count, *border_surface(mask))
+    return MaskMeasures(volume_ml, count, *border_surface(grown(mask) if automatic else mask), automatic)
 
 
-def check_mask(mask: Volume, limits: TumorLimits, edge_of: str = "images") -> MaskMeasures:
+def check_mask(mask: Volume, limits: TumorLimits, *, automatic: bool = False, edge_of: str = "images") -> MaskMeasures:
     """Refuse a mask whose features nobody should believe.
 
     A mask that reaches the border of its grid is answered, as a lower bound, up to a share of its surface
@@ -83,6 +96,7 @@ def check_mask(mask: Volume, limits: TumorLimits, edge_of: str = "images") -> Ma
     Args:
         mask: ``Quantity.MASK``.
         limits: Of the model.
+        automatic: Whether a network drew it.
         edge_of: What ends at the border of the mask's grid, for the message.
 
     Raises:
@@ -91,7 +105,7 @@ def check_mask(mask: Volume, limits: TumorLimits, edge_of: str = "images") -> Ma
         TumorTooLarge: Above the model's largest volume.
         MaskTouchesBorder: So much of the surface lies on the edge of the image that most of the tumor may be missing.
     """
-    measures = measure_mask(mask.image)
+    measures = measure_mask(mask.image, automatic=automatic)
     if measures.volume_ml == 0:
         raise EmptyMask(
             "The tumor mask is empty. Check that the contour lies on this scan, or supply a contour drawn on it."
@@ -110,7 +124,8 @@ def check_mask(mask: Volume, limits: TumorLimits, edge_of: str = "images") -> Ma
             volume_ml=f"{measures.volume_ml:.3f}",
             maximum_volume_ml=limits.maximum_volume_ml,
         )
-    limit = border_calibration().refuse_above
+    known = border_calibration()
+    limit = known.automatic_refuse_above if automatic else known.refuse_above
     if measures.border_share > limit:
         raise MaskTouchesBorder(
             f"{percent(measures.border_share)} of the surface of the tumor mask lies on the edge of the {edge_of}, so "
@@ -127,6 +142,6 @@ def border_warnings(measures: MaskMeasures, edge_of: str = "images") -> tuple[st
     if not measures.touches_border:
         return ()
     return (
-        f"The tumor reaches the edge of the {edge_of} ({percent(measures.border_share)} of its surface lies on it): "
+        f"The tumor reaches the edge of the {edge_of} ({percent(measures.border_share)} of its surface lies there): "
         "volume and diameters are at least what is given here. Check on other images whether the tumor goes on there.",
     )

@@ -15,7 +15,8 @@ class SegmentationSummary(BaseModel):
         volume_ml: Volume of the mask.
         component_count: Face-connected parts of the mask.
         touches_border: The mask reaches the outermost voxel layer of the images, so the tumor may go on beyond them.
-        border_share: Share of the mask's surface that lies on the border of the images, 0 to 1.
+        border_share: Share of the mask's surface that lies on the border of the images, 0 to 1; of a network's mask, of
+            that of the mask grown by one voxel.
         volume_low_ml: Lower end of the interval that holds the physician's volume in ``volume_level`` of patients
             like those of the cross-validation; for a supplied contour its volume, where it reaches the border, and null
             elsewhere.

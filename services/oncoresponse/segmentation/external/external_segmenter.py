@@ -111,7 +111,7 @@ class ExternalSegmenter:
         probability, coverage = self._probability(pet, ct)
         mask_image = mask_from_probability(probability, self.declaration.mask.threshold, prompt)
         mask = pet.with_image(mask_image, Quantity.MASK)
-        measures = check_mask(mask, self._limits)
+        measures = check_mask(mask, self._limits, automatic=True)
         summary = SegmentationSummary(
             method="automatic",
             volume_ml=measures.volume_ml,
