@@ -240,6 +240,12 @@ def _measured(
         typer.echo(f"{patient}: {reason}", err=True)
     if measured.refused:
         raise typer.Exit(1)
+    if measured.cut:
+        typer.echo(
+            f"{len(measured.cut)} contours reach the edge of the images. Their volumes are lower bounds and enter the "
+            "table as measured; exclude such patients by a rule of the task if their tumors should be seen whole.",
+            err=True,
+        )
     return measured.table
 
 

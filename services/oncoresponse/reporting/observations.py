@@ -47,6 +47,7 @@ from oncoresponse.reporting.wording import (
     answer_sentences,
     contour_sentence,
     explanation_sentences,
+    is_lower_bound,
     limits,
     measure_title,
     number,
@@ -109,9 +110,12 @@ def measure_observation(context: ReportContext, measure: Measure, engine: Algori
         codes.append(Code(IBSI, measure.ibsi_id, measure.title))
     element = _measured(context, f"measure-{measure.name}", engine)
     element["code"] = concept(*codes, text=measure.title)
-    element["valueQuantity"] = quantity(measure.value, _shown_unit(measure.unit), _ucum(measure.unit))
+    element["valueQuantity"] = _bound(context, measure) | quantity(
+        measure.value, _shown_unit(measure.unit), _ucum(measure.unit)
+    )
     element["text"] = narrative(
-        f"{measure_title(measure)}: {number(measure.value, measure.unit)} {readable_unit(measure.unit)}"
+        f"{measure_title(measure)}: {_at_least(context, measure)}{number(measure.value, measure.unit)} "
+        f"{readable_unit(measure.unit)}"
     )
     methods = [SUM_OF_VOXELS] if measure.ibsi_id == _IBSI_VOXEL_VOLUME else []
     element["method"] = concept(*methods, text=measure.method or None)
@@ -130,12 +134,16 @@ def tumor_size_observation(context: ReportContext, engine: Algorithm) -> Observa
     element["component"] = [
         {
             "code": concept(code, lesion_measure(measure.name, measure.title), text=measure.title),
-            "valueQuantity": quantity(measure.value, measure.unit, _ucum(measure.unit)),
+            "valueQuantity": _bound(context, measure) | quantity(measure.value, measure.unit, _ucum(measure.unit)),
         }
         for code, measure in ((TUMOR_LARGEST_DIMENSION, longest), (TUMOR_OTHER_DIMENSION, perpendicular))
         if measure is not None
     ]
-    shown = (f"{item.title} {number(item.value, item.unit)} {item.unit}" for item in (longest, perpendicular) if item)
+    shown = (
+        f"{item.title} {_at_least(context, item)}{number(item.value, item.unit)} {item.unit}"
+        for item in (longest, perpendicular)
+        if item
+    )
     element["text"] = narrative("; ".join(shown))
     if longest is not None and longest.method:
         element["method"] = concept(text=longest.method)
@@ -232,6 +240,15 @@ def predicted_response_observation(context: ReportContext, prediction: Predictio
         *({"text": text} for text in (*explanation_sentences(prediction), *limits(context))),
     ]
     return Observation.model_validate(element)
+
+
+def _bound(context: ReportContext, measure: Measure) -> Json:
+    """FHIR Quantity.comparator of a measure that is a lower bound."""
+    return {"comparator": ">="} if is_lower_bound(context, measure.name) else {}
+
+
+def _at_least(context: ReportContext, measure: Measure) -> str:
+    return "at least " if is_lower_bound(context, measure.name) else ""
 
 
 def _measured(context: ReportContext, role: str, engine: Algorithm) -> Json:

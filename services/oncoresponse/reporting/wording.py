@@ -20,6 +20,8 @@ NOT_SIGNED = "Preliminary: not reviewed or signed by a physician."
 ASSOCIATION = "Associations in the training patients, not causes."
 TRAINING_RANGE = "5th to 95th percentile"
 
+# Uptake above a share of SUVmax is no lower bound: the highest uptake may lie in the part that is not seen.
+_LOWER_BOUNDS = frozenset({"lesion_volume", "longest_axial_diameter", "perpendicular_axial_diameter"})
 _DECIMALS = {"mm": 0, "g/mL": 1, "g": 0}
 
 _TREATMENT = (
@@ -208,7 +210,11 @@ def measure_lines(context: ReportContext) -> list[tuple[str, str, str]]:
     known = [measure for name in MEASURE_NAMES if (measure := context.measure(name)) is not None]
     others = [measure for measure in context.features.measures if measure.name not in MEASURE_NAMES]
     return [
-        (measure_title(measure), number(measure.value, measure.unit), readable_unit(measure.unit))
+        (
+            measure_title(measure),
+            ("at least " if is_lower_bound(context, measure.name) else "") + number(measure.value, measure.unit),
+            readable_unit(measure.unit),
+        )
         for measure in known + others
     ]
 
@@ -228,17 +234,41 @@ def contour_sentence(context: ReportContext) -> str:
     if summary.volume_low_ml is None or summary.volume_high_ml is None or summary.volume_level is None:
         return f"{text} How far its volume may be wrong is not known."
     low, high = number(summary.volume_low_ml, "ml"), number(summary.volume_high_ml, "ml")
+    whose = "A physician's contour of the whole tumor" if summary.volume_is_lower_bound else "A physician's contour"
     return (
-        f"{text} A physician's contour would measure {low} to {high} ml ({percent(summary.volume_level)} interval from "
+        f"{text} {whose} would measure {low} to {high} ml ({percent(summary.volume_level)} interval from "
         "cross-validation)."
     )
 
 
+def is_lower_bound(context: ReportContext, name: str) -> bool:
+    """Whether a measure of that name is "at least" its value, because the tumor reaches the edge of the images."""
+    return context.segmentation.volume_is_lower_bound and name in _LOWER_BOUNDS
+
+
+def border_sentence(context: ReportContext) -> str | None:
+    """What is known of a tumor that goes on beyond the images; ``None`` for one that is seen whole."""
+    summary = context.segmentation
+    if not summary.volume_is_lower_bound:
+        return None
+    text = (
+        "The tumor reaches the edge of the images: volume and diameters are lower bounds, and what is measured on the "
+        "uptake is that of the part that is seen."
+    )
+    if summary.volume_high_ml is not None and summary.volume_level is not None:
+        high = number(summary.volume_high_ml, "ml")
+        text += f" The whole tumor has at most {high} ml (in {percent(summary.volume_level)} of tumors cut like this)."
+    return f"{text} Check on other images whether it goes on."
+
+
 def review_sentence(context: ReportContext) -> str | None:
-    """What a contour needs of which the network itself is unsure; ``None`` for one that is not marked."""
+    """What a contour needs of which the network itself is unsure or that the border cuts; ``None`` for others."""
     if not context.segmentation.needs_review:
         return None
-    return (
+    border = border_sentence(context)
+    if border and not context.contour_is_automatic:
+        return border
+    return (f"{border} " if border else "") + (
         "This contour may be clearly wrong: compare it with the images and correct it before using any figure of this "
         "report."
     )

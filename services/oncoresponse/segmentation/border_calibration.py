@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 import SimpleITK as sitk
 
-from oncoresponse.errors import TrainingDataInvalid
+from oncoresponse.errors import GeometryMismatch, TrainingDataInvalid
 from oncoresponse.segmentation.border_interval import (
     CALIBRATION_FILE,
     AutomaticBand,
@@ -296,7 +296,10 @@ def segment_cut_images(cohort: Sequence[CohortImages], folds: Mapping[str, int],
             if np.count_nonzero(part) * voxel_ml < _SMALLEST_VISIBLE_ML:
                 continue
             pet = sitk.RegionOfInterest(images.pet, (cut.high - cut.low)[::-1].tolist(), cut.low[::-1].tolist())
-            inputs = prepare(pet, images.ct, description.preprocessing)
+            try:
+                inputs = prepare(pet, images.ct, description.preprocessing)
+            except GeometryMismatch:  # what is left of the PET lies beyond the CT; such a study is refused
+                continue
             probability = network_probability(networks[folds[images.patient]], inputs, None, pet, description)
             mask = mask_from_probability(probability, settings.threshold, None)
             seen = float(np.count_nonzero(sitk.GetArrayViewFromImage(mask))) * voxel_ml

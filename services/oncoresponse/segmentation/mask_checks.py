@@ -124,8 +124,18 @@ def check_mask(mask: Volume, limits: TumorLimits, *, automatic: bool = False, ed
             volume_ml=f"{measures.volume_ml:.3f}",
             maximum_volume_ml=limits.maximum_volume_ml,
         )
+    refuse_cut_mask(measures, edge_of)
+    return measures
+
+
+def refuse_cut_mask(measures: MaskMeasures, edge_of: str = "images") -> None:
+    """Refuse a mask of which the border of the images may have cut away the larger part.
+
+    Raises:
+        MaskTouchesBorder: The share of its surface on the border is above that of the calibration.
+    """
     known = border_calibration()
-    limit = known.automatic_refuse_above if automatic else known.refuse_above
+    limit = known.automatic_refuse_above if measures.automatic else known.refuse_above
     if measures.border_share > limit:
         raise MaskTouchesBorder(
             f"{percent(measures.border_share)} of the surface of the tumor mask lies on the edge of the {edge_of}, so "
@@ -134,7 +144,6 @@ def check_mask(mask: Volume, limits: TumorLimits, *, automatic: bool = False, ed
             border_share=f"{measures.border_share:.3f}",
             largest_border_share=limit,
         )
-    return measures
 
 
 def border_warnings(measures: MaskMeasures, edge_of: str = "images") -> tuple[str, ...]:
