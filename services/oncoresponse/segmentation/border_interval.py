@@ -136,7 +136,7 @@ def border_surface(mask: sitk.Image) -> tuple[float, BorderContact | None]:
         on_sides = on_sides or (axis > 0 and outermost > 0)
     if not border:
         return 0.0, None
-    return border / surface, "both" if on_ends and on_sides else "slice_ends" if on_ends else "slice_sides"
+    return float(border / surface), "both" if on_ends and on_sides else "slice_ends" if on_ends else "slice_sides"
 
 
 def grown(mask: sitk.Image) -> sitk.Image:

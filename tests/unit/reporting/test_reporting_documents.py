@@ -337,6 +337,23 @@ def test_a_contour_that_needs_review_says_so_first(make_context: MakeContext, pe
     assert page.index(review) < page.index("Contour drawn by the network")
 
 
+def test_a_contour_at_the_edge_is_said_as_at_least_and_asks_for_a_look_at_other_images(
+    make_context: MakeContext,
+) -> None:
+    cut = {"touches_border": True, "border_share": 0.07, "needs_review": True, "volume_high_ml": 410.0}
+    automatic = make_context(segmentation=make_context().segmentation.model_copy(update=cut))
+    summary = readable_summary(automatic)
+    assert "at least 215 ml" in " ".join(summary.split())
+    assert "A physician's contour of the whole tumor would measure 164 to 410 ml" in summary
+    supplied = cut | {"method": "supplied_rtstruct", "volume_low_ml": 214.8, "expected_dice": None}
+    context = make_context(segmentation=make_context().segmentation.model_copy(update=supplied))
+    review = review_sentence(context)
+    assert review is not None
+    assert "volume and diameters are lower bounds" in review
+    assert "Check on other images whether it goes on." in review
+    assert "clearly wrong" not in review
+
+
 def test_axis_labels_of_the_probability_stay_in_their_column(report: Report) -> None:
     """The page's right margin is 12 mm; '100 %' once ran into it."""
     found = []

@@ -378,6 +378,26 @@ def test_a_doubtful_contour_is_said_on_each_measure(make_context: Callable[..., 
     assert len(resource(compose(make_context()), "Observation", "118565006")["note"]) == 1
 
 
+def test_a_tumor_cut_by_the_border_has_volume_and_diameters_as_lower_bounds(
+    make_context: Callable[..., ReportContext],
+) -> None:
+    cut = make_context().segmentation.model_copy(
+        update={"touches_border": True, "border_share": 0.07, "needs_review": True, "volume_high_ml": 410.0}
+    )
+    of_part = compose(make_context(segmentation=cut))
+    volume = resource(of_part, "Observation", "118565006")
+    assert volume["valueQuantity"]["comparator"] == ">="
+    assert "at least" in volume["text"]["div"]
+    assert "The whole tumor has at most 410 ml (in 80 % of tumors cut like this)." in volume["note"][1]["text"]
+    size = resource(of_part, "Observation", "21889-1")
+    assert [item["valueQuantity"]["comparator"] for item in size["component"]] == [">=", ">="]
+    # The highest uptake of a part is no bound that FHIR should carry, and a tumor seen whole has none.
+    compared = [item for item in resources(of_part, "Observation") if "comparator" in item.get("valueQuantity", {})]
+    assert len(compared) == 1
+    whole = compose(make_context())
+    assert not any("comparator" in item.get("valueQuantity", {}) for item in resources(whole, "Observation"))
+
+
 def test_a_filtered_feature_gets_no_ibsi_code(bundle: Json) -> None:
     inputs = resource(bundle, "Observation", "125007")
     codes = {item["code"]["coding"][0]["code"]: len(item["code"]["coding"]) for item in inputs["component"]}

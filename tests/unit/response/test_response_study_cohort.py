@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from oncoresponse import study_cohort
 from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
@@ -14,6 +15,7 @@ from oncoresponse.response.model_template import write_template
 from oncoresponse.response.task import ResponseTask
 from oncoresponse.study_cohort import measure_studies
 
+Write = Callable[..., object]
 MakeTask = Callable[..., ResponseTask]
 
 # Measured on the NIfTI files that the Image Biomarker Standardisation Initiative made of the same series and contours.
@@ -88,3 +90,31 @@ def test_a_model_without_radiomics_settings_measures_nothing(
     (model / "radiomics" / "settings.yaml").unlink()
     with pytest.raises(ModelFolderInvalid, match=r"radiomics/settings\.yaml"):
         measure_studies(examples, clinical, _task(make_task), model, tmp_path / "run")
+
+
+def test_a_contour_that_reaches_the_border_is_measured_and_told(
+    model: Path, make_task: MakeTask, write_series: Write, write_contour: Write, tmp_path: Path
+) -> None:
+    studies, clinical = tmp_path / "studies", tmp_path / "clinical.csv"
+    random = np.random.default_rng(1)
+    for name, radius in (("CUT", 26.0), ("WHOLE", 15.0)):
+        (studies / name).mkdir(parents=True)
+        series = write_series(
+            modality="PT",
+            unit="GML",
+            stored=random.integers(100, 900, (12, 16, 16)),
+            spacing_mm=(4.0, 4.0, 4.0),
+            patient_id=name,
+            study=name,
+            frame_of_reference=name,
+            attributes={"RescaleSlope": "0.01", "SUVType": "BW"},
+            directory=studies / name,
+        )
+        write_contour(series, radius, studies / name / "contour.dcm")
+    clinical.write_text("patient_id,age,first_failure\nCUT,40,\nWHOLE,40,\n")
+    measured = measure_studies(studies, clinical, _task(make_task), model, tmp_path / "run")
+    assert measured.refused == {}
+    assert list(measured.cut) == ["CUT"]
+    assert 0 < measured.cut["CUT"] < 0.2
+    # What is kept of a stopped run says it too.
+    assert measure_studies(studies, clinical, _task(make_task), model, tmp_path / "run").cut == measured.cut
