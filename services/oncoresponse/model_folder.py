@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -84,11 +85,36 @@ class Outcome(_Strict):
     unfavorable_answer: str
 
 
+class OutsideCheck(_Strict):
+    """What somebody found who tried a model on patients kept apart. It is reported and decides nothing.
+
+    It belongs to one booster and is shown only while the model predicts with that booster, or refused it.
+
+    Attributes:
+        booster_sha256: The booster that was tried.
+        model_version: Version of the model that held it.
+        date: ``YYYY-MM``.
+        sentence: What was found, on how many patients.
+        source: Whether and how it can be made again.
+    """
+
+    booster_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    model_version: str
+    date: str = Field(pattern=r"^\d{4}-\d{2}$")
+    sentence: str
+    source: str
+
+    @property
+    def text(self) -> str:
+        """Finding, version, date and source."""
+        return f"{self.sentence} (version {self.model_version}, {self.date}; {self.source})."
+
+
 class ModelDefinition(_Strict):
     """Contents of ``model.yaml``. Unknown keys are refused.
 
-    ``source_attributes`` states, for the model card, what no training run can know (see
-    :mod:`oncoresponse.response.source_attributes`).
+    ``limitations`` come heaviest first. ``source_attributes`` states, for the model card, what no training run can know
+    (see :mod:`oncoresponse.response.source_attributes`).
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")
@@ -104,6 +130,11 @@ class ModelDefinition(_Strict):
     limitations: tuple[str, ...]
     training_data: str
     source_attributes: dict[str, str] = {}
+    outside_checks: tuple[OutsideCheck, ...] = ()
+
+    def outside_checks_of(self, boosters: Sequence[str]) -> tuple[str, ...]:
+        """What was found outside about any of the boosters (SHA-256), in words."""
+        return tuple(check.text for check in self.outside_checks if check.booster_sha256 in boosters)
 
 
 class Manifest(_Strict):

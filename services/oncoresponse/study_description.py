@@ -29,6 +29,8 @@ class SeriesDescription(_Plain):
 
     Attributes:
         sop_instance_uids: In slice order, the order of index axis k of the volume.
+        body_part_examined: DICOM (0018,0015), as found.
+        laterality: DICOM (0020,0060), or (0020,0062) of the images; as found, never derived from pixels.
         instance_sha256: Digest of each file, same order; finds the file in the store.
     """
 
@@ -44,6 +46,8 @@ class SeriesDescription(_Plain):
     radiopharmaceutical: str | None = None
     suv_method: str | None = None
     acquisition_date_time: str | None = None
+    body_part_examined: str | None = None
+    laterality: str | None = None
     sop_instance_uids: tuple[str, ...]
     instance_sha256: tuple[str, ...]
     warnings: tuple[str, ...] = ()

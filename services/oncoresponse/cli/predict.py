@@ -21,12 +21,17 @@ def predict(
         Path,
         typer.Option(help="CSV, one row a patient, columns as in the model's task file; 'id' is handed through."),
     ],
-    out: Annotated[Path, typer.Option(help="CSV to write: the answer of each row, with its doubt.")],
+    out: Annotated[Path, typer.Option(help="CSV to write: the answer of each row, with its uncertainty.")],
     models_dir: Annotated[Path | None, typer.Option(help="Folder of installed models.")] = None,
+    fingerprint_key: Annotated[
+        Path | None,
+        typer.Option(help="The site's key of the training: 'id' then tells who was trained on.", exists=True),
+    ] = None,
 ) -> None:
     """Predict for every row of a table. Nothing is recorded and nothing leaves this machine."""
     from oncoresponse.response.batch_prediction import predict_table, read_prediction_table, write_predictions
-    from oncoresponse.response.model import ResponseModel
+    from oncoresponse.response.measures_only import open_response_model
+    from oncoresponse.response.training_fingerprints import read_key
 
     if out.resolve() == table.resolve():
         raise PredictionTableInvalid("--out is the table itself. Name another file, so that the inputs are kept.")
@@ -40,10 +45,13 @@ def predict(
     )
     with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
         task = bar.add_task("Opening the model", total=None)
-        opened = ResponseModel.open(ModelFolder.open(find_model(models_dir or default_models_directory(), model)))
-        read = read_prediction_table(table, opened.document.inputs)
+        opened = open_response_model(ModelFolder.open(find_model(models_dir or default_models_directory(), model)))
+        if not opened.inputs:
+            raise PredictionTableInvalid("This model measures images and declares no input that a table could hold.")
+        key = None if fingerprint_key is None else read_key(fingerprint_key)
+        read = read_prediction_table(table, opened.inputs)
         bar.update(task, description="Predicting", total=len(read.rows), completed=0)
-        predictions = predict_table(opened, read, lambda done: bar.update(task, completed=done))
+        predictions = predict_table(opened, read, lambda done: bar.update(task, completed=done), fingerprint_key=key)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_predictions(out, read, predictions)
     definition = opened.folder.definition

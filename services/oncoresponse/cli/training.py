@@ -106,15 +106,26 @@ def train_response(
         Path | None, typer.Option(help="CSV from 'oncoradiomics robustness', for a task with minimum_icc.", exists=True)
     ] = None,
     docs: Annotated[Path | None, typer.Option(help="Folder whose response.md is written anew.")] = None,
+    fingerprint_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with a secret of this site, under which the patients are recognized later.", exists=True
+        ),
+    ] = None,
+    fingerprint_images: Annotated[
+        Path | None,
+        typer.Option(help="Folder with a folder a patient (CT.nii.gz), to recognize their images.", exists=True),
+    ] = None,
     dry_run: _DryRun = False,
     quick: _Quick = False,
 ) -> None:
-    """Train the response model with nested cross-validation, write its model card, and seal it."""
+    """Validate the response model by nested cross-validation, fit what holds, write its model card, and seal it."""
     from oncoresponse.response.documentation import write_documentation
     from oncoresponse.response.fit_checkpoint import keep_fits
     from oncoresponse.response.model_card import CARD_FILES, write_model_card
     from oncoresponse.response.model_template import require_filled_in
     from oncoresponse.response.training import train_response as train
+    from oncoresponse.response.training_fingerprints import read_key
 
     if (cohort is None) == (features is None):
         raise typer.BadParameter("Give either --cohort or --features.")
@@ -143,6 +154,8 @@ def train_response(
             run,
             features_automatic_csv=features_automatic,
             robustness_csv=robustness,
+            fingerprint_key=None if fingerprint_key is None else read_key(fingerprint_key),
+            fingerprint_images=fingerprint_images,
             progress=show,
         )
     raised = None if quick else raise_version_if_changed(model)
@@ -155,6 +168,8 @@ def train_response(
         shutil.copyfile(model / name, copy)
     if docs is not None:
         write_documentation(trained, model.name, docs)
+    if trained.evaluation.evidence is not None:
+        typer.echo(trained.evaluation.evidence.sentence)
     for sentence in trained.document.limits:
         typer.echo(sentence)
     typer.echo(trained.evaluation.power.sentence)
@@ -308,9 +323,11 @@ def _show_response(console: Console, folder: ModelFolder) -> None:
     conformal = found.conformal
     console.print(
         f"Prediction sets: {conformal.covered:.1%} covered (promised {conformal.promised:.0%}); "
-        f"{conformal.decided:.1%} of patients get a call."
+        f"{conformal.decided:.1%} of patients have one outcome left in their set."
     )
-    for part in (found.shift, found.time_to_failure, found.power):
+    for calls in found.calls:
+        console.print(f"Calls of the {'favorable' if calls.favorable else 'unfavorable'} outcome: {calls.text}")
+    for part in (found.evidence, found.follow_up, found.shift, found.power):
         if part is not None:
             console.print(part.sentence)
     for figures in found.subgroups:

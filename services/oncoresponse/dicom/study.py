@@ -185,6 +185,8 @@ def _describe(chosen: ChosenSeries, conversion: SuvConversion | None) -> SeriesD
         radiopharmaceutical=conversion.radiopharmaceutical if conversion else None,
         suv_method=conversion.method if conversion else None,
         acquisition_date_time=min(times, default=None),
+        body_part_examined=attributes.text(first.dataset, "BodyPartExamined"),
+        laterality=attributes.text(first.dataset, "ImageLaterality") or attributes.text(first.dataset, "Laterality"),
         sop_instance_uids=tuple(instance.sop_instance_uid for instance in instances),
         instance_sha256=tuple(instance.sha256 for instance in instances),
         warnings=tuple(warnings),

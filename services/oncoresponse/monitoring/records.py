@@ -124,7 +124,7 @@ def prediction_record(
         probability=prediction.probability,
         interval_low=prediction.interval_low,
         interval_high=prediction.interval_high,
-        outside_score=None if outside.score is None else outside.score / outside.threshold,
+        outside_score=None if outside is None or outside.score is None else outside.score / outside.threshold,
         abstain_codes=tuple(dict.fromkeys(reason.code for reason in prediction.abstain_reasons)),
         baseline_probability=prediction.baseline.probability if prediction.baseline is not None else None,
         groups=groups,

@@ -15,6 +15,7 @@ from oncoresponse.monitoring.drift import FEWEST_PATIENTS, FEWEST_SHOWN, DriftOf
 from oncoresponse.monitoring.performance import Performance, Share, performance, share
 from oncoresponse.monitoring.records import MonitoredCase
 from oncoresponse.monitoring.training_reference import PROBABILITY, TrainingReference, training_references
+from oncoresponse.response.measures_only import open_response_model
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.prediction import Answer
 
@@ -131,14 +132,16 @@ class MonitoredModel:
         Raises:
             ModelFolderInvalid, ModelHashMismatch: See :meth:`ResponseModel.open`.
         """
-        document = ResponseModel.open(folder).document
+        opened = open_response_model(folder)
+        # A model that only measures has no inputs to compare; its predictions are counted.
+        references = training_references(opened.document) if isinstance(opened, ResponseModel) else ()
         return cls(
             folder.definition.name,
             folder.definition.version,
             folder.sha256,
             folder.definition.intended_use.device_status,
-            document.training_patients,
-            training_references(document),
+            opened.document.training_patients or 0,
+            references,
         )
 
 

@@ -81,7 +81,7 @@ def algorithms(context: ReportContext) -> dict[str, Algorithm]:
             Algorithm("segmentation", f"{model.name} segmentation", model.version, model.manufacturer, digests, True)
         )
     if prediction is not None:
-        digests = (("booster", prediction.booster_sha256), ("model folder", context.model_sha256))
+        digests = (("booster", prediction.booster_sha256 or ""), ("model folder", context.model_sha256))
         name = f"{model.name} response"
         found.append(Algorithm("response", name, prediction.model_version, model.manufacturer, digests, True))
     return {algorithm.role: algorithm for algorithm in found}

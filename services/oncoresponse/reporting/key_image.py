@@ -8,47 +8,34 @@ proportions.
 from __future__ import annotations
 
 import io
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from PIL import Image
+from skimage.measure import find_contours
 
 from oncoresponse.errors import EmptyMask
+from oncoresponse.reporting.typesetting import displayable, set_picture
 from oncoresponse.volume import Volume, require_same_frame_of_reference, require_same_grid, resample_to
 
 CONTOUR_COLOR = "#D55E00"
 """Vermilion of the Okabe-Ito palette: distinct on grey for every kind of color vision."""
 
+SUV_WINDOW = (0.0, 10.0)
+"""g/mL, the same in every report, so that two of them compare; hotter tissue is black."""
+
 _CT_WINDOW_HU = (-160.0, 240.0)  # soft tissue: level 40, width 400
-_SUV_UPPER_LIMITS = (5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 100.0)
 _MARGIN_MM = 60.0
 _SMALLEST_VIEW_MM = 160.0
 _PIXEL_MM = 1.0
+_PRINTED_PIXEL_MM = 0.5
+_MOST_PIXELS = 900
+_SCALE_BARS_MM = (100.0, 50.0, 20.0, 10.0, 5.0)
 _SECONDARY_COSINE = 0.26  # 15 degrees off an axis is named in the label, as viewers do
-_DPI = 150
-_LOCK = threading.Lock()  # matplotlib's rcParams are one for the whole process
-_STYLE: dict[str, Any] = {
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so every machine draws the same
-    "font.size": 8,
-    "text.parse_math": False,
-    "pdf.fonttype": 42,
-    "pdf.compression": 6,
-    "savefig.bbox": None,
-    "axes.unicode_minus": True,
-    "path.simplify": True,
-    "image.composite_image": True,
-    "svg.hashsalt": "oncoresponse",
-}
 
 
 @dataclass(frozen=True)
@@ -64,6 +51,7 @@ class Panel:
         extent_mm: Left, right, bottom, top of both, in mm; row 0 is at the top.
         labels: Anatomical direction at left, right, top, bottom.
         caption: Scale and position.
+        description: The picture in words, for who cannot see it.
     """
 
     title: str
@@ -74,17 +62,11 @@ class Panel:
     extent_mm: tuple[float, float, float, float]
     labels: tuple[str, str, str, str]
     caption: str
-
-
-@contextmanager
-def report_style() -> Iterator[None]:
-    """Fixed drawing settings, whatever the machine's own; one thread at a time."""
-    with _LOCK, matplotlib.rc_context(cast(Any, _STYLE)):
-        yield
+    description: str
 
 
 def key_image_panels(pet: Volume, ct: Volume | None, mask: Volume) -> list[Panel]:
-    """Panels of the key image: PET axial, CT axial on the same slice (if there is a CT), PET coronal projection.
+    """Panels of the key image: PET axial, CT axial on the same slice (if there is a CT), PET coronal and sagittal.
 
     Args:
         pet: SUVbw (g/mL), LPS.
@@ -105,58 +87,55 @@ def key_image_panels(pet: Volume, ct: Volume | None, mask: Volume) -> list[Panel
     if not inside.any():
         raise EmptyMask("The tumor mask is empty. Draw a contour, or check the segmentation.")
     index = int(np.argmax(inside.sum(axis=(1, 2))))
-    suv_window = (0.0, _suv_upper_limit(float(values[inside > 0].max())))
-    panels = [_axial_panel("PET", image, tumor, image, index, suv_window, inverted=True)]
+    panels = [_axial_panel("PET", image, tumor, image, index, SUV_WINDOW, inverted=True)]
     if ct is not None:
         panels.append(_axial_panel("CT", ct.image, tumor, image, index, _CT_WINDOW_HU, inverted=False))
-    panels.append(_coronal_panel(image, values, inside, suv_window))
+    panels += [_coronal_panel(image, values, inside), _sagittal_panel(image, values, inside)]
     return panels
 
 
-def draw_panel(axes: Axes, panel: Panel) -> None:
-    """Draw one panel into axes; the picture keeps the proportions of the patient."""
-    axes.imshow(
-        panel.pixels,
-        cmap="gray_r" if panel.inverted else "gray",
-        vmin=panel.window[0],
-        vmax=panel.window[1],
-        extent=panel.extent_mm,
-        interpolation="bilinear",
-        aspect="equal",
-    )
+def panel_content(panel: Panel, file: str) -> dict[str, Any]:
+    """A panel as the templates read it.
+
+    Args:
+        panel: From :func:`key_image_panels`.
+        file: Name under which the template finds :func:`panel_png`.
+    """
+    width, height = _size_mm(panel)
     rows, columns = panel.contour.shape
-    left, right, bottom, top = panel.extent_mm
-    x = left + (np.arange(columns) + 0.5) * (right - left) / columns
-    y = top - (np.arange(rows) + 0.5) * (top - bottom) / rows
-    if panel.contour.any() and not panel.contour.all():
-        axes.contour(x, y, panel.contour, levels=[0.5], colors=[CONTOUR_COLOR], linewidths=1.4)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, top)
-    ink, halo = _annotation_colors(panel)
-    outline = [withStroke(linewidth=2, foreground=halo)]
-    places = (
-        (0.02, 0.5, "left", "center"),
-        (0.98, 0.5, "right", "center"),
-        (0.5, 0.98, "center", "top"),
-        (0.5, 0.02, "center", "bottom"),
-    )
-    for label, (across, up, horizontal, vertical) in zip(panel.labels, places, strict=True):
-        axes.text(
-            across,
-            up,
-            label,
-            transform=axes.transAxes,
-            ha=horizontal,
-            va=vertical,
-            color=ink,
-            weight="bold",
-            path_effects=outline,
-        )
-    _draw_scale_bar(axes, panel)
-    axes.set_title(panel.title, fontsize=8.5, weight="bold", loc="left", pad=3)
-    axes.set_xlabel(panel.caption, fontsize=7, labelpad=3)
+    padded = np.pad(panel.contour.astype(float), 1)
+    rings = [
+        [[round(float((x - 0.5) / columns), 4), round(float((y - 0.5) / rows), 4)] for y, x in ring]
+        for ring in find_contours(padded, 0.5)  # type: ignore[no-untyped-call]
+    ]
+    bar = max((step for step in _SCALE_BARS_MM if step <= 0.4 * width), default=_SCALE_BARS_MM[-1])
+    return {
+        "title": panel.title,
+        "file": file,
+        "alt": panel.description,
+        "width_mm": width,
+        "height_mm": height,
+        "dark": not panel.inverted,
+        "contour": rings,
+        "labels": list(panel.labels),
+        "caption": panel.caption,
+        "bar_mm": bar,
+        "bar_text": f"{bar / 10:g} cm",
+    }
+
+
+def panel_png(panel: Panel) -> bytes:
+    """The grey pixels of a panel, without contour and letters."""
+    low, high = panel.window
+    grey = np.clip((panel.pixels - low) / (high - low), 0, 1)
+    pixels = np.rint(255 * (1 - grey if panel.inverted else grey)).astype(np.uint8)
+    lengths = _size_mm(panel)
+    shrink = max(1.0, max(lengths) / _PRINTED_PIXEL_MM / _MOST_PIXELS)
+    width, height = (max(round(length / _PRINTED_PIXEL_MM / shrink), 1) for length in lengths)
+    buffer = io.BytesIO()
+    # Viewers of PDF/A may not smooth, so the picture comes in smooth.
+    Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def key_image_png(panels: Sequence[Panel], note: str) -> tuple[bytes, tuple[int, int]]:
@@ -166,20 +145,11 @@ def key_image_png(panels: Sequence[Panel], note: str) -> tuple[bytes, tuple[int,
         panels: From :func:`key_image_panels`.
         note: One line below the picture: the research-use statement. No patient data.
     """
-    ratios = [_width_over_height(panel) for panel in panels]
-    with report_style():
-        height = 4.0
-        figure = Figure(figsize=(height * sum(ratios) * 0.8 + 0.25 * (len(panels) + 1), height), dpi=_DPI)
-        canvas: Any = FigureCanvasAgg(figure)
-        figure.set_facecolor("white")
-        grid = figure.add_gridspec(1, len(panels), width_ratios=ratios, left=0.02, right=0.98, bottom=0.16, top=0.93)
-        for column, panel in enumerate(panels):
-            draw_panel(figure.add_subplot(grid[0, column]), panel)
-        figure.text(0.5, 0.015, note, ha="center", va="bottom", fontsize=7, wrap=True)
-        buffer = io.BytesIO()
-        canvas.print_png(buffer, metadata={"Software": None})
-        width, height_px = canvas.get_width_height()
-    return buffer.getvalue(), (width, height_px)
+    files = {f"panel-{number}.png": panel_png(panel) for number, panel in enumerate(panels)}
+    content = {"panels": [panel_content(panel, file) for panel, file in zip(panels, files, strict=True)], "note": note}
+    data = set_picture("key_image.typ", displayable(content), files)
+    with Image.open(io.BytesIO(data)) as image:
+        return data, image.size
 
 
 def anatomical_label(direction: Sequence[float] | npt.NDArray[np.float64]) -> str:
@@ -233,7 +203,8 @@ def _axial_panel(
             anatomical_label(-down),
             anatomical_label(down),
         ),
-        caption=f"{unit}\nLargest tumor area: slice {index + 1} of {pet.GetSize()[2]} from the feet",
+        caption=f"{unit}. Largest tumor area: slice {index + 1} of {pet.GetSize()[2]} from the feet",
+        description=f"{title}, axial slice with the largest tumor area, tumor outlined",
     )
 
 
@@ -241,7 +212,6 @@ def _coronal_panel(
     image: sitk.Image,
     values: npt.NDArray[np.float64],
     inside: npt.NDArray[np.uint8],
-    window: tuple[float, float],
 ) -> Panel:
     spacing = image.GetSpacing()
     direction = np.array(image.GetDirection()).reshape(3, 3)
@@ -251,12 +221,34 @@ def _coronal_panel(
     return Panel(
         title="PET, coronal",
         pixels=values.max(axis=1)[::-1],
-        window=window,
+        window=SUV_WINDOW,
         inverted=True,
         contour=contour,
         extent_mm=(0.0, values.shape[2] * spacing[0], 0.0, values.shape[0] * spacing[2]),
         labels=(anatomical_label(-right), anatomical_label(right), anatomical_label(up), anatomical_label(-up)),
-        caption=f"SUVbw 0 to {window[1]:g} g/mL\nMaximum intensity projection",
+        caption=f"SUVbw 0 to {SUV_WINDOW[1]:g} g/mL. Maximum intensity projection",
+        description="PET, coronal maximum intensity projection, tumor outlined",
+    )
+
+
+def _sagittal_panel(image: sitk.Image, values: npt.NDArray[np.float64], inside: npt.NDArray[np.uint8]) -> Panel:
+    """A section, not a projection: from the side a projection lays both legs on each other."""
+    index = int(np.argmax(inside.sum(axis=(0, 1))))
+    spacing = image.GetSpacing()
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    right, up = direction[:, 1], direction[:, 2]
+    repeat = [max(round(length / _PIXEL_MM), 1) for length in (spacing[2], spacing[1])]
+    contour = inside[::-1, :, index].repeat(repeat[0], axis=0).repeat(repeat[1], axis=1)
+    return Panel(
+        title="PET, sagittal",
+        pixels=values[::-1, :, index],
+        window=SUV_WINDOW,
+        inverted=True,
+        contour=contour,
+        extent_mm=(0.0, values.shape[1] * spacing[1], 0.0, values.shape[0] * spacing[2]),
+        labels=(anatomical_label(-right), anatomical_label(right), anatomical_label(up), anatomical_label(-up)),
+        caption=f"SUVbw 0 to {SUV_WINDOW[1]:g} g/mL. Section with the largest tumor area",
+        description="PET, sagittal section with the largest tumor area, tumor outlined",
     )
 
 
@@ -273,36 +265,6 @@ def _crop(tumor: sitk.Image, pet: sitk.Image) -> tuple[tuple[int, int], tuple[in
     return ranges[0], ranges[1]
 
 
-def _suv_upper_limit(suv_max: float) -> float:
-    """Fixed steps, so that two reports compare; the first that shows the tumor below the end of the scale."""
-    return next((limit for limit in _SUV_UPPER_LIMITS if suv_max <= 1.2 * limit), _SUV_UPPER_LIMITS[-1])
-
-
-def _width_over_height(panel: Panel) -> float:
+def _size_mm(panel: Panel) -> tuple[float, float]:
     left, right, bottom, top = panel.extent_mm
-    return max(min((right - left) / (top - bottom), 2.5), 0.4)
-
-
-def _annotation_colors(panel: Panel) -> tuple[str, str]:
-    """Text and its halo: dark on the light background of an inverted PET, light on a CT."""
-    return ("black", "white") if panel.inverted else ("white", "black")
-
-
-def _draw_scale_bar(axes: Axes, panel: Panel) -> None:
-    left, right, bottom, top = panel.extent_mm
-    width, height = right - left, top - bottom
-    length = max((step for step in (100.0, 50.0, 20.0, 10.0, 5.0) if step <= 0.4 * width), default=5.0)
-    x, y = left + 0.05 * width, bottom + 0.07 * height
-    ink, halo = _annotation_colors(panel)
-    outline = [withStroke(linewidth=4, foreground=halo)]
-    axes.plot([x, x + length], [y, y], color=ink, linewidth=2, solid_capstyle="butt", path_effects=outline)
-    axes.text(
-        x,
-        y + 0.02 * height,
-        f"{length / 10:g} cm",
-        color=ink,
-        fontsize=7,
-        ha="left",
-        va="bottom",
-        path_effects=[withStroke(linewidth=2, foreground=halo)],
-    )
+    return right - left, top - bottom

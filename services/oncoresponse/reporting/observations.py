@@ -5,7 +5,7 @@ from __future__ import annotations
 from fhir.resources.R4B.observation import Observation
 from oncoradiomics.features import MEASURE_NAMES, Measure
 
-from oncoresponse.readable_numbers import inside_sentence, percent, readable_unit, spoken_value
+from oncoresponse.readable_numbers import inside_sentence, readable_unit, significant, spoken_value
 from oncoresponse.reporting.code_systems import (
     CATEGORY_IMAGING,
     CONFORMAL_SET,
@@ -44,11 +44,14 @@ from oncoresponse.reporting.imaging_study import imaging_study_reference, lesion
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import (
     TRAINING_RANGE,
+    answer_line,
     answer_sentences,
     contour_sentence,
     explanation_sentences,
+    interval_name,
     is_lower_bound,
     limits,
+    lower_bound_sentence,
     measure_title,
     number,
     probability_title,
@@ -73,7 +76,15 @@ _IBSI_VOXEL_VOLUME = "YEKZ"
 # Both conformal outcomes open, or the case unlike the training patients: the reason code of R4 that says so.
 _ABSENT: dict[Answer, Code] = {
     Answer.INDETERMINATE: Code(DATA_ABSENT_REASON, "unknown", "Unknown"),
-    Answer.OUTSIDE_EXPERIENCE: Code(DATA_ABSENT_REASON, "unsupported", "Unsupported"),
+    Answer.OUT_OF_DISTRIBUTION: Code(DATA_ABSENT_REASON, "unsupported", "Unsupported"),
+    Answer.NO_EVIDENCE: Code(DATA_ABSENT_REASON, "unsupported", "Unsupported"),
+}
+_ANSWER_DISPLAYS: dict[Answer, str] = {
+    Answer.FAVORABLE: "Favorable outcome called",
+    Answer.UNFAVORABLE: "Unfavorable outcome called",
+    Answer.INDETERMINATE: "Indeterminate",
+    Answer.OUT_OF_DISTRIBUTION: "Out of distribution",
+    Answer.NO_EVIDENCE: "No evidence for a prediction",
 }
 _NOT_COMPUTABLE = Code(DATA_ABSENT_REASON, "not-a-number", "Not a Number (NaN)")
 
@@ -110,12 +121,9 @@ def measure_observation(context: ReportContext, measure: Measure, engine: Algori
         codes.append(Code(IBSI, measure.ibsi_id, measure.title))
     element = _measured(context, f"measure-{measure.name}", engine)
     element["code"] = concept(*codes, text=measure.title)
-    element["valueQuantity"] = _bound(context, measure) | quantity(
-        measure.value, _shown_unit(measure.unit), _ucum(measure.unit)
-    )
+    element["valueQuantity"] = _measured_quantity(context, measure)
     element["text"] = narrative(
-        f"{measure_title(measure)}: {_at_least(context, measure)}{number(measure.value, measure.unit)} "
-        f"{readable_unit(measure.unit)}"
+        f"{measure_title(measure)}: {number(measure.value, measure.unit)} {readable_unit(measure.unit)}"
     )
     methods = [SUM_OF_VOXELS] if measure.ibsi_id == _IBSI_VOXEL_VOLUME else []
     element["method"] = concept(*methods, text=measure.method or None)
@@ -134,16 +142,12 @@ def tumor_size_observation(context: ReportContext, engine: Algorithm) -> Observa
     element["component"] = [
         {
             "code": concept(code, lesion_measure(measure.name, measure.title), text=measure.title),
-            "valueQuantity": _bound(context, measure) | quantity(measure.value, measure.unit, _ucum(measure.unit)),
+            "valueQuantity": _measured_quantity(context, measure),
         }
         for code, measure in ((TUMOR_LARGEST_DIMENSION, longest), (TUMOR_OTHER_DIMENSION, perpendicular))
         if measure is not None
     ]
-    shown = (
-        f"{item.title} {_at_least(context, item)}{number(item.value, item.unit)} {item.unit}"
-        for item in (longest, perpendicular)
-        if item
-    )
+    shown = (f"{item.title} {number(item.value, item.unit)} {item.unit}" for item in (longest, perpendicular) if item)
     element["text"] = narrative("; ".join(shown))
     if longest is not None and longest.method:
         element["method"] = concept(text=longest.method)
@@ -164,13 +168,6 @@ def model_inputs_observation(
             component["dataAbsentReason"] = concept(_NOT_COMPUTABLE)
         else:
             component["valueQuantity"] = quantity(item.value, _shown_unit(item.unit), _ucum(item.unit))
-        component["referenceRange"] = [
-            {
-                "low": quantity(item.training_low, _shown_unit(item.unit), _ucum(item.unit)),
-                "high": quantity(item.training_high, _shown_unit(item.unit), _ucum(item.unit)),
-                "text": f"{TRAINING_RANGE} of the training patients; not a normal range",
-            }
-        ]
         components.append(component)
     roles = sorted({_input_role(context, item.input) for item in prediction.contributions})
     # R4 allows one device: inputs of several sources were put together by the software.
@@ -178,6 +175,9 @@ def model_inputs_observation(
     element["code"] = concept(MEASUREMENT_GROUP, text="Inputs of the response model")
     element["component"] = components
     element["text"] = narrative("; ".join(_input_text(item) for item in prediction.contributions))
+    # Not a referenceRange: R4 interprets values by it, and a chart would flag them as high or low.
+    ranges = "; ".join(_training_text(item) for item in prediction.contributions)
+    element["note"].append({"text": f"{TRAINING_RANGE} of the training patients, not a normal range: {ranges}."})
     sources = []
     if "measures" in roles:
         sources.append(f"{devices['measures'].name} {devices['measures'].version}")
@@ -198,19 +198,20 @@ def predicted_response_observation(context: ReportContext, prediction: Predictio
         {
             "code": concept(PREDICTED_ANSWER),
             "valueCodeableConcept": concept(
-                local(prediction.answer.value, prediction.answer_text), text=prediction.answer_text
+                local(prediction.answer.value, _ANSWER_DISPLAYS[prediction.answer]), text=answer_line(prediction)
             ),
         },
-        {"code": concept(OUTSIDE_TRAINING_DATA), "valueBoolean": prediction.outside.is_outside},
     ]
-    if prediction.answer is not Answer.OUTSIDE_EXPERIENCE:  # there the set promises nothing
+    if prediction.outside is not None:
+        components.append({"code": concept(OUTSIDE_TRAINING_DATA), "valueBoolean": prediction.outside.is_outside})
+    if prediction.answer not in (Answer.OUT_OF_DISTRIBUTION, Answer.NO_EVIDENCE):  # there the set promises nothing
         components.append({"code": concept(CONFORMAL_SET), "valueCodeableConcept": _conformal_set(prediction)})
     element = _about_tumor(context, "predicted-response", algorithm)
     element["meta"] = ai_asserted()
     element["code"] = concept(PREDICTED_RESPONSE, text=probability_title(prediction))
     if prediction.abstains or prediction.probability is None:
         reason = _ABSENT.get(prediction.answer, _NOT_COMPUTABLE)
-        text = " ".join(item.text for item in prediction.abstain_reasons) or prediction.answer_text
+        text = " ".join(item.text for item in prediction.abstain_reasons) or answer_line(prediction)
         element["dataAbsentReason"] = concept(reason, text=text)
     else:
         element["valueQuantity"] = quantity(round(100 * prediction.probability, 1), "%", "%")
@@ -219,15 +220,14 @@ def predicted_response_observation(context: ReportContext, prediction: Predictio
             ("upper", INTERVAL_HIGH, prediction.interval_high),
         ):
             if bound is not None:
-                level = (
-                    f"{probability_title(prediction)}: {end} end of the {percent(prediction.interval_level)} interval"
-                )
+                level = f"{probability_title(prediction)}: {end} end of the {interval_name(prediction)}"
                 components.append(
                     {"code": concept(code, text=level), "valueQuantity": quantity(round(100 * bound, 1), "%", "%")}
                 )
     element["component"] = components
     element["method"] = concept(
-        text=f"{prediction.model_name}@{prediction.model_version}; interval: {prediction.interval_method}"
+        text=f"{prediction.model_name}@{prediction.model_version}"
+        + ("" if prediction.interval_method is None else f"; interval: {prediction.interval_method}")
     )
     element["derivedFrom"] = [
         imaging_study_reference(context),
@@ -242,22 +242,18 @@ def predicted_response_observation(context: ReportContext, prediction: Predictio
     return Observation.model_validate(element)
 
 
-def _bound(context: ReportContext, measure: Measure) -> Json:
-    """FHIR Quantity.comparator of a measure that is a lower bound."""
-    return {"comparator": ">="} if is_lower_bound(context, measure.name) else {}
-
-
-def _at_least(context: ReportContext, measure: Measure) -> str:
-    return "at least " if is_lower_bound(context, measure.name) else ""
-
-
 def _measured(context: ReportContext, role: str, engine: Algorithm) -> Json:
     element = _about_tumor(context, role, engine)
     if context.contour_is_automatic:  # a measure of a network's contour is the network's assertion
         element["meta"] = ai_asserted()
-    review = review_sentence(context)
-    element["note"] = [{"text": text} for text in (contour_sentence(context), review) if text]
+    said = (review_sentence(context), lower_bound_sentence(context), contour_sentence(context))
+    element["note"] = [{"text": text} for text in said if text]
     return element
+
+
+def _measured_quantity(context: ReportContext, measure: Measure) -> Json:
+    value = quantity(measure.value, _shown_unit(measure.unit), _ucum(measure.unit))
+    return {**value, "comparator": ">="} if is_lower_bound(context, measure) else value
 
 
 def _about_tumor(context: ReportContext, role: str, engine: Algorithm) -> Json:
@@ -325,6 +321,11 @@ def _input_code(context: ReportContext, item: Contribution) -> Code:
     if role == "radiomics":
         return radiomic_feature(context.features.engine, item.input, item.title)
     return local(item.input, item.title)
+
+
+def _training_text(item: Contribution) -> str:
+    low, high = significant(item.training_low), spoken_value(item.training_high, item.unit)
+    return f"{item.title} {low} to {high}"
 
 
 def _input_text(item: Contribution) -> str:

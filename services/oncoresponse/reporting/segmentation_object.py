@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
+from datetime import UTC, timedelta, timezone
 
 import numpy as np
 import numpy.typing as npt
@@ -285,14 +287,31 @@ def _set_dimension_organization(segmentation: Segmentation, context: ReportConte
 
 
 def _set_times(segmentation: Segmentation, context: ReportContext) -> None:
-    """Replace the clock of the moment by the time of issue."""
-    date, time = context.issued.strftime("%Y%m%d"), context.issued.strftime("%H%M%S.%f")
+    """Replace the clock of the moment by the time of issue, in the time zone that the study states.
+
+    Timezone Offset From UTC (0008,0201) holds for every date and time of an object (PS3.3 C.12.1.1), the study's own
+    included. So where the study states none, none is claimed for it: our times are in UTC, and the content description
+    says so.
+    """
+    zone = _time_zone(segmentation.get("TimezoneOffsetFromUTC"))
+    issued = context.issued.astimezone(zone or UTC)
+    date, time = issued.strftime("%Y%m%d"), issued.strftime("%H%M%S.%f")
     for keyword in ("InstanceCreationDate", "ContentDate", "SeriesDate"):
         if keyword in segmentation:
             setattr(segmentation, keyword, date)
     for keyword in ("InstanceCreationTime", "ContentTime", "SeriesTime"):
         if keyword in segmentation:
             setattr(segmentation, keyword, time)
+    if zone is None:
+        segmentation.ContentDescription = f"{segmentation.ContentDescription}; made at UTC times"
     for item in segmentation.get("ContributingEquipmentSequence", []):
         if "ContributionDateTime" in item:
-            item.ContributionDateTime = f"{date}{time}{context.issued.strftime('%z')}"
+            item.ContributionDateTime = f"{date}{time}{issued.strftime('%z')}"
+
+
+def _time_zone(offset: str | None) -> timezone | None:
+    match = re.fullmatch(r"([+-])(\d{2})(\d{2})", str(offset or "").strip())
+    if match is None:
+        return None
+    minutes = 60 * int(match[2]) + int(match[3])
+    return timezone(timedelta(minutes=-minutes if match[1] == "-" else minutes))

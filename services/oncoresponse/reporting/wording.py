@@ -16,12 +16,11 @@ from oncoresponse.readable_numbers import inside_sentence, percent, readable_uni
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.response.prediction import Answer, Contribution, Prediction
 
+COMPARE_FIRST = "Compare contour and images, and correct the contour, before using any figure of this report."
 NOT_SIGNED = "Preliminary: not reviewed or signed by a physician."
 ASSOCIATION = "Associations in the training patients, not causes."
 TRAINING_RANGE = "5th to 95th percentile"
 
-# Uptake above a share of SUVmax is no lower bound: the highest uptake may lie in the part that is not seen.
-_LOWER_BOUNDS = frozenset({"lesion_volume", "longest_axial_diameter", "perpendicular_axial_diameter"})
 _DECIMALS = {"mm": 0, "g/mL": 1, "g": 0}
 
 _TREATMENT = (
@@ -34,6 +33,19 @@ _DIRECTIVE = re.compile(
     r"|\b(?:recommend(?:ed|s)?|advise[ds]?|indicated)\b(?:\W+[\w-]+){0,4}?\W+" + _TREATMENT + r"\b"
     r"|\b" + _TREATMENT + r"\b(?:\W+[\w-]+){0,2}?\W+(?:should|must|is recommended|is advised|is indicated)\b",
     re.IGNORECASE,
+)
+
+_STRENGTHS = (("very likely", 0.90), ("likely", 0.66))
+_MORE, _WEAK = "more likely than not", "weak evidence"
+_LONGEST_FIRST_LINE = 140
+_EXTENSIVE_MEASURES = frozenset(
+    {
+        "lesion_volume",
+        "longest_axial_diameter",
+        "perpendicular_axial_diameter",
+        "metabolic_tumor_volume",
+        "total_lesion_glycolysis",
+    }
 )
 
 # A terminal shows the answer on one screen.
@@ -96,41 +108,65 @@ def probability_sentence(prediction: Prediction) -> str | None:
     text = f"{probability_title(prediction)}: {percent(prediction.probability)}"
     if prediction.interval_low is not None and prediction.interval_high is not None:
         text += (
-            f" ({percent(prediction.interval_level)} interval {percent(prediction.interval_low)}"
-            f" to {percent(prediction.interval_high)})"
+            f" ({interval_name(prediction)} {percent(prediction.interval_low)} to {percent(prediction.interval_high)})"
         )
     return text
 
 
-def answer_title(prediction: Prediction) -> str:
-    """The answer in a few words, without its final full stop."""
-    return prediction.answer_text.strip().rstrip(".")
+def interval_name(prediction: Prediction) -> str:
+    """Such as ``90 % interval``."""
+    return "interval" if prediction.interval_level is None else f"{percent(prediction.interval_level)} interval"
+
+
+def answer_line(prediction: Prediction) -> str:
+    """The answer in one line, as strong as its interval: ``Recurrence or metastasis: weak evidence``.
+
+    The words are those of the Intergovernmental Panel on Climate Change for a calibrated likelihood (Mastrandrea et al.
+    2010, table 1), read at the end of the interval that speaks least for the outcome called: *very likely* from 90 %,
+    *likely* from 66 %, *more likely than not* above 50 %. Where the interval holds 50 % the evidence is weak, whatever
+    the estimate.
+    """
+    answer = prediction.answer_text.strip().rstrip(".")
+    if prediction.abstains:
+        used = any(reason.code == "USED_IN_TRAINING" for reason in prediction.abstain_reasons)
+        return "No prediction: the model was trained on this patient" if used else answer
+    return f"{re.sub(r'[ ,:]+(very )?likely$', '', answer)}: {_strength(prediction)}"
+
+
+def _strength(prediction: Prediction) -> str:
+    share = _least_share(prediction)
+    return next((words for words, least in _STRENGTHS if share >= least), _MORE if share > 0.5 else _WEAK)
+
+
+def _least_share(prediction: Prediction) -> float:
+    """Probability of the outcome that is called, at the end of the interval that speaks least for it; 0 without one."""
+    if prediction.interval_low is None or prediction.interval_high is None:
+        return 0.0
+    return prediction.interval_low if prediction.answer is Answer.FAVORABLE else 1 - prediction.interval_high
+
+
+def strength_sentence(prediction: Prediction) -> str | None:
+    """What the weakest words mean; ``None`` for others and without a call."""
+    if prediction.abstains or _strength(prediction) != _WEAK:
+        return None
+    return "Weak evidence: the interval includes even odds, so the other outcome may be as likely."
 
 
 def answer_sentences(prediction: Prediction) -> list[str]:
-    """The answer with its doubt; where the model abstains, the reasons and no number."""
-    sentences = [f"{prediction_title(prediction)}: {answer_title(prediction)}."]
+    """The answer with its uncertainty; where the model abstains, the reasons and no number."""
+    sentences = [f"{prediction_title(prediction)}: {inside_sentence(answer_line(prediction))}."]
     if probability := probability_sentence(prediction):
         sentences.append(f"{probability}.")
     sentences.extend(_sentence(reason.text) for reason in prediction.abstain_reasons)
-    if error := call_error_sentence(prediction):
-        sentences.append(error)
+    sentences.extend(text for text in (strength_sentence(prediction), call_error_sentence(prediction)) if text)
     return sentences
 
 
 def call_error_sentence(prediction: Prediction) -> str | None:
-    """How often the rule behind a call drops the outcome that then happens; ``None`` where there is no call.
-
-    The rule is the conformal set: what it promises is how rarely it leaves out the true outcome, not how likely the
-    outcome that is left has become.
-    """
-    if prediction.abstains or len(prediction.conformal_set) != 1:
+    """How often calls of this kind were right in validation; ``None`` where there is no call."""
+    if prediction.abstains or prediction.call_evidence is None:
         return None
-    promised, measured = 1 - prediction.conformal_coverage, 1 - prediction.conformal_coverage_measured
-    return (
-        f"Calls are built to leave out the true outcome in at most {percent(promised)} of patients; in "
-        f"cross-validation it was {percent(measured)}."
-    )
+    return prediction.call_evidence.text
 
 
 def contribution_sentence(contribution: Contribution, prediction: Prediction) -> str:
@@ -155,45 +191,27 @@ def _rank(contribution: Contribution) -> str:
 
 
 def explanation_sentences(prediction: Prediction) -> list[str]:
-    """The reasons in groups and the doubt, other contours, and the time to failure beside a call."""
+    """The reasons in groups, the uncertainty, and what the interval covers."""
     found = list(prediction.sentences[1:2])
-    if doubt := doubt_sentence(prediction):
-        found.append(doubt)
-    if contours := contour_variants_sentence(prediction):
-        found.append(contours)
-    if baseline := baseline_sentence(prediction):
-        found.append(baseline)
-    if prediction.time_to_failure is not None and not prediction.abstains:
-        found.append(prediction.time_to_failure.text)
+    found += [text for text in (uncertainty_sentence(prediction), contour_variants_sentence(prediction)) if text]
     return found
 
 
-def doubt_sentence(prediction: Prediction) -> str | None:
+def uncertainty_sentence(prediction: Prediction) -> str | None:
     """How similar patients fared and what would change the answer; ``None`` for a patient unlike all of them."""
-    if prediction.answer is Answer.OUTSIDE_EXPERIENCE or len(prediction.sentences) < 3:
+    if prediction.answer is Answer.OUT_OF_DISTRIBUTION or len(prediction.sentences) < 3:
         return None
     return prediction.sentences[2]
 
 
 def contour_variants_sentence(prediction: Prediction) -> str | None:
-    """What other plausible contours would have given; no number where the model abstains."""
+    """That other plausible contours were tried; they are in the one interval, not in one of their own."""
     contours = prediction.contour_interval
     if contours is None:
         return None
     if prediction.abstains:
         return f"{contours.variants} other plausible contours of the tumor were tried."
-    return (
-        f"{probability_title(prediction)} with {contours.variants} other plausible contours of the tumor: "
-        f"{percent(contours.low)} to {percent(contours.high)}."
-    )
-
-
-def baseline_sentence(prediction: Prediction) -> str | None:
-    """What the plain logistic regression says; ``None`` where the model abstains, as the number is no answer then."""
-    if prediction.abstains or prediction.baseline is None:
-        return None
-    name, value = inside_sentence(prediction.baseline.name), percent(prediction.baseline.probability)
-    return f"For comparison, {inside_sentence(probability_title(prediction))} by {name}: {value}."
+    return f"The interval covers {contours.variants} other plausible contours of the tumor."
 
 
 def measure_title(measure: Measure) -> str:
@@ -212,11 +230,33 @@ def measure_lines(context: ReportContext) -> list[tuple[str, str, str]]:
     return [
         (
             measure_title(measure),
-            ("at least " if is_lower_bound(context, measure.name) else "") + number(measure.value, measure.unit),
+            ("≥ " if is_lower_bound(context, measure) else "") + number(measure.value, measure.unit),
             readable_unit(measure.unit),
         )
         for measure in known + others
     ]
+
+
+def is_lower_bound(context: ReportContext, measure: Measure) -> bool:
+    """Whether the images may show only a part of what the measure is of."""
+    return context.segmentation.touches_border and measure.name in _EXTENSIVE_MEASURES
+
+
+def lower_bound_sentence(context: ReportContext) -> str | None:
+    """That a tumor goes on beyond the images; ``None`` for one that is seen whole."""
+    if not context.segmentation.touches_border:
+        return None
+    summary = context.segmentation
+    text = (
+        "The tumor reaches the border of the images: volume, diameters, MTV and TLG are those of the part they show; "
+        "the whole has at least (≥) that."
+    )
+    if summary.volume_high_ml is not None and summary.volume_level is not None:
+        text += (
+            f" It has at most {number(summary.volume_high_ml, 'ml')} ml in {percent(summary.volume_level)} of tumors "
+            "that reach the border like this."
+        )
+    return f"{text} Check on other images whether it goes on."
 
 
 def contour_sentence(context: ReportContext) -> str:
@@ -241,37 +281,12 @@ def contour_sentence(context: ReportContext) -> str:
     )
 
 
-def is_lower_bound(context: ReportContext, name: str) -> bool:
-    """Whether a measure of that name is "at least" its value, because the tumor reaches the edge of the images."""
-    return context.segmentation.volume_is_lower_bound and name in _LOWER_BOUNDS
-
-
-def border_sentence(context: ReportContext) -> str | None:
-    """What is known of a tumor that goes on beyond the images; ``None`` for one that is seen whole."""
-    summary = context.segmentation
-    if not summary.volume_is_lower_bound:
-        return None
-    text = (
-        "The tumor reaches the edge of the images: volume and diameters are lower bounds, and what is measured on the "
-        "uptake is that of the part that is seen."
-    )
-    if summary.volume_high_ml is not None and summary.volume_level is not None:
-        high = number(summary.volume_high_ml, "ml")
-        text += f" The whole tumor has at most {high} ml (in {percent(summary.volume_level)} of tumors cut like this)."
-    return f"{text} Check on other images whether it goes on."
-
-
 def review_sentence(context: ReportContext) -> str | None:
-    """What a contour needs of which the network itself is unsure or that the border cuts; ``None`` for others."""
-    if not context.segmentation.needs_review:
+    """Why a contour must not be believed before a person has looked; ``None`` for one that is not marked."""
+    summary = context.segmentation
+    if not summary.needs_review:
         return None
-    border = border_sentence(context)
-    if border and not context.contour_is_automatic:
-        return border
-    return (f"{border} " if border else "") + (
-        "This contour may be clearly wrong: compare it with the images and correct it before using any figure of this "
-        "report."
-    )
+    return " ".join((*map(_sentence, summary.review_reasons), COMPARE_FIRST))
 
 
 def warnings(context: ReportContext) -> list[str]:
@@ -288,24 +303,53 @@ def limits(context: ReportContext) -> list[str]:
     return list(dict.fromkeys(_sentence(text) for text in (*own, *context.model.limitations)))
 
 
+def reasons_to_distrust(context: ReportContext) -> list[str]:
+    """The three heaviest limits of the model, in the order of the model folder."""
+    return [_sentence(text) for text in context.model.limitations[:3]]
+
+
+def first_line(context: ReportContext) -> str:
+    """Answer and uncertainty in at most 140 characters, which is what a list of results shows of a report.
+
+    Where the outcome's title is too long for that, the probability is of the outcome that is called and needs no name.
+    """
+    prediction = context.prediction
+    if prediction is None:
+        return "No response prediction was made."
+    line, probability = answer_line(prediction), probability_sentence(prediction)
+    if probability is None or prediction.probability is None:
+        text = f"{line}."
+    elif len(text := f"{line}. {probability}.") > _LONGEST_FIRST_LINE:
+        low, high = prediction.interval_low, prediction.interval_high
+        of_called = prediction.probability
+        if prediction.answer is Answer.UNFAVORABLE:
+            of_called = 1 - of_called
+            low, high = (None if high is None else 1 - high), (None if low is None else 1 - low)
+        text = f"{line}, {percent(of_called)}"
+        if low is not None and high is not None:
+            text += f" ({interval_name(prediction)} {percent(low)} to {percent(high)})"
+        text += "."
+    return text if len(text) <= _LONGEST_FIRST_LINE else f"{text[: _LONGEST_FIRST_LINE - 1]}…"
+
+
 def conclusion(context: ReportContext) -> str:
-    """``DiagnosticReport.conclusion``: plain text, the research statement first."""
-    sentences = [_sentence(research_use_statement(context)), NOT_SIGNED]
+    """``DiagnosticReport.conclusion``: plain text in lines, answer and uncertainty first."""
     measures = "; ".join(" ".join(part for part in line if part) for line in measure_lines(context))
-    sentences.append(f"Tumor measures: {measures}.")
-    sentences.append(contour_sentence(context))
-    if review := review_sentence(context):
-        sentences.append(review)
-    if context.prediction is None:
-        sentences.append("No response prediction was made.")
-    else:
-        sentences.extend(answer_sentences(context.prediction))
-    sentences.extend(limits(context)[:1])
-    return " ".join(sentences)
+    contour = (review_sentence(context), lower_bound_sentence(context), contour_sentence(context))
+    lines = [first_line(context)]
+    if context.prediction is not None:
+        lines.append(" ".join(answer_sentences(context.prediction)))
+    lines += [
+        f"Measures: {measures}.",
+        " ".join(text for text in contour if text),
+        f"Limits: {' '.join(reasons_to_distrust(context))}",
+        f"{_sentence(research_use_statement(context))} {NOT_SIGNED}",
+    ]
+    return "\n".join(lines)
 
 
 def readable_summary(context: ReportContext) -> str:
-    """The result for a terminal: measures, answer with its doubt, reasons. Holds no patient identity.
+    """The result for a terminal: measures, answer with its uncertainty, reasons. Holds no patient identity.
 
     The first limits stand here; the report has them all.
     """
@@ -314,7 +358,9 @@ def readable_summary(context: ReportContext) -> str:
     width = max((len(title) for title, _, _ in measures), default=0)
     lines += [f"  {title:<{width}}  {value:>8} {unit}".rstrip() for title, value, unit in measures]
     review = review_sentence(context)
-    lines += ["", *([review] if review else []), contour_sentence(context), *warnings(context), ""]
+    bound = lower_bound_sentence(context)
+    said = [text for text in (review, bound, contour_sentence(context)) if text]
+    lines += ["", *said, *warnings(context), ""]
     prediction = context.prediction
     if prediction is None:
         lines.append("No response prediction was made.")

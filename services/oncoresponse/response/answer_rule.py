@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from oncoresponse.response.call_rule import CALL_FAVORABLE, NO_CALL, calls_of_sets
 from oncoresponse.response.cohort import FloatArray
 from oncoresponse.response.conformal import conformal_p_values, conformal_sets
 from oncoresponse.response.model_document import ResponseDocument
@@ -10,7 +13,12 @@ from oncoresponse.response.prediction import Answer
 
 
 def answers(
-    document: ResponseDocument, scoring: ScoringModel, values: FloatArray, transformed: FloatArray
+    document: ResponseDocument,
+    scoring: ScoringModel,
+    values: FloatArray,
+    transformed: FloatArray,
+    *,
+    only_supported: bool = True,
 ) -> list[Answer]:
     """The answer of each patient whose inputs are finite.
 
@@ -19,22 +27,31 @@ def answers(
         scoring: Of the model.
         values: Float (patients, inputs), in the units of the inputs.
         transformed: Float (patients, inputs), the same after the transforms; finite.
+        only_supported: Make only calls of a kind that validation supports; otherwise what the rule for one patient
+            gives.
     """
     margin = scoring.margin(transformed)
     probability = scoring.sigmoid.probability(margin)
-    p_values = conformal_p_values(*document.calibration.scores(), margin)
+    p_values = conformal_p_values(
+        *document.calibration.scores(),
+        margin,
+        document.calibration.stratum_of_each(),
+        document.strata_of(transformed),
+    )
     sets = conformal_sets(*p_values, document.conformal.coverage)
-    distance = document.distance.distance.distance(transformed)
+    far = document.distance.distance.distance(transformed) > document.distance.threshold
+    impossible = [
+        any(not entry.minimum <= value <= entry.maximum for entry, value in zip(document.inputs, row, strict=True))
+        for row in values
+    ]
+    outside = (far | np.array(impossible)).astype(np.int64)
+    made = {figures.favorable: figures.allowed or not only_supported for figures in document.calls}
     found = []
-    for row in range(len(values)):
-        allowed = all(
-            entry.minimum <= value <= entry.maximum for entry, value in zip(document.inputs, values[row], strict=True)
-        )
-        favorable, unfavorable = bool(sets[row, 0]), bool(sets[row, 1])
-        if not allowed or distance[row] > document.distance.threshold:
-            found.append(Answer.OUTSIDE_EXPERIENCE)
-        elif favorable == unfavorable or favorable != (probability[row] >= 0.5):
+    for call, is_outside in zip(calls_of_sets(sets, probability, outside), outside, strict=True):
+        if is_outside:
+            found.append(Answer.OUT_OF_DISTRIBUTION)
+        elif call == NO_CALL or not made[call == CALL_FAVORABLE]:
             found.append(Answer.INDETERMINATE)
         else:
-            found.append(Answer.FAVORABLE if favorable else Answer.UNFAVORABLE)
+            found.append(Answer.FAVORABLE if call == CALL_FAVORABLE else Answer.UNFAVORABLE)
     return found

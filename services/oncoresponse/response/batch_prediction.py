@@ -1,6 +1,7 @@
 """Predictions for a table of patients, so that a hospital can try a model on patients whose outcome it knows.
 
-Every row passes through :meth:`ResponseModel.predict`, as a patient of the service does: same abstention, same doubt.
+Every row passes through :meth:`ResponseModel.predict`, as a patient of the service does, with the same abstention and
+uncertainty.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oncoresponse.errors import PredictionTableInvalid
+from oncoresponse.response.measures_only import MeasuresOnlyModel
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.prediction import Answer, Prediction
 from oncoresponse.response.task import ResponseInput
+from oncoresponse.response.training_fingerprints import TrainingFingerprints
 
 ID_COLUMN = "id"
-"""Column that is handed through to the output untouched. It reaches no model, message or log."""
+"""Column that is handed through to the output untouched. It reaches no message or log, and no model except as the
+fingerprint by which a training patient is recognized."""
 
 OUTPUT_COLUMNS = (
     ID_COLUMN,
@@ -28,10 +32,14 @@ OUTPUT_COLUMNS = (
     "interval_low",
     "interval_high",
     "interval_level",
+    "call_right",
+    "call_right_low",
+    "call_made",
     "prediction_set",
     "prediction_set_coverage",
-    "out_of_domain",
-    "out_of_domain_score",
+    "used_in_training",
+    "out_of_distribution",
+    "out_of_distribution_score",
     "inputs_outside_training_range",
     "reasons",
     "reasons_text",
@@ -42,7 +50,7 @@ OUTPUT_COLUMNS = (
     "model_sha256",
     "research_use",
 )
-"""Columns of the output. ``out_of_domain_score`` is the distance over its limit: above 1 is outside."""
+"""Columns of the output. ``out_of_distribution_score`` is the distance over its limit: above 1 is outside."""
 
 _COLUMN = re.compile(r"(?P<name>[^\[\]]*[^\[\]\s])\s*(?:\[(?P<unit>[^\[\]]*)\])?")
 _LIST_SEPARATOR = ";"
@@ -95,7 +103,11 @@ def read_prediction_table(path: Path, inputs: Sequence[ResponseInput]) -> Predic
 
 
 def predict_table(
-    model: ResponseModel, table: PredictionTable, progress: Callable[[int], None] | None = None
+    model: ResponseModel | MeasuresOnlyModel,
+    table: PredictionTable,
+    progress: Callable[[int], None] | None = None,
+    *,
+    fingerprint_key: bytes | None = None,
 ) -> list[Prediction]:
     """One prediction for each row, in the order of the table.
 
@@ -103,10 +115,15 @@ def predict_table(
         model: An opened model.
         table: What :func:`read_prediction_table` gave for this model's inputs.
         progress: Called with the number of rows done.
+        fingerprint_key: The site's key: rows whose ``id`` is that of a training patient are then recognized too, beside
+            those whose inputs all are.
     """
+    fingerprints = TrainingFingerprints.of_model(model.folder)
     predictions = []
-    for number, values in enumerate(table.rows, start=1):
-        predictions.append(model.predict(values, values))
+    for number, (identifier, values) in enumerate(zip(table.identifiers, table.rows, strict=True), start=1):
+        used = fingerprints.knows_row(model.inputs, values)
+        used = used or fingerprints.knows_identifier(identifier, fingerprint_key)
+        predictions.append(model.predict(values, values, used_in_training=used))
         if progress is not None:
             progress(number)
     return predictions
@@ -184,7 +201,8 @@ def _row(cells: Sequence[str], columns: Sequence[str], line: int) -> tuple[str, 
 
 
 def _cells(prediction: Prediction) -> dict[str, str]:
-    outside = prediction.outside
+    outside, evidence = prediction.outside, prediction.call_evidence
+    score = None if outside is None else outside.score
     return {
         "answer": prediction.answer.value,
         "answer_text": prediction.answer_text,
@@ -192,11 +210,15 @@ def _cells(prediction: Prediction) -> dict[str, str]:
         "interval_low": _number(prediction.interval_low),
         "interval_high": _number(prediction.interval_high),
         "interval_level": _number(prediction.interval_level),
+        "call_right": _number(evidence.right if evidence else None),
+        "call_right_low": _number(evidence.right_low if evidence else None),
+        "call_made": "" if evidence is None else "yes" if not prediction.abstains else "no",
         "prediction_set": _LIST_SEPARATOR.join(Answer(outcome).value for outcome in prediction.conformal_set),
         "prediction_set_coverage": _number(prediction.conformal_coverage),
-        "out_of_domain": "yes" if outside.is_outside else ("unknown" if outside.score is None else "no"),
-        "out_of_domain_score": _number(None if outside.score is None else outside.score / outside.threshold),
-        "inputs_outside_training_range": _LIST_SEPARATOR.join(outside.inputs_outside_range),
+        "used_in_training": "yes" if prediction.used_in_training else "no",
+        "out_of_distribution": "yes" if outside and outside.is_outside else ("unknown" if score is None else "no"),
+        "out_of_distribution_score": _number(score / outside.threshold if outside and score is not None else None),
+        "inputs_outside_training_range": _LIST_SEPARATOR.join(outside.inputs_outside_range if outside else ()),
         "reasons": _LIST_SEPARATOR.join(reason.code for reason in prediction.abstain_reasons),
         "reasons_text": " ".join(reason.text for reason in prediction.abstain_reasons),
         "logistic_regression_probability": _number(prediction.baseline.probability if prediction.baseline else None),

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,11 @@ class Cohort:
     subgroups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     excluded: Mapping[str, int] = field(default_factory=dict)
     follow_up: FollowUp | None = None
+
+    def of_inputs(self, task: ResponseTask, names: Sequence[str]) -> Cohort:
+        """The cohort with some of the inputs of ``task``, in its order."""
+        columns = [index for index, entry in enumerate(task.inputs) if entry.name in names]
+        return replace(self, values=self.values[:, columns], transformed=self.transformed[:, columns])
 
     @property
     def sha256(self) -> str:
@@ -267,7 +272,7 @@ def _subgroup(group: AuditGroup, patient: str, feature_rows: Rows, clinical_rows
 
 
 def _follow_up(task: ResponseTask, patients: Sequence[str], rows: Rows) -> FollowUp | None:
-    if (declared := task.time_to_failure) is None:
+    if (declared := task.follow_up) is None:
         return None
     time, failed = np.empty(len(patients)), np.zeros(len(patients), dtype=np.int64)
     for row, patient in enumerate(patients):

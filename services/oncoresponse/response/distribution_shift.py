@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from oncoresponse.readable_numbers import inside_sentence, percent, spoken_value
 from oncoresponse.response.calibration import calibration_slope_and_intercept
 from oncoresponse.response.cohort import FloatArray, IntArray
-from oncoresponse.response.conformal import conformal_p_values, conformal_sets
+from oncoresponse.response.conformal import conformal_p_values, conformal_sets, stratum_of
 from oncoresponse.response.pipeline import fit_pipeline
 from oncoresponse.response.task import ResponseTask
 from oncoresponse.response.training_distance import fit_training_distance
@@ -32,7 +32,7 @@ class ShiftFigures(BaseModel):
         calibration_intercept: Calibration-in-the-large, ideal 0; negative: too optimistic.
         promised: Promised coverage.
         covered: Share whose outcome is in their set.
-        outside: Share the distance calls outside the model's experience.
+        outside: Share the distance calls out of distribution.
         covered_inside: Coverage among those it does not; ``None`` when there are none.
         sentence: The same in words.
     """
@@ -67,7 +67,8 @@ def judge_under_shift(
     distance = fit_training_distance(transformed[below], task.uncertainty.outside_quantile)
     inputs, outcome = transformed[~below], favorable[~below]
     margin = fitted.margin(inputs)
-    p_values = conformal_p_values(fitted.out_of_fold, favorable[below], margin)
+    strata = stratum_of(task.strata, task.inputs, transformed)
+    p_values = conformal_p_values(fitted.out_of_fold, favorable[below], margin, strata[below], strata[~below])
     sets = conformal_sets(*p_values, task.uncertainty.conformal_coverage)
     held = np.where(outcome == 1, sets[:, 0], sets[:, 1])
     outside = distance.distance(inputs) > distance.threshold
@@ -88,5 +89,5 @@ def judge_under_shift(
         sentence=f"Trained only on patients with {inside_sentence(entry.title)} up to {spoken_value(limit, entry.unit)}"
         f" and tested on the {int((~below).sum())} others, the prediction sets held the true outcome of "
         f"{percent(covered)} (promised {percent(promised)}); {percent(float(outside.mean()))} of those patients were "
-        "called outside the model's experience.",
+        "called out of distribution.",
     )

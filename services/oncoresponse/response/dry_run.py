@@ -165,8 +165,8 @@ def _read(path: Path, title: str, task: ResponseTask, faults: list[str]) -> _Tab
 def _check_columns(task: ResponseTask, outcome: _Table, features: _Table | None, faults: list[str]) -> None:
     needed = [task.outcome.column, *(rule.column for rule in task.exclusions)]
     needed += [entry.name for entry in task.inputs if entry.source == "clinical"]
-    if task.time_to_failure is not None:
-        needed += [task.time_to_failure.failure_column, task.time_to_failure.follow_up_column]
+    if task.follow_up is not None:
+        needed += [task.follow_up.failure_column, task.follow_up.follow_up_column]
     _require_columns(outcome, needed, faults)
     if features is None:  # audit groups and inputs may still come from the images
         return
@@ -310,7 +310,7 @@ def _check_groups(
 
 
 def _check_follow_up(task: ResponseTask, patients: list[str], table: _Table, faults: list[str]) -> None:
-    declared = task.time_to_failure
+    declared = task.follow_up
     if declared is None or not {declared.failure_column, declared.follow_up_column} <= set(table.columns):
         return
     cells = {

@@ -41,7 +41,7 @@ def plot_roc(evaluation: Evaluation, path: Path) -> None:
     axes.set_xlabel("1 - specificity")
     axes.set_ylabel("Sensitivity for the favorable outcome")
     axes.set_title(f"Cross-validated, {evaluation.patients} patients", loc="left", fontsize=11)
-    axes.legend(loc="lower right", frameon=False, fontsize=9)
+    _legend_below(axes)
     figure.savefig(path, metadata={"Software": None})
 
 
@@ -58,7 +58,8 @@ def plot_calibration(evaluation: Evaluation, path: Path) -> None:
                 [max(point.high - point.observed, 0) for point in points],
             ],
             color=color,
-            marker="o",
+            # No line: nothing was measured between the groups.
+            fmt="o",
             linewidth=1.5,
             capsize=3,
             label=name,
@@ -68,7 +69,7 @@ def plot_calibration(evaluation: Evaluation, path: Path) -> None:
     axes.set_xlabel("Predicted probability of the favorable outcome")
     axes.set_ylabel("Observed share")
     axes.set_title(f"{evaluation.patients} patients in {groups} groups; slope {slope}", loc="left", fontsize=11)
-    axes.legend(loc="upper left", frameon=False, fontsize=9)
+    _legend_below(axes)
     figure.savefig(path, metadata={"Software": None})
 
 
@@ -81,14 +82,16 @@ def plot_decision_curve(evaluation: Evaluation, path: Path) -> None:
     axes.plot(curve.thresholds, curve.everybody, color=_GRAY, linestyle=":", label="Everybody")
     axes.plot(curve.thresholds, curve.baseline, color=_ORANGE, linewidth=1.5, label="Logistic regression")
     axes.plot(curve.thresholds, curve.booster, color=_BLUE, linewidth=2, label="XGBoost")
-    best = max(*curve.booster, *curve.baseline, *curve.everybody)
-    axes.set_ylim(-0.1 * max(best, 0.1), 1.1 * max(best, 0.1))
+    best = max(*curve.booster, *curve.baseline, *curve.everybody, 0.1)
+    # Counting everybody falls without end toward a threshold of 1; the two models are shown whole.
+    lowest = min(*curve.booster, *curve.baseline, -0.1 * best)
+    axes.set_ylim(1.1 * lowest, 1.1 * best)
     axes.set_xlim(0, 1)
     axes.set_xlabel("Threshold on the probability of the favorable outcome")
     axes.set_ylabel("Net benefit")
     axes.set_title("Decision curve, cross-validated", loc="left", fontsize=11)
     _without_frame(axes)
-    axes.legend(loc="upper right", frameon=False, fontsize=9)
+    _legend_below(axes)
     figure.savefig(path, metadata={"Software": None})
 
 
@@ -108,6 +111,11 @@ def _square_axes() -> tuple[matplotlib.figure.Figure, matplotlib.axes.Axes]:
     axes.set_aspect("equal")
     _without_frame(axes)
     return figure, axes
+
+
+def _legend_below(axes: matplotlib.axes.Axes) -> None:
+    """Where it can lie on no point."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False, fontsize=9, ncols=2)
 
 
 def _without_frame(axes: matplotlib.axes.Axes) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from oncoresponse.response.evidence import EvidenceFigures
 from oncoresponse.response.figures_of_merit import Estimate, FiguresOfMerit
-from oncoresponse.response.model_document import ResponseDocument
+from oncoresponse.response.model_document import MeasuresOnlyDocument, ResponseDocument
 from oncoresponse.response.validation import Evaluation
 
 SHOWN_FIGURES = (
@@ -16,18 +17,24 @@ SHOWN_FIGURES = (
 """Title and field of :class:`FiguresOfMerit` of each figure that every listing shows."""
 
 
-def summary_tables(evaluation: Evaluation, document: ResponseDocument) -> str:
-    """Who was evaluated and how, the figures against the baseline, and the checks."""
+def summary_tables(evaluation: Evaluation, document: ResponseDocument | MeasuresOnlyDocument) -> str:
+    """Who was evaluated and how, the evidence, the figures against the baseline, the calls, the sets, the checks."""
     lines = [
         f"{evaluation.patients} patients, {evaluation.favorable} with the favorable outcome; kept out of everything: "
         f"{', '.join(evaluation.held_out_patients) or 'nobody'}; "
         f"left out by rule: {_excluded(evaluation)}. Nested cross-validation: {evaluation.repeats} repeats of "
-        f"{evaluation.folds} folds. 95 % intervals by patient bootstrap.",
+        f"{evaluation.folds} folds. 95 % intervals by patient bootstrap. Internal validation only.",
         "",
+        *([evaluation.follow_up.sentence, ""] if evaluation.follow_up is not None else []),
+        *_evidence_table(evaluation.evidence),
         *_figures_table(evaluation),
         "",
         f"AUC of XGBoost minus AUC of the logistic regression: {evaluation.difference.value:+.3f} "
         f"[{evaluation.difference.low:+.3f}, {evaluation.difference.high:+.3f}]. {baseline_verdict(evaluation)}",
+        "",
+        *_calls_table(evaluation),
+        "",
+        *_coverage_table(evaluation),
         "",
         *_checks_table(evaluation, document),
         "",
@@ -40,7 +47,8 @@ def baseline_verdict(evaluation: Evaluation) -> str:
     if evaluation.beats_baseline:
         return "XGBoost is better."
     worse = " and slightly worse" if evaluation.below_baseline else ""
-    return f"**XGBoost is not better than the logistic regression{worse}**; every prediction shows both."
+    start = ", from which its trees start" if evaluation.starts_from_baseline else ""
+    return f"**XGBoost is not better than the logistic regression{start}{worse}**; every prediction shows both."
 
 
 def detail_tables(evaluation: Evaluation) -> str:
@@ -87,6 +95,61 @@ def _text(estimate: Estimate | None) -> str:
     return "not computed" if estimate is None else estimate.text
 
 
+def _evidence_table(evidence: EvidenceFigures | None) -> list[str]:
+    if evidence is None:
+        return []
+    names = [candidate.name for candidate in evidence.candidates]
+    verdict = f"ships: {evidence.chosen}" if evidence.chosen else "**no evidence for a prediction: measures only**"
+    lines = [
+        "| Requirement, declared in advance | Limit | " + " | ".join(names) + " |",
+        "|---|---|" + "---|" * len(names),
+    ]
+    for row, criterion in enumerate(evidence.candidates[0].criteria):
+        cells = [candidate.criteria[row] for candidate in evidence.candidates]
+        shown = [f"{cell.found} {'met' if cell.met else '**not met**'}" for cell in cells]
+        lines.append(f"| {criterion.name} | {criterion.required} | " + " | ".join(shown) + " |")
+    for candidate in evidence.candidates[1:]:
+        if candidate.gain is not None:
+            lines += [
+                "",
+                f"AUC of {candidate.name} minus AUC of {names[0]}: {candidate.gain.value:+.3f} "
+                f"[{candidate.gain.low:+.3f}, {candidate.gain.high:+.3f}].",
+            ]
+    shown_figures = "" if evidence.chosen or len(names) == 1 else f" The figures below are those of {names[-1]}."
+    return [*lines, "", f"Decision: {verdict}.{shown_figures}", ""]
+
+
+def _calls_table(evaluation: Evaluation) -> list[str]:
+    first = evaluation.calls[0]
+    lines = [
+        f"| Kind of call | Patients who were given it | Right | Lower end of the {first.level:.0%} interval | Has to "
+        "exceed | Made |",
+        "|---|---|---|---|---|---|",
+    ]
+    for figures in evaluation.calls:
+        right = "" if figures.right is None else f"{figures.right:.1%}"
+        low = "" if figures.right_low is None else f"{figures.right_low:.1%}"
+        lines.append(
+            f"| {'Favorable' if figures.favorable else 'Unfavorable'} | {figures.patients:.1f} of "
+            f"{figures.all_patients} | {right} (at least {figures.required:.0%}) | {low} | {figures.reference:.1%} | "
+            f"{'yes' if figures.allowed else '**no**'} |"
+        )
+    return lines
+
+
+def _coverage_table(evaluation: Evaluation) -> list[str]:
+    lines = [
+        f"| Prediction sets, promised {evaluation.conformal.promised:.0%} in each group | Patients | Covered |",
+        "|---|---|---|",
+    ]
+    for cell in evaluation.coverage_by_group:
+        outcome = "favorable outcome" if cell.favorable else "unfavorable outcome"
+        name = f"{cell.stratum}, {outcome}" if cell.stratum else outcome
+        small = "; too few: this outcome is never ruled out" if cell.too_small else ""
+        lines.append(f"| {name[:1].upper()}{name[1:]} | {cell.patients} | {cell.covered.text}{small} |")
+    return lines
+
+
 def _figures_table(evaluation: Evaluation) -> list[str]:
     columns: list[tuple[str, FiguresOfMerit]] = [
         ("XGBoost", evaluation.booster),
@@ -109,7 +172,7 @@ def _figures_table(evaluation: Evaluation) -> list[str]:
     return lines
 
 
-def _checks_table(evaluation: Evaluation, document: ResponseDocument) -> list[str]:
+def _checks_table(evaluation: Evaluation, document: ResponseDocument | MeasuresOnlyDocument) -> list[str]:
     conformal, permutation = evaluation.conformal, evaluation.permutation
     lines = ["| Check | Result |", "|---|---|"]
     if permutation is not None:
@@ -136,16 +199,15 @@ def _checks_table(evaluation: Evaluation, document: ResponseDocument) -> list[st
         lines.append(
             f"| Under shift: trained on {shift.trained_on} patients with {shift.input} up to {shift.limit:g}, tested "
             f"on the {shift.tested_on} others | AUC {area}; {shift.covered:.1%} covered (promised "
-            f"{shift.promised:.0%}); {shift.outside:.1%} called outside the model's experience, {inside} covered |"
+            f"{shift.promised:.0%}); {shift.outside:.1%} called out of distribution, {inside} covered |"
         )
-    if document.interval.simulated_coverage is not None:
+    if isinstance(document, ResponseDocument) and document.interval.simulated_coverage is not None:
         lines.append(
-            f"| {document.interval.level:.0%} interval of the probability in simulated cohorts of the same size | "
+            f"| {document.interval.level:.0%} interval of the probability in simulated cohorts of the same size, whose "
+            "truth is a logistic regression on the same inputs | "
             f"widened {document.interval.widening:.2f} times, {document.interval.simulated_coverage:.1%} held the "
             "truth |"
         )
-    if evaluation.time_to_failure is not None:
-        lines.append(f"| Time to failure (XGBoost AFT) | {evaluation.time_to_failure.sentence} |")
     chosen = evaluation.chosen[0]
     lines += [
         f"| Settings chosen most often in the outer folds | depth {chosen.max_depth}, {chosen.rounds} trees, "
@@ -153,12 +215,17 @@ def _checks_table(evaluation: Evaluation, document: ResponseDocument) -> list[st
         f"| Boosters that were a constant in {evaluation.repeats * evaluation.folds} outer folds | "
         f"{evaluation.constant_boosters} |",
         f"| Power | {evaluation.power.sentence} |",
-        f"| Shipped booster | depth {document.max_depth}, {document.rounds} trees, calibration "
-        f"{document.calibration.chosen}, XGBoost {document.library_versions['xgboost']} |",
-        f"| Booster SHA-256 | `{document.booster_sha256}` |",
-        f"| Training data SHA-256 | `{document.training_data_sha256}` |",
     ]
-    if document.dropped_inputs:
+    if isinstance(document, ResponseDocument):
+        lines += [
+            f"| Shipped booster | depth {document.max_depth}, {document.rounds} trees, calibration "
+            f"{document.calibration.chosen}, XGBoost {document.library_versions['xgboost']} |",
+            f"| Booster SHA-256 | `{document.booster_sha256}` |",
+        ]
+    else:
+        lines.append("| Shipped booster | none: no evidence for a prediction |")
+    lines.append(f"| Training data SHA-256 | `{document.training_data_sha256}` |")
+    if isinstance(document, ResponseDocument) and document.dropped_inputs:
         dropped = ", ".join(f"{name} ({icc:.2f})" for name, icc in document.dropped_inputs.items())
         lines.append(f"| Inputs dropped for their intraclass correlation under perturbed contours | {dropped} |")
     return lines

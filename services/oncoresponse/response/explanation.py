@@ -128,7 +128,7 @@ def answer_changes(
         steps = np.abs(transformed[:, position] - own) / document.distance.scale[position]
         there = answers(document, scoring, values, transformed)
         for index in np.argsort(steps, kind="stable"):
-            if there[index] not in (answer, Answer.OUTSIDE_EXPERIENCE):
+            if there[index] not in (answer, Answer.OUT_OF_DISTRIBUTION):
                 found.append(
                     (float(steps[index]), _change(entry, row[position], candidates[index], there[index], answer_texts))
                 )
@@ -148,7 +148,7 @@ def three_sentences(
     changes: Sequence[AnswerChange],
 ) -> tuple[str, ...]:
     """The answer, the reasons and the doubt, each in one sentence, from a template."""
-    abstains = answer in (Answer.INDETERMINATE, Answer.OUTSIDE_EXPERIENCE)
+    abstains = answer in (Answer.INDETERMINATE, Answer.OUT_OF_DISTRIBUTION)
     if abstains or probability_text is None:
         why = f" ({_without_stop(reasons[0].text)})" if reasons else ""
         first = f"{outcome_title}: {_without_stop(answer_text)}{why}."

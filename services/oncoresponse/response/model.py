@@ -30,27 +30,36 @@ from oncoresponse.response.model_document import (
     DOCUMENT_FILE,
     ENSEMBLE_FILE,
     TASK_FILE,
-    TIME_TO_FAILURE_FILE,
     ResponseDocument,
 )
 from oncoresponse.response.pipeline import ScoringModel
 from oncoresponse.response.prediction import (
+    NO_EVIDENCE_TEXT,
     AbstainReason,
     Answer,
+    AnswerChange,
     BaselinePrediction,
+    CallEvidence,
     ConformalOutcome,
     ContourInterval,
     OutsideTrainingData,
     Prediction,
-    TimeToFailureEstimate,
 )
 from oncoresponse.response.probability_interval import Ensemble
-from oncoresponse.response.time_to_failure import median_times
+from oncoresponse.response.task import ResponseInput
 
 _FOLDER = "response"
 _RADIOMICS_SETTINGS = "radiomics/settings.yaml"
 _TRANSFORM_TOLERANCE = 1e-6
 _MARGIN_TOLERANCE = 1e-9
+_BORDER_CHANGES_ANSWER = AbstainReason(
+    code="BORDER_CHANGES_ANSWER",
+    text="The tumor goes on beyond the images, and with the size it may have as a whole the answer would be another.",
+)
+_USED_IN_TRAINING = AbstainReason(
+    code="USED_IN_TRAINING",
+    text="The model was trained on this patient, so that its answer here would only repeat what it was told.",
+)
 _CALLS: tuple[ConformalOutcome, ConformalOutcome] = (Answer.FAVORABLE, Answer.UNFAVORABLE)
 
 
@@ -63,7 +72,11 @@ class ResponseModel:
     document: ResponseDocument = field(repr=False)
     scoring: ScoringModel = field(repr=False)
     ensemble: Ensemble = field(repr=False)
-    time_booster: xgboost.Booster | None = field(repr=False)
+
+    @property
+    def inputs(self) -> tuple[ResponseInput, ...]:
+        """What a prediction needs."""
+        return self.document.inputs
 
     @classmethod
     def open(cls, model_folder: ModelFolder) -> ResponseModel:
@@ -86,9 +99,6 @@ class ResponseModel:
             (ENSEMBLE_FILE, raw_ensemble, document.ensemble_sha256),
             (TASK_FILE, _read(model_folder, TASK_FILE), document.task_sha256),
         ]
-        if (declared := document.time_to_failure) is not None:
-            raw_time = _read(model_folder, TIME_TO_FAILURE_FILE)
-            checked.append((TIME_TO_FAILURE_FILE, raw_time, declared.booster_sha256))
         for name, content, digest in checked:
             if hashlib.sha256(content).hexdigest() != digest:
                 raise ModelHashMismatch(
@@ -103,7 +113,6 @@ class ResponseModel:
             document,
             ScoringModel(start, booster, document.calibration.sigmoid, document.input_names),
             Ensemble.from_bytes(raw_ensemble, document.input_names),
-            None if declared is None else _booster(raw_time, TIME_TO_FAILURE_FILE, document),
         )
         model._require_golden_vectors()
         return model
@@ -113,7 +122,10 @@ class ResponseModel:
         values: Mapping[str, float],
         covariates: Mapping[str, float] | None = None,
         contour_variants: Sequence[Mapping[str, float]] = (),
+        *,
         whole_tumor: Sequence[Mapping[str, float]] = (),
+        contour_review_reasons: Sequence[str] = (),
+        used_in_training: bool = False,
     ) -> Prediction:
         """Predict the outcome of one patient.
 
@@ -124,11 +136,14 @@ class ResponseModel:
             whole_tumor: What the inputs may be of the whole tumor where the images show a part of it; from
                 :func:`~oncoresponse.response.whole_tumor.whole_tumor_variants`. They widen the interval as contours do,
                 and a call is made only where it is the same for all of them.
+            contour_review_reasons: Why the contour must not be believed before a physician has reviewed it.
+            used_in_training: The patient was recognized as one the model was trained on.
 
         Returns:
             The prediction. It abstains, and says why, when an input is NaN or infinite, cannot be true, or lies too far
-            from the training patients, when the conformal set does not hold exactly one outcome, and when a contour
-            variant would give the opposite call.
+            from the training patients, when the conformal set does not hold exactly one outcome, when validation does
+            not support calls of this kind, when a contour variant would give the opposite call, when the contour
+            needs review, and when the model was trained on the patient.
 
         Raises:
             ModelFolderInvalid: A feature the model needs was not computed: the radiomics settings do not fit the model.
@@ -142,19 +157,17 @@ class ResponseModel:
         if known is not None and not outside.is_outside:  # beyond the training patients the set promises nothing
             reasons += _conformal_reasons(known)
         answer = _answer(outside.is_outside, reasons, known)
+        evidence = self._call_evidence(answer)
         contours = None
         if known is not None and (contour_variants or whole_tumor):
             variants = [*contour_variants, *whole_tumor]
             contours = self._contour_interval(known.probability, answer, variants, covariates or {})
+        if used_in_training:
+            reasons.insert(0, _USED_IN_TRAINING)
+        if evidence is not None and not evidence.allowed:
+            reasons.append(AbstainReason(code="CALL_NOT_SUPPORTED", text=evidence.text))
         if known is not None and answer in _CALLS and self._border_changes(answer, whole_tumor, covariates or {}):
-            reasons.append(
-                AbstainReason(
-                    code="BORDER_CHANGES_ANSWER",
-                    text="The tumor goes on beyond the images, and with the size it may have as a whole the answer "
-                    "would be another.",
-                )
-            )
-            answer = Answer.INDETERMINATE
+            reasons.append(_BORDER_CHANGES_ANSWER)
         if contours is not None and len(set(contours.calls) & set(_CALLS)) > 1 and answer in _CALLS:
             reasons.append(
                 AbstainReason(
@@ -163,11 +176,17 @@ class ResponseModel:
                     "answer.",
                 )
             )
+        reasons += [AbstainReason(code="CONTOUR_NEEDS_REVIEW", text=text) for text in contour_review_reasons]
+        if reasons and answer in _CALLS:
             answer = Answer.INDETERMINATE
+        interval = known.interval(contours) if known else (None, None)
         definition, document = self.folder.definition, self.document
         contributions = explained_inputs(document, row, known.shapley) if known else ()
-        nearest = nearest_cases(document, transformed) if finite else ()
-        changes = answer_changes(document, self.scoring, row, answer, self._answer_texts) if finite else ()
+        # Which of the kept cases the patient is, is not known: the model holds no link from a fingerprint to a case.
+        nearest = nearest_cases(document, transformed) if finite and not used_in_training else ()
+        changes: tuple[AnswerChange, ...] = ()
+        if finite and not used_in_training:
+            changes = answer_changes(document, self.scoring, row, answer, self._answer_texts)
         return Prediction(
             model_name=definition.name,
             model_version=definition.version,
@@ -177,20 +196,22 @@ class ResponseModel:
             answer=answer,
             answer_text=self._answer_texts[answer],
             probability=known.probability if known else None,
-            interval_low=known.interval_low if known else None,
-            interval_high=known.interval_high if known else None,
+            interval_low=interval[0],
+            interval_high=interval[1],
             interval_level=document.interval.level,
             interval_method=document.interval.method,
             conformal_set=known.conformal_set if known else _CALLS,
             conformal_coverage=document.conformal.coverage,
             conformal_coverage_measured=document.conformal.measured,
+            call_evidence=evidence,
+            used_in_training=used_in_training,
             contributions=contributions,
             grouped_contributions=grouped(contributions),
             sentences=three_sentences(
                 outcome_title=definition.outcome.title,
                 answer=answer,
                 answer_text=self._answer_texts[answer],
-                probability_text=known.text(document.interval.level) if known else None,
+                probability_text=known.text(document.interval.level, contours) if known else None,
                 contributions=contributions,
                 reasons=reasons,
                 nearest=nearest,
@@ -199,7 +220,6 @@ class ResponseModel:
             nearest_cases=nearest,
             changes=changes,
             contour_interval=contours,
-            time_to_failure=self._time_to_failure(transformed) if finite and not outside.is_outside else None,
             base_log_odds=known.base if known else None,
             margin_log_odds=known.log_odds if known else None,
             outside=outside,
@@ -231,7 +251,8 @@ class ResponseModel:
             return None
         inputs = np.array([transformed[index] for index in usable])
         found = self.scoring.probability(inputs)
-        calls = answers(self.document, self.scoring, np.array([rows[index] for index in usable]), inputs)
+        values = np.array([rows[index] for index in usable])
+        calls = answers(self.document, self.scoring, values, inputs, only_supported=False)
         return ContourInterval(
             variants=len(usable),
             low=min(probability, float(found.min())),
@@ -250,24 +271,22 @@ class ResponseModel:
             return True
         return set(answers(self.document, self.scoring, np.array(rows), inputs)) != {answer}
 
-    def _time_to_failure(self, transformed: FloatArray) -> TimeToFailureEstimate | None:
-        declared = self.document.time_to_failure
-        if declared is None or self.time_booster is None:
-            return None
-        median = float(median_times(self.time_booster, self.document.input_names, transformed)[0])
-        beyond = median > declared.longest_follow_up
-        longest = spoken_value(declared.longest_follow_up, declared.unit)
-        said = f"beyond the longest follow-up ({longest})" if beyond else f"about {spoken_value(median, declared.unit)}"
-        return TimeToFailureEstimate(
-            median=None if beyond else median,
-            unit=declared.unit,
-            longest_follow_up=declared.longest_follow_up,
-            concordance=declared.concordance.value,
-            concordance_low=declared.concordance.low,
-            concordance_high=declared.concordance.high,
-            text=f"Median time from {declared.origin} to failure {said}; cross-validated concordance "
-            f"{declared.concordance.text}.",
-        )
+    def _call_evidence(self, answer: Answer) -> CallEvidence | None:
+        """Of the kind of call that the rule gives; ``None`` when it gives none."""
+        for figures in self.document.calls:
+            outcome: ConformalOutcome = Answer.FAVORABLE if figures.favorable else Answer.UNFAVORABLE
+            if outcome is answer:
+                return CallEvidence(
+                    outcome=outcome,
+                    patients=figures.patients,
+                    right=figures.right,
+                    right_low=figures.right_low,
+                    reference=figures.reference,
+                    required=figures.required,
+                    allowed=figures.allowed,
+                    text=figures.text,
+                )
+        return None
 
     def _row(self, values: Mapping[str, float], covariates: Mapping[str, float]) -> list[float]:
         row = []
@@ -295,7 +314,12 @@ class ResponseModel:
         low, high = self.ensemble.interval(
             transformed, probability, document.interval.level, document.interval.widening
         )
-        p_favorable, p_unfavorable = conformal_p_values(*document.calibration.scores(), margin)
+        p_favorable, p_unfavorable = conformal_p_values(
+            *document.calibration.scores(),
+            margin,
+            document.calibration.stratum_of_each(),
+            document.strata_of(transformed),
+        )
         kept = conformal_sets(p_favorable, p_unfavorable, document.conformal.coverage)[0]
         base, shapley, log_odds = calibrated_contributions(self.scoring, transformed)
         return _Known(
@@ -355,8 +379,10 @@ class ResponseModel:
             return None
         titles = {entry.name: inside_sentence(entry.title) for entry in document.inputs}
         *first, last = (titles[name] for name in document.baseline.inputs)
+        measures = f"{', '.join(first)} and {last}" if first else last
+        start = "" if document.start is None else ", from which the trees start"
         return BaselinePrediction(
-            name="Logistic regression on " + (f"{', '.join(first)} and {last}" if first else last),
+            name=f"Logistic regression on {measures}{start}",
             probability=float(regression.probability(transformed.reshape(1, -1))[0]),
         )
 
@@ -369,7 +395,8 @@ class ResponseModel:
             for entry, value, training in zip(document.inputs, row, document.training, strict=True)
             if math.isfinite(value) and not training.minimum <= value <= training.maximum
         ]
-        return (*own, *document.limits, *self.folder.definition.limitations)
+        outside = self.folder.definition.outside_checks_of((document.booster_sha256,))
+        return (*outside, *own, *document.limits, *self.folder.definition.limitations)
 
     @property
     def _answer_texts(self) -> Mapping[Answer, str]:
@@ -378,12 +405,13 @@ class ResponseModel:
             Answer.FAVORABLE: outcome.favorable_answer,
             Answer.UNFAVORABLE: outcome.unfavorable_answer,
             Answer.INDETERMINATE: "Indeterminate: the evidence does not allow a call",
-            Answer.OUTSIDE_EXPERIENCE: "Outside the model's experience: no call is made",
+            Answer.OUT_OF_DISTRIBUTION: "Out of distribution: no call is made",
+            Answer.NO_EVIDENCE: NO_EVIDENCE_TEXT,
         }
 
     def _require_golden_vectors(self) -> None:
         document = self.document
-        for index, vector in enumerate(document.golden_vectors):
+        for vector in document.golden_vectors:
             transformed = self._transformed(vector.values)
             margin = float(self.scoring.margin(transformed)[0])
             ensemble_mean = float(self.ensemble.probabilities(transformed).mean())
@@ -392,10 +420,6 @@ class ResponseModel:
                 and abs(margin - vector.margin) <= _MARGIN_TOLERANCE
                 and abs(ensemble_mean - vector.ensemble_mean) <= _TRANSFORM_TOLERANCE
             )
-            if self.time_booster is not None and document.time_to_failure is not None:
-                median = float(median_times(self.time_booster, document.input_names, transformed)[0])
-                golden = document.time_to_failure.golden_medians[index]
-                close = close and abs(median - golden) <= _TRANSFORM_TOLERANCE * golden
             if not close:
                 raise ModelFolderInvalid(
                     "The response model does not reproduce its golden vectors here. Install the versions of XGBoost "
@@ -417,9 +441,15 @@ class _Known:
     shapley: FloatArray
     base: float
 
-    def text(self, level: float) -> str:
+    def interval(self, contours: ContourInterval | None) -> tuple[float, float]:
+        """The one interval to show: what another sample of patients or another contour would have given."""
+        if contours is None:
+            return self.interval_low, self.interval_high
+        return min(self.interval_low, contours.low), max(self.interval_high, contours.high)
+
+    def text(self, level: float, contours: ContourInterval | None) -> str:
         """``72 % (90 % interval 51 % to 86 %)``."""
-        low, high = percent(self.interval_low), percent(self.interval_high)
+        low, high = map(percent, self.interval(contours))
         return f"{percent(self.probability)} ({percent(level)} interval {low} to {high})"
 
     @property
@@ -454,7 +484,7 @@ def _conformal_reasons(known: _Known) -> list[AbstainReason]:
 
 def _answer(is_outside: bool, reasons: list[AbstainReason], known: _Known | None) -> Answer:
     if is_outside:
-        return Answer.OUTSIDE_EXPERIENCE
+        return Answer.OUT_OF_DISTRIBUTION
     if reasons or known is None:
         return Answer.INDETERMINATE
     return Answer.FAVORABLE if known.includes_favorable else Answer.UNFAVORABLE

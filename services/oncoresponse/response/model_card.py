@@ -6,6 +6,7 @@ Nothing is written by hand: the card is made of ``model.yaml``, ``task.yaml``, `
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -21,9 +22,19 @@ from oncoresponse.response.evaluation_figures import (
     write_figures,
 )
 from oncoresponse.response.evaluation_tables import detail_tables, summary_tables
-from oncoresponse.response.model_document import DOCUMENT_FILE, EVALUATION_FILE, TASK_FILE, ResponseDocument
+from oncoresponse.response.model_document import (
+    BOOSTER_FILE,
+    DOCUMENT_FILE,
+    ENSEMBLE_FILE,
+    EVALUATION_FILE,
+    TASK_FILE,
+    MeasuresOnlyDocument,
+    ResponseDocument,
+    read_document,
+)
 from oncoresponse.response.source_attributes import SourceAttribute, source_attributes
 from oncoresponse.response.task import ResponseTask, read_task
+from oncoresponse.response.training_fingerprints import FINGERPRINTS_FILE
 from oncoresponse.response.validation import Evaluation
 
 CARD_MARKDOWN = "model-card.md"
@@ -73,7 +84,7 @@ def write_model_card(model_directory: Path) -> ModelCard:
     folder = model_directory / "response"
     try:
         definition = ModelDefinition.model_validate(yaml.safe_load((model_directory / "model.yaml").read_bytes()))
-        document = ResponseDocument.model_validate_json((folder / DOCUMENT_FILE).read_bytes())
+        document = read_document((folder / DOCUMENT_FILE).read_bytes())
         evaluation = Evaluation.model_validate_json((folder / EVALUATION_FILE).read_bytes())
     except (OSError, ValidationError, yaml.YAMLError) as error:
         raise ModelFolderInvalid(
@@ -88,11 +99,11 @@ def write_model_card(model_directory: Path) -> ModelCard:
         device_status=definition.intended_use.device_status,
         source_attributes=source_attributes(definition, document, evaluation),
         files_sha256={
-            "response/booster.ubj": document.booster_sha256,
-            "response/ensemble.zip": document.ensemble_sha256,
-            "response/task.yaml": document.task_sha256,
+            f"response/{name}": hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            for name in (BOOSTER_FILE, ENSEMBLE_FILE, TASK_FILE, FINGERPRINTS_FILE)
+            if (folder / name).is_file()
         },
-        training_data_sha256=document.training_data_sha256,
+        training_data_sha256=document.training_data_sha256 or "",
         library_versions=document.library_versions,
         evaluation=evaluation,
     )
@@ -103,7 +114,12 @@ def write_model_card(model_directory: Path) -> ModelCard:
     return card
 
 
-def _markdown(card: ModelCard, definition: ModelDefinition, task: ResponseTask, document: ResponseDocument) -> str:
+def _markdown(
+    card: ModelCard,
+    definition: ModelDefinition,
+    task: ResponseTask,
+    document: ResponseDocument | MeasuresOnlyDocument,
+) -> str:
     use, evaluation = definition.intended_use, card.evaluation
     lines = [
         f"# {card.title}",
@@ -119,14 +135,15 @@ def _markdown(card: ModelCard, definition: ModelDefinition, task: ResponseTask, 
         f"- **User.** {use.user}",
         f"- **Role.** {use.role}",
         "- **Not for.** " + " ".join(use.contraindications),
-        f"- **Predicts.** {definition.outcome.title}: {definition.outcome.definition}",
+        f"- **Predicts.** {definition.outcome.title}: {definition.outcome.definition}"
+        if isinstance(document, ResponseDocument)
+        else f"- **Predicts.** Nothing: it measures. {document.statement} Sought was: {definition.outcome.title} "
+        f"({definition.outcome.definition})",
         f"- **Trained on.** {definition.training_data}",
         "",
         "## What goes in",
         "",
-        "| Input | Name | Unit | Kind | Allowed | Training patients, median (5th to 95th percentile) | Sign held |",
-        "|---|---|---|---|---|---|---|",
-        *_input_rows(document),
+        *_input_table(document),
         "",
         f"Never an input: {', '.join(task.forbidden_columns) or 'nothing declared'}. A missing input is an error, "
         "not a guess.",
@@ -141,7 +158,10 @@ def _markdown(card: ModelCard, definition: ModelDefinition, task: ResponseTask, 
         detail_tables(evaluation),
         "## Limits",
         "",
-        *(f"- {text}" for text in dict.fromkeys((*document.limits, *definition.limitations))),
+        *(
+            f"- {text}"
+            for text in dict.fromkeys((*_outside(definition, document), *document.limits, *definition.limitations))
+        ),
         "",
         "## Source attributes",
         "",
@@ -156,6 +176,31 @@ def _markdown(card: ModelCard, definition: ModelDefinition, task: ResponseTask, 
         said = attribute.value or f"**Unknown.** {attribute.unknown_because}"
         lines += [f"{attribute.number}. **{attribute.title}.** {said}", ""]
     return "\n".join(lines)
+
+
+def _outside(definition: ModelDefinition, document: ResponseDocument | MeasuresOnlyDocument) -> tuple[str, ...]:
+    if isinstance(document, ResponseDocument):
+        return definition.outside_checks_of((document.booster_sha256,))
+    return definition.outside_checks_of(document.candidate_boosters)
+
+
+def _input_table(document: ResponseDocument | MeasuresOnlyDocument) -> list[str]:
+    signs = {-1: "larger is never favorable", 0: "none", 1: "larger is never unfavorable"}
+    if isinstance(document, MeasuresOnlyDocument):
+        return [
+            "| Sought in | Name | Unit | Kind | Allowed | Sign held |",
+            "|---|---|---|---|---|---|",
+            *(
+                f"| {entry.title} | `{entry.name}` | {entry.unit} | {entry.physician_group} | {entry.minimum:g} to "
+                f"{entry.maximum:g} | {signs[entry.favorable_sign]} |"
+                for entry in document.inputs
+            ),
+        ]
+    return [
+        "| Input | Name | Unit | Kind | Allowed | Training patients, median (5th to 95th percentile) | Sign held |",
+        "|---|---|---|---|---|---|---|",
+        *_input_rows(document),
+    ]
 
 
 def _input_rows(document: ResponseDocument) -> list[str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oncoresponse.response.calibration import Sigmoid
+from oncoresponse.response.call_rule import CallFigures
 from oncoresponse.response.cohort import FloatArray, IntArray
-from oncoresponse.response.figures_of_merit import Estimate
+from oncoresponse.response.conformal import CoverageCell, stratum_of
 from oncoresponse.response.pipeline import LogisticBaseline
-from oncoresponse.response.task import CalibrationMethod, ResponseInput
+from oncoresponse.response.task import CalibrationMethod, ResponseInput, StrataTask
 from oncoresponse.response.training_distance import TrainingDistance
 
 BOOSTER_FILE = "booster.ubj"
@@ -19,7 +20,6 @@ ENSEMBLE_FILE = "ensemble.zip"
 DOCUMENT_FILE = "response.json"
 EVALUATION_FILE = "evaluation.json"
 TASK_FILE = "task.yaml"
-TIME_TO_FAILURE_FILE = "time-to-failure.ubj"
 
 
 class _Strict(BaseModel):
@@ -64,6 +64,7 @@ class CalibrationDocument(_Strict):
         out_of_fold_margins: (inner repeats, patients), log-odds by boosters that had not seen the patient.
         favorable: (patients,), 1 where the outcome was favorable.
         out_of_fold_probabilities: (patients,), calibrated, mean over repeats.
+        strata: (patients,), stratum of each patient; empty where there are none.
     """
 
     chosen: CalibrationMethod
@@ -73,6 +74,7 @@ class CalibrationDocument(_Strict):
     out_of_fold_margins: tuple[tuple[float, ...], ...]
     favorable: tuple[int, ...]
     out_of_fold_probabilities: tuple[float, ...]
+    strata: tuple[int, ...] = ()
 
     @property
     def sigmoid(self) -> Sigmoid:
@@ -82,6 +84,10 @@ class CalibrationDocument(_Strict):
     def scores(self) -> tuple[FloatArray, IntArray]:
         """Margins (repeats, patients) and outcomes (patients,)."""
         return np.array(self.out_of_fold_margins), np.array(self.favorable, dtype=np.int64)
+
+    def stratum_of_each(self) -> IntArray:
+        """Int (patients,); 0 where there are none."""
+        return np.array(self.strata or (0,) * len(self.favorable), dtype=np.int64)
 
 
 class DistanceDocument(_Strict):
@@ -141,12 +147,23 @@ class IntervalDocument(_Strict):
 
 
 class ConformalDocument(_Strict):
-    """Promised coverage of the conformal set and what cross-validation found."""
+    """Promised coverage of the conformal set in each group, and what cross-validation found.
+
+    Attributes:
+        coverage: Promise.
+        measured: Of all patients together.
+        measured_favorable: Of those with the favorable outcome.
+        measured_unfavorable: Of the others.
+        groups: By outcome and stratum.
+        strata: How a patient's stratum follows from an input; ``None`` where there are none.
+    """
 
     coverage: float
     measured: float
     measured_favorable: float
     measured_unfavorable: float
+    groups: tuple[CoverageCell, ...]
+    strata: StrataTask | None = None
 
 
 class TrainingCase(_Strict):
@@ -154,28 +171,6 @@ class TrainingCase(_Strict):
 
     values: tuple[float, ...]
     favorable: bool
-
-
-class TimeToFailureDocument(_Strict):
-    """The accelerated failure time booster beside the answer.
-
-    Attributes:
-        booster_sha256: Of ``time-to-failure.ubj``.
-        unit: UCUM of the times.
-        origin: From when they count.
-        longest_follow_up: No time beyond it is believed.
-        concordance: Cross-validated.
-        sentence: The same in words.
-        golden_medians: Median times of the golden vectors, reproduced to 1e-6 relative.
-    """
-
-    booster_sha256: str
-    unit: str
-    origin: str
-    longest_follow_up: float
-    concordance: Estimate
-    sentence: str
-    golden_medians: tuple[float, ...]
 
 
 class GoldenVector(_Strict):
@@ -204,13 +199,13 @@ class ResponseDocument(_Strict):
         rounds: Number of trees, chosen likewise.
         calibration: Margin to probability.
         conformal: Promise of the conformal sets.
+        calls: How often each kind of call was right in nested validation, and whether it is made; favorable first.
         interval: Interval of the probability.
         distance: Distance from the training data.
         baseline: Logistic regression shown beside.
         start: Logistic regression the trees start from; ``None`` where they start from zero log-odds.
         cases: Training patients without identifier, for the nearest ones; empty where the task says so.
         dropped_inputs: Declared inputs that were not robust enough, with their intraclass correlation.
-        time_to_failure: ``None`` where the task declares none.
         golden_vectors: Checked whenever the model is opened.
         limits: Plain sentences made from the evaluation.
         seed: Seed of everything.
@@ -230,13 +225,13 @@ class ResponseDocument(_Strict):
     rounds: int
     calibration: CalibrationDocument
     conformal: ConformalDocument
+    calls: tuple[CallFigures, CallFigures]
     interval: IntervalDocument
     distance: DistanceDocument
     baseline: BaselineDocument
     start: BaselineDocument | None = None
     cases: tuple[TrainingCase, ...] = ()
     dropped_inputs: dict[str, float] = {}
-    time_to_failure: TimeToFailureDocument | None = None
     golden_vectors: tuple[GoldenVector, ...] = Field(min_length=1)
     limits: tuple[str, ...]
     seed: int
@@ -259,3 +254,54 @@ class ResponseDocument(_Strict):
     def input_names(self) -> tuple[str, ...]:
         """Names of the inputs, in order."""
         return tuple(entry.name for entry in self.inputs)
+
+    def strata_of(self, transformed: FloatArray) -> IntArray:
+        """Int (patients,): the stratum of transformed inputs (patients, inputs)."""
+        return stratum_of(self.conformal.strata, self.inputs, transformed)
+
+
+class MeasuresOnlyDocument(_Strict):
+    """Contents of ``response.json`` of a model without evidence for a prediction: it measures and does not predict.
+
+    Training writes it when validation does not meet the declared rule. A model folder that was never meant to predict
+    may hold one written by hand, with ``evidence`` and ``statement`` alone.
+
+    Attributes:
+        evidence: Always ``none``.
+        statement: Why, in one sentence.
+        inputs: What the outcome was sought in.
+        candidate_boosters: SHA-256 of the boosters that were refused.
+        limits: Plain sentences made from the evaluation.
+        training_patients: Number of patients of the validation.
+        training_favorable: How many had the favorable outcome.
+        training_data_sha256: Over inputs and outcomes, identifiers left out.
+        task_sha256: Of ``task.yaml``.
+        radiomics_settings_sha256: Of the model's radiomics settings at training.
+        seed: Seed of the validation.
+        library_versions: Versions of the libraries that made it.
+    """
+
+    evidence: Literal["none"]
+    statement: str = Field(min_length=1)
+    inputs: tuple[ResponseInput, ...] = ()
+    candidate_boosters: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    training_patients: int | None = None
+    training_favorable: int | None = None
+    training_data_sha256: str | None = None
+    task_sha256: str | None = None
+    radiomics_settings_sha256: str | None = None
+    seed: int | None = None
+    library_versions: dict[str, str] = {}
+
+
+def read_document(content: bytes) -> ResponseDocument | MeasuresOnlyDocument:
+    """``response.json`` of a model with or without evidence for a prediction.
+
+    Raises:
+        ValidationError: It is neither.
+    """
+    try:
+        return MeasuresOnlyDocument.model_validate_json(content)
+    except ValidationError:
+        return ResponseDocument.model_validate_json(content)

@@ -8,13 +8,30 @@ from oncoresponse.response.validation import Evaluation
 
 
 def limits_from(evaluation: Evaluation, interval: IntervalCoverage | None) -> tuple[str, ...]:
-    """The sentences, the most important first."""
+    """The sentences, heaviest first. The interval is ``None`` where nothing is predicted."""
     booster, baseline, conformal = evaluation.booster, evaluation.baseline, evaluation.conformal
+    predicts = evaluation.evidence is None or evaluation.evidence.chosen is not None
     sentences = [
-        f"In cross-validation on the {evaluation.patients} training patients alone, the model ranked a patient with a "
-        f"favorable outcome above one without in {percent(booster.auc.value)} of pairs (AUC {booster.auc.text}, 95 % "
-        "interval); patients of another hospital were not tested.",
+        f"Internal validation only: nested cross-validation on {evaluation.patients} patients, {evaluation.favorable} "
+        f"of them with the favorable outcome (AUC {booster.auc.text}, 95 % interval). Choices that were made with "
+        "knowledge of the same patients flatter this figure; patients of another hospital were not tested.",
     ]
+    if evaluation.follow_up is not None:
+        sentences.append(evaluation.follow_up.sentence)
+    if not predicts:
+        return tuple(sentences)
+    for figures in evaluation.calls:
+        if not figures.allowed:
+            kind = "favorable" if figures.favorable else "unfavorable"
+            sentences.append(f"No call of the {kind} outcome is made. {figures.text}")
+    if low := [cell for cell in evaluation.coverage_by_group if cell.covered.high < conformal.promised]:
+        named = "; ".join(
+            f"{percent(cell.covered.value)} of {cell.patients} patients with the "
+            f"{'favorable' if cell.favorable else 'unfavorable'} outcome"
+            + (f", {cell.stratum}" if cell.stratum else "")
+            for cell in low
+        )
+        sentences.append(f"The prediction sets hold less than the promised {percent(conformal.promised)}: {named}.")
     if not evaluation.beats_baseline:
         sentences.append(
             f"The model is not better than a logistic regression on {len(evaluation.baseline_inputs)} measurements "
@@ -36,7 +53,8 @@ def limits_from(evaluation: Evaluation, interval: IntervalCoverage | None) -> tu
     if interval is not None:
         sentences.append(
             f"In simulated cohorts of this size the {percent(interval.level)} interval held the true probability of "
-            f"{percent(interval.covered)} of patients."
+            f"{percent(interval.covered)} of patients. The truth there was a logistic regression on the same inputs, "
+            "which is also what the trees start from; for a truth of another shape it is not known."
         )
     if evaluation.shift is not None:
         sentences.append(evaluation.shift.sentence)

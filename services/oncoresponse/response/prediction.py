@@ -1,8 +1,8 @@
 """The answer of the response stage: ``prediction.json``.
 
-A probability never travels alone. One document holds the answer in words, the calibrated probability with its
-interval, the conformal set, the contribution of each input, the distance from the training data, the reasons for
-abstaining, and the limits of the model, so that no reader can show the number without them.
+A probability never travels alone. One document holds the answer in words, the probability with its interval, the
+conformal set, the measured error of the call, the contribution of each input, the distance from the training data, the
+reasons for abstaining, and the limits of the model, so that no reader can show the number without them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,14 @@ class Answer(StrEnum):
     UNFAVORABLE = "unfavorable"
     INDETERMINATE = "indeterminate"
     """The evidence does not allow a call."""
-    OUTSIDE_EXPERIENCE = "outside_experience"
+    OUT_OF_DISTRIBUTION = "out_of_distribution"
     """The patient is unlike those the model was trained on."""
+    NO_EVIDENCE = "no_evidence"
+    """Validation found no evidence for any prediction: the model measures and does not predict."""
 
+
+NO_EVIDENCE_TEXT = "No evidence for a prediction: measures only"
+"""The answer of a model that measures and does not predict."""
 
 ConformalOutcome = Literal[Answer.FAVORABLE, Answer.UNFAVORABLE]
 """What a conformal set may hold."""
@@ -42,11 +47,17 @@ ABSTAIN_CODES = (
     "SET_DISAGREES_WITH_PROBABILITY",
     "CONTOUR_CHANGES_ANSWER",
     "BORDER_CHANGES_ANSWER",
+    "CONTOUR_NEEDS_REVIEW",
+    "CALL_NOT_SUPPORTED",
+    "USED_IN_TRAINING",
+    "NO_EVIDENCE",
 )
 """Every reason for abstaining: an input is NaN or infinite; an input cannot be true; the inputs are too far from the
 training patients; neither outcome can be ruled out; both can; the set and the probability point to different
 outcomes; another plausible contour would give the opposite call; the tumor goes on beyond the images, perhaps so far
-that the call would not be made.
+that the call would be another; the contour must not be believed before a physician has reviewed it; calls of this kind
+were not right often enough in validation; the model was trained on this patient; the model has no evidence for a
+prediction of anybody.
 """
 
 
@@ -161,25 +172,28 @@ class ContourInterval(_Document):
     calls: tuple[Answer, ...]
 
 
-class TimeToFailureEstimate(_Document):
-    """Estimate of the time to failure, shown only beside the answer.
+class CallEvidence(_Document):
+    """How often calls of one kind were right when the very rule that makes them was validated.
 
     Attributes:
-        median: Median time in ``unit``; ``None`` when it lies beyond the longest follow-up.
-        unit: UCUM.
-        longest_follow_up: Of the training patients.
-        concordance: Cross-validated, 0.5 is chance.
-        concordance_low: Lower end of its 95 % interval.
-        concordance_high: Upper end.
-        text: One sentence.
+        outcome: The kind of call.
+        patients: Validation patients who were given this call, each counted once; a patient to whom only some of the
+            repeats gave it counts in proportion, so this need not be whole.
+        right: Share of them for whom it was right, 0 to 1; ``None`` when nobody was given it.
+        right_low: Lower end of the two-sided 80 % interval of that share; ``None`` with it.
+        reference: What it has to exceed: the better of chance (0.5) and the share of all patients with that outcome.
+        required: Smallest ``right`` with which a call is made.
+        allowed: Whether such calls are made: ``right`` reaches ``required`` and ``right_low`` exceeds ``reference``.
+        text: The same in one sentence.
     """
 
-    median: float | None
-    unit: str
-    longest_follow_up: float
-    concordance: float
-    concordance_low: float
-    concordance_high: float
+    outcome: ConformalOutcome
+    patients: float = Field(ge=0)
+    right: float | None = Field(ge=0, le=1)
+    right_low: float | None = Field(ge=0, le=1)
+    reference: float = Field(ge=0, le=1)
+    required: float = Field(ge=0, le=1)
+    allowed: bool
     text: str
 
 
@@ -190,7 +204,7 @@ class OutsideTrainingData(_Document):
         score: Mahalanobis distance of the transformed inputs, shrunk covariance; ``None`` when an input is not finite.
         threshold: Distance above which the patient counts as outside.
         is_outside: The score exceeds the threshold, or an input lies outside the range the task allows; the model then
-            answers ``outside_experience``.
+            answers ``out_of_distribution``.
         inputs_outside_range: Names of inputs below the smallest or above the largest value of the training patients.
             One such input alone is named and adds a limit, it does not make the patient an outsider: with 38 training
             patients about one new patient in eight has one.
@@ -212,41 +226,46 @@ class BaselinePrediction(_Document):
 class Prediction(_Document):
     """Contents of ``prediction.json``.
 
-    When ``answer`` is ``indeterminate`` or ``outside_experience`` the model abstains. ``probability`` and its interval
+    When ``answer`` is neither ``favorable`` nor ``unfavorable`` the model abstains. ``probability`` and its interval
     may still be present, so that the record is complete; a report must not show them as an answer then, only the
-    ``abstain_reasons``. :attr:`abstains` tells.
+    ``abstain_reasons``. :attr:`abstains` tells. With ``no_evidence`` everything that describes a prediction is absent.
 
     Attributes:
         model_name: Name of the model folder.
         model_version: Its version.
         model_sha256: SHA-256 over the model's manifest.
-        outcome_code: Code of the outcome, such as ``durable-response``.
-        outcome_title: Title of the outcome.
+        outcome_code: Code of the outcome, such as ``no-recurrence-or-metastasis``.
+        outcome_title: Title of the outcome, with its horizon.
         answer: The call.
         answer_text: The call in plain words, without a treatment directive.
-        probability: Calibrated probability of the favorable outcome, 0 to 1; ``None`` when it cannot be computed.
-        interval_low: Lower end of the interval of ``probability``; ``None`` with it.
+        probability: Probability of the favorable outcome, 0 to 1; ``None`` when it cannot be computed.
+        interval_low: Lower end of the one interval to show with ``probability``: it holds what another sample of
+            training patients and what other plausible contours would have given; ``None`` with ``probability``.
         interval_high: Upper end.
-        interval_level: Level of the interval, such as 0.9.
+        interval_level: Level of the interval, such as 0.9; ``None`` where the model makes none.
         interval_method: How the interval was made.
         conformal_set: Outcomes, of ``favorable`` and ``unfavorable``, that cannot be ruled out.
-        conformal_coverage: Promised coverage of the set in each outcome class, such as 0.8.
+        conformal_coverage: Promised coverage of the set in each group of patients, such as 0.8; ``None`` where the
+            model makes no sets.
         conformal_coverage_measured: Coverage found in cross-validation, all patients together.
+        call_evidence: How often calls of the kind that the rule gives this patient were right, whether or not such
+            calls are made (``CALL_NOT_SUPPORTED``); ``None`` when the rule gives none.
+        used_in_training: Whether the patient was found among those the model was trained on; no call is made then.
         contributions: One for each input, largest effect first.
         grouped_contributions: The same by what a physician knows, largest effect first.
-        sentences: Three sentences made from what is below: the answer, the reasons, the doubt.
-        nearest_cases: The three nearest training patients; empty where the model keeps none.
+        sentences: Three sentences made from what is below: the answer, the reasons, the uncertainty.
+        nearest_cases: The three nearest training patients, never the patient's own row; empty where the model keeps
+            none.
         changes: For each input that can change the answer alone, how far it would have to go, nearest first.
         contour_interval: ``None`` when no contour variants were sent.
-        time_to_failure: ``None`` where the model has none, when an input is not finite, and outside experience.
-        base_log_odds: Calibrated log-odds before any contribution; ``None`` when an input is not finite.
+        base_log_odds: Log-odds before any contribution; ``None`` when an input is not finite.
         margin_log_odds: ``base_log_odds`` plus the contributions; ``None`` when an input is not finite.
-        outside: Distance from the training data.
+        outside: Distance from the training data; ``None`` where the model knows none.
         abstain_reasons: Empty unless the model abstains.
-        baseline: The logistic baseline; ``None`` when an input of it is not finite.
-        limits: Plain sentences about what the model cannot do, made from its evaluation.
+        baseline: The logistic regression; ``None`` when an input of it is not finite.
+        limits: Plain sentences about what the model cannot do, heaviest first, made from its evaluation.
         research_use_statement: Shown wherever a part of this is shown.
-        booster_sha256: SHA-256 of the booster file.
+        booster_sha256: SHA-256 of the booster file; ``None`` where the model holds none.
         training_patients: Number of patients the model was trained on.
         training_data_sha256: SHA-256 over the training table (inputs, outcome).
         seed: Seed of the training run.
@@ -260,35 +279,36 @@ class Prediction(_Document):
     outcome_title: str
     answer: Answer
     answer_text: str
-    probability: float | None = Field(ge=0, le=1)
-    interval_low: float | None = Field(ge=0, le=1)
-    interval_high: float | None = Field(ge=0, le=1)
-    interval_level: float = Field(gt=0, lt=1)
-    interval_method: str
-    conformal_set: tuple[ConformalOutcome, ...]
-    conformal_coverage: float = Field(gt=0, lt=1)
-    conformal_coverage_measured: float = Field(ge=0, le=1)
-    contributions: tuple[Contribution, ...]
-    base_log_odds: float | None
-    margin_log_odds: float | None
+    probability: float | None = Field(default=None, ge=0, le=1)
+    interval_low: float | None = Field(default=None, ge=0, le=1)
+    interval_high: float | None = Field(default=None, ge=0, le=1)
+    interval_level: float | None = Field(default=None, gt=0, lt=1)
+    interval_method: str | None = None
+    conformal_set: tuple[ConformalOutcome, ...] = ()
+    conformal_coverage: float | None = Field(default=None, gt=0, lt=1)
+    conformal_coverage_measured: float | None = Field(default=None, ge=0, le=1)
+    call_evidence: CallEvidence | None = None
+    used_in_training: bool = False
+    contributions: tuple[Contribution, ...] = ()
+    base_log_odds: float | None = None
+    margin_log_odds: float | None = None
     grouped_contributions: tuple[GroupedContribution, ...] = ()
     sentences: tuple[str, ...] = ()
     nearest_cases: tuple[NearestCase, ...] = ()
     changes: tuple[AnswerChange, ...] = ()
     contour_interval: ContourInterval | None = None
-    time_to_failure: TimeToFailureEstimate | None = None
-    outside: OutsideTrainingData
+    outside: OutsideTrainingData | None = None
     abstain_reasons: tuple[AbstainReason, ...]
-    baseline: BaselinePrediction | None
+    baseline: BaselinePrediction | None = None
     limits: tuple[str, ...]
     research_use_statement: str
-    booster_sha256: str
-    training_patients: int
-    training_data_sha256: str
-    seed: int
-    xgboost_version: str
+    booster_sha256: str | None = None
+    training_patients: int | None = None
+    training_data_sha256: str | None = None
+    seed: int | None = None
+    xgboost_version: str | None = None
 
     @property
     def abstains(self) -> bool:
         """Whether the model makes no call for this patient."""
-        return self.answer in (Answer.INDETERMINATE, Answer.OUTSIDE_EXPERIENCE)
+        return self.answer not in (Answer.FAVORABLE, Answer.UNFAVORABLE)

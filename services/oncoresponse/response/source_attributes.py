@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.model_folder import ModelDefinition
 from oncoresponse.response.evaluation_tables import baseline_verdict
-from oncoresponse.response.model_document import ResponseDocument
+from oncoresponse.response.model_document import MeasuresOnlyDocument, ResponseDocument
 from oncoresponse.response.validation import Evaluation
 
 _NOT_STATED = "Not stated in source_attributes of model.yaml."
@@ -95,7 +95,7 @@ class SourceAttribute(BaseModel):
 
 
 def source_attributes(
-    definition: ModelDefinition, document: ResponseDocument, evaluation: Evaluation
+    definition: ModelDefinition, document: ResponseDocument | MeasuresOnlyDocument, evaluation: Evaluation
 ) -> tuple[SourceAttribute, ...]:
     """All 31 attributes of a model.
 
@@ -122,7 +122,9 @@ def source_attributes(
     )
 
 
-def _from_training(definition: ModelDefinition, document: ResponseDocument, evaluation: Evaluation) -> dict[str, str]:
+def _from_training(
+    definition: ModelDefinition, document: ResponseDocument | MeasuresOnlyDocument, evaluation: Evaluation
+) -> dict[str, str]:
     use, outcome, conformal = definition.intended_use, definition.outcome, evaluation.conformal
     groups = ", ".join(dict.fromkeys(figures.group for figures in evaluation.subgroups))
     demographics = [
@@ -133,12 +135,15 @@ def _from_training(definition: ModelDefinition, document: ResponseDocument, eval
     names = ", ".join(entry.title for entry in document.inputs)
     excluded = "; ".join(f"{reason}: {count}" for reason, count in evaluation.excluded.items()) or "none"
     found = {
-        "output_value": f"Calibrated probability of '{outcome.title}' ({outcome.definition}) with a "
+        "output_value": f"Probability of '{outcome.title}' ({outcome.definition}) with a "
         f"{document.interval.level:.0%} interval, a prediction set that promises {conformal.promised:.0%} coverage in "
         "each outcome, contributions of the inputs, and the distance from the training patients; or no call, with the "
-        "reasons.",
-        "output_type": "Prediction (probability and call), which may be 'indeterminate' or 'outside the model's "
-        "experience'",
+        "reasons."
+        if isinstance(document, ResponseDocument)
+        else "Measures of the tumor, and the statement that there is no evidence for a prediction.",
+        "output_type": "Prediction (probability and call), which may be 'indeterminate' or 'out of distribution'"
+        if isinstance(document, ResponseDocument)
+        else "Measures only ('no evidence for a prediction')",
         "intended_use": use.purpose,
         "intended_population": use.population,
         "intended_users": use.user,

@@ -132,30 +132,94 @@ class AuditGroup(_Strict):
         return f"{self.bands[-1]:g}{unit} or more"
 
 
-class TimeToFailureTask(_Strict):
-    """An accelerated failure time booster beside the answer: when a failure came, or until when there was none.
+class FollowUpTask(_Strict):
+    """When a failure came, or until when there was none: the outcome as a censored time, for the validation only.
 
     Attributes:
         failure_column: Time of the failure; empty where there was none.
         follow_up_column: Time of the last follow-up.
         unit: UCUM of both, such as ``d``.
         origin: From when both count, such as ``diagnosis``.
-        distribution: Of the logarithm of the time (XGBoost ``aft_loss_distribution``).
-        scale: Its scale (XGBoost ``aft_loss_distribution_scale``).
-        max_depth: Depth of the trees.
-        rounds: Number of trees.
-        learning_rate: Step of the booster.
+        horizon: Failures up to then are ordered (the truncation time of Uno's concordance); patients without failure
+            who were followed less are counted and named.
     """
 
     failure_column: str
     follow_up_column: str
     unit: str = "d"
     origin: str = "diagnosis"
-    distribution: Literal["normal", "logistic"] = "normal"
-    scale: float = Field(default=1.0, gt=0)
-    max_depth: int = Field(default=1, ge=1)
-    rounds: int = Field(default=40, ge=1)
-    learning_rate: float = Field(default=0.1, gt=0, le=1)
+    horizon: float = Field(gt=0)
+
+
+class Candidate(_Strict):
+    """A set of inputs that may become the model.
+
+    Attributes:
+        name: Such as ``SUVmax alone``.
+        inputs: Names of declared inputs.
+    """
+
+    name: str
+    inputs: tuple[str, ...] = Field(min_length=1)
+
+
+class StrataTask(_Strict):
+    """Strata within which the prediction sets keep their promise for each outcome.
+
+    Attributes:
+        input: A declared input.
+        limits: Borders between the strata, ascending, in the unit of the input.
+        names: One more than limits, from the smallest values on.
+        reason: Why these.
+    """
+
+    input: str
+    limits: tuple[float, ...] = Field(min_length=1)
+    names: tuple[str, ...]
+    reason: str
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        if list(self.limits) != sorted(set(self.limits)) or len(self.names) != len(self.limits) + 1:
+            raise ValueError("Strata need ascending limits and one name more than limits.")
+        return self
+
+
+class EvidenceRule(_Strict):
+    """What repeated nested cross-validation has to show before a model predicts; declared before it is run.
+
+    All bounds are ends of 95 % intervals by patient bootstrap. The calibration limits follow from what is shown: with a
+    slope or an intercept that may lie beyond them, a percentage says nothing that a physician could use (Van Calster et
+    al. 2019, doi:10.1186/s12916-019-1466-7).
+
+    Attributes:
+        lowest_auc: Smallest lower end of the AUC.
+        lowest_concordance: The same of Uno's concordance, where the task declares a follow-up.
+        lowest_scaled_brier: The lower end of the scaled Brier score must exceed this.
+        calibration_slope: The interval of the slope must lie within.
+        largest_calibration_intercept: The interval of calibration-in-the-large must lie within this of 0 (log-odds).
+        largest_permutation_p: Of the permutation test, where the task asks for permutations.
+    """
+
+    lowest_auc: float = Field(default=0.6, ge=0, le=1)
+    lowest_concordance: float = Field(default=0.6, ge=0, le=1)
+    lowest_scaled_brier: float = 0.0
+    calibration_slope: tuple[float, float] = (0.5, 2.0)
+    largest_calibration_intercept: float = Field(default=0.5, gt=0)
+    largest_permutation_p: float = Field(default=0.05, gt=0, le=1)
+
+
+class CallRule(_Strict):
+    """Which kinds of call are made.
+
+    Attributes:
+        lowest_right: Smallest share of calls of the kind that were right in nested validation.
+        level: Of the two-sided interval whose lower end must exceed the better of chance and the share of patients with
+            that outcome.
+    """
+
+    lowest_right: float = Field(default=0.7, ge=0, le=1)
+    level: float = Field(default=0.8, gt=0.5, lt=1)
 
 
 class ShiftTest(_Strict):
@@ -310,7 +374,11 @@ class ResponseTask(_Strict):
         held_out_patients: Patients kept out of everything.
         minimum_icc: Measured inputs whose intraclass correlation under perturbed contours is smaller are dropped; needs
             the table that ``oncoradiomics robustness`` writes.
-        time_to_failure: An accelerated failure time booster beside the answer.
+        candidates: Sets of inputs among which the validation chooses, simplest first; all inputs when not given.
+        evidence: What validation has to show before the model predicts.
+        calls: Which kinds of call are made.
+        strata: Strata of the prediction sets.
+        follow_up: The outcome as a censored time.
         shift: Test under shift.
         keep_training_cases: Keep inputs and outcome of each training patient, without identifier, in the model, so that
             a report can show the nearest ones.
@@ -329,7 +397,11 @@ class ResponseTask(_Strict):
     audit_groups: tuple[AuditGroup, ...] = ()
     held_out_patients: tuple[str, ...] = ()
     minimum_icc: float | None = Field(default=None, gt=0, lt=1)
-    time_to_failure: TimeToFailureTask | None = None
+    candidates: tuple[Candidate, ...] = Field(default=(), max_length=3)
+    evidence: EvidenceRule = EvidenceRule()
+    calls: CallRule = CallRule()
+    strata: StrataTask | None = None
+    follow_up: FollowUpTask | None = None
     shift: ShiftTest | None = None
     keep_training_cases: bool = True
     booster: BoosterSettings
@@ -343,8 +415,8 @@ class ResponseTask(_Strict):
         if len(set(names)) != len(names):
             raise ValueError("An input is declared twice.")
         after = [self.outcome.column, self.patient_column]
-        if self.time_to_failure is not None:
-            after += [self.time_to_failure.failure_column, self.time_to_failure.follow_up_column]
+        if self.follow_up is not None:
+            after += [self.follow_up.failure_column, self.follow_up.follow_up_column]
         forbidden = {name.casefold() for name in (*self.forbidden_columns, *after)}
         if refused := [name for name in names if name.casefold() in forbidden]:
             raise ValueError(
@@ -355,7 +427,32 @@ class ResponseTask(_Strict):
             raise ValueError(f"Baseline input '{sorted(unknown)[0]}' is not among the inputs.")
         if self.shift is not None and self.shift.input not in names:
             raise ValueError(f"Input '{self.shift.input}' of the shift test is not among the inputs.")
+        if self.strata is not None and self.strata.input not in names:
+            raise ValueError(f"Input '{self.strata.input}' of the strata is not among the inputs.")
+        for candidate in self.candidates:
+            if unknown := set(candidate.inputs) - set(names):
+                raise ValueError(f"Candidate '{candidate.name}': '{sorted(unknown)[0]}' is not among the inputs.")
+            if not set(candidate.inputs) & set(self.baseline_inputs):
+                raise ValueError(f"Candidate '{candidate.name}' has no baseline input.")
         return self
+
+    def of_candidate(self, candidate: Candidate) -> ResponseTask:
+        """The task with the inputs of one candidate; shift and strata are left out where their input is."""
+        kept = candidate.inputs
+        return self.model_copy(
+            update={
+                "inputs": tuple(entry for entry in self.inputs if entry.name in kept),
+                "baseline_inputs": tuple(name for name in self.baseline_inputs if name in kept),
+                "shift": self.shift if self.shift is not None and self.shift.input in kept else None,
+                "strata": self.strata if self.strata is not None and self.strata.input in kept else None,
+                "candidates": (),
+            }
+        )
+
+    @property
+    def every_candidate(self) -> tuple[Candidate, ...]:
+        """The candidates; one with all inputs where none are declared."""
+        return self.candidates or (Candidate(name="All declared inputs", inputs=self.input_names),)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -366,8 +463,8 @@ class ResponseTask(_Strict):
     def post_outcome_columns(self) -> tuple[str, ...]:
         """Columns no input may copy."""
         found = [self.outcome.column, *self.forbidden_columns]
-        if self.time_to_failure is not None:
-            found += [self.time_to_failure.failure_column, self.time_to_failure.follow_up_column]
+        if self.follow_up is not None:
+            found += [self.follow_up.failure_column, self.follow_up.follow_up_column]
         return tuple(dict.fromkeys(found))
 
     @property

@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,27 +28,28 @@ from oncoresponse.response.cohort import (
     transform,
     without_fragile_inputs,
 )
+from oncoresponse.response.conformal import stratum_of
 from oncoresponse.response.distribution_shift import judge_under_shift
+from oncoresponse.response.evidence import EvidenceFigures, ValidatedCandidate, decide
 from oncoresponse.response.model_document import (
     BOOSTER_FILE,
     DOCUMENT_FILE,
     ENSEMBLE_FILE,
     EVALUATION_FILE,
     TASK_FILE,
-    TIME_TO_FAILURE_FILE,
     BaselineDocument,
     CalibrationDocument,
     ConformalDocument,
     DistanceDocument,
     GoldenVector,
     IntervalDocument,
+    MeasuresOnlyDocument,
     ResponseDocument,
-    TimeToFailureDocument,
     TrainingCase,
     TrainingDistribution,
 )
 from oncoresponse.response.model_limits import limits_from
-from oncoresponse.response.optimism import correct_optimism
+from oncoresponse.response.optimism import OptimismCorrection, correct_optimism
 from oncoresponse.response.pipeline import FittedPipeline, fit_baseline, fit_pipeline
 from oncoresponse.response.probability_interval import (
     Ensemble,
@@ -58,15 +59,17 @@ from oncoresponse.response.probability_interval import (
     simulate_interval_coverage,
 )
 from oncoresponse.response.progress import Progress, no_progress
-from oncoresponse.response.task import ResponseTask, read_task
-from oncoresponse.response.time_to_failure import fit_time_to_failure, median_times, validate_time_to_failure
+from oncoresponse.response.survival import describe_follow_up
+from oncoresponse.response.task import Candidate, ResponseTask, read_task
 from oncoresponse.response.training_distance import fit_training_distance
+from oncoresponse.response.training_fingerprints import FINGERPRINTS_FILE, TrainingFingerprints
 from oncoresponse.response.validation import Evaluation, OutOfFold, evaluate
 
 PREDICTIONS_FILE = "out-of-fold.csv"
 INTERVAL_FILE = "interval-simulation.json"
 
 _RADIOMICS_SETTINGS = Path("radiomics") / "settings.yaml"
+_COMPUTED_TOMOGRAPHY = "CT.nii.gz"
 _GOLDEN_PERCENTILES = (5.0, 25.0, 50.0, 75.0, 95.0)
 
 
@@ -75,14 +78,14 @@ class TrainedResponse:
     """What a training run made.
 
     Attributes:
-        document: Contents of ``response.json``.
+        document: Contents of ``response.json``; :class:`MeasuresOnlyDocument` where there is no evidence.
         evaluation: Contents of ``evaluation.json``.
         interval: What the simulation of the interval found; ``None`` when the task asks for none.
         run_directory: Everything, with the out-of-fold predictions by patient.
         model_directory: The ``response`` folder of the model.
     """
 
-    document: ResponseDocument
+    document: ResponseDocument | MeasuresOnlyDocument
     evaluation: Evaluation
     interval: IntervalCoverage | None
     run_directory: Path
@@ -98,9 +101,13 @@ def train_response(
     *,
     features_automatic_csv: Path | None = None,
     robustness_csv: Path | None = None,
+    fingerprint_key: bytes | None = None,
+    fingerprint_images: Path | None = None,
     progress: Progress = no_progress,
 ) -> TrainedResponse:
-    """Validate the task on the cohort, fit the model to all of it, write both.
+    """Validate the candidates on the cohort, fit the one that holds to all of it, write both.
+
+    Where none meets the rule of the task the model measures and does not predict: no booster is written then.
 
     The same tables and task give the same bytes. The caller writes the model card and seals the folder afterwards.
 
@@ -115,6 +122,8 @@ def train_response(
             segmentation network had not seen; evaluated, never trained on.
         robustness_csv: Columns ``feature`` and ``icc``, from ``oncoradiomics robustness``; needed where the task
             declares ``minimum_icc``.
+        fingerprint_key: The site's key, under which identifiers are kept as fingerprints; without one none are.
+        fingerprint_images: Folder with a folder a patient that holds ``CT.nii.gz`` in HU, for fingerprints of pixels.
         progress: Told the stage and the share of it that is done.
 
     Raises:
@@ -127,45 +136,31 @@ def train_response(
     automatic = None
     if features_automatic_csv is not None:
         automatic = _automatic_inputs(task, cohort, features_automatic_csv, clinical_csv or features_csv)
-    fitted = fit_pipeline(task, cohort.transformed, cohort.favorable, seed=task.seed)
-    if fitted.is_constant(cohort.transformed):
-        raise TrainingDataInvalid(
-            "The booster gives every patient the same answer. Lower min_child_weight, or add patients; with few of "
-            "them no tree may be able to split."
-        )
-    evaluation, found = evaluate(
-        task,
-        cohort.transformed,
-        cohort.favorable,
-        automatic=automatic,
-        subgroups=cohort.subgroups,
-        progress=progress,
-    )
+    tried = [_try(task, candidate, cohort, automatic, progress) for candidate in task.every_candidate]
+    evidence = decide(task, [item.validated for item in tried], cohort.favorable, cohort.follow_up)
+    chosen = next((item for item in tried if item.validated.candidate.name == evidence.chosen), None)
+    # Without evidence the figures shown are those of the candidate that uses most.
+    shown = chosen or tried[-1]
+    evaluation = _completed(shown, evidence)
     interval = None
-    if task.validation.simulated_cohorts:
-        interval = simulate_interval_coverage(task, cohort.transformed, cohort.favorable, progress)
-    ensemble = fit_ensemble(
-        task,
-        cohort.transformed,
-        cohort.favorable,
-        members=task.uncertainty.ensemble_members,
-        seed=ensemble_seed(task),
-        progress=progress,
-    )
-    evaluation = _completed(task, cohort, fitted, ensemble, evaluation)
-    raw_booster, raw_ensemble = bytes(fitted.booster.save_raw("ubj")), ensemble.to_bytes()
-    document = _document(task, cohort, fitted, ensemble, evaluation, interval, dropped)
-    written = {BOOSTER_FILE: raw_booster, ENSEMBLE_FILE: raw_ensemble}
-    if cohort.follow_up is not None and evaluation.time_to_failure is not None:
-        time_booster = fit_time_to_failure(task, cohort.transformed, cohort.follow_up)
-        written[TIME_TO_FAILURE_FILE] = bytes(time_booster.save_raw("ubj"))
+    document: ResponseDocument | MeasuresOnlyDocument
+    written: dict[str, bytes] = {}
+    if chosen is None:
+        document = _measures_only(task, shown, evaluation, evidence)
+    else:
+        interval, ensemble = _uncertainty(chosen, progress)
+        evaluation = evaluation.model_copy(update={"optimism": _optimism(chosen, ensemble)})
+        raw_booster, raw_ensemble = bytes(chosen.fitted.booster.save_raw("ubj")), ensemble.to_bytes()
+        written = {BOOSTER_FILE: raw_booster, ENSEMBLE_FILE: raw_ensemble}
+        document = _document(chosen.task, chosen.cohort, chosen.fitted, ensemble, evaluation, interval, dropped)
         document = document.model_copy(
-            update={"time_to_failure": _time_to_failure(task, time_booster, document, evaluation, written)}
+            update={
+                "booster_sha256": hashlib.sha256(raw_booster).hexdigest(),
+                "ensemble_sha256": hashlib.sha256(raw_ensemble).hexdigest(),
+            }
         )
     document = document.model_copy(
         update={
-            "booster_sha256": hashlib.sha256(raw_booster).hexdigest(),
-            "ensemble_sha256": hashlib.sha256(raw_ensemble).hexdigest(),
             "task_sha256": hashlib.sha256(task_file.read_bytes()).hexdigest(),
             "radiomics_settings_sha256": _sha256_if_present(model_directory / _RADIOMICS_SETTINGS),
         }
@@ -173,59 +168,120 @@ def train_response(
     written[DOCUMENT_FILE] = _json(document)
     written[EVALUATION_FILE] = _json(evaluation)
     written[TASK_FILE] = task_file.read_bytes()
+    images = () if fingerprint_images is None else _computed_tomography(fingerprint_images, cohort)
+    fingerprints = TrainingFingerprints.of_patients(cohort.patients, fingerprint_key, images)
+    written[FINGERPRINTS_FILE] = _json(fingerprints.of_rows(shown.cohort.values))
     run_directory.mkdir(parents=True, exist_ok=True)
     for name, content in written.items():
         (run_directory / name).write_bytes(content)
     if interval is not None:
         (run_directory / INTERVAL_FILE).write_bytes(_json(interval))
-    _write_predictions(run_directory / PREDICTIONS_FILE, cohort, found)
+    _write_predictions(run_directory / PREDICTIONS_FILE, cohort, shown.found)
     installed = model_directory / "response"
     installed.mkdir(parents=True, exist_ok=True)
-    if TIME_TO_FAILURE_FILE not in written:
-        (installed / TIME_TO_FAILURE_FILE).unlink(missing_ok=True)
+    for name in (BOOSTER_FILE, ENSEMBLE_FILE):
+        if name not in written:  # of an earlier version
+            (installed / name).unlink(missing_ok=True)
     for name in written:
         if (installed / name).resolve() != task_file.resolve():
             shutil.copyfile(run_directory / name, installed / name)
     return TrainedResponse(document, evaluation, interval, run_directory, installed)
 
 
-def _completed(
-    task: ResponseTask, cohort: Cohort, fitted: FittedPipeline, ensemble: Ensemble, evaluation: Evaluation
-) -> Evaluation:
+@dataclass(frozen=True)
+class _Tried:
+    """A candidate fitted to everybody and validated."""
+
+    task: ResponseTask
+    cohort: Cohort
+    fitted: FittedPipeline
+    evaluation: Evaluation
+    found: OutOfFold
+    validated: ValidatedCandidate
+
+
+def _try(
+    task: ResponseTask, candidate: Candidate, cohort: Cohort, automatic: FloatArray | None, progress: Progress
+) -> _Tried:
+    own, chosen = task.of_candidate(candidate), cohort.of_inputs(task, candidate.inputs)
+    columns = [index for index, name in enumerate(task.input_names) if name in candidate.inputs]
+
+    def show(stage: str, fraction: float) -> None:
+        progress(f"{stage}: {candidate.name}" if task.candidates else stage, fraction)
+
+    fitted = fit_pipeline(own, chosen.transformed, chosen.favorable, seed=own.seed)
+    if fitted.is_constant(chosen.transformed):
+        raise TrainingDataInvalid(
+            "The booster gives every patient the same answer. Lower min_child_weight, or add patients; with few of "
+            "them no tree may be able to split."
+        )
+    evaluation, found = evaluate(
+        own,
+        chosen.transformed,
+        chosen.favorable,
+        automatic=None if automatic is None else automatic[:, columns],
+        subgroups=chosen.subgroups,
+        progress=show,
+    )
+    validated = ValidatedCandidate(
+        candidate=Candidate(name=candidate.name, inputs=own.input_names),
+        figures=evaluation.booster,
+        permutation_p=None if evaluation.permutation is None else evaluation.permutation.p_value,
+        probability=found.probability,
+        booster_sha256=hashlib.sha256(bytes(fitted.booster.save_raw("ubj"))).hexdigest(),
+    )
+    return _Tried(own, chosen, fitted, evaluation, found, validated)
+
+
+def _completed(item: _Tried, evidence: EvidenceFigures) -> Evaluation:
     """The evaluation with what needs more than inputs and outcome."""
-    inputs, favorable = cohort.transformed, cohort.favorable
-    time = None
-    if cohort.follow_up is not None:
-        time = validate_time_to_failure(task, inputs, favorable, cohort.follow_up)
-    return evaluation.model_copy(
+    task, cohort = item.task, item.cohort
+    follow_up = None
+    if cohort.follow_up is not None and task.follow_up is not None:
+        follow_up = describe_follow_up(task.follow_up, cohort.follow_up)
+    return item.evaluation.model_copy(
         update={
             "excluded": dict(cohort.excluded),
-            "optimism": correct_optimism(task, inputs, favorable, fitted, ensemble, seed=ensemble_seed(task)),
-            "shift": judge_under_shift(task, cohort.values, inputs, favorable),
-            "time_to_failure": time,
+            "shift": judge_under_shift(task, cohort.values, cohort.transformed, cohort.favorable),
+            "follow_up": follow_up,
+            "evidence": evidence,
         }
     )
 
 
-def _time_to_failure(
-    task: ResponseTask,
-    booster: xgboost.Booster,
-    document: ResponseDocument,
-    evaluation: Evaluation,
-    written: Mapping[str, bytes],
-) -> TimeToFailureDocument | None:
-    figures, declared = evaluation.time_to_failure, task.time_to_failure
-    if figures is None or declared is None:
-        return None
-    golden = np.array([vector.transformed for vector in document.golden_vectors])
-    return TimeToFailureDocument(
-        booster_sha256=hashlib.sha256(written[TIME_TO_FAILURE_FILE]).hexdigest(),
-        unit=declared.unit,
-        origin=declared.origin,
-        longest_follow_up=figures.longest_follow_up,
-        concordance=figures.concordance,
-        sentence=figures.sentence,
-        golden_medians=_floats(median_times(booster, task.input_names, golden)),
+def _uncertainty(item: _Tried, progress: Progress) -> tuple[IntervalCoverage | None, Ensemble]:
+    task, inputs, favorable = item.task, item.cohort.transformed, item.cohort.favorable
+    interval = None
+    if task.validation.simulated_cohorts:
+        interval = simulate_interval_coverage(task, inputs, favorable, progress)
+    members, seed = task.uncertainty.ensemble_members, ensemble_seed(task)
+    return interval, fit_ensemble(task, inputs, favorable, members=members, seed=seed, progress=progress)
+
+
+def _computed_tomography(folder: Path, cohort: Cohort) -> list[Path]:
+    """CT of each training patient that has one."""
+    return [path for name in cohort.patients if (path := folder / name / _COMPUTED_TOMOGRAPHY).is_file()]
+
+
+def _optimism(item: _Tried, ensemble: Ensemble) -> OptimismCorrection:
+    inputs, favorable = item.cohort.transformed, item.cohort.favorable
+    return correct_optimism(item.task, inputs, favorable, item.fitted, ensemble, seed=ensemble_seed(item.task))
+
+
+def _measures_only(
+    task: ResponseTask, item: _Tried, evaluation: Evaluation, evidence: EvidenceFigures
+) -> MeasuresOnlyDocument:
+    return MeasuresOnlyDocument(
+        evidence="none",
+        statement=evidence.sentence,
+        inputs=task.inputs,
+        candidate_boosters=tuple(candidate.booster_sha256 for candidate in evidence.candidates),
+        limits=limits_from(evaluation, None),
+        training_patients=len(item.cohort.patients),
+        training_favorable=int(item.cohort.favorable.sum()),
+        training_data_sha256=item.cohort.sha256,
+        seed=task.seed,
+        library_versions=_library_versions(),
     )
 
 
@@ -254,13 +310,19 @@ def _document(
             out_of_fold_margins=tuple(_floats(row) for row in fitted.out_of_fold),
             favorable=tuple(int(value) for value in cohort.favorable),
             out_of_fold_probabilities=_floats(fitted.sigmoid.probability(fitted.out_of_fold).mean(axis=0)),
+            strata=()
+            if task.strata is None
+            else tuple(int(index) for index in stratum_of(task.strata, task.inputs, cohort.transformed)),
         ),
         conformal=ConformalDocument(
             coverage=evaluation.conformal.promised,
             measured=evaluation.conformal.covered,
             measured_favorable=evaluation.conformal.covered_favorable,
             measured_unfavorable=evaluation.conformal.covered_unfavorable,
+            groups=evaluation.coverage_by_group,
+            strata=task.strata,
         ),
+        calls=evaluation.calls,
         interval=IntervalDocument(
             method=f"percentiles of {task.uncertainty.ensemble_members} patient bootstraps of the whole pipeline"
             + (
@@ -294,14 +356,18 @@ def _document(
         radiomics_settings_sha256=None,
         booster_sha256="",
         ensemble_sha256="",
-        library_versions={
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-            "scikit-learn": sklearn.__version__,
-            "scipy": scipy.__version__,
-            "xgboost": xgboost.__version__,
-        },
+        library_versions=_library_versions(),
     )
+
+
+def _library_versions() -> dict[str, str]:
+    return {
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "scikit-learn": sklearn.__version__,
+        "scipy": scipy.__version__,
+        "xgboost": xgboost.__version__,
+    }
 
 
 def _golden_vectors(

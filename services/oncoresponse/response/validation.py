@@ -15,8 +15,15 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from oncoresponse.errors import TrainingDataInvalid
+from oncoresponse.response.call_rule import NO_CALL, CallFigures, calls_of_sets, judge_calls
 from oncoresponse.response.cohort import FloatArray, IntArray
-from oncoresponse.response.conformal import conformal_p_values, conformal_sets
+from oncoresponse.response.conformal import (
+    CoverageCell,
+    conformal_p_values,
+    conformal_sets,
+    coverage_by_group,
+    stratum_of,
+)
 from oncoresponse.response.decision_thresholds import (
     DecisionCurve,
     ThresholdFigures,
@@ -25,6 +32,7 @@ from oncoresponse.response.decision_thresholds import (
 )
 from oncoresponse.response.distribution_shift import ShiftFigures
 from oncoresponse.response.evaluation_curves import ModelCurves, model_curves
+from oncoresponse.response.evidence import EvidenceFigures
 from oncoresponse.response.figures_of_merit import (
     Estimate,
     FiguresOfMerit,
@@ -38,8 +46,9 @@ from oncoresponse.response.pipeline import fit_baseline, fit_pipeline, patient_f
 from oncoresponse.response.progress import Progress, no_progress
 from oncoresponse.response.statistical_power import PowerStatement, state_power
 from oncoresponse.response.subgroup_audit import SubgroupFigures, audit_subgroups
+from oncoresponse.response.survival import FollowUpFigures
 from oncoresponse.response.task import CalibrationMethod, ResponseTask
-from oncoresponse.response.time_to_failure import TimeToFailureFigures
+from oncoresponse.response.training_distance import fit_training_distance
 
 _PERMUTATION_SEED = 7_001
 _BOOTSTRAP_SEED = 7_002
@@ -129,6 +138,7 @@ class Evaluation(_Strict):
         booster: Figures of the calibrated booster.
         baseline: Figures of the logistic baseline, on the same folds.
         baseline_inputs: Its inputs.
+        starts_from_baseline: Whether the trees start from a logistic regression on these inputs.
         difference: AUC of the booster minus AUC of the baseline, with a paired interval.
         conformal: Coverage of the conformal sets.
         permutation: ``None`` when the task asks for no permutations.
@@ -143,7 +153,10 @@ class Evaluation(_Strict):
         power: What the size of the cohort allows to say.
         optimism: Bootstrap-corrected figures; ``None`` until the ensemble is fitted.
         shift: Trained on one half, tested on the other; ``None`` where the task declares none.
-        time_to_failure: Concordance of the predicted times; ``None`` where the task declares none.
+        coverage_by_group: Coverage of the sets in each outcome and stratum.
+        calls: How often each kind of call was right, favorable first.
+        follow_up: How long the patients were followed; ``None`` where the task declares no follow-up.
+        evidence: Whether all this is evidence for a prediction; ``None`` until it is decided.
         automatic_contours: ``None`` when no such table was given.
     """
 
@@ -155,6 +168,7 @@ class Evaluation(_Strict):
     booster: FiguresOfMerit
     baseline: FiguresOfMerit
     baseline_inputs: tuple[str, ...]
+    starts_from_baseline: bool
     difference: Estimate
     conformal: ConformalFigures
     permutation: PermutationTest | None
@@ -169,7 +183,10 @@ class Evaluation(_Strict):
     power: PowerStatement
     optimism: OptimismCorrection | None = None
     shift: ShiftFigures | None = None
-    time_to_failure: TimeToFailureFigures | None = None
+    coverage_by_group: tuple[CoverageCell, ...]
+    calls: tuple[CallFigures, CallFigures]
+    follow_up: FollowUpFigures | None = None
+    evidence: EvidenceFigures | None = None
     automatic_contours: AutomaticContourFigures | None
 
     @property
@@ -192,6 +209,7 @@ class OutOfFold:
         baseline: Float (repeats, patients).
         automatic: Float (repeats, patients) on automatic contours, NaN where there is none; ``None`` without a table.
         sets: Int (repeats, patients, 2), conformal sets, columns favorable and unfavorable.
+        calls: Int (repeats, patients), what the rule for calls gave; no call where it was not asked.
         chosen: Depth, rounds and calibration of each outer fold.
         constant_boosters: Outer folds whose booster was a constant.
     """
@@ -200,6 +218,7 @@ class OutOfFold:
     baseline: FloatArray
     automatic: FloatArray | None
     sets: IntArray
+    calls: IntArray
     chosen: tuple[tuple[int, int, CalibrationMethod], ...]
     constant_boosters: int
 
@@ -212,6 +231,7 @@ def cross_validate(
     repeats: int,
     inner_repeats: int | None = None,
     automatic: FloatArray | None = None,
+    with_calls: bool = True,
     progress: Progress = no_progress,
 ) -> OutOfFold:
     """Repeated nested cross-validation.
@@ -223,12 +243,15 @@ def cross_validate(
         repeats: Outer repeats.
         inner_repeats: Replaces that of the task.
         automatic: Float (patients, inputs), transformed, from automatic contours; NaN rows are skipped.
+        with_calls: Ask the rule for calls too, for which the distance from the training side is fitted in each fold.
         progress: Told after each outer fold.
     """
     patients = len(favorable)
     probability, baseline = np.empty((repeats, patients)), np.empty((repeats, patients))
     from_automatic = None if automatic is None else np.full((repeats, patients), np.nan)
     sets = np.empty((repeats, patients, 2), dtype=np.int64)
+    calls = np.full((repeats, patients), NO_CALL, dtype=np.int64)
+    strata = stratum_of(task.strata, task.inputs, inputs)
     chosen: list[tuple[int, int, CalibrationMethod]] = []
     constant = 0
     for repeat in range(repeats):
@@ -241,14 +264,18 @@ def cross_validate(
             margin = fitted.margin(inputs[test])
             probability[repeat, test] = fitted.sigmoid.probability(margin)
             baseline[repeat, test] = fit_baseline(task, inputs[train], favorable[train]).probability(inputs[test])
-            p_values = conformal_p_values(fitted.out_of_fold, favorable[train], margin)
+            p_values = conformal_p_values(fitted.out_of_fold, favorable[train], margin, strata[train], strata[test])
             sets[repeat, test] = conformal_sets(*p_values, task.uncertainty.conformal_coverage)
+            if with_calls:
+                distance = fit_training_distance(inputs[train], task.uncertainty.outside_quantile)
+                outside = (distance.distance(inputs[test]) > distance.threshold).astype(np.int64)
+                calls[repeat, test] = calls_of_sets(sets[repeat, test], probability[repeat, test], outside)
             if automatic is not None and from_automatic is not None:
                 usable = test[np.isfinite(automatic[test]).all(axis=1)]
                 if len(usable):
                     from_automatic[repeat, usable] = fitted.probability(automatic[usable])
             progress("nested cross-validation", len(chosen) / (repeats * task.validation.folds))
-    return OutOfFold(probability, baseline, from_automatic, sets, tuple(chosen), constant)
+    return OutOfFold(probability, baseline, from_automatic, sets, calls, tuple(chosen), constant)
 
 
 def permutation_test(
@@ -259,7 +286,7 @@ def permutation_test(
     random = np.random.default_rng(task.seed + _PERMUTATION_SEED)
 
     def auc(outcome: IntArray) -> float:
-        found = cross_validate(task, inputs, outcome, repeats=repeats, inner_repeats=1)
+        found = cross_validate(task, inputs, outcome, repeats=repeats, inner_repeats=1, with_calls=False)
         return area_under_curve(found.probability, outcome)
 
     observed = auc(favorable)
@@ -314,6 +341,7 @@ def evaluate(
         booster=booster,
         baseline=figures_of_merit(found.baseline, favorable, weights),
         baseline_inputs=task.baseline_inputs,
+        starts_from_baseline=task.booster.start == "logistic",
         difference=auc_difference(found.probability, found.baseline, favorable, weights),
         conformal=conformal_figures(found.sets, favorable, task.uncertainty.conformal_coverage),
         permutation=permutation,
@@ -336,6 +364,8 @@ def evaluate(
             seed=task.seed + _SUBGROUP_SEED,
         ),
         power=state_power(booster.auc, len(favorable), int(favorable.sum())),
+        coverage_by_group=coverage_by_group(task, found.sets, favorable, stratum_of(task.strata, task.inputs, inputs)),
+        calls=judge_calls(found.calls, favorable, task.calls),
         automatic_contours=_automatic_contours(task, found, favorable),
     )
     return evaluation, found

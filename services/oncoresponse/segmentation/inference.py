@@ -56,6 +56,10 @@ from oncoresponse.volume import Quantity, Volume, file_sha256, require_same_fram
 
 SEGMENTATION_FOLDER = "segmentation"
 _FULL_COVERAGE = 0.9
+_POOR_CONTOUR_EXPECTED = (
+    "The network is unsure of this contour: in cross-validation, contours with such signs overlapped poorly with those "
+    "of the physician."
+)
 _MEMBER_VARIANTS = 3
 
 
@@ -211,7 +215,8 @@ class Segmenter:
             volume_high_ml=_with_missing_part(high, measures),
             volume_level=level,
             expected_dice=expected,
-            needs_review=review or measures.touches_border,
+            needs_review=review,
+            review_reasons=(_POOR_CONTOUR_EXPECTED,) if review else (),
             prompt=prompt_kind(prompt),
             mean_uncertainty=mean_binary_entropy(chances, inside),
             device=self.device.type,

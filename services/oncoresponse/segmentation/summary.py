@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class SegmentationSummary(BaseModel):
@@ -24,8 +24,11 @@ class SegmentationSummary(BaseModel):
         volume_level: Level of that interval, 0 to 1.
         expected_dice: Dice to expect against a physician's contour, from a model fitted on the cross-validation
             (docs/segmentation.md shows how well it holds); null for a supplied contour.
-        needs_review: The mask is one of those of which the cross-validation says that a physician should correct it, or
-            reaches the border of the images.
+        needs_review: A physician has to compare the mask with the images before any figure made from it is used.
+        review_reasons: Why, one sentence each; empty unless ``needs_review``.
+        outline_shift_mm: Shift (L, P, S) that lays the body outline of the CT on that of the PET, a lower bound; null
+            where it was not or could not be measured (:mod:`oncoresponse.segmentation.misregistration`).
+        uptake_outside_ml: Volume of the tumor's uptake outside the body as the CT shows it; null without a CT.
         prompt: What the network was told about the lesion; null for a supplied contour.
         mean_uncertainty: Mean binary entropy (bit, 0 to 1) of the probability inside the mask; null for a supplied
             contour.
@@ -47,16 +50,33 @@ class SegmentationSummary(BaseModel):
     volume_level: float | None = Field(default=None, gt=0, lt=1)
     expected_dice: float | None = Field(default=None, ge=0, le=1)
     needs_review: bool = False
+    review_reasons: tuple[str, ...] = ()
+    outline_shift_mm: tuple[float, float, float] | None = None
+    uptake_outside_ml: float | None = Field(default=None, ge=0)
     prompt: Literal["none", "point", "box"] | None = None
     mean_uncertainty: float | None = Field(default=None, ge=0, le=1)
     device: str
     warnings: tuple[str, ...] = ()
     network_sha256: str = ""
 
+    @model_validator(mode="after")
+    def _reviewed_for_a_reason(self) -> Self:
+        if self.needs_review != bool(self.review_reasons):
+            raise ValueError("needs_review and review_reasons have to agree")
+        return self
+
     @property
     def volume_is_lower_bound(self) -> bool:
         """Whether volume, diameters and extent are those of the part that the images show."""
         return self.touches_border
+
+    @property
+    def asks_for_review(self) -> bool:
+        """Whether a physician has to look: at a contour that must not be believed, or for what is beyond the images.
+
+        Only the first keeps a model from an answer; ``needs_review`` is that alone.
+        """
+        return self.needs_review or self.volume_is_lower_bound
 
     @property
     def whole_volume_high_ml(self) -> float | None:

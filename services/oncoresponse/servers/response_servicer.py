@@ -1,4 +1,4 @@
-"""ResponseService: features in, prediction with its doubt out."""
+"""ResponseService: features in, prediction with its uncertainty out."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ import grpc
 from oncoradiomics.features import FeatureDocument
 
 from oncoresponse.errors import InvalidRequest
+from oncoresponse.model_folder import ModelFolder
+from oncoresponse.response.measures_only import MeasuresOnlyModel, open_response_model
 from oncoresponse.response.model import ResponseModel
-from oncoresponse.response.prediction import Answer, Prediction
+from oncoresponse.response.prediction import Answer, CallEvidence, Prediction
+from oncoresponse.response.training_fingerprints import TrainingFingerprints
 from oncoresponse.response.whole_tumor import bounds_from_volume, whole_tumor_variants
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.study_description import StudyDescription
 from oncoresponse.v1 import artifact_pb2, response_pb2, response_pb2_grpc
+from oncoresponse.volume import Quantity
 
 _ANSWERS = {
     Answer.FAVORABLE: response_pb2.PREDICTION_ANSWER_FAVORABLE,
     Answer.UNFAVORABLE: response_pb2.PREDICTION_ANSWER_UNFAVORABLE,
     Answer.INDETERMINATE: response_pb2.PREDICTION_ANSWER_INDETERMINATE,
-    Answer.OUTSIDE_EXPERIENCE: response_pb2.PREDICTION_ANSWER_OUTSIDE_EXPERIENCE,
+    Answer.OUT_OF_DISTRIBUTION: response_pb2.PREDICTION_ANSWER_OUTSIDE_EXPERIENCE,
+    Answer.NO_EVIDENCE: response_pb2.PREDICTION_ANSWER_NO_EVIDENCE,
 }
 
 _VOLUME = "lesion_volume"
@@ -30,9 +36,10 @@ _VOLUME = "lesion_volume"
 class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
     """See ``protos/oncoresponse/v1/response.proto``."""
 
-    def __init__(self, artifacts: ArtifactStore, models_directory: Path) -> None:
+    def __init__(self, artifacts: ArtifactStore, models_directory: Path, fingerprint_key: bytes | None = None) -> None:
         self._artifacts = artifacts
-        self._models = ModelCache(models_directory, ResponseModel.open, needs="response")
+        self._fingerprint_key = fingerprint_key
+        self._models = ModelCache(models_directory, _opened, needs="response")
 
     async def make_ready(self) -> None:
         """Load all response models; each checks its golden vectors."""
@@ -45,36 +52,65 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
         return await asyncio.to_thread(self._predict, request)
 
     def _predict(self, request: response_pb2.PredictResponseRequest) -> response_pb2.PredictResponseResponse:
-        _, model = self._models.get(request.model)
+        _, (model, fingerprints) = self._models.get(request.model)
         covariates = {covariate.name: covariate.value for covariate in request.covariates}
         values = self._values(request.features) if request.HasField("features") else {}
-        if not values and any(entry.source == "features" for entry in model.document.inputs):
+        used = self._used_in_training(request, fingerprints)
+        if isinstance(model, MeasuresOnlyModel):
+            return self._answer(model.predict({}, used_in_training=used))
+        if not values and any(entry.source == "features" for entry in model.inputs):
             raise InvalidRequest("This model needs features of the tumor. Send those of ExtractFeatures.")
         variants = [self._values(reference) for reference in request.variant_features]
-        inputs = model.document.inputs
-        bounds = bounds_from_volume(values, inputs, values.get(_VOLUME, 0.0), request.volume_high_ml)
+        used = used or fingerprints.knows_row(model.inputs, {**values, **covariates})
+        bounds = bounds_from_volume(values, model.inputs, values.get(_VOLUME, 0.0), request.volume_high_ml)
         prediction = model.predict(
-            values, covariates, variants, whole_tumor=whole_tumor_variants(values, inputs, bounds)
+            values,
+            covariates,
+            variants,
+            whole_tumor=whole_tumor_variants(values, model.inputs, bounds),
+            contour_review_reasons=request.contour_review_reasons,
+            used_in_training=used,
         )
+        return self._answer(prediction)
+
+    def _answer(self, prediction: Prediction) -> response_pb2.PredictResponseResponse:
         stored = self._artifacts.put_document(prediction)
         return response_pb2.PredictResponseResponse(
             prediction_document=stored.to_message(), prediction=to_message(prediction)
         )
 
+    def _used_in_training(
+        self, request: response_pb2.PredictResponseRequest, fingerprints: TrainingFingerprints
+    ) -> bool:
+        if request.HasField("study_description") and self._fingerprint_key is not None:
+            stored = StoredArtifact.from_message(request.study_description)
+            identifier = self._artifacts.read_document(stored, StudyDescription).patient.patient_id
+            if fingerprints.knows_identifier(identifier or "", self._fingerprint_key):
+                return True
+        for reference in request.images:
+            volume = self._artifacts.read_volume(StoredArtifact.from_message(reference))
+            if volume.quantity is Quantity.HOUNSFIELD and fingerprints.knows_slices(volume.array):
+                return True
+        return False
+
     def _values(self, reference: artifact_pb2.ArtifactReference) -> Mapping[str, float]:
         return self._artifacts.read_document(StoredArtifact.from_message(reference), FeatureDocument).values()
 
 
+def _opened(folder: ModelFolder) -> tuple[ResponseModel | MeasuresOnlyModel, TrainingFingerprints]:
+    return open_response_model(folder), TrainingFingerprints.of_model(folder)
+
+
 def to_message(prediction: Prediction) -> response_pb2.Prediction:
     """The short form that travels in messages."""
-    outside, contours = prediction.outside, prediction.contour_interval
+    outside, contours, evidence = prediction.outside, prediction.contour_interval, prediction.call_evidence
     return response_pb2.Prediction(
         answer=_ANSWERS[prediction.answer],
         answer_text=prediction.answer_text,
         probability=prediction.probability,
         interval_low=prediction.interval_low,
         interval_high=prediction.interval_high,
-        interval_level=prediction.interval_level,
+        interval_level=prediction.interval_level or 0,
         contributions=[
             response_pb2.Contribution(
                 input=item.input,
@@ -87,9 +123,23 @@ def to_message(prediction: Prediction) -> response_pb2.Prediction:
             )
             for item in prediction.contributions
         ],
-        outside_score=None if outside.score is None else outside.score / outside.threshold,
+        outside_score=None if outside is None or outside.score is None else outside.score / outside.threshold,
         abstain_reasons=[reason.text for reason in prediction.abstain_reasons],
         sentences=prediction.sentences,
         contour_low=None if contours is None else contours.low,
         contour_high=None if contours is None else contours.high,
+        used_in_training=prediction.used_in_training,
+        call_evidence=None if evidence is None else _evidence(evidence),
+    )
+
+
+def _evidence(evidence: CallEvidence) -> response_pb2.CallEvidence:
+    return response_pb2.CallEvidence(
+        call=_ANSWERS[evidence.outcome],
+        patients=evidence.patients,
+        right=evidence.right,
+        right_low=evidence.right_low,
+        reference=evidence.reference,
+        allowed=evidence.allowed,
+        text=evidence.text,
     )

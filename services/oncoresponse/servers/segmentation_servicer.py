@@ -19,6 +19,7 @@ from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, LesionCandidates
 from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, LesionPrompt, box_of_mask
 from oncoresponse.segmentation.mask_checks import border_warnings, check_mask
+from oncoresponse.segmentation.misregistration import with_misregistration
 from oncoresponse.segmentation.open_segmenter import open_segmenter
 from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.servers.model_cache import ModelCache
@@ -85,17 +86,19 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         pet = self._volume(request.pet)
         if request.HasField("supplied_mask"):
             mask = self._volume(request.supplied_mask)
+            summary = _check_supplied(folder, pet, mask, request.supplied_mask_kind)
             return self._answer(
-                mask, _check_supplied(folder, pet, mask, request.supplied_mask_kind), variants_of_contour(mask)
+                mask, with_misregistration(summary, pet, self._ct(request), mask), variants_of_contour(mask)
             )
         if segmenter is None:
             raise ContourNotFound("This model has no segmentation network. Supply a contour with the study.")
-        ct = self._volume(request.ct) if request.HasField("ct") else None
+        ct = self._ct(request)
         prompt = self._prompt(request, pet)
         if prompt is None and segmenter.needs_prompt(pet):
             return self._candidates(segmenter, pet, ct)
         found = segmenter.segment(pet, ct, prompt)
-        response = self._answer(found.mask, found.summary, found.variants)
+        summary = with_misregistration(found.summary, pet, ct, found.mask)
+        response = self._answer(found.mask, summary, found.variants)
         response.probability.CopyFrom(self._artifacts.put_volume(found.probability).to_message())
         return response
 
@@ -107,6 +110,8 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             summary=self._artifacts.put_document(summary).to_message(),
             volume_ml=summary.volume_ml,
             volume_high_ml=summary.whole_volume_high_ml or 0.0,
+            needs_review=summary.asks_for_review,
+            review_reasons=summary.review_reasons,
             variants=[
                 segmentation_pb2.MaskVariant(name=name, mask=self._artifacts.put_volume(variant).to_message())
                 for name, variant in variants.items()
@@ -143,6 +148,9 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             raise InvalidRequest("lesion_mask must be a mask.")
         require_same_grid(pet, mask)
         return box_of_mask(mask.image)
+
+    def _ct(self, request: segmentation_pb2.SegmentRequest) -> Volume | None:
+        return self._volume(request.ct) if request.HasField("ct") else None
 
     def _volume(self, reference: artifact_pb2.ArtifactReference) -> Volume:
         return self._artifacts.read_volume(StoredArtifact.from_message(reference))
@@ -188,7 +196,6 @@ def _check_supplied(folder: ModelFolder, pet: Volume, mask: Volume, kind: str) -
         volume_low_ml=measures.volume_ml if measures.touches_border else None,
         volume_high_ml=measures.volume_high_ml,
         volume_level=border_calibration().level if measures.touches_border else None,
-        needs_review=measures.touches_border,
         warnings=border_warnings(measures),
         device="none",
     )

@@ -180,7 +180,7 @@ class ServerProcess:
             from oncoresponse.servers.response_servicer import ResponseServicer
             from oncoresponse.v1 import response_pb2_grpc
 
-            response = ResponseServicer(artifacts, settings.models_directory)
+            response = ResponseServicer(artifacts, settings.models_directory, _fingerprint_key(settings))
             response_pb2_grpc.add_ResponseServiceServicer_to_server(response, server)
             return response.make_ready
         if role is Role.REPORTING:
@@ -223,3 +223,9 @@ class ServerProcess:
 
 async def _nothing() -> None:
     return None
+
+
+def _fingerprint_key(settings: ServerSettings) -> bytes | None:
+    from oncoresponse.response.training_fingerprints import read_key
+
+    return None if settings.fingerprint_key is None else read_key(settings.fingerprint_key)

@@ -67,6 +67,8 @@ class ServerSettings(BaseSettings):
         tls_authority: PEM file to trust when calling other roles over TLS.
         allow_insecure_network: Listen beyond loopback without TLS. For a network you trust, and say so.
         performing_organization: Name of the institution, for DiagnosticReport.performer; empty for none.
+        fingerprint_key: File with the site's secret under which training wrote the fingerprints of its patients;
+            without one patients are recognized by their images and measurements alone.
         reflection: Offer gRPC reflection.
         drain_seconds: Time that running calls get on shutdown.
     """
@@ -99,6 +101,7 @@ class ServerSettings(BaseSettings):
     tls_authority: Path | None = None
     allow_insecure_network: bool = False
     performing_organization: str = ""
+    fingerprint_key: Path | None = None
     reflection: bool = False
     drain_seconds: float = Field(default=30.0, ge=0)
 

@@ -16,11 +16,13 @@ class PredictionAnswer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PREDICTION_ANSWER_UNFAVORABLE: _ClassVar[PredictionAnswer]
     PREDICTION_ANSWER_INDETERMINATE: _ClassVar[PredictionAnswer]
     PREDICTION_ANSWER_OUTSIDE_EXPERIENCE: _ClassVar[PredictionAnswer]
+    PREDICTION_ANSWER_NO_EVIDENCE: _ClassVar[PredictionAnswer]
 PREDICTION_ANSWER_UNSPECIFIED: PredictionAnswer
 PREDICTION_ANSWER_FAVORABLE: PredictionAnswer
 PREDICTION_ANSWER_UNFAVORABLE: PredictionAnswer
 PREDICTION_ANSWER_INDETERMINATE: PredictionAnswer
 PREDICTION_ANSWER_OUTSIDE_EXPERIENCE: PredictionAnswer
+PREDICTION_ANSWER_NO_EVIDENCE: PredictionAnswer
 
 class Covariate(_message.Message):
     __slots__ = ("name", "value")
@@ -31,18 +33,24 @@ class Covariate(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class PredictResponseRequest(_message.Message):
-    __slots__ = ("model", "features", "covariates", "variant_features", "volume_high_ml")
+    __slots__ = ("model", "features", "covariates", "variant_features", "contour_review_reasons", "images", "study_description", "volume_high_ml")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     COVARIATES_FIELD_NUMBER: _ClassVar[int]
     VARIANT_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    CONTOUR_REVIEW_REASONS_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    STUDY_DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     VOLUME_HIGH_ML_FIELD_NUMBER: _ClassVar[int]
     model: str
     features: _artifact_pb2.ArtifactReference
     covariates: _containers.RepeatedCompositeFieldContainer[Covariate]
     variant_features: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactReference]
+    contour_review_reasons: _containers.RepeatedScalarFieldContainer[str]
+    images: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactReference]
+    study_description: _artifact_pb2.ArtifactReference
     volume_high_ml: float
-    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., covariates: _Optional[_Iterable[_Union[Covariate, _Mapping]]] = ..., variant_features: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., volume_high_ml: _Optional[float] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., covariates: _Optional[_Iterable[_Union[Covariate, _Mapping]]] = ..., variant_features: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., contour_review_reasons: _Optional[_Iterable[str]] = ..., images: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., study_description: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., volume_high_ml: _Optional[float] = ...) -> None: ...
 
 class Contribution(_message.Message):
     __slots__ = ("input", "title", "value", "unit", "log_odds", "group", "percentile")
@@ -62,8 +70,26 @@ class Contribution(_message.Message):
     percentile: float
     def __init__(self, input: _Optional[str] = ..., title: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ..., log_odds: _Optional[float] = ..., group: _Optional[str] = ..., percentile: _Optional[float] = ...) -> None: ...
 
+class CallEvidence(_message.Message):
+    __slots__ = ("call", "patients", "right", "right_low", "reference", "allowed", "text")
+    CALL_FIELD_NUMBER: _ClassVar[int]
+    PATIENTS_FIELD_NUMBER: _ClassVar[int]
+    RIGHT_FIELD_NUMBER: _ClassVar[int]
+    RIGHT_LOW_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    call: PredictionAnswer
+    patients: float
+    right: float
+    right_low: float
+    reference: float
+    allowed: bool
+    text: str
+    def __init__(self, call: _Optional[_Union[PredictionAnswer, str]] = ..., patients: _Optional[float] = ..., right: _Optional[float] = ..., right_low: _Optional[float] = ..., reference: _Optional[float] = ..., allowed: _Optional[bool] = ..., text: _Optional[str] = ...) -> None: ...
+
 class Prediction(_message.Message):
-    __slots__ = ("answer", "answer_text", "probability", "interval_low", "interval_high", "interval_level", "contributions", "outside_score", "abstain_reasons", "sentences", "contour_low", "contour_high")
+    __slots__ = ("answer", "answer_text", "probability", "interval_low", "interval_high", "interval_level", "contributions", "outside_score", "abstain_reasons", "sentences", "contour_low", "contour_high", "used_in_training", "call_evidence")
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     ANSWER_TEXT_FIELD_NUMBER: _ClassVar[int]
     PROBABILITY_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +102,8 @@ class Prediction(_message.Message):
     SENTENCES_FIELD_NUMBER: _ClassVar[int]
     CONTOUR_LOW_FIELD_NUMBER: _ClassVar[int]
     CONTOUR_HIGH_FIELD_NUMBER: _ClassVar[int]
+    USED_IN_TRAINING_FIELD_NUMBER: _ClassVar[int]
+    CALL_EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     answer: PredictionAnswer
     answer_text: str
     probability: float
@@ -88,7 +116,9 @@ class Prediction(_message.Message):
     sentences: _containers.RepeatedScalarFieldContainer[str]
     contour_low: float
     contour_high: float
-    def __init__(self, answer: _Optional[_Union[PredictionAnswer, str]] = ..., answer_text: _Optional[str] = ..., probability: _Optional[float] = ..., interval_low: _Optional[float] = ..., interval_high: _Optional[float] = ..., interval_level: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., outside_score: _Optional[float] = ..., abstain_reasons: _Optional[_Iterable[str]] = ..., sentences: _Optional[_Iterable[str]] = ..., contour_low: _Optional[float] = ..., contour_high: _Optional[float] = ...) -> None: ...
+    used_in_training: bool
+    call_evidence: CallEvidence
+    def __init__(self, answer: _Optional[_Union[PredictionAnswer, str]] = ..., answer_text: _Optional[str] = ..., probability: _Optional[float] = ..., interval_low: _Optional[float] = ..., interval_high: _Optional[float] = ..., interval_level: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., outside_score: _Optional[float] = ..., abstain_reasons: _Optional[_Iterable[str]] = ..., sentences: _Optional[_Iterable[str]] = ..., contour_low: _Optional[float] = ..., contour_high: _Optional[float] = ..., used_in_training: _Optional[bool] = ..., call_evidence: _Optional[_Union[CallEvidence, _Mapping]] = ...) -> None: ...
 
 class PredictResponseResponse(_message.Message):
     __slots__ = ("prediction_document", "prediction")

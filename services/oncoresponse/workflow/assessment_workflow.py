@@ -162,13 +162,18 @@ async def features_step(request: Json, done: dict[str, Json]) -> Json:
 async def prediction_step(request: Json, done: dict[str, Json]) -> Json:
     """ResponseService.PredictResponse."""
     create = _create_request(request)
+    segmented = ParseDict(done["segmentation"], segmentation_pb2.SegmentResponse())
+    converted = ParseDict(done["conversion"], study_pb2.ConvertStudyResponse())
     extracted = ParseDict(done["features"], radiomics_pb2.ExtractFeaturesResponse())
     call = response_pb2.PredictResponseRequest(
         model=create.model,
         features=extracted.features,
         covariates=create.covariates,
         variant_features=extracted.variant_features,
-        volume_high_ml=ParseDict(done["segmentation"], segmentation_pb2.SegmentResponse()).volume_high_ml,
+        contour_review_reasons=segmented.review_reasons,
+        volume_high_ml=segmented.volume_high_ml,
+        images=[series.volume for series in converted.series],
+        study_description=converted.description,
     )
     return await _timed_call(Role.RESPONSE, "PredictResponse", call, response_pb2.PredictResponseResponse)
 

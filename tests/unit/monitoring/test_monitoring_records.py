@@ -104,7 +104,7 @@ def test_abstention_is_kept_with_its_reasons(model, large_and_hot):
     extreme = {entry.name: 0.95 * entry.maximum for entry in model.document.inputs}
     kept = prediction_record("assessments/x", CREATED, model.predict(extreme))
     assert kept.abstained
-    assert kept.answer == "outside_experience"
+    assert kept.answer == "out_of_distribution"
     assert "OUTSIDE_TRAINING_DATA" in kept.abstain_codes
     missing = prediction_record("assessments/x", CREATED, model.predict({**large_and_hot, "suv_max": float("nan")}))
     assert (missing.probability, missing.abstain_codes) == (None, ("INPUT_NOT_FINITE",))

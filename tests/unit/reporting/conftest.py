@@ -20,6 +20,7 @@ from oncoresponse.response.prediction import (
     AbstainReason,
     Answer,
     BaselinePrediction,
+    CallEvidence,
     Contribution,
     OutsideTrainingData,
     Prediction,
@@ -137,29 +138,47 @@ def features() -> FeatureDocument:
     )
 
 
+def call_evidence(outcome: Answer) -> CallEvidence:
+    return CallEvidence(
+        outcome=outcome,
+        patients=14,
+        right=0.82,
+        right_low=0.64,
+        reference=0.53,
+        required=0.7,
+        allowed=True,
+        text="In cross-validation 82 % of the 14 patients with this call had this outcome (80 % interval from 64 %).",
+    )
+
+
 def prediction(answer: Answer = Answer.FAVORABLE, **changes: Any) -> Prediction:
     texts = {
         Answer.FAVORABLE: "Durable response likely",
         Answer.UNFAVORABLE: "Recurrence or metastasis likely",
         Answer.INDETERMINATE: "Indeterminate: the evidence does not allow a call",
-        Answer.OUTSIDE_EXPERIENCE: "Outside the model's experience: no call is made",
+        Answer.OUT_OF_DISTRIBUTION: "Out of distribution: no call is made",
+        Answer.NO_EVIDENCE: "No evidence for a prediction: this model only measures",
     }
     reasons = {
         Answer.INDETERMINATE: (
             AbstainReason(code="CONFORMAL_BOTH", text="Neither outcome can be ruled out for this patient."),
         ),
-        Answer.OUTSIDE_EXPERIENCE: (
+        Answer.OUT_OF_DISTRIBUTION: (
             AbstainReason(
                 code="OUTSIDE_TRAINING_DATA",
                 text="The measurements are unlike those of the 38 training patients (distance 9.1, limit 4.2).",
             ),
+        ),
+        Answer.NO_EVIDENCE: (
+            AbstainReason(code="NO_EVIDENCE", text="Validation found no evidence that this outcome can be predicted."),
         ),
     }
     conformal = {
         Answer.FAVORABLE: ("favorable",),
         Answer.UNFAVORABLE: ("unfavorable",),
         Answer.INDETERMINATE: ("favorable", "unfavorable"),
-        Answer.OUTSIDE_EXPERIENCE: (),
+        Answer.OUT_OF_DISTRIBUTION: (),
+        Answer.NO_EVIDENCE: (),
     }
     inputs = (
         ("original_glcm_JointEntropy", "Heterogeneity of uptake (joint entropy)", 7.9, "1", 6.2, 4.1, 8.0, -0.61),
@@ -184,6 +203,7 @@ def prediction(answer: Answer = Answer.FAVORABLE, **changes: Any) -> Prediction:
         "conformal_set": conformal[answer],
         "conformal_coverage": 0.8,
         "conformal_coverage_measured": 0.82,
+        "call_evidence": call_evidence(answer) if answer in (Answer.FAVORABLE, Answer.UNFAVORABLE) else None,
         "contributions": tuple(
             Contribution(
                 input=name,
@@ -201,9 +221,9 @@ def prediction(answer: Answer = Answer.FAVORABLE, **changes: Any) -> Prediction:
         "base_log_odds": 0.1,
         "margin_log_odds": 0.11,
         "outside": OutsideTrainingData(
-            score=9.1 if answer is Answer.OUTSIDE_EXPERIENCE else 2.2,
+            score=9.1 if answer is Answer.OUT_OF_DISTRIBUTION else 2.2,
             threshold=4.2,
-            is_outside=answer is Answer.OUTSIDE_EXPERIENCE,
+            is_outside=answer is Answer.OUT_OF_DISTRIBUTION,
             inputs_outside_range=(),
         ),
         "abstain_reasons": reasons.get(answer, ()),
@@ -216,6 +236,10 @@ def prediction(answer: Answer = Answer.FAVORABLE, **changes: Any) -> Prediction:
         "seed": 20260101,
         "xgboost_version": "3.2.0",
     }
+    if answer is Answer.NO_EVIDENCE:
+        kept = {"model_name", "model_version", "model_sha256", "outcome_code", "outcome_title", "answer", "answer_text"}
+        kept |= {"abstain_reasons", "limits", "research_use_statement"}
+        values = {name: value for name, value in values.items() if name in kept}
     return Prediction.model_validate(values | changes)
 
 

@@ -100,8 +100,8 @@ def test_each_row_is_what_the_model_says_of_that_patient(model, table, header, r
         "favorable",
         "unfavorable",
         "indeterminate",
-        "outside_experience",
-        "outside_experience",
+        "out_of_distribution",
+        "out_of_distribution",
     ]
     values = dict(zip(names, large, strict=True))
     alone = model.predict(values, values)
@@ -109,8 +109,8 @@ def test_each_row_is_what_the_model_says_of_that_patient(model, table, header, r
     assert float(found[1]["interval_low"]) == alone.interval_low
     assert float(found[1]["interval_high"]) == alone.interval_high
     assert found[1]["prediction_set"] == "unfavorable"
-    assert float(found[1]["out_of_domain_score"]) == alone.outside.score / alone.outside.threshold
-    assert [row["out_of_domain"] for row in found] == ["no", "no", "unknown", "yes", "yes"]
+    assert float(found[1]["out_of_distribution_score"]) == alone.outside.score / alone.outside.threshold
+    assert [row["out_of_distribution"] for row in found] == ["no", "no", "unknown", "yes", "yes"]
     assert found[2]["reasons"] == "INPUT_NOT_FINITE"
     assert model.document.inputs[-1].title in found[2]["reasons_text"]
     assert found[2]["probability"] == ""

@@ -129,7 +129,7 @@ def test_a_clear_patient_gets_a_call_and_a_middling_one_does_not(model: Response
 
 def test_a_patient_unlike_the_cohort_is_outside(model: ResponseModel) -> None:
     found = model.predict({"m0": 900.0, "m1": 0.002, "m2": 500.0})
-    assert found.answer is Answer.OUTSIDE_EXPERIENCE
+    assert found.answer is Answer.OUT_OF_DISTRIBUTION
     assert found.outside.is_outside
     assert found.outside.score > found.outside.threshold
     assert found.outside.inputs_outside_range == ("m0", "m1", "m2")
@@ -147,7 +147,7 @@ def test_most_patients_of_the_same_kind_are_inside(model: ResponseModel) -> None
 @pytest.mark.parametrize("value", [0.0, -3.0, 1e7])
 def test_a_value_that_cannot_be_true_is_outside(model: ResponseModel, value: float) -> None:
     found = model.predict(TYPICAL | {"m1": value})
-    assert found.answer is Answer.OUTSIDE_EXPERIENCE
+    assert found.answer is Answer.OUT_OF_DISTRIBUTION
     assert found.abstain_reasons[0].code == "OUTSIDE_ALLOWED_RANGE"
 
 

@@ -55,7 +55,7 @@ def test_it_abstains_somewhere_between(shipped: ResponseModel) -> None:
 
 def test_a_whole_body_of_uptake_is_outside(shipped: ResponseModel) -> None:
     found = shipped.predict({"lesion_volume": 2900.0, "suv_max": 70.0})
-    assert found.answer is Answer.OUTSIDE_EXPERIENCE
+    assert found.answer is Answer.OUT_OF_DISTRIBUTION
 
 
 def test_numbers_in_sentences_are_those_of_a_report(shipped: ResponseModel) -> None:

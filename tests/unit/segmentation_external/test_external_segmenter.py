@@ -74,9 +74,9 @@ def test_model_folder_segments_and_says_that_nothing_was_measured(install, open_
     assert found.summary.volume_low_ml is None
     assert 0 <= found.summary.mean_uncertainty < 0.5
     assert len(found.summary.network_sha256) == 64
-    (warning,) = found.summary.warnings
+    (warning,) = found.summary.review_reasons
     assert "Test network" in warning
-    assert "needs review" in warning
+    assert "was not measured here" in warning
     assert found.summary.needs_review
     smaller, larger = (sitk.GetArrayFromImage(found.variants[name].image).sum() for name in ("smaller", "larger"))
     assert smaller < sitk.GetArrayFromImage(found.mask.image).sum() < larger

@@ -120,6 +120,7 @@ class ExternalSegmenter:
             border_share=measures.border_share,
             volume_high_ml=measures.volume_high_ml,
             needs_review=True,
+            review_reasons=(self._unmeasured,),
             prompt=prompt_kind(prompt),
             mean_uncertainty=mean_binary_entropy(
                 sitk.GetArrayViewFromImage(probability), sitk.GetArrayViewFromImage(mask_image)
@@ -151,13 +152,16 @@ class ExternalSegmenter:
         return self._network.probability(pet, ct if self.needs_ct else None), coverage
 
     def _warnings(self, coverage: float) -> tuple[str, ...]:
-        unmeasured = (
-            f"Mask needs review: it is of a network from elsewhere ({self.declaration.name}), whose agreement with a "
-            "physician's contour was not measured here. So no expected agreement and no range of volumes are given."
-        )
         if coverage >= _FULL_COVERAGE:
-            return (unmeasured,)
-        return unmeasured, f"The CT covers {100 * coverage:.0f} % of the PET field of view."
+            return ()
+        return (f"The CT covers {100 * coverage:.0f} % of the PET field of view.",)
+
+    @property
+    def _unmeasured(self) -> str:
+        return (
+            f"The contour is of a network from elsewhere ({self.declaration.name}), whose agreement with a physician's "
+            "contour was not measured here. So no expected agreement and no range of volumes are given."
+        )
 
 
 def open_tumor_network(directory: Path, declaration: ExternalNetworkDeclaration, device: str) -> TumorNetwork:

@@ -1,0 +1,93 @@
+"""A model without evidence for a prediction: the chain measures, and the answer says that nothing is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
+from oncoresponse.model_folder import ModelFolder
+from oncoresponse.readable_numbers import inside_sentence
+from oncoresponse.response.model import ResponseModel
+from oncoresponse.response.model_document import DOCUMENT_FILE, TASK_FILE, MeasuresOnlyDocument
+from oncoresponse.response.prediction import NO_EVIDENCE_TEXT, AbstainReason, Answer, Prediction
+from oncoresponse.response.task import ResponseInput
+
+_DOCUMENT = f"response/{DOCUMENT_FILE}"
+_RADIOMICS_SETTINGS = "radiomics/settings.yaml"
+
+
+@dataclass(frozen=True)
+class MeasuresOnlyModel:
+    """The response part of a model that does not predict."""
+
+    folder: ModelFolder
+    document: MeasuresOnlyDocument
+
+    @property
+    def inputs(self) -> tuple[ResponseInput, ...]:
+        """What the outcome was sought in; none of it is needed to say that nothing is predicted."""
+        return self.document.inputs
+
+    def predict(
+        self,
+        values: Mapping[str, float],  # noqa: ARG002 - the same call as that of a model that predicts
+        covariates: Mapping[str, float] | None = None,  # noqa: ARG002
+        contour_variants: Sequence[Mapping[str, float]] = (),  # noqa: ARG002
+        *,
+        used_in_training: bool = False,
+    ) -> Prediction:
+        """``no_evidence``, whatever the patient."""
+        document, definition = self.document, self.folder.definition
+        title = definition.outcome.title
+        return Prediction(
+            model_name=definition.name,
+            model_version=definition.version,
+            model_sha256=self.folder.sha256,
+            outcome_code=definition.outcome.code,
+            outcome_title=title,
+            answer=Answer.NO_EVIDENCE,
+            answer_text=NO_EVIDENCE_TEXT,
+            used_in_training=used_in_training,
+            sentences=(
+                f"No evidence that this model can predict {inside_sentence(title)}: it measures and does not predict.",
+            ),
+            abstain_reasons=(AbstainReason(code="NO_EVIDENCE", text=document.statement),),
+            limits=(
+                *definition.outside_checks_of(document.candidate_boosters),
+                *document.limits,
+                *definition.limitations,
+            ),
+            research_use_statement=definition.intended_use.device_status,
+            training_patients=document.training_patients,
+            training_data_sha256=document.training_data_sha256,
+            seed=document.seed,
+        )
+
+
+def open_response_model(folder: ModelFolder) -> ResponseModel | MeasuresOnlyModel:
+    """The response part of a model folder, with or without evidence for a prediction.
+
+    Raises:
+        ModelFolderInvalid: See :meth:`ResponseModel.open`.
+        ModelHashMismatch: See there.
+    """
+    try:
+        content = folder.file(_DOCUMENT).read_bytes()
+    except OSError as error:
+        raise ModelFolderInvalid(f"{DOCUMENT_FILE} cannot be read. Install the model again.") from error
+    try:
+        document = MeasuresOnlyDocument.model_validate_json(content)
+    except ValidationError:
+        return ResponseModel.open(folder)
+    for name, digest in (
+        (f"response/{TASK_FILE}", document.task_sha256),
+        (_RADIOMICS_SETTINGS, document.radiomics_settings_sha256),
+    ):
+        if digest is not None and folder.manifest.files.get(name) != digest:
+            raise ModelHashMismatch(
+                f"{name} is not the file {DOCUMENT_FILE} names. Install the model again, or train it again.", file=name
+            )
+    return MeasuresOnlyModel(folder, document)
