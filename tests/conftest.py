@@ -272,3 +272,66 @@ def serve() -> Iterator[Callable[..., ServerProcess]]:
 def serve_for_module() -> Iterator[Callable[..., ServerProcess]]:
     """The same, stopped after the last test of the module."""
     yield from _started_servers()
+
+
+@pytest.fixture(scope="session")
+def models_that_predict(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of models in which ``sts-petct`` predicts: trained on 160 simulated tumors, its other parts as shipped.
+
+    The shipped ``sts-petct`` predicts only if its validation gives evidence for that; what a prediction from images
+    looks like is tested here whether it does or not. The small, cold tumors did well, the large, avid ones did not.
+    """
+    import csv
+    import shutil
+
+    import yaml
+    from oncoresponse.model_folder import seal_model_folder
+    from oncoresponse.response.model_card import write_model_card
+    from oncoresponse.response.training import train_response
+
+    shipped = Path(__file__).parents[1] / "models"
+    directory = tmp_path_factory.mktemp("models-that-predict")
+    models = directory / "models"
+    # Links, not copies: the networks are large.
+    shutil.copytree(shipped, models, copy_function=os.link)
+    folder = models / "sts-petct"
+    task = yaml.safe_load((folder / "response" / "task.yaml").read_text(encoding="utf-8"))
+    task |= {
+        "patient_column": "patient_id",
+        "candidates": [],
+        "follow_up": None,
+        "held_out_patients": [],
+        "audit_groups": [{"title": "Tumor volume", "column": "lesion_volume", "bands": [300], "unit": "ml"}],
+        "evidence": {"calibration_slope": [0, 100], "largest_calibration_intercept": 10},
+        "validation": {
+            "folds": 5,
+            "repeats": 2,
+            "inner_repeats": 1,
+            "permutations": 0,
+            "bootstrap_samples": 200,
+            "simulated_cohorts": 2,
+        },
+        "uncertainty": {"ensemble_members": 12},
+    }
+    random = np.random.default_rng(7)
+    volume, uptake = np.exp(random.normal(5.5, 1.1, 160)), np.exp(random.normal(2.2, 0.6, 160))
+    log_odds = -1.5 * (np.log(volume) - 5.5) - 2.0 * (np.log(uptake) - 2.2)
+    failed = random.random(160) > 1 / (1 + np.exp(-log_odds))
+    table = directory / "cohort.csv"
+    with table.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["patient_id", "lesion_volume", "suv_max", "first_failure"])
+        for row in range(160):
+            writer.writerow([f"S{row:03d}", float(volume[row]), float(uptake[row]), "Mets" if failed[row] else ""])
+    declared = directory / "task.yaml"
+    declared.write_text(yaml.safe_dump(task, sort_keys=False), encoding="utf-8")
+    shutil.rmtree(folder / "response")  # linked: never written through
+    for name in ("model.yaml", "manifest.json", "model-card.md", "model-card.json"):
+        content = (folder / name).read_bytes()
+        (folder / name).unlink()
+        (folder / name).write_bytes(content)
+    shutil.rmtree(folder / "model-card-figures")
+    train_response(declared, table, None, folder, directory / "run")
+    write_model_card(folder)
+    seal_model_folder(folder)
+    return models

@@ -97,7 +97,7 @@ RUN = {
         "oncoradiomics cohort DATA --image PET.nii.gz --mask PET_tumor.nii.gz "
         "--settings models/sts-petct/radiomics/settings.yaml --output runs/cohort-features.csv",
         "oncoresponse train response --features runs/cohort-features.csv --clinical DATA/clinical.csv "
-        "--model models/sts-petct --docs docs",
+        "--model models/sts-petct --fingerprint-images DATA --docs docs",
         "oncoresponse train response --cohort ispy2.csv --model models/breast-nac --run runs/breast-nac --docs docs",
     ),
     "a hospital's physicist": (
@@ -112,7 +112,7 @@ RUN = {
     ),
     "a contour on MR": ("oncoresponse measure-contour STUDY --modality MR",),
     "monitoring": (
-        "oncoresponse predict --model sts-petct --table inputs.csv --out predictions.csv",
+        "oncoresponse predict --model breast-nac --table inputs.csv --out predictions.csv",
         "oncoresponse record-outcome assessments/ID favorable --server 127.0.0.1:50051 --follow-up-months 30 "
         "--group histology=liposarcoma",
         "oncoresponse monitor --model sts-petct --server 127.0.0.1:50051 --out monitoring",
@@ -162,7 +162,7 @@ def test_demo():
     (newcomer,) = RUN["the newcomer"]
     shutil.rmtree(ROOT / "demo-output", ignore_errors=True)
     printed = run(newcomer, ROOT)
-    for word in ("Research use only", "Tumor volume", "SUVmax", "durable response", "demo-output"):
+    for word in ("Research use only", "Tumor volume", "SUVmax", "no recurrence or metastasis", "demo-output"):
         assert word in printed
     names = {path.name for path in (ROOT / "demo-output").iterdir()}
     assert {
@@ -234,7 +234,7 @@ def shorten_task(path: Path) -> None:
     """Training in seconds instead of minutes, on the patients of this test."""
     task = yaml.safe_load(path.read_text())
     task |= {"held_out_patients": [], "audit_groups": task["audit_groups"][-1:], "validation": SHORT_VALIDATION}
-    task.pop("time_to_failure", None)
+    task.pop("follow_up", None)
     task["uncertainty"]["ensemble_members"] = 10
     path.write_text(yaml.safe_dump(task))
 
@@ -278,7 +278,7 @@ def test_training_writes_the_documentation(checkout, cohort):
         shorten_task(checkout / "models" / name / "response" / "task.yaml")
     shutil.copytree(ROOT / "docs", checkout / "docs", dirs_exist_ok=True)
     run(measure, checkout, replaced={"DATA": str(cohort)})
-    run(sarcoma, checkout, replaced={"DATA/clinical.csv": str(cohort / "clinical.csv")})
+    run(sarcoma, checkout, replaced={"DATA": str(cohort), "DATA/clinical.csv": str(cohort / "clinical.csv")})
     write_breast_table(checkout / "ispy2.csv")
     assert "sealed" in run(breast, checkout)
     page = (checkout / "docs" / "response.md").read_text()
@@ -365,7 +365,7 @@ def test_monitoring(tmp_path, serve):
     # A checkout of its own: monitoring is of one version of a model, and the training tests make new ones.
     checkout = tmp_path
     shutil.copytree(ROOT / "models", checkout / "models")
-    model = json.loads((ROOT / "models" / "sts-petct" / "response" / "response.json").read_text())
+    model = json.loads((ROOT / "models" / "breast-nac" / "response" / "response.json").read_text())
     columns = [f"{entry['name']} [{entry['unit']}]" for entry in model["inputs"]]
     assert set(documented_block("monitoring.md", "csv").splitlines()[0].split(",")) <= {"id", *columns}
     values = [str(entry["median"]) for entry in model["training"]]

@@ -1,4 +1,4 @@
-"""Features to prediction: whether a tumor will respond, with the doubt, the reasons and the limits of that answer.
+"""Features to prediction: whether a tumor will respond, with the uncertainty, reasons and limits of that answer.
 
 Plain data in, plain data out, no gRPC. :mod:`~oncoresponse.response.model` opens a trained model and predicts,
 :mod:`~oncoresponse.response.training` trains one, :mod:`~oncoresponse.response.validation` says how good it is.

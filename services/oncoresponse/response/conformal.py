@@ -54,6 +54,7 @@ def conformal_p_values(
     margin: FloatArray,
     strata: IntArray | None = None,
     new_strata: IntArray | None = None,
+    smallest_group: int = SMALLEST_GROUP,
 ) -> tuple[FloatArray, FloatArray]:
     """P-values of both outcomes.
 
@@ -63,6 +64,7 @@ def conformal_p_values(
         margin: Float (new patients,).
         strata: Int (patients,), the stratum of each training patient; one for all when not given.
         new_strata: Int (new patients,), that of each new patient.
+        smallest_group: Training patients below which an outcome is not ruled out.
 
     Returns:
         P-values of the favorable and of the unfavorable outcome, each (new patients,), averaged over repeats; 1 where
@@ -75,7 +77,7 @@ def conformal_p_values(
         new = new_strata == stratum
         for column, outcome in enumerate((FAVORABLE, UNFAVORABLE)):
             known = out_of_fold[:, (favorable == outcome) & (strata == stratum)]
-            if known.shape[1] < SMALLEST_GROUP:
+            if known.shape[1] < smallest_group:
                 continue
             # A low margin is strange in a favorable outcome, a high one in an unfavorable.
             sign = 1 if outcome == FAVORABLE else -1

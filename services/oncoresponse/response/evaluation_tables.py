@@ -42,13 +42,45 @@ def summary_tables(evaluation: Evaluation, document: ResponseDocument | Measures
     return "\n".join(lines)
 
 
+def overview_table(evaluation: Evaluation, name: str) -> str:
+    """The figures that a first page shows, and what ships."""
+    start = ", from which the trees start" if evaluation.starts_from_baseline else ""
+    lines = [
+        f"| `{name}`, {evaluation.patients} patients, {evaluation.favorable} with the favorable outcome | Nested "
+        "cross-validation [95 % interval] |",
+        "|---|---|",
+        f"| AUC | {evaluation.booster.auc.text} |",
+        f"| AUC of the logistic regression{start} | {evaluation.baseline.auc.text} |",
+        f"| Calibration slope (ideal 1) | {evaluation.booster.calibration_slope.text} |",
+        f"| Calibration-in-the-large (ideal 0) | {evaluation.booster.calibration_intercept.text} |",
+    ]
+    if evaluation.evidence is not None and (order := evaluation.evidence.candidates[-1].concordance) is not None:
+        lines.append(f"| Uno's concordance with the time to failure | {order.text} |")
+    if not evaluation.predicts:
+        lines.append("| **What ships** | **No evidence for a prediction: measures only** |")
+        return "\n".join(lines)
+    groups = ", ".join(f"{cell.covered.value:.2f}" for cell in evaluation.coverage_by_group)
+    lines.append(
+        f"| Prediction sets hold the true outcome (promised {evaluation.conformal.promised:.2f}) | "
+        f"{evaluation.conformal.covered:.2f}; by outcome and stratum {groups} |"
+    )
+    for figures in evaluation.calls:
+        kind = "favorable" if figures.favorable else "unfavorable"
+        right = "nobody" if figures.right is None else f"{figures.right:.0%} of {figures.patients:.0f}"
+        low = "" if figures.right_low is None else f" ({figures.level:.0%} interval from {figures.right_low:.0%})"
+        made = "made" if figures.allowed else "**not made**"
+        lines.append(f"| Calls of the {kind} outcome that were right | {right}{low}: {made} |")
+    return "\n".join(lines)
+
+
 def baseline_verdict(evaluation: Evaluation) -> str:
     """Whether XGBoost is worth it, in one sentence."""
     if evaluation.beats_baseline:
         return "XGBoost is better."
     worse = " and slightly worse" if evaluation.below_baseline else ""
-    start = ", from which its trees start" if evaluation.starts_from_baseline else ""
-    return f"**XGBoost is not better than the logistic regression{start}{worse}**; every prediction shows both."
+    start = " from which its trees start" if evaluation.starts_from_baseline else ""
+    shown = "; every prediction shows both" if evaluation.predicts else ""
+    return f"**XGBoost is not better than the logistic regression{start}{worse}**{shown}."
 
 
 def detail_tables(evaluation: Evaluation) -> str:
@@ -123,7 +155,7 @@ def _calls_table(evaluation: Evaluation) -> list[str]:
     first = evaluation.calls[0]
     lines = [
         f"| Kind of call | Patients who were given it | Right | Lower end of the {first.level:.0%} interval | Has to "
-        "exceed | Made |",
+        "exceed | Meets the rule |",
         "|---|---|---|---|---|---|",
     ]
     for figures in evaluation.calls:

@@ -217,13 +217,14 @@ def _sentence(figures: Sequence[CandidateFigures], chosen: int | None, patients:
             if len(figures) > 1
             else f"Validation on {patients} patients meets every requirement that was declared in advance."
         )
-    missed = dict.fromkeys(
-        f"{criterion.name[:1].lower()}{criterion.name[1:]} {criterion.found}, required: {criterion.required}"
-        for criterion in figures[-1].criteria
+    found = figures[-1]
+    missed = "; ".join(
+        f"{criterion.name[:1].lower()}{criterion.name[1:]} {criterion.found} ({criterion.required})"
+        for criterion in found.criteria
         if not criterion.met
     )
+    which = f" {found.name}:" if len(figures) > 1 else ""
     return (
-        f"Validation on {patients} patients does not meet the requirements that were declared in advance"
-        + (f" ({figures[-1].name}: " if len(figures) > 1 else " (")
-        + f"{'; '.join(missed)})."
+        f"Validation on {patients} patients does not show what was required in advance of any prediction.{which} "
+        f"{missed}."
     )

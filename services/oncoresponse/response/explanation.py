@@ -112,7 +112,7 @@ def answer_changes(
 ) -> tuple[AnswerChange, ...]:
     """For each input, the nearest value the training patients had at which the answer is another, nearest first.
 
-    Going outside the model's experience does not count as another answer.
+    Going out of distribution does not count as another answer.
     """
     found: list[tuple[float, AnswerChange]] = []
     for position, entry in enumerate(document.inputs):
@@ -147,7 +147,7 @@ def three_sentences(
     nearest: Sequence[NearestCase],
     changes: Sequence[AnswerChange],
 ) -> tuple[str, ...]:
-    """The answer, the reasons and the doubt, each in one sentence, from a template."""
+    """The answer, the reasons and the uncertainty, each in one sentence, from a template."""
     abstains = answer in (Answer.INDETERMINATE, Answer.OUT_OF_DISTRIBUTION)
     if abstains or probability_text is None:
         why = f" ({_without_stop(reasons[0].text)})" if reasons else ""
@@ -155,7 +155,7 @@ def three_sentences(
     else:
         first = f"{_without_stop(answer_text)}; probability of {inside_sentence(outcome_title)} {probability_text}."
     outcome = None if abstains else outcome_title
-    return (first, _reason_sentence(contributions, outcome), _doubt_sentence(nearest, changes, outcome_title))
+    return (first, _reason_sentence(contributions, outcome), _uncertainty_sentence(nearest, changes, outcome_title))
 
 
 def _candidates(document: ResponseDocument, position: int, value: float) -> FloatArray:
@@ -217,7 +217,7 @@ def _described(entry: Contribution) -> str:
     return f"{text}, above {entry.percentile:.0f} % of the training patients"
 
 
-def _doubt_sentence(nearest: Sequence[NearestCase], changes: Sequence[AnswerChange], outcome_title: str) -> str:
+def _uncertainty_sentence(nearest: Sequence[NearestCase], changes: Sequence[AnswerChange], outcome_title: str) -> str:
     parts = []
     if nearest:
         good = sum(case.favorable for case in nearest) or "none"

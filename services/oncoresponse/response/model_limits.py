@@ -10,7 +10,6 @@ from oncoresponse.response.validation import Evaluation
 def limits_from(evaluation: Evaluation, interval: IntervalCoverage | None) -> tuple[str, ...]:
     """The sentences, heaviest first. The interval is ``None`` where nothing is predicted."""
     booster, baseline, conformal = evaluation.booster, evaluation.baseline, evaluation.conformal
-    predicts = evaluation.evidence is None or evaluation.evidence.chosen is not None
     sentences = [
         f"Internal validation only: nested cross-validation on {evaluation.patients} patients, {evaluation.favorable} "
         f"of them with the favorable outcome (AUC {booster.auc.text}, 95 % interval). Choices that were made with "
@@ -18,7 +17,7 @@ def limits_from(evaluation: Evaluation, interval: IntervalCoverage | None) -> tu
     ]
     if evaluation.follow_up is not None:
         sentences.append(evaluation.follow_up.sentence)
-    if not predicts:
+    if not evaluation.predicts:
         return tuple(sentences)
     for figures in evaluation.calls:
         if not figures.allowed:

@@ -69,6 +69,7 @@ PREDICTIONS_FILE = "out-of-fold.csv"
 INTERVAL_FILE = "interval-simulation.json"
 
 _RADIOMICS_SETTINGS = Path("radiomics") / "settings.yaml"
+_NO_LONGER_MADE = ("time-to-failure.ubj",)
 _COMPUTED_TOMOGRAPHY = "CT.nii.gz"
 _GOLDEN_PERCENTILES = (5.0, 25.0, 50.0, 75.0, 95.0)
 
@@ -148,6 +149,7 @@ def train_response(
     if chosen is None:
         document = _measures_only(task, shown, evaluation, evidence)
     else:
+        _require_not_constant(chosen.fitted, chosen.cohort)
         interval, ensemble = _uncertainty(chosen, progress)
         evaluation = evaluation.model_copy(update={"optimism": _optimism(chosen, ensemble)})
         raw_booster, raw_ensemble = bytes(chosen.fitted.booster.save_raw("ubj")), ensemble.to_bytes()
@@ -179,7 +181,7 @@ def train_response(
     _write_predictions(run_directory / PREDICTIONS_FILE, cohort, shown.found)
     installed = model_directory / "response"
     installed.mkdir(parents=True, exist_ok=True)
-    for name in (BOOSTER_FILE, ENSEMBLE_FILE):
+    for name in (BOOSTER_FILE, ENSEMBLE_FILE, *_NO_LONGER_MADE):
         if name not in written:  # of an earlier version
             (installed / name).unlink(missing_ok=True)
     for name in written:
@@ -210,11 +212,10 @@ def _try(
         progress(f"{stage}: {candidate.name}" if task.candidates else stage, fraction)
 
     fitted = fit_pipeline(own, chosen.transformed, chosen.favorable, seed=own.seed)
-    if fitted.is_constant(chosen.transformed):
-        raise TrainingDataInvalid(
-            "The booster gives every patient the same answer. Lower min_child_weight, or add patients; with few of "
-            "them no tree may be able to split."
-        )
+    if (
+        not task.candidates
+    ):  # before minutes of validation; among candidates one that is constant is refused by the rule
+        _require_not_constant(fitted, chosen)
     evaluation, found = evaluate(
         own,
         chosen.transformed,
@@ -231,6 +232,14 @@ def _try(
         booster_sha256=hashlib.sha256(bytes(fitted.booster.save_raw("ubj"))).hexdigest(),
     )
     return _Tried(own, chosen, fitted, evaluation, found, validated)
+
+
+def _require_not_constant(fitted: FittedPipeline, cohort: Cohort) -> None:
+    if fitted.is_constant(cohort.transformed):
+        raise TrainingDataInvalid(
+            "The booster gives every patient the same answer. Lower min_child_weight, or add patients; with few of "
+            "them no tree may be able to split."
+        )
 
 
 def _completed(item: _Tried, evidence: EvidenceFigures) -> Evaluation:

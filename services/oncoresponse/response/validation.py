@@ -190,6 +190,11 @@ class Evaluation(_Strict):
     automatic_contours: AutomaticContourFigures | None
 
     @property
+    def predicts(self) -> bool:
+        """Whether the evidence allows a prediction."""
+        return self.evidence is None or self.evidence.chosen is not None
+
+    @property
     def beats_baseline(self) -> bool:
         """Whether the booster ranks patients better than the baseline beyond what chance explains."""
         return self.difference.low > 0

@@ -17,7 +17,6 @@ from oncoresponse.monitoring.training_reference import PROBABILITY, training_ref
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.study_description import PatientIdentity, SeriesDescription, StudyDescription
 
-MODEL = Path(__file__).parents[3] / "models" / "sts-petct"
 CREATED = datetime.datetime(2026, 3, 31, 23, 30, tzinfo=datetime.UTC)
 SECRETS = (
     "PATIENT-4711",
@@ -33,8 +32,8 @@ SECRETS = (
 
 
 @pytest.fixture(scope="module")
-def model() -> ResponseModel:
-    return ResponseModel.open(ModelFolder.open(MODEL))
+def model(models_that_predict: Path) -> ResponseModel:
+    return ResponseModel.open(ModelFolder.open(models_that_predict / "sts-petct"))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,16 @@ from oncoresponse.response.training import TrainedResponse, train_response
 REPOSITORY = Path(__file__).parents[3]
 
 
+NOTHING_REQUIRED = {
+    "lowest_auc": 0,
+    "lowest_concordance": 0,
+    "lowest_scaled_brier": -1000,
+    "calibration_slope": [-1000, 1000],
+    "largest_calibration_intercept": 1000,
+    "largest_permutation_p": 1,
+}
+
+
 def _input(name: str, sign: int) -> dict[str, object]:
     return {
         "name": name,
@@ -56,6 +66,9 @@ def task_fields() -> Callable[..., dict[str, object]]:
                 "simulated_cohorts": 2,
             },
             "uncertainty": {"ensemble_members": 10},
+            # A cohort of fifty with three permutations is evidence of nothing; what it would predict is tested here.
+            "evidence": NOTHING_REQUIRED,
+            "calls": {"lowest_right": 0, "level": 0.51},
             "seed": 11,
         }
         return {**fields, **changes}

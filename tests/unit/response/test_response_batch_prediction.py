@@ -21,13 +21,12 @@ from oncoresponse.response.batch_prediction import (
 from oncoresponse.response.model import ResponseModel
 from typer.testing import CliRunner
 
-MODELS = Path(__file__).parents[3] / "models"
 PATIENT = "Doe^Jane 4711"
 
 
 @pytest.fixture(scope="module")
-def model() -> ResponseModel:
-    return ResponseModel.open(ModelFolder.open(MODELS / "sts-petct"))
+def model(models_that_predict: Path) -> ResponseModel:
+    return ResponseModel.open(ModelFolder.open(models_that_predict / "sts-petct"))
 
 
 @pytest.fixture(scope="module")
@@ -211,11 +210,15 @@ def test_any_numbers_get_an_answer_of_the_model(model, names, tmp_path_factory, 
     assert prediction == model.predict(chosen, chosen)
 
 
-def run(*arguments: str):
-    return CliRunner().invoke(app, ["predict", "--models-dir", str(MODELS), *arguments])
+@pytest.fixture
+def run(models_that_predict: Path):
+    def invoke(*arguments: str):
+        return CliRunner().invoke(app, ["predict", "--models-dir", str(models_that_predict), *arguments])
+
+    return invoke
 
 
-def test_command_writes_answers_and_says_research_use_and_no_identifier(table, header, rows, tmp_path, caplog):
+def test_command_writes_answers_and_says_research_use_and_no_identifier(run, table, header, rows, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     out = tmp_path / "new" / "predictions.csv"
     done = run("--model", "sts-petct", "--table", str(table(header, *rows)), "--out", str(out))
@@ -227,7 +230,7 @@ def test_command_writes_answers_and_says_research_use_and_no_identifier(table, h
     assert [path.name for path in out.parent.iterdir()] == ["predictions.csv"]
 
 
-def test_command_refuses_what_it_cannot_do_and_writes_nothing(table, header, rows, tmp_path):
+def test_command_refuses_what_it_cannot_do_and_writes_nothing(run, table, header, rows, tmp_path):
     path = table(header, *rows)
     for arguments, reason in (
         (("--model", "sts-petct", "--table", str(path), "--out", str(path)), "PREDICTION_TABLE_INVALID"),

@@ -173,7 +173,7 @@ def test_exclusions_are_counted_and_subgroups_and_times_are_read(
             {"title": "Age", "column": "age", "bands": [50]},
             {"title": "Size", "column": "m0", "bands": [1]},
         ],
-        time_to_failure={"failure_column": "failed", "follow_up_column": "seen"},
+        follow_up={"failure_column": "failed", "follow_up_column": "seen", "horizon": 2},
     )
     cohort = read_cohort(task, files.features, files.clinical)
     assert cohort.excluded == {"No age": 2}

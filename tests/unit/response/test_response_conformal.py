@@ -10,7 +10,7 @@ from scipy import stats
 def test_p_values_of_a_case_worked_by_hand() -> None:
     margins = np.array([[2.0, 1.0, 0.5, -0.5, -1.0, -2.0]])
     favorable = np.array([1, 1, 1, 0, 0, 0])
-    p_favorable, p_unfavorable = conformal_p_values(margins, favorable, np.array([0.7, -3.0]))
+    p_favorable, p_unfavorable = conformal_p_values(margins, favorable, np.array([0.7, -3.0]), smallest_group=3)
     # 0.7 is as low as 1 of 3 favorable margins and lower than no unfavorable one.
     assert p_favorable == pytest.approx([(1 + 1) / 4, (0 + 1) / 4])
     assert p_unfavorable == pytest.approx([(0 + 1) / 4, (3 + 1) / 4])

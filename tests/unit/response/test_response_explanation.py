@@ -1,4 +1,4 @@
-"""Reasons a physician can follow, on the two models that ship."""
+"""Reasons a physician can follow, on a model of images and on the shipped model of a table."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.prediction import Answer, Prediction
 
 MODELS = Path(__file__).parents[3] / "models"
+OUTCOME = "no recurrence or metastasis at last follow-up (median 2.3 years)"
 TUMOR = {"lesion_volume": 250.0, "suv_max": 9.0}
 PATIENT = {
     "age_years": 48.0,
@@ -27,8 +28,8 @@ PATIENT = {
 
 
 @pytest.fixture(scope="module")
-def sarcoma() -> ResponseModel:
-    return ResponseModel.open(ModelFolder.open(MODELS / "sts-petct", verify=False))
+def sarcoma(models_that_predict: Path) -> ResponseModel:
+    return ResponseModel.open(ModelFolder.open(models_that_predict / "sts-petct", verify=False))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_a_training_patient_is_its_own_nearest_case(sarcoma: ResponseModel) -> N
     assert found.nearest_cases[0].favorable == case.favorable
     assert len(found.nearest_cases) == 3
     assert "most similar training patients" in found.sentences[2]
-    assert "had durable response to treatment" in found.sentences[2]
+    assert f"had {OUTCOME}" in found.sentences[2]
 
 
 def test_the_sentences_say_answer_number_and_reasons(sarcoma: ResponseModel) -> None:
@@ -111,16 +112,16 @@ def test_the_sentences_say_answer_number_and_reasons(sarcoma: ResponseModel) -> 
     assert f"{100 * found.probability:.0f} %" in answer
     assert "90 % interval" in answer
     assert "tumor volume 800 ml" in reasons
-    assert reasons.startswith("Probability of durable response to treatment: ")
+    assert reasons.startswith(f"Probability of {OUTCOME}: ")
     assert "lowers it" in reasons
-    assert "probability of durable response to treatment" in answer
+    assert f"probability of {OUTCOME}" in answer
 
 
 def test_an_abstention_gives_a_reason_and_no_number(sarcoma: ResponseModel) -> None:
     found = sarcoma.predict({"lesion_volume": 2.0, "suv_max": 60.0})
     assert found.answer is Answer.OUT_OF_DISTRIBUTION
     assert "probability" not in found.sentences[0]
-    assert "unlike those of the 38 training patients" in found.sentences[0]
+    assert "unlike those of the 160 training patients" in found.sentences[0]
     assert "robability" not in found.sentences[1]
 
 

@@ -70,10 +70,8 @@ def test_an_untrained_model_has_no_card(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["sts-petct", "breast-nac"])
 def test_the_shipped_card_is_that_of_the_shipped_model(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
-    (folder / "response").mkdir(parents=True)
+    shutil.copytree(MODELS / name / "response", folder / "response")
     shutil.copy(MODELS / name / "model.yaml", folder)
-    for file in ("response.json", "evaluation.json", "task.yaml"):
-        shutil.copy(MODELS / name / "response" / file, folder / "response")
     write_model_card(folder)
     for file in ("model-card.md", "model-card.json"):
         assert (folder / file).read_bytes() == (MODELS / name / file).read_bytes()

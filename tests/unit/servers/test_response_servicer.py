@@ -1,19 +1,28 @@
-"""PredictResponse of both shipped models, without a server around it."""
+"""PredictResponse of a model of images, of the shipped model of a table, and without evidence; no server around it."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from oncoradiomics.features import FeatureDocument, Measure
 from oncoresponse.errors import InvalidRequest
-from oncoresponse.response.prediction import Prediction
+from oncoresponse.model_folder import seal_model_folder
+from oncoresponse.response.prediction import Answer, Prediction
+from oncoresponse.response.training_fingerprints import FINGERPRINTS_FILE, TrainingFingerprints
 from oncoresponse.servers.radiomics_servicer import RadiomicsServicer
 from oncoresponse.servers.response_servicer import ResponseServicer
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.study_description import PatientIdentity, StudyDescription
 from oncoresponse.v1 import artifact_pb2, response_pb2
+from oncoresponse.volume import Quantity, Volume
 
 MODELS = Path(__file__).parents[3] / "models"
+KEY = b"a secret that only the site has"
 PATIENT = {
     "age_years": 48.0,
     "hormone_receptor_positive": 0.0,
@@ -30,8 +39,8 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 
 @pytest.fixture
-async def servicer(store: ArtifactStore) -> ResponseServicer:
-    servicer = ResponseServicer(store, MODELS)
+async def servicer(store: ArtifactStore, models_that_predict: Path) -> ResponseServicer:
+    servicer = ResponseServicer(store, models_that_predict, KEY)
     await servicer.make_ready()
     return servicer
 
@@ -114,3 +123,73 @@ async def test_the_other_services_pass_a_model_by_that_has_no_part_for_them(stor
         await radiomics.make_ready()
     finally:
         await radiomics.close()
+
+
+def _with_fingerprints(models: Path, to: Path, fingerprints: TrainingFingerprints) -> Path:
+    """The same models, the one of images with these fingerprints."""
+    shutil.copytree(models, to, copy_function=os.link)
+    folder = to / "sts-petct"
+    for path in (folder / "response" / FINGERPRINTS_FILE, folder / "manifest.json"):
+        path.unlink()  # linked: never written through
+    (folder / "response" / FINGERPRINTS_FILE).write_text(fingerprints.model_dump_json(), encoding="utf-8")
+    seal_model_folder(folder)
+    return to
+
+
+def _tomography(seed: int) -> Volume:
+    array = np.random.default_rng(seed).normal(40, 60, size=(6, 24, 20)).round().astype(np.int16)
+    return Volume(sitk.GetImageFromArray(array), Quantity.HOUNSFIELD, "1.2.3", "1.2.4")
+
+
+async def test_a_training_patient_is_recognized_by_images_or_identifier_and_gets_no_call(
+    store: ArtifactStore, models_that_predict: Path, tmp_path: Path
+) -> None:
+    image = tmp_path / "CT.nii.gz"
+    sitk.WriteImage(_tomography(1).image, str(image))
+    known = TrainingFingerprints.of_patients(["MRN 7"], KEY, [image])
+    servicer = ResponseServicer(store, _with_fingerprints(models_that_predict, tmp_path / "models", known), KEY)
+
+    async def ask(tomography: int, patient: str) -> response_pb2.Prediction:
+        described = StudyDescription(study_instance_uid="1.2.5", patient=PatientIdentity(patient_id=patient), series=())
+        request = response_pb2.PredictResponseRequest(
+            model="models/sts-petct",
+            features=_features(store, 800.0, 24.0),
+            images=[store.put_volume(_tomography(tomography)).to_message()],
+            study_description=store.put_document(described).to_message(),
+        )
+        return (await servicer.PredictResponse(request, None)).prediction
+
+    stranger = await ask(2, "MRN 8")
+    assert not stranger.used_in_training
+    assert stranger.answer == response_pb2.PREDICTION_ANSWER_UNFAVORABLE
+    assert stranger.call_evidence.allowed
+    assert stranger.call_evidence.call == stranger.answer
+    assert 0.7 <= stranger.call_evidence.right <= 1
+    for found in (await ask(1, "MRN 8"), await ask(2, "mrn 7 ")):
+        assert found.used_in_training
+        assert found.answer == response_pb2.PREDICTION_ANSWER_INDETERMINATE
+        assert "was trained on this patient" in found.abstain_reasons[0]
+
+
+async def test_without_evidence_the_answer_says_so_and_holds_no_number(
+    store: ArtifactStore, models_that_predict: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(models_that_predict, models, copy_function=os.link)
+    folder = models / "sts-petct"
+    shutil.rmtree(folder / "response")
+    (folder / "manifest.json").unlink()
+    (folder / "response").mkdir()
+    (folder / "response" / "response.json").write_text('{"evidence": "none", "statement": "Nothing was found."}')
+    seal_model_folder(folder)
+    servicer = ResponseServicer(store, models)
+    await servicer.make_ready()
+    request = response_pb2.PredictResponseRequest(model="models/sts-petct", features=_features(store, 800.0, 24.0))
+    response = await servicer.PredictResponse(request, None)
+    found = response.prediction
+    assert found.answer == response_pb2.PREDICTION_ANSWER_NO_EVIDENCE
+    assert not found.HasField("probability")
+    assert not found.HasField("call_evidence")
+    assert list(found.abstain_reasons) == ["Nothing was found."]
+    full = store.read_document(StoredArtifact.from_message(response.prediction_document), Prediction)
+    assert full.answer is Answer.NO_EVIDENCE
