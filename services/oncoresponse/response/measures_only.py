@@ -37,6 +37,7 @@ class MeasuresOnlyModel:
         covariates: Mapping[str, float] | None = None,  # noqa: ARG002
         contour_variants: Sequence[Mapping[str, float]] = (),  # noqa: ARG002
         *,
+        whole_tumor: Sequence[Mapping[str, float]] = (),  # noqa: ARG002
         used_in_training: bool = False,
     ) -> Prediction:
         """``no_evidence``, whatever the patient."""

@@ -93,7 +93,10 @@ class ResponseModel:
         try:
             document = ResponseDocument.model_validate_json(_read(model_folder, DOCUMENT_FILE))
         except ValidationError as error:
-            raise ModelFolderInvalid(f"{DOCUMENT_FILE} does not follow its schema. Install the model again, or train it again with this version.") from error
+            raise ModelFolderInvalid(
+                f"{DOCUMENT_FILE} does not follow its schema. Install the model again, or train it again with this "
+                "version."
+            ) from error
         checked = [
             (BOOSTER_FILE, raw_booster, document.booster_sha256),
             (ENSEMBLE_FILE, raw_ensemble, document.ensemble_sha256),

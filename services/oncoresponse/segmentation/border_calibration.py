@@ -42,6 +42,8 @@ from oncoresponse.segmentation.network import load_networks, read_network_descri
 from oncoresponse.segmentation.out_of_fold import network_probability
 from oncoresponse.segmentation.preprocessing import prepare
 
+BEGIN = "<!-- written by oncoresponse.segmentation.border_calibration: begin -->"
+END = "<!-- written by oncoresponse.segmentation.border_calibration: end -->"
 LEVEL = 0.8
 LARGEST_FACTOR = 5.0
 """An upper bound of more than five times what is seen says nothing that helps anybody."""
@@ -349,6 +351,56 @@ def fit_automatic_bands(images: pd.DataFrame, level: float = LEVEL) -> list[Auto
     return found
 
 
+def border_tables(calibration: BorderCalibration) -> str:
+    """The calibration as Markdown."""
+    level = f"{calibration.level:.0%}"
+    lines = [
+        f"{calibration.patients} whole tumors ({calibration.cohort}; {calibration.left_out_touching} more reach the "
+        f"border by themselves and were left out). Bounds for {level} of tumors; in brackets the share of cuts that they "
+        "held with the patient left out, on the grid where that was lower.",
+        "",
+        "| Surface on the border, up to | Volume, first or last slice | Volume, edge of the slices | Volume, both | "
+        "Slice extent, first or last slice | Slice extent, edge of the slices | Slice extent, both |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for bands in zip(*(calibration.bands[contact] for contact in CONTACTS), strict=True):
+        volumes = " | ".join(f"{band.volume_factor:.2f} ({band.volume_coverage:.0%})" for band in bands)
+        extents = " | ".join(f"{band.slice_extent_factor:.2f} ({band.slice_extent_coverage:.0%})" for band in bands)
+        lines.append(f"| {100 * bands[0].share_up_to:.1f} % | {volumes} | {extents} |")
+    lines += [
+        "",
+        "| Surface of a network's mask, grown by a voxel, on the border, up to | Times the upper end of the network's "
+        "volume interval | Held, patient left out | Cut images | Patients |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {100 * band.share_up_to:.0f} % | {band.volume_factor:.2f} | {band.volume_coverage:.0%} | {band.images} | "
+        f"{band.patients} |"
+        for band in calibration.automatic_bands
+    ]
+    lines += [
+        "",
+        f"Above {calibration.refuse_above:.0%} (a network's mask: {calibration.automatic_refuse_above:.0%}) a mask is "
+        f"refused: the bound would be more than {calibration.largest_factor:g} times what is seen. On "
+        f"{calibration.automatic_unnoticed:.0%} of the cut images the network's mask stayed more than a voxel away from "
+        "the border, and nothing is said.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_border_tables(calibration: BorderCalibration, page: Path) -> None:
+    """Write the tables between the marks of a Markdown page.
+
+    Raises:
+        TrainingDataInvalid: The page lacks the marks.
+    """
+    text = page.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise TrainingDataInvalid(f"{page.name} lacks the marks between which the tables are written. Restore them.")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n\n{border_tables(calibration)}\n{END}{after}", encoding="utf-8")
+
+
 def _conformal(images: pd.DataFrame, level: float) -> float:
     wanted = min(level * (1 + 1 / images["patient"].nunique()), 1.0)
     return _quantile(images["score"], _patient_weights(images), wanted)
@@ -395,6 +447,7 @@ def main() -> None:
         "--cohort", default="TCIA Soft-tissue-Sarcoma, contours on PET and CT", help="Name of the data."
     )
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name(CALIBRATION_FILE))
+    parser.add_argument("--docs", type=Path, help="Folder whose segmentation.md gets the tables.")
     options = parser.parse_args()
     segmentation = options.model / "segmentation"
     description = read_network_description(segmentation)
@@ -414,6 +467,8 @@ def main() -> None:
     images = segment_cut_images(whole, folds, segmentation)
     calibration = with_automatic_bands(of_contours, images)
     options.output.write_text(json.dumps(calibration.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+    if options.docs is not None:
+        write_border_tables(calibration, options.docs / "segmentation.md")
 
 
 if __name__ == "__main__":

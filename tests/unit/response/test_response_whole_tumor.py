@@ -5,18 +5,19 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.prediction import ABSTAIN_CODES, Answer
 from oncoresponse.response.whole_tumor import bounds_from_volume, whole_tumor_variants
 
-MODELS = Path(__file__).parents[3] / "models"
+_CALLS = (Answer.FAVORABLE, Answer.UNFAVORABLE)
 
 
 @pytest.fixture(scope="module")
-def sarcoma() -> ResponseModel:
-    return ResponseModel.open(ModelFolder.open(MODELS / "sts-petct"))
+def sarcoma(models_that_predict: Path) -> ResponseModel:
+    return ResponseModel.open(ModelFolder.open(models_that_predict / "sts-petct"))
 
 
 def test_volumes_grow_with_the_tumor_and_the_highest_uptake_stays(sarcoma: ResponseModel) -> None:
@@ -46,13 +47,26 @@ def test_the_interval_reaches_to_what_the_whole_tumor_would_give(sarcoma: Respon
 
 def test_a_call_is_made_only_where_the_whole_tumor_would_get_it_too(sarcoma: ResponseModel) -> None:
     assert "BORDER_CHANGES_ANSWER" in ABSTAIN_CODES
-    small = {"lesion_volume": 100.0, "suv_max": 9.0}
-    assert sarcoma.predict(small).answer is Answer.FAVORABLE
-    assert sarcoma.predict(small, whole_tumor=_whole(sarcoma, small, 1.02)).answer is Answer.FAVORABLE
-    found = sarcoma.predict(small, whole_tumor=_whole(sarcoma, small, 3.0))
-    assert found.answer is Answer.INDETERMINATE
-    assert "BORDER_CHANGES_ANSWER" in [reason.code for reason in found.abstain_reasons]
-    assert "goes on beyond the images" in found.sentences[0]
-    # Of a large tumor that is perhaps larger still the answer is the same.
-    large = {"lesion_volume": 800.0, "suv_max": 24.0}
-    assert sarcoma.predict(large, whole_tumor=_whole(sarcoma, large, 1.5)).answer is Answer.UNFAVORABLE
+    called = [
+        tumor
+        for volume in np.geomspace(60, 900, 4)
+        for uptake in (6.0, 14.0)
+        if sarcoma.predict(tumor := {"lesion_volume": float(volume), "suv_max": uptake}).answer in _CALLS
+    ]
+    assert called
+    kept = 0
+    for tumor in called:
+        alone = sarcoma.predict(tumor).answer
+        for factor in (1.02, 1.5, 4.0):
+            variants = _whole(sarcoma, tumor, factor)
+            on_the_way = {sarcoma.predict(variant).answer for variant in variants}
+            found = sarcoma.predict(tumor, whole_tumor=variants)
+            codes = [reason.code for reason in found.abstain_reasons]
+            if on_the_way == {alone}:
+                assert found.answer is alone
+                kept += 1
+            else:
+                assert found.answer is Answer.INDETERMINATE
+                assert "BORDER_CHANGES_ANSWER" in codes
+                assert "goes on beyond the images" in found.sentences[0]
+    assert 0 < kept < 3 * len(called)

@@ -1,5 +1,7 @@
 """The bound of a tumor that the border cuts, shown right by cutting whole tumors."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from oncoresponse.segmentation.border_calibration import (
     fit_bands,
     mean_coverage,
     measure_cuts,
+    write_border_tables,
 )
 from oncoresponse.segmentation.border_interval import border_calibration, border_surface
 
@@ -132,3 +135,11 @@ def test_a_surface_with_a_hole_counts_the_hole():
     share, contact = border_surface(sitk.GetImageFromArray(array))
     assert contact == "slice_ends"
     assert share == pytest.approx(49 / (6 * 49 + 6))
+
+
+def test_the_documented_tables_are_those_of_the_shipped_calibration(tmp_path):
+    page = Path(__file__).parents[3] / "docs" / "segmentation.md"
+    copy = tmp_path / "segmentation.md"
+    copy.write_text(page.read_text())
+    write_border_tables(border_calibration(), copy)
+    assert copy.read_text() == page.read_text()
