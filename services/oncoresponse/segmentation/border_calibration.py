@@ -356,8 +356,8 @@ def border_tables(calibration: BorderCalibration) -> str:
     level = f"{calibration.level:.0%}"
     lines = [
         f"{calibration.patients} whole tumors ({calibration.cohort}; {calibration.left_out_touching} more reach the "
-        f"border by themselves and were left out). Bounds for {level} of tumors; in brackets the share of cuts that they "
-        "held with the patient left out, on the grid where that was lower.",
+        f"border by themselves and were left out). Bounds for {level} of tumors; in brackets the share of cuts that "
+        "they held with the patient left out, on the grid where that was lower.",
         "",
         "| Surface on the border, up to | Volume, first or last slice | Volume, edge of the slices | Volume, both | "
         "Slice extent, first or last slice | Slice extent, edge of the slices | Slice extent, both |",
@@ -382,8 +382,8 @@ def border_tables(calibration: BorderCalibration) -> str:
         "",
         f"Above {calibration.refuse_above:.0%} (a network's mask: {calibration.automatic_refuse_above:.0%}) a mask is "
         f"refused: the bound would be more than {calibration.largest_factor:g} times what is seen. On "
-        f"{calibration.automatic_unnoticed:.0%} of the cut images the network's mask stayed more than a voxel away from "
-        "the border, and nothing is said.",
+        f"{calibration.automatic_unnoticed:.0%} of the cut images the network's mask stayed more than a voxel away "
+        "from the border, and nothing is said.",
     ]
     return "\n".join(lines) + "\n"
 
