@@ -315,7 +315,7 @@ def models_that_predict(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     random = np.random.default_rng(7)
     volume, uptake = np.exp(random.normal(5.5, 1.1, 160)), np.exp(random.normal(2.2, 0.6, 160))
-    log_odds = -1.5 * (np.log(volume) - 5.5) - 2.0 * (np.log(uptake) - 2.2)
+    log_odds = -0.8 * (np.log(volume) - 5.5) - 3.0 * (np.log(uptake) - 2.2)
     failed = random.random(160) > 1 / (1 + np.exp(-log_odds))
     table = directory / "cohort.csv"
     with table.open("w", newline="", encoding="utf-8") as stream:

@@ -18,7 +18,7 @@ from oncoresponse.client import Client, Order
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.servers.rpc_status import from_status
-from oncoresponse.v1 import assessment_pb2, study_pb2
+from oncoresponse.v1 import assessment_pb2, response_pb2, study_pb2
 from pydicom.config import disable_value_validation
 
 ROOT = Path(__file__).parents[2]
@@ -124,7 +124,10 @@ def test_result_tells_one_story(result):
     quantities = [entry["resource"].get("valueQuantity", {}) for entry in bundle["entry"]]
     assert any(abs(float(quantity.get("value", -1)) - volume) < 0.06 for quantity in quantities)
     assert set(assessment.result.artifacts) <= ARTIFACT_FILE_NAMES
-    assert assessment.result.prediction.probability == pytest.approx(prediction["probability"])
+    assert assessment.result.prediction.answer == response_pb2.PREDICTION_ANSWER_NO_EVIDENCE, "it measures"
+    assert (prediction["answer"], prediction["probability"]) == ("no_evidence", None)
+    assert not assessment.result.prediction.HasField("probability")
+    assert "No evidence for a prediction" in assessment.result.summary
     assert "Research use only" in assessment.result.summary
     report = next(e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "DiagnosticReport")
     assert report["status"] == "preliminary"

@@ -64,8 +64,10 @@ def data_directory(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(serve_for_module, data_directory):
-    process = serve_for_module("--listen", "127.0.0.1:0", "--data-dir", str(data_directory))
+def server(serve_for_module, data_directory, models_that_predict):
+    process = serve_for_module(
+        "--listen", "127.0.0.1:0", "--data-dir", str(data_directory), "--models-dir", str(models_that_predict)
+    )
     process.wait_until_ready()
     return process
 
@@ -129,9 +131,11 @@ def test_what_is_kept_is_what_the_assessment_said(recorded, data_directory):
     assert (outcome["favorable"], outcome["follow_up_months"]) == (0, 14)
 
 
-def test_command_reports_from_the_database_and_from_the_server_alike(recorded, server, data_directory, tmp_path):
+def test_command_reports_from_the_database_and_from_the_server_alike(
+    recorded, server, data_directory, models_that_predict, tmp_path
+):
     for folder, source in (
-        ("database", ("--data-dir", str(data_directory))),
+        ("database", ("--data-dir", str(data_directory), "--models-dir", str(models_that_predict))),
         ("server", ("--server", server.address)),
     ):
         printed = monitor("monitor", "--model", "sts-petct", "--out", str(tmp_path / folder), *source)
@@ -199,8 +203,9 @@ def test_the_same_prediction_twice_is_one_and_another_under_its_name_is_refused(
             assert reason.encode() in dict(caught.value.trailing_metadata())["grpc-status-details-bin"]
 
 
-def test_nothing_of_monitoring_names_the_patient(recorded, server, data_directory, tmp_path):
-    monitor("monitor", "--model", "sts-petct", "--out", str(tmp_path), "--data-dir", str(data_directory))
+def test_nothing_of_monitoring_names_the_patient(recorded, server, data_directory, models_that_predict, tmp_path):
+    where = ("--data-dir", str(data_directory), "--models-dir", str(models_that_predict))
+    monitor("monitor", "--model", "sts-petct", "--out", str(tmp_path), *where)
     with sqlite3.connect(data_directory / "oncoresponse.sqlite") as database:
         rows = database.execute("SELECT * FROM monitoring_prediction").fetchall()
         rows += database.execute("SELECT * FROM monitoring_outcome").fetchall()
@@ -274,14 +279,17 @@ def test_installation_without_monitoring_gives_reports_and_says_once_what_is_mis
     assert alone.log.read_text().count(sentence) == 1
 
 
-def test_prediction_of_a_table_agrees_with_the_assessment_of_the_same_measurements(recorded, tmp_path):
+def test_prediction_of_a_table_agrees_with_the_assessment_of_the_same_measurements(
+    recorded, models_that_predict, tmp_path
+):
     inputs = {item.input: item.value for item in recorded.result.prediction.contributions}
     with (tmp_path / "inputs.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, inputs)
         writer.writeheader()
         writer.writerow(inputs)
     table, out = str(tmp_path / "inputs.csv"), str(tmp_path / "predictions.csv")
-    monitor("predict", "--model", "sts-petct", "--table", table, "--out", out)
+    models = str(models_that_predict)
+    monitor("predict", "--models-dir", models, "--model", "sts-petct", "--table", table, "--out", out)
     with Path(out).open(newline="") as stream:
         (row,) = csv.DictReader(stream)
     assert float(row["probability"]) == recorded.result.prediction.probability

@@ -110,7 +110,9 @@ async def test_network_from_elsewhere(models, tmp_path, refusal):
     assert sitk.GetArrayFromImage(mask.image)[6:14, 6:14, 6:14].all()
     summary = artifacts.read_document(StoredArtifact.from_message(answer.summary), SegmentationSummary)
     assert summary.expected_dice is None
-    assert "Uptake" in summary.warnings[0]
+    assert "Uptake" in summary.review_reasons[0]
+    assert answer.needs_review
+    assert tuple(answer.review_reasons) == summary.review_reasons
 
 
 @pytest.fixture

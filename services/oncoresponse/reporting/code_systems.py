@@ -39,16 +39,17 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Code:
-    """One code of one system, with the display the system gives it."""
+    """One code of one system, with the display the system gives it; ``None`` where we do not know that."""
 
     system: str
     code: str
-    display: str
+    display: str | None
 
     @property
     def coding(self) -> Json:
         """FHIR Coding."""
-        return {"system": self.system, "code": self.code, "display": self.display}
+        named: Json = {"system": self.system, "code": self.code}
+        return named if self.display is None else {**named, "display": self.display}
 
 
 AI_ASSERTED = Code(OBSERVATION_VALUE, "AIAST", "Artificial Intelligence asserted")
@@ -99,6 +100,11 @@ def local(code: str, display: str) -> Code:
 def lesion_measure(name: str, title: str) -> Code:
     """A measure of :mod:`oncoradiomics.lesion_measures`."""
     return Code(LOCAL_MEASURES, name.replace("_", "-"), title)
+
+
+def ibsi(identifier: str) -> Code:
+    """A feature definition of IBSI; its own names are not ours, so none is shown."""
+    return Code(IBSI, identifier, None)
 
 
 def radiomic_feature(engine: str, name: str, title: str) -> Code:

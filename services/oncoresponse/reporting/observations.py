@@ -11,7 +11,6 @@ from oncoresponse.reporting.code_systems import (
     CONFORMAL_SET,
     DATA_ABSENT_REASON,
     DERIVATION,
-    IBSI,
     INTERVAL_HIGH,
     INTERVAL_LOW,
     MAXIMUM,
@@ -32,6 +31,7 @@ from oncoresponse.reporting.code_systems import (
     Code,
     Json,
     concept,
+    ibsi,
     lesion_measure,
     local,
     quantity,
@@ -118,7 +118,7 @@ def measure_observation(context: ReportContext, measure: Measure, engine: Algori
     if public := _PUBLIC_CODES.get(measure.name):
         codes.append(public)
     if measure.ibsi_id:
-        codes.append(Code(IBSI, measure.ibsi_id, measure.title))
+        codes.append(ibsi(measure.ibsi_id))
     element = _measured(context, f"measure-{measure.name}", engine)
     element["code"] = concept(*codes, text=measure.title)
     element["valueQuantity"] = _measured_quantity(context, measure)
@@ -162,7 +162,7 @@ def model_inputs_observation(
     for item in prediction.contributions:
         codes = [_input_code(context, item)]
         if ibsi_id := _unfiltered_ibsi_id(context, item.input):
-            codes.append(Code(IBSI, ibsi_id, item.title))
+            codes.append(ibsi(ibsi_id))
         component: Json = {"code": concept(*codes, text=item.title)}
         if item.value is None:
             component["dataAbsentReason"] = concept(_NOT_COMPUTABLE)

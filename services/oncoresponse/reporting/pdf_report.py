@@ -18,6 +18,7 @@ from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.typesetting import displayable, set_pdf, words
 from oncoresponse.reporting.wording import (
     ASSOCIATION,
+    COMPARE_FIRST,
     answer_line,
     call_error_sentence,
     contour_sentence,
@@ -88,7 +89,7 @@ def page_content(context: ReportContext) -> Json:
         "subtitle": _shortened(context.model.title, 110),
         "facts": _facts(context, fixed),
         "facts_widths": [1.25, 0.85, 0.95, 1.15, 0.95],
-        "alert_title": fixed["alert"],
+        "alert_title": COMPARE_FIRST,
         "alerts": [_shortened(text, _LONGEST_SENTENCE) for text in reviews],
         "answer": _answer(context, fixed),
         "distrust_heading": fixed["distrust_without_call" if _without_call(context) else "distrust"],

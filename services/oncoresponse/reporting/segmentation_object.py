@@ -145,7 +145,7 @@ def segmentation_object(context: ReportContext, mask: Volume, source: Sequence[D
     for element in names:
         segmentation.add(element)
     _set_dimension_organization(segmentation, context)
-    _set_times(segmentation, context)
+    _set_times(segmentation, context, images[0].get("TimezoneOffsetFromUTC"))
     buffer = io.BytesIO()
     segmentation.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
@@ -286,14 +286,14 @@ def _set_dimension_organization(segmentation: Segmentation, context: ReportConte
         item.DimensionOrganizationUID = uid
 
 
-def _set_times(segmentation: Segmentation, context: ReportContext) -> None:
+def _set_times(segmentation: Segmentation, context: ReportContext, offset: str | None) -> None:
     """Replace the clock of the moment by the time of issue, in the time zone that the study states.
 
     Timezone Offset From UTC (0008,0201) holds for every date and time of an object (PS3.3 C.12.1.1), the study's own
     included. So where the study states none, none is claimed for it: our times are in UTC, and the content description
     says so.
     """
-    zone = _time_zone(segmentation.get("TimezoneOffsetFromUTC"))
+    zone = _time_zone(offset)
     issued = context.issued.astimezone(zone or UTC)
     date, time = issued.strftime("%Y%m%d"), issued.strftime("%H%M%S.%f")
     for keyword in ("InstanceCreationDate", "ContentDate", "SeriesDate"):
@@ -302,7 +302,9 @@ def _set_times(segmentation: Segmentation, context: ReportContext) -> None:
     for keyword in ("InstanceCreationTime", "ContentTime", "SeriesTime"):
         if keyword in segmentation:
             setattr(segmentation, keyword, time)
-    if zone is None:
+    if zone is not None:
+        segmentation.TimezoneOffsetFromUTC = offset
+    else:
         segmentation.ContentDescription = f"{segmentation.ContentDescription}; made at UTC times"
     for item in segmentation.get("ContributingEquipmentSequence", []):
         if "ContributionDateTime" in item:

@@ -154,7 +154,7 @@ def strength_sentence(prediction: Prediction) -> str | None:
 
 def answer_sentences(prediction: Prediction) -> list[str]:
     """The answer with its uncertainty; where the model abstains, the reasons and no number."""
-    sentences = [f"{prediction_title(prediction)}: {inside_sentence(answer_line(prediction))}."]
+    sentences = [f"{prediction_title(prediction)}: {answer_line(prediction)}."]
     if probability := probability_sentence(prediction):
         sentences.append(f"{probability}.")
     sentences.extend(_sentence(reason.text) for reason in prediction.abstain_reasons)
@@ -286,7 +286,7 @@ def review_sentence(context: ReportContext) -> str | None:
     summary = context.segmentation
     if not summary.needs_review:
         return None
-    return " ".join((*map(_sentence, summary.review_reasons), COMPARE_FIRST))
+    return " ".join((COMPARE_FIRST, *map(_sentence, summary.review_reasons)))
 
 
 def warnings(context: ReportContext) -> list[str]:

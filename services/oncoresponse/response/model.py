@@ -94,8 +94,7 @@ class ResponseModel:
             document = ResponseDocument.model_validate_json(_read(model_folder, DOCUMENT_FILE))
         except ValidationError as error:
             raise ModelFolderInvalid(
-                f"{DOCUMENT_FILE} does not follow its schema. Install the model again, or train it again with this "
-                "version."
+                f"{DOCUMENT_FILE} does not follow its schema. Install the model again, or train it with this version."
             ) from error
         checked = [
             (BOOSTER_FILE, raw_booster, document.booster_sha256),

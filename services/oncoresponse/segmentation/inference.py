@@ -70,7 +70,7 @@ class SegmentationResult:
     Attributes:
         mask: ``Quantity.MASK``, uint8 0/1, on the PET grid.
         probability: ``Quantity.PROBABILITY``, float32 0..1, on the PET grid; mean of the ensemble.
-        summary: Volume, doubt and warnings.
+        summary: Volume, uncertainty and warnings.
         variants: Other masks that are as plausible, by name: ``smaller`` and ``larger`` have the volumes at the ends of
             the interval, ``network_1`` and so on come from single networks of the ensemble. Later stages see by them
             whether a prediction hangs on the contour.

@@ -1,4 +1,4 @@
-"""SegmentationService: volumes in, mask with its doubt out."""
+"""SegmentationService: volumes in, mask with its uncertainty out."""
 
 from __future__ import annotations
 

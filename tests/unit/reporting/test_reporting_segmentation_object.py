@@ -149,6 +149,20 @@ def test_uids_follow_the_assessment_and_times_the_issue(make_context: MakeContex
     assert (first.ContentDate, first.ContentTime[:6]) == ("20261123", "073000")
 
 
+def test_times_are_in_the_zone_of_the_study_or_said_to_be_utc(make_context: MakeContext) -> None:
+    """(0008,0201) holds for every date and time of the object, the study's own included (PS3.3 C.12.1.1)."""
+    mask, source = synthetic(np.eye(3))
+    without = read_back(segmentation_object(make_context(), mask, source))
+    assert "TimezoneOffsetFromUTC" not in without
+    assert "UTC" in without.ContentDescription
+    for image in source:
+        image.TimezoneOffsetFromUTC = "-0830"
+    stated = read_back(segmentation_object(make_context(), mask, source))
+    assert stated.TimezoneOffsetFromUTC == "-0830"
+    assert (stated.ContentDate, stated.ContentTime[:6]) == ("20261122", "230000")
+    assert "UTC" not in stated.ContentDescription
+
+
 def test_blemishes_of_the_source_do_not_break_it(make_context: MakeContext) -> None:
     mask, source = synthetic(np.eye(3))
     with warnings.catch_warnings():

@@ -24,7 +24,7 @@ def shipped_segmenter():
 
 
 @pytest.mark.parametrize(
-    # The mass of STS_019 lies 1.5 cm apart in CT and PET, docs/segmentation.md.
+    # PET and CT of STS_019 lie apart, docs/segmentation.md.
     ("patient", "lowest_dice", "lowest_dice_in_box"),
     [("STS_019", 0.3, 0.5), ("STS_032", 0.75, 0.85)],
 )

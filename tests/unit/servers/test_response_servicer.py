@@ -193,3 +193,17 @@ async def test_without_evidence_the_answer_says_so_and_holds_no_number(
     assert list(found.abstain_reasons) == ["Nothing was found."]
     full = store.read_document(StoredArtifact.from_message(response.prediction_document), Prediction)
     assert full.answer is Answer.NO_EVIDENCE
+
+
+async def test_a_contour_that_needs_review_gets_no_answer(store: ArtifactStore, models_that_predict: Path) -> None:
+    """No answer stands on figures that the same report says not to use."""
+    servicer = ResponseServicer(store, models_that_predict)
+    await servicer.make_ready()
+    request = response_pb2.PredictResponseRequest(model="models/sts-petct", features=_features(store, 800.0, 24.0))
+    reason = "PET and CT lie at least 15 mm apart at the tumor."
+    request.contour_review_reasons.append(reason)
+    response = await servicer.PredictResponse(request, None)
+    assert response.prediction.answer == response_pb2.PREDICTION_ANSWER_INDETERMINATE
+    assert reason in response.prediction.abstain_reasons
+    full = store.read_document(StoredArtifact.from_message(response.prediction_document), Prediction)
+    assert "CONTOUR_NEEDS_REVIEW" in [item.code for item in full.abstain_reasons]
