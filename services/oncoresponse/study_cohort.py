@@ -45,10 +45,13 @@ class MeasuredCohort:
     Attributes:
         table: CSV with one row a patient.
         refused: By patient, why a study could not be measured; no table then.
+        cut: Patients whose contour reaches the border of the images, with the share of its surface there. They are
+            measured as a patient of the service would be: what is seen enters the table, as a lower bound.
     """
 
     table: Path
     refused: Mapping[str, str]
+    cut: Mapping[str, float]
 
 
 def measure_studies(
@@ -96,20 +99,29 @@ def measure_studies(
     kept.mkdir(parents=True, exist_ok=True)
     documents: dict[str, FeatureDocument] = {}
     refused: dict[str, str] = {}
+    cut: dict[str, float] = {}
     for index, patient in enumerate(patients):
         done = kept / f"{index:05d}.json"
         series = rows[patient].get(SERIES_COLUMN, "").strip()
-        document = _known(done, patient, series)
-        if document is None:
+        known = _known(done, patient, series)
+        if known is None:
             try:
-                document = _measure(studies / patient, definition, settings, series)
+                known = _measure(studies / patient, definition, settings, series)
             except (OncoResponseError, RadiomicsError) as error:
                 refused[patient] = f"{error.reason}: {error.message}"
             else:
-                content = {"patient": patient, "series": series, "document": document.model_dump(mode="json")}
+                document, share = known
+                content = {
+                    "patient": patient,
+                    "series": series,
+                    "document": document.model_dump(mode="json"),
+                    "border_share": share,
+                }
                 done.write_text(json.dumps(content), encoding="utf-8")
-        if document is not None:
-            documents[patient] = document
+        if known is not None:
+            documents[patient], share = known
+            if share:
+                cut[patient] = share
         progress("measuring studies", (index + 1) / len(patients))
     table = run_directory / FEATURES_FILE
     if not refused:
@@ -118,10 +130,13 @@ def measure_studies(
             write_provenance(
                 documents, definition.contour_modality, "contour of the study", (), table.with_suffix(SIDECAR_SUFFIX)
             )
-    return MeasuredCohort(table, refused)
+    return MeasuredCohort(table, refused, cut)
 
 
-def _measure(folder: Path, definition: ModelDefinition, settings: Settings, series: str) -> FeatureDocument:
+def _measure(
+    folder: Path, definition: ModelDefinition, settings: Settings, series: str
+) -> tuple[FeatureDocument, float]:
+    """Features and measures, and the share of the contour's surface on the border of the images."""
     study = read_study(folder)
     # The contour is needed on one series; the others would only make more studies fail.
     converted = convert_study(
@@ -132,8 +147,8 @@ def _measure(folder: Path, definition: ModelDefinition, settings: Settings, seri
     )
     volume = converted.volumes[definition.contour_modality]
     contour = read_contour(study, ContourRequest(), volume)
-    check_mask(contour.mask, definition.tumor_limits)
-    return describe_lesion(volume.image, contour.mask.image, settings, volume.quantity.value)
+    measures = check_mask(contour.mask, definition.tumor_limits)
+    return describe_lesion(volume.image, contour.mask.image, settings, volume.quantity.value), measures.border_share
 
 
 def _quantity(definition: ModelDefinition) -> str:
@@ -159,11 +174,11 @@ def _model(model_directory: Path) -> tuple[ModelDefinition, Settings]:
     return definition, Settings.from_yaml(settings)
 
 
-def _known(done: Path, patient: str, series: str) -> FeatureDocument | None:
+def _known(done: Path, patient: str, series: str) -> tuple[FeatureDocument, float] | None:
     try:
         content = json.loads(done.read_bytes())
         if (content["patient"], content["series"]) != (patient, series):
             return None
-        return FeatureDocument.model_validate(content["document"])
+        return FeatureDocument.model_validate(content["document"]), float(content["border_share"])
     except (OSError, ValueError, KeyError):
         return None

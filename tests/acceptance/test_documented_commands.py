@@ -109,6 +109,15 @@ RUN = {
         "oncoresponse evaluate --model lung-petct",
         "oncoresponse models show lung-petct",
         "oncoresponse train model-card --model models/lung-petct",
+        "oncoresponse train response --dry-run --cohort cohort.csv --model models/lung-petct",
+        "oncoresponse train response --quick --cohort cohort.csv --model models/lung-petct --run runs/lung-petct",
+    ),
+    "a hospital's NIfTI images": (
+        "oncoresponse train segmentation --dry-run --data IMAGES --model models/lung-petct",
+        "oncoradiomics cohort IMAGES --image PET.nii.gz --mask PET_tumor.nii.gz "
+        "--settings models/lung-petct/radiomics/settings.yaml --output image-features.csv",
+        "oncoresponse train response --features image-features.csv --clinical image-clinical.csv "
+        "--model models/lung-petct --run runs/lung-petct",
     ),
     "a contour on MR": ("oncoresponse measure-contour STUDY --modality MR",),
     "monitoring": (
@@ -319,8 +328,8 @@ def studies(checkout, write_series, write_contour) -> tuple[Path, Path]:
     return folder, table
 
 
-def test_a_physicist_trains_a_third_model(checkout, studies):
-    make, train_table, train_studies, evaluate, show, card = RUN["a hospital's physicist"]
+def test_a_physicist_trains_a_third_model(checkout, studies, cohort):
+    make, train_table, train_studies, evaluate, show, card, dry_run, quick = RUN["a hospital's physicist"]
     printed = run(make, checkout)
     model = checkout / "models" / "lung-petct"
     for name in ("model.yaml", "response/task.yaml", "radiomics/settings.yaml"):
@@ -336,6 +345,8 @@ def test_a_physicist_trains_a_third_model(checkout, studies):
         for number, volume in enumerate(volumes)
     ]
     (checkout / "cohort.csv").write_text("\n".join(rows) + "\n")
+    assert "No fault found" in run(dry_run, checkout)
+    assert "not for use" in run(quick, checkout)
     printed = run(train_table, checkout)
     assert "Model card" in printed
     assert "lung-petct 0.1.0 sealed" in printed
@@ -351,6 +362,14 @@ def test_a_physicist_trains_a_third_model(checkout, studies):
     (model / "model.yaml").write_text(definition.replace("source_attributes: {}", "source_attributes: {funding: ours}"))
     assert "lung-petct 0.1.2 sealed" in run(card, checkout)
     assert "Funding of the technical implementation.** ours" in (model / "model-card.md").read_text()
+    check_images, measure_images, train_images = RUN["a hospital's NIfTI images"]
+    images = {"IMAGES": str(cohort)}
+    assert "No fault found" in run(check_images, checkout, replaced=images)
+    run(measure_images, checkout, replaced=images)
+    outcomes = (cohort / "clinical.csv").read_text().splitlines()[1:]
+    rows = [f"{patient},{int(not failure)}" for patient, failure in (row.split(",") for row in outcomes)]
+    (checkout / "image-clinical.csv").write_text("\n".join(["patient_id,responded", *rows]) + "\n")
+    assert "lung-petct 0.1.3 sealed" in run(train_images, checkout)
 
 
 def test_a_contour_is_measured(checkout, write_series, write_contour):

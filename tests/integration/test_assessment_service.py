@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from oncoresponse.artifact_names import ARTIFACT_FILE_NAMES
 from oncoresponse.client import Client, Order
 from oncoresponse.errors import OncoResponseError
+from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.servers.rpc_status import from_status
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, response_pb2, study_pb2
 from pydicom.config import disable_value_validation
@@ -343,12 +344,28 @@ def _moved(distance):
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(_shrunk, "TUMOR_TOO_SMALL"), (_moved(-400.0), "EMPTY_MASK"), (_moved(55.0), "MASK_TOUCHES_BORDER")],
+    [(_shrunk, "TUMOR_TOO_SMALL"), (_moved(-400.0), "EMPTY_MASK"), (_moved(66.0), "MASK_TOUCHES_BORDER")],
     ids=["shrunk to nothing much", "beside the image", "half out of the image"],
 )
 def test_contour_that_cannot_be_used(client, changed_sample, change, reason):
     order = Order("sts-petct", contour=study_pb2.SuppliedContour())
     assert refused(client, changed_sample(_contours(change)), order).reason == reason
+
+
+def test_contour_that_reaches_the_edge_of_the_images_is_answered_as_a_lower_bound(client, changed_sample, tmp_path):
+    """A tenth of the tumor of 17.2 ml lies beyond the images; the bound holds it."""
+    study = client.upload_study(changed_sample(_contours(_moved(57.0))), silent)
+    assessment = client.assess(study, Order("sts-petct", contour=study_pb2.SuppliedContour()), silent)
+    assert assessment.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+    client.download_artifacts(assessment, tmp_path)
+    summary = SegmentationSummary.model_validate_json((tmp_path / "segmentation.json").read_bytes())
+    assert summary.touches_border
+    assert 0.1 < summary.border_share < 0.2
+    assert summary.volume_low_ml == summary.volume_ml < 17.1 < summary.volume_high_ml < 25
+    bundle = json.loads((tmp_path / "report.json").read_bytes())
+    values = [item["resource"].get("valueQuantity", {}) for item in bundle["entry"]]
+    assert {value["comparator"] for value in values if "comparator" in value} == {">="}
+    assert "The tumor reaches the border of the images" in assessment.result.summary
 
 
 def test_unknown_model_study_and_assessment(client, sample_study):

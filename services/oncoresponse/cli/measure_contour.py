@@ -16,11 +16,21 @@ def measure_contour(
 ) -> None:
     """Measure volume and extent along the slice axis of a contour (RTSTRUCT or DICOM SEG).
 
-    The names are those of the inputs of breast-nac.
+    The names are those of the inputs of breast-nac. Of a tumor that goes on beyond the images both are lower bounds;
+    the upper bounds can stand beside them in a table for 'oncoresponse predict'.
     """
     from oncoresponse.contour_measures import measure_contour as measure
     from oncoresponse.dicom.study import read_study
+    from oncoresponse.readable_numbers import percent
 
     found = measure(read_study(study), modality, series_instance_uid=series, structure_name=structure)
-    typer.echo(f"tumor_volume_ml        {found.volume_ml:.4f}")
-    typer.echo(f"tumor_slice_extent_mm  {found.slice_extent_mm:.4f}  ({found.slices} slices)")
+    least = "at least " if found.border_share else ""
+    typer.echo(f"tumor_volume_ml        {least}{found.volume_ml:.4f}")
+    typer.echo(f"tumor_slice_extent_mm  {least}{found.slice_extent_mm:.4f}  ({found.slices} slices)")
+    if found.volume_high_ml is not None and found.slice_extent_high_mm is not None and found.level is not None:
+        typer.echo(
+            f"The contour reaches the edge of the images: {percent(found.border_share)} of its surface lies there. Of "
+            f"tumors cut like this, {percent(found.level)} have as a whole at most"
+        )
+        typer.echo(f"tumor_volume_ml_high        {found.volume_high_ml:.4f}")
+        typer.echo(f"tumor_slice_extent_mm_high  {found.slice_extent_high_mm:.4f}")

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from oncoresponse.cli.embedded_server import default_models_directory
+from oncoresponse.cli.line_progress import training_progress
 from oncoresponse.cli.output_folder import require_writable_folder
+from oncoresponse.cli.quick_trial import (
+    NOT_FOR_USE,
+    QUICK_FOLDER,
+    quick_model,
+    quick_segmentation_settings,
+    quick_task,
+)
 from oncoresponse.model_folder import ModelFolder, find_model, raise_version_if_changed, seal_version
 
 app = typer.Typer(help="Train the parts of a model.", no_args_is_help=True)
 
 _Model = Annotated[Path, typer.Option("--model", help="Model folder to write to, such as models/sts-petct.")]
 _Run = Annotated[Path, typer.Option("--run", help="Folder for checkpoints, logs and figures; a killed run goes on.")]
+_DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="List every fault of settings and data, train nothing; exit code 1 with faults."),
+]
+_Quick = Annotated[
+    bool,
+    typer.Option("--quick", help="Few repeats, into RUN/quick, to try data and settings; not for use, not sealed."),
+]
 
 
 @app.command("segmentation")
@@ -36,6 +51,8 @@ def train_segmentation(
         typer.Option(help="Train this fold only, once for each; lets several processes or GPUs share a run."),
     ] = None,
     docs: Annotated[Path | None, typer.Option(help="Folder whose segmentation.md and plots are written anew.")] = None,
+    dry_run: _DryRun = False,
+    quick: _Quick = False,
 ) -> None:
     """Train the segmentation networks by cross-validation and evaluate them on the patients left out."""
     from oncoresponse.segmentation.documentation import write_documentation
@@ -45,15 +62,26 @@ def train_segmentation(
 
     if docs is not None:
         require_writable_folder(docs)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     settings = read_training_settings(config) if config is not None else SegmentationTrainingSettings()
-    with _progress() as bar:
+    if dry_run:
+        from oncoresponse.segmentation.dry_run import check_segmentation_training
+
+        patients, faults = check_segmentation_training(settings, data)
+        _tell_faults(f"{patients} patients", faults)
+        return
+    if quick:
+        settings = settings.model_validate(dict(settings) | quick_segmentation_settings())
+        run, model, docs = run / QUICK_FOLDER, quick_model(model, run), None
+    with training_progress(run) as bar:
         if train(settings, data, run, model / "segmentation", bar, fold) is None:
             typer.echo("Trained. When all folds are, the same command without --fold evaluates them.")
             return
         evaluate_segmentation(data, run, model / "segmentation", progress=bar)
     if docs is not None:
         write_documentation(model / "segmentation", run, docs)
+    if quick:
+        typer.echo(f"{NOT_FOR_USE} It lies in {model}.")
+        return
     _sealed(model)
 
 
@@ -91,9 +119,12 @@ def train_response(
         Path | None,
         typer.Option(help="Folder with a folder a patient (CT.nii.gz), to recognize their images.", exists=True),
     ] = None,
+    dry_run: _DryRun = False,
+    quick: _Quick = False,
 ) -> None:
     """Validate the response model by nested cross-validation, fit what holds, write its model card, and seal it."""
     from oncoresponse.response.documentation import write_documentation
+    from oncoresponse.response.fit_checkpoint import keep_fits
     from oncoresponse.response.model_card import CARD_FILES, write_model_card
     from oncoresponse.response.model_template import require_filled_in
     from oncoresponse.response.training import train_response as train
@@ -101,19 +132,28 @@ def train_response(
 
     if docs is not None:
         require_writable_folder(docs)
-    require_filled_in(model)
     if (cohort is None) == (features is None):
         raise typer.BadParameter("Give either --cohort or --features.")
-    with _progress() as bar:
+    table = cohort or features or Path()
+    if table.is_dir() and clinical is None:
+        raise typer.BadParameter("A folder of DICOM studies needs --clinical, the table with the outcome.")
+    task = task or model / "response" / "task.yaml"
+    if dry_run:
+        _check_response(model, task, table, clinical, features_automatic, robustness)
+        return
+    require_filled_in(model)
+    if quick:
+        from oncoresponse.response.task import read_task
+
+        model, docs = quick_model(model, run), None
+        task, run = quick_task(read_task(task), model), run / QUICK_FOLDER
+    with training_progress(run) as bar, nullcontext() if quick else keep_fits(run):
         show = _stages(bar)
-        table = cohort or features
-        if table is not None and table.is_dir():
-            if clinical is None:
-                raise typer.BadParameter("A folder of DICOM studies needs --clinical, the table with the outcome.")
-            table = _measured(table, clinical, task or model / "response" / "task.yaml", model, run, show)
+        if table.is_dir() and clinical is not None:
+            table = _measured(table, clinical, task, model, run, show)
         trained = train(
-            task or model / "response" / "task.yaml",
-            table or Path(),
+            task,
+            table,
             clinical,
             model,
             run,
@@ -123,7 +163,7 @@ def train_response(
             fingerprint_images=fingerprint_images,
             progress=show,
         )
-    raised = raise_version_if_changed(model)
+    raised = None if quick else raise_version_if_changed(model)
     if raised is not None:
         typer.echo(f"The model changed: version raised to {raised}.")
     write_model_card(model)
@@ -139,6 +179,9 @@ def train_response(
         typer.echo(sentence)
     typer.echo(trained.evaluation.power.sentence)
     typer.echo(f"Model card: {model / 'model-card.md'}")
+    if quick:
+        typer.echo(f"{NOT_FOR_USE} It lies in {model}.")
+        return
     _sealed(model)
 
 
@@ -163,6 +206,49 @@ def new_model(
         typer.echo(f"Edit {path}")
 
 
+def _check_response(
+    model: Path,
+    task: Path,
+    table: Path,
+    clinical: Path | None,
+    features_automatic: Path | None,
+    robustness: Path | None,
+) -> None:
+    from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
+    from oncoresponse.response.dry_run import check_response_training
+    from oncoresponse.response.model_template import require_filled_in
+
+    found = check_response_training(
+        task,
+        None if table.is_dir() else table,
+        clinical,
+        robustness=robustness,
+        features_automatic=features_automatic,
+        studies=table if table.is_dir() else None,
+    )
+    try:
+        require_filled_in(model)
+    except (ModelFolderInvalid, TrainingDataInvalid) as error:
+        found.faults.insert(0, error.message)
+    for note in found.notes:
+        typer.echo(f"Note: {note}")
+    _tell_faults(
+        f"{found.patients} patients, {found.favorable} with the favorable outcome; {found.excluded} excluded by rule, "
+        f"{found.held_out} held out",
+        found.faults,
+    )
+
+
+def _tell_faults(cohort: str, faults: list[str]) -> None:
+    typer.echo(f"{cohort}.")
+    for number, fault in enumerate(faults, start=1):
+        typer.echo(f"{number}. {fault}")
+    if faults:
+        typer.echo(f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}. Nothing was trained.")
+        raise typer.Exit(1)
+    typer.echo("No fault found. Nothing was trained.")
+
+
 def _measured(
     studies: Path, clinical: Path, task_file: Path, model: Path, run: Path, show: Callable[[str, float], None]
 ) -> Path:
@@ -174,6 +260,12 @@ def _measured(
         typer.echo(f"{patient}: {reason}", err=True)
     if measured.refused:
         raise typer.Exit(1)
+    if measured.cut:
+        typer.echo(
+            f"{len(measured.cut)} contours reach the edge of the images. Their volumes are lower bounds and enter the "
+            "table as measured; exclude such patients by a rule of the task if their tumors should be seen whole.",
+            err=True,
+        )
     return measured.table
 
 
@@ -247,19 +339,6 @@ def _show_response(console: Console, folder: ModelFolder) -> None:
         console.print(f"  {figures.sentence}")
     if folder.has("model-card.md"):
         console.print(f"All of it: {folder.file('model-card.md')}")
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        yield bar
 
 
 def _sealed(model: Path) -> None:

@@ -246,10 +246,17 @@ def lower_bound_sentence(context: ReportContext) -> str | None:
     """That a tumor goes on beyond the images; ``None`` for one that is seen whole."""
     if not context.segmentation.touches_border:
         return None
-    return (
+    summary = context.segmentation
+    text = (
         "The tumor reaches the border of the images: volume, diameters, MTV and TLG are those of the part they show; "
         "the whole has at least (≥) that."
     )
+    if summary.volume_high_ml is not None and summary.volume_level is not None:
+        text += (
+            f" It has at most {number(summary.volume_high_ml, 'ml')} ml in {percent(summary.volume_level)} of tumors "
+            "that reach the border like this."
+        )
+    return f"{text} Check on other images whether it goes on."
 
 
 def contour_sentence(context: ReportContext) -> str:
@@ -267,8 +274,9 @@ def contour_sentence(context: ReportContext) -> str:
     if summary.volume_low_ml is None or summary.volume_high_ml is None or summary.volume_level is None:
         return f"{text} How far its volume may be wrong is not known."
     low, high = number(summary.volume_low_ml, "ml"), number(summary.volume_high_ml, "ml")
+    whose = "A physician's contour of the whole tumor" if summary.volume_is_lower_bound else "A physician's contour"
     return (
-        f"{text} A physician's contour would measure {low} to {high} ml ({percent(summary.volume_level)} interval from "
+        f"{text} {whose} would measure {low} to {high} ml ({percent(summary.volume_level)} interval from "
         "cross-validation)."
     )
 

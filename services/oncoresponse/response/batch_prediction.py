@@ -20,6 +20,7 @@ from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.prediction import Answer, Prediction
 from oncoresponse.response.task import ResponseInput
 from oncoresponse.response.training_fingerprints import TrainingFingerprints
+from oncoresponse.response.whole_tumor import whole_tumor_variants
 
 ID_COLUMN = "id"
 """Column that is handed through to the output untouched. It reaches no message or log, and no model except as the
@@ -54,6 +55,10 @@ OUTPUT_COLUMNS = (
 )
 """Columns of the output. ``out_of_distribution_score`` is the distance over its limit: above 1 is outside."""
 
+HIGH_SUFFIX = "_high"
+"""Ends the name of a column with the upper bound of an input whose value is a lower bound, because the images show only
+a part of the tumor. ``oncoresponse measure-contour`` prints both."""
+
 _COLUMN = re.compile(r"(?P<name>[^\[\]]*[^\[\]\s])\s*(?:\[(?P<unit>[^\[\]]*)\])?")
 _LIST_SEPARATOR = ";"
 
@@ -65,11 +70,13 @@ class PredictionTable:
     Attributes:
         identifiers: One for each row, as found; empty strings where the table has no column of them.
         rows: Values by input name, in the units of the model; NaN where the cell was empty.
+        highs: Upper bounds by input name, where a row gives any.
         provenance: How they were made, by the file beside the table; ``None`` where there is none.
     """
 
     identifiers: tuple[str, ...]
     rows: tuple[dict[str, float], ...]
+    highs: tuple[dict[str, float], ...]
     provenance: InputProvenance | None = None
 
 
@@ -82,7 +89,8 @@ def read_prediction_table(path: Path, inputs: Sequence[ResponseInput]) -> Predic
 
     Args:
         path: The file.
-        inputs: What the model needs: every one has to be a column. The only other column allowed is ``id``.
+        inputs: What the model needs: every one has to be a column. The only other columns allowed are ``id`` and, for
+            an input of size, its name with :data:`HIGH_SUFFIX`.
 
     Raises:
         PredictionTableInvalid: A column is missing, unknown, given twice or in another unit; a row has too few or too
@@ -93,18 +101,20 @@ def read_prediction_table(path: Path, inputs: Sequence[ResponseInput]) -> Predic
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream, strict=True)
             columns = _columns(next(reader, []), inputs)
-            identifiers, rows = [], []
+            bounds = {f"{entry.name}{HIGH_SUFFIX}": entry.name for entry in inputs if entry.physician_group == "size"}
+            identifiers, rows, highs = [], [], []
             for cells in reader:
                 if not cells:
                     continue
                 identifier, values = _row(cells, columns, reader.line_num)
                 identifiers.append(identifier)
-                rows.append(values)
+                rows.append({name: value for name, value in values.items() if name not in bounds})
+                highs.append(_upper_bounds(values, bounds, reader.line_num))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PredictionTableInvalid("The table cannot be read. Give a comma-separated file in UTF-8.") from error
     if not rows:
         raise PredictionTableInvalid("The table has no row beside its column names. Add one row a patient.")
-    return PredictionTable(tuple(identifiers), tuple(rows), read_provenance(path, PredictionTableInvalid))
+    return PredictionTable(tuple(identifiers), tuple(rows), tuple(highs), read_provenance(path, PredictionTableInvalid))
 
 
 def predict_table(
@@ -128,10 +138,19 @@ def predict_table(
     """
     fingerprints = TrainingFingerprints.of_model(model.folder)
     predictions = []
-    for number, (identifier, values) in enumerate(zip(table.identifiers, table.rows, strict=True), start=1):
+    rows = zip(table.identifiers, table.rows, table.highs, strict=True)
+    for number, (identifier, values, high) in enumerate(rows, start=1):
         used = fingerprints.knows_row(model.inputs, values)
         used = used or fingerprints.knows_identifier(identifier, fingerprint_key)
-        predictions.append(model.predict(values, values, provenance=table.provenance, used_in_training=used))
+        predictions.append(
+            model.predict(
+                values,
+                values,
+                whole_tumor=whole_tumor_variants(values, model.inputs, high),
+                provenance=table.provenance,
+                used_in_training=used,
+            )
+        )
         if progress is not None:
             progress(number)
     return predictions
@@ -169,6 +188,7 @@ def _columns(header: Sequence[str], inputs: Sequence[ResponseInput]) -> list[str
             "guessed.",
             missing=",".join(missing),
         )
+    units |= {f"{entry.name}{HIGH_SUFFIX}": entry.unit for entry in inputs if entry.physician_group == "size"}
     if unknown := [name for name in names if name not in units and name != ID_COLUMN]:
         raise PredictionTableInvalid(
             f"The model does not know {_quoted(unknown)}. Remove or rename; it takes {expected}, and {ID_COLUMN}.",
@@ -206,6 +226,19 @@ def _row(cells: Sequence[str], columns: Sequence[str], line: int) -> tuple[str, 
                 line=line,
             ) from None
     return identifier, values
+
+
+def _upper_bounds(values: dict[str, float], bounds: dict[str, str], line: int) -> dict[str, float]:
+    """Upper bound by input name; ``bounds`` names the input of each column that holds one."""
+    found = {bounds[name]: value for name, value in values.items() if name in bounds and math.isfinite(value)}
+    if wrong := [name for name, value in found.items() if not value >= values[name]]:
+        raise PredictionTableInvalid(
+            f"Column '{wrong[0]}{HIGH_SUFFIX}' is below '{wrong[0]}' in line {line}. It is the upper bound of it; "
+            "leave it empty where the tumor is seen whole.",
+            column=f"{wrong[0]}{HIGH_SUFFIX}",
+            line=line,
+        )
+    return found
 
 
 def _cells(prediction: Prediction) -> dict[str, str]:

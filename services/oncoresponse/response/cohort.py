@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -128,7 +128,7 @@ def read_cohort(task: ResponseTask, features: Path, clinical: Path | None = None
         )
     values = input_values(task, patients, feature_rows, clinical_rows)
     favorable = np.array([_favorable(task, clinical_rows[patient]) for patient in patients], dtype=np.int64)
-    _require_no_copy(task, patients, values, clinical_rows)
+    _refuse(copies(task, patients, values, clinical_rows))
     cohort = make_cohort(task, patients, values, favorable)
     return Cohort(
         cohort.patients,
@@ -146,15 +146,10 @@ def read_cohort(task: ResponseTask, features: Path, clinical: Path | None = None
 
 def make_cohort(task: ResponseTask, patients: Sequence[str], values: FloatArray, favorable: IntArray) -> Cohort:
     """A checked cohort from arrays; see :func:`read_cohort`."""
-    smallest = int(min(favorable.sum(), (1 - favorable).sum()))
-    if smallest < _SMALLEST_CLASS:
-        raise TrainingDataInvalid(
-            f"The rarer outcome occurs {smallest} times; at least {_SMALLEST_CLASS} are needed for nested "
-            "cross-validation."
-        )
+    _refuse(too_few(favorable))
     _require_plausible(task, values)
-    _require_no_duplicate(values)
-    _require_no_leak(task, values, favorable)
+    _refuse(duplicates(values))
+    _refuse(leaks(task, values, favorable))
     return Cohort(tuple(patients), values, transform(task, values), favorable)
 
 
@@ -240,11 +235,12 @@ def _favorable(task: ResponseTask, row: Mapping[str, str]) -> int:
     cell = row.get(task.outcome.column)
     if cell is None:
         raise TrainingDataInvalid(f"The clinical table has no outcome column '{task.outcome.column}'.")
-    if task.outcome.favorable_when == "empty":
-        return int(cell.strip() == "")
-    if cell.strip() not in {"0", "1"}:
-        raise TrainingDataInvalid(f"Outcome column '{task.outcome.column}' must hold 0 or 1 for every patient.")
-    return int(cell.strip())
+    try:
+        return task.outcome.favorable(cell)
+    except ValueError as error:
+        raise TrainingDataInvalid(
+            f"Outcome column '{task.outcome.column}' must hold 0 or 1 for every patient."
+        ) from error
 
 
 def _without_excluded(task: ResponseTask, patients: list[str], rows: Rows) -> tuple[list[str], dict[str, int]]:
@@ -306,7 +302,23 @@ def _require_plausible(task: ResponseTask, values: FloatArray) -> None:
             )
 
 
-def _require_no_duplicate(values: FloatArray) -> None:
+def _refuse(found: Iterable[TrainingDataInvalid]) -> None:
+    for error in found:
+        raise error
+
+
+def too_few(favorable: IntArray) -> Iterator[TrainingDataInvalid]:
+    """What to say where an outcome is too rare for nested cross-validation."""
+    smallest = int(min(favorable.sum(), (1 - favorable).sum()))
+    if smallest < _SMALLEST_CLASS:
+        yield TrainingDataInvalid(
+            f"The rarer outcome occurs {smallest} times; at least {_SMALLEST_CLASS} are needed for nested "
+            "cross-validation."
+        )
+
+
+def duplicates(values: FloatArray) -> Iterator[TrainingDataInvalid]:
+    """What to say where patients share every input; float (patients, inputs)."""
     measured = [column for column in values.T if len(np.unique(column)) > len(column) / 2]
     # Ages and receptors alone may agree between patients; a measured number does not agree to six digits by chance.
     if not measured:
@@ -315,26 +327,29 @@ def _require_no_duplicate(values: FloatArray) -> None:
     ordered = values[order]
     same = (np.abs(np.diff(ordered, axis=0)) <= _SAME_VALUE * np.abs(ordered[1:])).all(axis=1)
     if same.any():
-        raise TrainingDataInvalid(
+        yield TrainingDataInvalid(
             f"{int(same.sum())} pairs of patients have the same value of every input. Remove the duplicate.",
             pairs=int(same.sum()),
         )
 
 
-def _require_no_leak(task: ResponseTask, values: FloatArray, favorable: IntArray) -> None:
+def leaks(task: ResponseTask, values: FloatArray, favorable: IntArray) -> Iterator[TrainingDataInvalid]:
+    """What to say of each input that separates the outcomes as only the outcome can."""
     for column, entry in enumerate(task.inputs):
         area = float(roc_auc_score(favorable, values[:, column]))
         few_values = len(np.unique(values[:, column])) <= 2
         if area in (0.0, 1.0) and (few_values or len(favorable) >= _PERFECT_SEPARATION_NEEDS):
-            raise TrainingDataInvalid(
+            yield TrainingDataInvalid(
                 f"Input '{entry.name}' separates the outcomes without one error, as the outcome itself would. "
                 "Remove it: it is a copy of the outcome or was recorded after it.",
                 input=entry.name,
             )
 
 
-def _require_no_copy(task: ResponseTask, patients: Sequence[str], values: FloatArray, rows: Rows) -> None:
-    """A column known only afterwards does not become an input by another name, unit or sign."""
+def copies(
+    task: ResponseTask, patients: Sequence[str], values: FloatArray, rows: Rows
+) -> Iterator[TrainingDataInvalid]:
+    """What to say of each input that is a column known only afterwards by another name, unit or sign."""
     for name in task.post_outcome_columns:
         cells = [rows[patient].get(name, "") for patient in patients]
         present = np.array([_is_number(cell) for cell in cells])
@@ -343,7 +358,7 @@ def _require_no_copy(task: ResponseTask, patients: Sequence[str], values: FloatA
         known = np.array([float(cell) if is_number else np.nan for cell, is_number in zip(cells, present, strict=True)])
         for column, entry in enumerate(task.inputs):
             if abs(_rank_correlation(values[present, column], known[present])) >= _COPY_RANK_CORRELATION:
-                raise _copied(entry, name)
+                yield _copied(entry, name)
 
 
 def _copied(entry: ResponseInput, name: str) -> TrainingDataInvalid:

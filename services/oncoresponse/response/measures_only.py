@@ -38,6 +38,7 @@ class MeasuresOnlyModel:
         contour_variants: Sequence[Mapping[str, float]] = (),  # noqa: ARG002
         *,
         provenance: InputProvenance | None = None,  # noqa: ARG002
+        whole_tumor: Sequence[Mapping[str, float]] = (),  # noqa: ARG002
         used_in_training: bool = False,
     ) -> Prediction:
         """``no_evidence``, whatever the patient."""

@@ -54,6 +54,10 @@ _FOLDER = "response"
 _RADIOMICS_SETTINGS = "radiomics/settings.yaml"
 _TRANSFORM_TOLERANCE = 1e-6
 _MARGIN_TOLERANCE = 1e-9
+_BORDER_CHANGES_ANSWER = AbstainReason(
+    code="BORDER_CHANGES_ANSWER",
+    text="The tumor goes on beyond the images, and with the size it may have as a whole the answer would be another.",
+)
 _USED_IN_TRAINING = AbstainReason(
     code="USED_IN_TRAINING",
     text="The model was trained on this patient, so that its answer here would only repeat what it was told.",
@@ -123,6 +127,7 @@ class ResponseModel:
         covariates: Mapping[str, float] | None = None,
         contour_variants: Sequence[Mapping[str, float]] = (),
         *,
+        whole_tumor: Sequence[Mapping[str, float]] = (),
         contour_review_reasons: Sequence[str] = (),
         used_in_training: bool = False,
         provenance: InputProvenance | None = None,
@@ -133,6 +138,9 @@ class ResponseModel:
             values: Features and measures by name, in the units of the inputs; names that are no input are ignored.
             covariates: Clinical inputs by name.
             contour_variants: The same features from other plausible contours of the same tumor.
+            whole_tumor: What the inputs may be of the whole tumor where the images show a part of it; from
+                :func:`~oncoresponse.response.whole_tumor.whole_tumor_variants`. They widen the interval as contours do,
+                and a call is made only where it is the same for all of them.
             contour_review_reasons: Why the contour must not be believed before a physician has reviewed it.
             used_in_training: The patient was recognized as one the model was trained on.
             provenance: How the inputs were made; ``None`` where nobody says, and the prediction then says that.
@@ -159,12 +167,15 @@ class ResponseModel:
         answer = _answer(outside.is_outside, reasons, known)
         evidence = self._call_evidence(answer)
         contours = None
-        if known is not None and contour_variants:
-            contours = self._contour_interval(known.probability, answer, contour_variants, covariates or {})
+        if known is not None and (contour_variants or whole_tumor):
+            variants = [*contour_variants, *whole_tumor]
+            contours = self._contour_interval(known.probability, answer, variants, covariates or {})
         if used_in_training:
             reasons.insert(0, _USED_IN_TRAINING)
         if evidence is not None and not evidence.allowed:
             reasons.append(AbstainReason(code="CALL_NOT_SUPPORTED", text=evidence.text))
+        if known is not None and answer in _CALLS and self._border_changes(answer, whole_tumor, covariates or {}):
+            reasons.append(_BORDER_CHANGES_ANSWER)
         if contours is not None and len(set(contours.calls) & set(_CALLS)) > 1 and answer in _CALLS:
             reasons.append(
                 AbstainReason(
@@ -257,6 +268,17 @@ class ResponseModel:
             high=max(probability, float(found.max())),
             calls=tuple(sorted({answer, *calls})),
         )
+
+    def _border_changes(
+        self, answer: Answer, whole_tumor: Sequence[Mapping[str, float]], covariates: Mapping[str, float]
+    ) -> bool:
+        rows = [self._row(variant, covariates) for variant in whole_tumor]
+        if not rows:
+            return False
+        inputs = np.concatenate([self._transformed(row) for row in rows])
+        if not np.isfinite(inputs).all():
+            return True
+        return set(answers(self.document, self.scoring, np.array(rows), inputs)) != {answer}
 
     def _call_evidence(self, answer: Answer) -> CallEvidence | None:
         """Of the kind of call that the rule gives; ``None`` when it gives none."""

@@ -62,7 +62,7 @@ _TASK = """\
 patient_column: patient_id
 outcome:
   column: responded            # column of the clinical table: 1 favorable, 0 not
-  favorable_when: one         # or 'empty': favorable when the cell is empty
+  favorable_when: one         # or 'zero': favorable when it is 0; or 'empty': favorable when the cell is empty
   definition: "FILL IN: the rule in words"
 # Few, robust inputs. source: features (measured on the image) or clinical (a column). favorable_sign: -1 where a
 # larger value can only make the favorable outcome less likely, 1 the other way round, 0 where physiology is silent.

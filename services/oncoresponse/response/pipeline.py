@@ -6,6 +6,7 @@ being written outside this module.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.model_selection import StratifiedKFold
 from oncoresponse.response.booster import fit_booster, is_constant, margins
 from oncoresponse.response.calibration import Sigmoid, choose_calibration
 from oncoresponse.response.cohort import FloatArray, IntArray
+from oncoresponse.response.fit_checkpoint import booster_from_text, booster_to_text, current_fits, fit_key
 from oncoresponse.response.task import CalibrationMethod, ResponseTask
 
 _CALIBRATION_SEED = 31
@@ -173,6 +175,19 @@ def fit_pipeline(
     """
     groups = np.arange(len(favorable)) if groups is None else groups
     repeats = task.validation.inner_repeats if inner_repeats is None else inner_repeats
+    if (kept := current_fits()) is None:
+        return _fit_pipeline(task, inputs, favorable, groups, seed, repeats)
+    key = fit_key(task, inputs, favorable, groups, seed, repeats)
+    if (known := kept.get(key)) is not None:
+        return _from_bytes(known, task, favorable)
+    fitted = _fit_pipeline(task, inputs, favorable, groups, seed, repeats)
+    kept.keep(key, _to_bytes(fitted))
+    return fitted
+
+
+def _fit_pipeline(
+    task: ResponseTask, inputs: FloatArray, favorable: IntArray, groups: IntArray, seed: int, repeats: int
+) -> FittedPipeline:
     grid = [(depth, rounds) for depth in sorted(task.booster.max_depth) for rounds in sorted(task.booster.rounds)]
     found = np.zeros((len(grid), repeats, len(favorable)))
     for repeat in range(repeats):
@@ -204,6 +219,53 @@ def fit_pipeline(
         rounds=rounds,
         calibration=method,
         out_of_fold=found[best],
+        favorable=favorable,
+    )
+
+
+def _to_bytes(fitted: FittedPipeline) -> bytes:
+    """A fit as JSON; its numbers come back to the last bit."""
+    start = fitted.start
+    content = {
+        "start": None
+        if start is None
+        else {
+            "columns": list(start.columns),
+            "center": start.center.tolist(),
+            "scale": start.scale.tolist(),
+            "coefficients": start.coefficients.tolist(),
+            "intercept": start.intercept,
+        },
+        "booster": booster_to_text(fitted.booster),
+        "sigmoid": [fitted.sigmoid.slope, fitted.sigmoid.intercept],
+        "max_depth": fitted.max_depth,
+        "rounds": fitted.rounds,
+        "calibration": fitted.calibration,
+        "out_of_fold": fitted.out_of_fold.tolist(),
+    }
+    return json.dumps(content).encode()
+
+
+def _from_bytes(raw: bytes, task: ResponseTask, favorable: IntArray) -> FittedPipeline:
+    content = json.loads(raw)
+    start = content["start"]
+    return FittedPipeline(
+        start=None
+        if start is None
+        else LogisticBaseline(
+            tuple(start["columns"]),
+            np.array(start["center"]),
+            np.array(start["scale"]),
+            np.array(start["coefficients"]),
+            start["intercept"],
+        ),
+        booster=booster_from_text(content["booster"]),
+        sigmoid=Sigmoid(*content["sigmoid"]),
+        names=task.input_names,
+        max_depth=content["max_depth"],
+        rounds=content["rounds"],
+        calibration=content["calibration"],
+        out_of_fold=np.array(content["out_of_fold"]),
         favorable=favorable,
     )
 

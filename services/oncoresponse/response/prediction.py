@@ -46,6 +46,7 @@ ABSTAIN_CODES = (
     "CONFORMAL_NEITHER",
     "SET_DISAGREES_WITH_PROBABILITY",
     "CONTOUR_CHANGES_ANSWER",
+    "BORDER_CHANGES_ANSWER",
     "CONTOUR_NEEDS_REVIEW",
     "CALL_NOT_SUPPORTED",
     "USED_IN_TRAINING",
@@ -53,9 +54,10 @@ ABSTAIN_CODES = (
 )
 """Every reason for abstaining: an input is NaN or infinite; an input cannot be true; the inputs are too far from the
 training patients; neither outcome can be ruled out; both can; the set and the probability point to different
-outcomes; another plausible contour would give the opposite call; the contour must not be believed before a physician
-has reviewed it; calls of this kind were not right often enough in validation; the model was trained on this patient;
-the model has no evidence for a prediction of anybody.
+outcomes; another plausible contour would give the opposite call; the tumor goes on beyond the images, perhaps so far
+that the call would be another; the contour must not be believed before a physician has reviewed it; calls of this kind
+were not right often enough in validation; the model was trained on this patient; the model has no evidence for a
+prediction of anybody.
 """
 
 

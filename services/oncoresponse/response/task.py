@@ -29,13 +29,27 @@ class OutcomeRule(_Strict):
 
     Attributes:
         column: Column of the clinical table.
-        favorable_when: ``empty``: favorable when the cell is empty; ``one``: favorable when it is 1 (0 otherwise).
+        favorable_when: ``empty``: favorable when the cell is empty; ``one``: favorable when it is 1 (0 otherwise);
+            ``zero``: favorable when it is 0 (1 otherwise), as in a column that says who died or recurred.
         definition: The rule in words.
     """
 
     column: str
-    favorable_when: Literal["empty", "one"]
+    favorable_when: Literal["empty", "one", "zero"]
     definition: str
+
+    def favorable(self, cell: str) -> int:
+        """1 where a cell of the column says that the outcome was favorable, else 0.
+
+        Raises:
+            ValueError: The cell should be 0 or 1 and is not.
+        """
+        cell = cell.strip()
+        if self.favorable_when == "empty":
+            return int(cell == "")
+        if cell not in ("0", "1"):
+            raise ValueError("neither 0 nor 1")
+        return int(cell == ("1" if self.favorable_when == "one" else "0"))
 
 
 class Exclusion(_Strict):

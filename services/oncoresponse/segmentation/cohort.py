@@ -15,7 +15,8 @@ from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.segmentation.preprocessing import NetworkInput, PreprocessingSettings, mask_on_grid, prepare
 from oncoresponse.volume import file_sha256, same_grid
 
-_FILES = ("PET.nii.gz", "CT.nii.gz", "PET_tumor.nii.gz")
+PATIENT_FILES = ("PET.nii.gz", "CT.nii.gz", "PET_tumor.nii.gz")
+"""Of each patient: PET in body-weight SUV (g/mL), CT in HU, and the contour on the grid of the PET."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +49,11 @@ def cohort_patients(data: Path, held_out: Sequence[str]) -> list[str]:
     if not patients:
         raise TrainingDataInvalid(
             "The data folder holds no patient folders. Give the folder that contains one folder for each patient, with "
-            + ", ".join(_FILES)
+            + ", ".join(PATIENT_FILES)
             + "."
         )
     for name in patients:
-        if missing := [file for file in _FILES if not (data / name / file).is_file()]:
+        if missing := [file for file in PATIENT_FILES if not (data / name / file).is_file()]:
             raise TrainingDataInvalid(f"Patient folder {name} lacks {', '.join(missing)}. Complete or remove it.")
     return patients
 
@@ -63,7 +64,7 @@ def read_patient(data: Path, patient: str) -> CohortImages:
     Raises:
         TrainingDataInvalid: The contour is not on the PET grid, or is empty.
     """
-    pet, ct, tumor = (sitk.ReadImage(str(data / patient / name)) for name in _FILES)
+    pet, ct, tumor = (sitk.ReadImage(str(data / patient / name)) for name in PATIENT_FILES)
     tumor = sitk.Cast(tumor > 0, sitk.sitkUInt8)
     if not same_grid(pet, tumor):
         raise TrainingDataInvalid(f"{patient}: PET_tumor.nii.gz is not on the grid of PET.nii.gz. Export it again.")
@@ -96,5 +97,7 @@ def assign_folds(patients: Sequence[str], folds: int, seed: int) -> dict[str, in
 
 def cohort_sha256(data: Path, patients: Sequence[str]) -> str:
     """Identity of the training data: SHA-256 over each file's name and SHA-256."""
-    lines = "".join(f"{file_sha256(data / name / file)}  {name}/{file}\n" for name in patients for file in _FILES)
+    lines = "".join(
+        f"{file_sha256(data / name / file)}  {name}/{file}\n" for name in patients for file in PATIENT_FILES
+    )
     return hashlib.sha256(lines.encode()).hexdigest()

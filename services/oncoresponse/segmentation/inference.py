@@ -13,10 +13,11 @@ import torch
 
 from oncoresponse.errors import ConfigurationError, FieldOfViewTooLarge, InvalidRequest, SeriesNotFound
 from oncoresponse.model_folder import ModelFolder, TumorLimits
+from oncoresponse.segmentation.border_interval import grown
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, rank_candidates
 from oncoresponse.segmentation.lesion_prompt import LesionPoint, LesionPrompt
-from oncoresponse.segmentation.mask_checks import check_mask
+from oncoresponse.segmentation.mask_checks import MaskMeasures, border_warnings, check_mask
 from oncoresponse.segmentation.mask_selection import mask_from_probability
 from oncoresponse.segmentation.metrics import mean_binary_entropy
 from oncoresponse.segmentation.network import (
@@ -192,10 +193,14 @@ class Segmenter:
         else:
             found = self._find_near(pet.image, ct.image, prompt)
         mask = pet.with_image(found.region.put_back(found.mask, pet.image), Quantity.MASK)
-        measures = check_mask(mask, self._limits)
+        # On the part that was looked at: a mask that ends where the looking ended is cut off as at the image border.
+        inner = reaches_inner_face(grown(found.mask), found.region, pet.image)
+        edge_of = "part of the scan that was searched" if inner else "images"
+        measures = check_mask(pet.with_image(found.mask, Quantity.MASK), self._limits, automatic=True, edge_of=edge_of)
         settings = self.description.masks.of(prompt)
         uncertainty = uncertainty_measures(found.probability, found.mask)
         low, high = _volume_interval(measures.volume_ml, uncertainty, settings)
+        level = None if settings.volume_interval is None else settings.volume_interval.level
         limit = settings.review_below_confidence
         review = limit is None or uncertainty.confidence < limit
         chances, inside = (sitk.GetArrayViewFromImage(image) for image in (found.probability, found.mask))
@@ -204,15 +209,16 @@ class Segmenter:
             volume_ml=measures.volume_ml,
             component_count=measures.component_count,
             touches_border=measures.touches_border,
+            border_share=measures.border_share,
             volume_low_ml=low,
-            volume_high_ml=high,
-            volume_level=None if settings.volume_interval is None else settings.volume_interval.level,
+            volume_high_ml=_with_missing_part(high, measures),
+            volume_level=level,
             needs_review=review,
             review_reasons=(_POOR_CONTOUR_EXPECTED,) if review else (),
             prompt=prompt_kind(prompt),
             mean_uncertainty=mean_binary_entropy(chances, inside),
             device=self.device.type,
-            warnings=_coverage_warnings(found.ct_coverage),
+            warnings=(*border_warnings(measures, edge_of), *_coverage_warnings(found.ct_coverage)),
             network_sha256=self.network_sha256,
         )
         probability = pet.with_image(found.region.put_back(found.probability, pet.image), Quantity.PROBABILITY)
@@ -241,7 +247,7 @@ class Segmenter:
         for attempt in range(ATTEMPTS):
             region = region_around(pet, prompt, attempt)
             found = self._find(pet, ct, region, prompt)
-            if not reaches_inner_face(found.mask, region, pet):
+            if not reaches_inner_face(grown(found.mask), region, pet):
                 break
         return found
 
@@ -330,6 +336,12 @@ def _volume_interval(
     if settings.volume_interval is None:
         return None, None
     return volume_interval_ml(volume_ml, uncertainty, settings.volume_interval)
+
+
+def _with_missing_part(high_ml: float | None, measures: MaskMeasures) -> float | None:
+    """Upper end for the whole tumor: the network's own, times what was measured on images that were cut."""
+    factor = measures.whole_volume_factor
+    return high_ml if high_ml is None or factor is None else high_ml * factor
 
 
 def require_quantity(volume: Volume, quantity: Quantity) -> None:

@@ -84,10 +84,13 @@ def segment_out_of_fold(
             images,
             folds[patient],
             prompts,
-            {name: _probability(network, inputs, prompt, images.pet, description) for name, prompt in prompts.items()},
-            _probability(network, trimmed, None, trimmed_pet, description),
+            {
+                name: network_probability(network, inputs, prompt, images.pet, description)
+                for name, prompt in prompts.items()
+            },
+            network_probability(network, trimmed, None, trimmed_pet, description),
             sitk.RegionOfInterest(images.tumor, (high - low).tolist(), low.tolist()),
-            _probability(network, blind, None, images.pet, description),
+            network_probability(network, blind, None, images.pet, description),
         )
         if progress is not None and task is not None:
             progress.advance(task)
@@ -114,13 +117,14 @@ def rough_box(images: CohortImages, random: np.random.Generator) -> LesionBox:
     return LesionBox((x, y, z), (far_x, far_y, far_z))
 
 
-def _probability(
+def network_probability(
     network: torch.nn.Module,
     inputs: NetworkInput,
     prompt: LesionPrompt | None,
     pet: sitk.Image,
     description: NetworkDescription,
 ) -> sitk.Image:
+    """Tumor probability by one network on the grid of ``pet``."""
     probability = predict_probabilities(
         [network],
         inputs.with_prompt(prompt),

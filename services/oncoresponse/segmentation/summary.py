@@ -14,10 +14,13 @@ class SegmentationSummary(BaseModel):
         method: ``automatic`` (network), or where a physician's contour was used, the DICOM object it came from.
         volume_ml: Volume of the mask.
         component_count: Face-connected parts of the mask.
-        touches_border: The mask reaches the outermost voxel layer of the field of view, so it may be cut off.
+        touches_border: The mask reaches the outermost voxel layer of the images, so the tumor may go on beyond them.
+        border_share: Share of the mask's surface that lies on the border of the images, 0 to 1; of a network's mask, of
+            that of the mask grown by one voxel.
         volume_low_ml: Lower end of the interval that holds the physician's volume in ``volume_level`` of patients
-            like those of the cross-validation; null for a supplied contour.
-        volume_high_ml: Upper end of it.
+            like those of the cross-validation; for a supplied contour its volume, where it reaches the border, and null
+            elsewhere.
+        volume_high_ml: Upper end of it; where the mask reaches the border, of the whole tumor's volume.
         volume_level: Level of that interval, 0 to 1.
         needs_review: A physician has to compare the mask with the images before any figure made from it is used.
         review_reasons: Why, one sentence each; empty unless ``needs_review``.
@@ -39,6 +42,7 @@ class SegmentationSummary(BaseModel):
     volume_ml: float = Field(ge=0)
     component_count: int = Field(ge=0)
     touches_border: bool
+    border_share: float = Field(default=0.0, ge=0, le=1)
     volume_low_ml: float | None = Field(default=None, ge=0)
     volume_high_ml: float | None = Field(default=None, ge=0)
     volume_level: float | None = Field(default=None, gt=0, lt=1)
@@ -57,3 +61,21 @@ class SegmentationSummary(BaseModel):
         if self.needs_review != bool(self.review_reasons):
             raise ValueError("needs_review and review_reasons have to agree")
         return self
+
+    @property
+    def volume_is_lower_bound(self) -> bool:
+        """Whether volume, diameters and extent are those of the part that the images show."""
+        return self.touches_border
+
+    @property
+    def asks_for_review(self) -> bool:
+        """Whether a physician has to look: at a contour that must not be believed, or for what is beyond the images.
+
+        Only the first keeps a model from an answer; ``needs_review`` is that alone.
+        """
+        return self.needs_review or self.volume_is_lower_bound
+
+    @property
+    def whole_volume_high_ml(self) -> float | None:
+        """Upper bound of the whole tumor's volume where the border may have cut a part away; ``None`` elsewhere."""
+        return self.volume_high_ml if self.volume_is_lower_bound else None

@@ -16,6 +16,7 @@ import copy
 import csv
 import logging
 import math
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -64,6 +65,8 @@ from oncoresponse.volume import file_sha256
 
 CONFIG_FILE = "config.yaml"
 TRAINING_FILE = "training.yaml"
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
+"""A step may take seconds: a run that is killed in its first minutes loses no more than this."""
 _LOG_COLUMNS = ("iteration", "loss", "learning_rate", "validation_dice")
 
 _log = logging.getLogger(__name__)
@@ -245,6 +248,7 @@ def _train_fold(
     if progress is not None:
         task = progress.add_task(f"fold {fold + 1} of {settings.folds}", total=settings.iterations)
         progress.update(task, completed=state.iteration)
+    saved = time.monotonic()
     while state.iteration < settings.iterations:
         rate = _learning_rate(settings, state.iteration)
         loss = _step(settings, fold, state, sampler, training, loss_function, rate, device)
@@ -254,8 +258,11 @@ def _train_fold(
             validation_dice = _validation_dice(settings, average, validation, device)
             _log.info("fold %d step %d validation Dice %.3f", fold, state.iteration, validation_dice)
         state.log.append([float(state.iteration), loss, rate, validation_dice])
-        if state.iteration % settings.checkpoint_every == 0 or state.iteration == settings.iterations:
+        told = state.iteration % settings.checkpoint_every == 0 or state.iteration == settings.iterations
+        if told or time.monotonic() - saved >= SECONDS_BETWEEN_CHECKPOINTS:
             state.save(checkpoint)
+            saved = time.monotonic()
+        if told:
             _write_log(state.log, run_directory / f"fold_{fold}.csv")
             recent = [row[1] for row in state.log[-settings.checkpoint_every :]]
             _log.info("fold %d step %d of %d loss %.4f", fold, state.iteration, settings.iterations, np.mean(recent))

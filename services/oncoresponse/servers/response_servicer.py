@@ -15,6 +15,7 @@ from oncoresponse.response.measures_only import MeasuresOnlyModel, open_response
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.prediction import Answer, CallEvidence, Prediction
 from oncoresponse.response.training_fingerprints import TrainingFingerprints
+from oncoresponse.response.whole_tumor import bounds_from_volume, whole_tumor_variants
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.study_description import StudyDescription
@@ -28,6 +29,8 @@ _ANSWERS = {
     Answer.OUT_OF_DISTRIBUTION: response_pb2.PREDICTION_ANSWER_OUTSIDE_EXPERIENCE,
     Answer.NO_EVIDENCE: response_pb2.PREDICTION_ANSWER_NO_EVIDENCE,
 }
+
+_VOLUME = "lesion_volume"
 
 
 class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
@@ -62,10 +65,12 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
             for variant in variants:
                 require_same_extraction(document.identity, variant.identity)
         values = document.values() if document is not None else {}
+        bounds = bounds_from_volume(values, model.inputs, values.get(_VOLUME, 0.0), request.volume_high_ml)
         prediction = model.predict(
             values,
             covariates,
             [variant.values() for variant in variants],
+            whole_tumor=whole_tumor_variants(values, model.inputs, bounds),
             contour_review_reasons=request.contour_review_reasons,
             provenance=InputProvenance.of(document) if document is not None else None,
             used_in_training=used or fingerprints.knows_row(model.inputs, {**values, **covariates}),

@@ -11,13 +11,14 @@ import grpc
 
 from oncoresponse.errors import Busy, ContourNotFound, EmptyMask, InvalidRequest
 from oncoresponse.model_folder import ModelFolder
+from oncoresponse.segmentation.border_interval import border_calibration
 from oncoresponse.segmentation.candidate_picture import draw_candidates
 from oncoresponse.segmentation.contour_variants import variants_of_contour
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
 from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, LesionCandidates
 from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, LesionPrompt, box_of_mask
-from oncoresponse.segmentation.mask_checks import check_mask
+from oncoresponse.segmentation.mask_checks import border_warnings, check_mask
 from oncoresponse.segmentation.misregistration import with_misregistration
 from oncoresponse.segmentation.open_segmenter import open_segmenter
 from oncoresponse.segmentation.summary import SegmentationSummary
@@ -108,7 +109,8 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             mask=self._artifacts.put_volume(mask).to_message(),
             summary=self._artifacts.put_document(summary).to_message(),
             volume_ml=summary.volume_ml,
-            needs_review=summary.needs_review,
+            volume_high_ml=summary.whole_volume_high_ml or 0.0,
+            needs_review=summary.asks_for_review,
             review_reasons=summary.review_reasons,
             variants=[
                 segmentation_pb2.MaskVariant(name=name, mask=self._artifacts.put_volume(variant).to_message())
@@ -190,5 +192,10 @@ def _check_supplied(folder: ModelFolder, pet: Volume, mask: Volume, kind: str) -
         volume_ml=measures.volume_ml,
         component_count=measures.component_count,
         touches_border=measures.touches_border,
+        border_share=measures.border_share,
+        volume_low_ml=measures.volume_ml if measures.touches_border else None,
+        volume_high_ml=measures.volume_high_ml,
+        volume_level=border_calibration().level if measures.touches_border else None,
+        warnings=border_warnings(measures),
         device="none",
     )

@@ -33,7 +33,7 @@ class Covariate(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class PredictResponseRequest(_message.Message):
-    __slots__ = ("model", "features", "covariates", "variant_features", "contour_review_reasons", "model_sha256", "images", "study_description")
+    __slots__ = ("model", "features", "covariates", "variant_features", "contour_review_reasons", "model_sha256", "images", "study_description", "volume_high_ml")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     COVARIATES_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class PredictResponseRequest(_message.Message):
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     STUDY_DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_HIGH_ML_FIELD_NUMBER: _ClassVar[int]
     model: str
     features: _artifact_pb2.ArtifactReference
     covariates: _containers.RepeatedCompositeFieldContainer[Covariate]
@@ -50,7 +51,8 @@ class PredictResponseRequest(_message.Message):
     model_sha256: str
     images: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactReference]
     study_description: _artifact_pb2.ArtifactReference
-    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., covariates: _Optional[_Iterable[_Union[Covariate, _Mapping]]] = ..., variant_features: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., contour_review_reasons: _Optional[_Iterable[str]] = ..., model_sha256: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., study_description: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ...) -> None: ...
+    volume_high_ml: float
+    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., covariates: _Optional[_Iterable[_Union[Covariate, _Mapping]]] = ..., variant_features: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., contour_review_reasons: _Optional[_Iterable[str]] = ..., model_sha256: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., study_description: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., volume_high_ml: _Optional[float] = ...) -> None: ...
 
 class Contribution(_message.Message):
     __slots__ = ("input", "title", "value", "unit", "log_odds", "group", "percentile")

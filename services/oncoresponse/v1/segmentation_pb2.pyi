@@ -40,7 +40,7 @@ class MaskVariant(_message.Message):
     def __init__(self, name: _Optional[str] = ..., mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ...) -> None: ...
 
 class SegmentResponse(_message.Message):
-    __slots__ = ("mask", "probability", "summary", "volume_ml", "variants", "candidates", "candidates_document", "candidates_picture", "needs_review", "review_reasons")
+    __slots__ = ("mask", "probability", "summary", "volume_ml", "variants", "candidates", "candidates_document", "candidates_picture", "needs_review", "review_reasons", "volume_high_ml")
     MASK_FIELD_NUMBER: _ClassVar[int]
     PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,7 @@ class SegmentResponse(_message.Message):
     CANDIDATES_PICTURE_FIELD_NUMBER: _ClassVar[int]
     NEEDS_REVIEW_FIELD_NUMBER: _ClassVar[int]
     REVIEW_REASONS_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_HIGH_ML_FIELD_NUMBER: _ClassVar[int]
     mask: _artifact_pb2.ArtifactReference
     probability: _artifact_pb2.ArtifactReference
     summary: _artifact_pb2.ArtifactReference
@@ -61,4 +62,5 @@ class SegmentResponse(_message.Message):
     candidates_picture: _artifact_pb2.ArtifactReference
     needs_review: bool
     review_reasons: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., probability: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., summary: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., volume_ml: _Optional[float] = ..., variants: _Optional[_Iterable[_Union[MaskVariant, _Mapping]]] = ..., candidates: _Optional[_Iterable[_Union[_lesion_pb2.LesionCandidate, _Mapping]]] = ..., candidates_document: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., candidates_picture: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., needs_review: _Optional[bool] = ..., review_reasons: _Optional[_Iterable[str]] = ...) -> None: ...
+    volume_high_ml: float
+    def __init__(self, mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., probability: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., summary: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., volume_ml: _Optional[float] = ..., variants: _Optional[_Iterable[_Union[MaskVariant, _Mapping]]] = ..., candidates: _Optional[_Iterable[_Union[_lesion_pb2.LesionCandidate, _Mapping]]] = ..., candidates_document: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., candidates_picture: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., needs_review: _Optional[bool] = ..., review_reasons: _Optional[_Iterable[str]] = ..., volume_high_ml: _Optional[float] = ...) -> None: ...

@@ -238,6 +238,7 @@ async def prediction_step(request: Json, done: dict[str, Json]) -> Json:
         covariates=create.covariates,
         variant_features=extracted.variant_features,
         contour_review_reasons=segmented.review_reasons,
+        volume_high_ml=segmented.volume_high_ml,
         images=[series.volume for series in converted.series],
         study_description=converted.description,
     )

@@ -241,3 +241,37 @@ def test_command_refuses_what_it_cannot_do_and_writes_nothing(run, table, header
         assert done.exception.reason == reason
     assert path.read_text().startswith(header)
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_an_upper_bound_beside_a_size_widens_the_interval(model, header, names, small, tmp_path):
+    volume = names.index("lesion_volume")
+    high = list(small)
+    high[volume] = 8 * small[volume]
+    table = tmp_path / "table.csv"
+    table.write_text(
+        "\n".join(
+            [
+                f"{header},lesion_volume_high [ml]",
+                f"{line('whole', small)},",
+                f"{line('cut', small)},{high[volume]!r}",
+                f"{line('large', high)},",
+            ]
+        )
+    )
+    whole, cut, large = predict_table(model, read_prediction_table(table, model.inputs))
+    assert whole.contour_interval is None
+    assert cut.probability == whole.probability
+    ends = sorted((whole.probability, large.probability))
+    assert cut.contour_interval.low <= ends[0] + 1e-9
+    assert cut.contour_interval.high >= ends[1] - 1e-9
+    assert cut.interval_low <= min(whole.interval_low, ends[0] + 1e-9)
+
+
+def test_an_upper_bound_below_the_value_or_of_no_size_is_refused(model, header, small, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text(f"{header},lesion_volume_high\n{line('cut', small)},0.001\n")
+    with pytest.raises(PredictionTableInvalid, match="'lesion_volume_high' is below 'lesion_volume' in line 2"):
+        read_prediction_table(table, model.inputs)
+    table.write_text(f"{header},suv_max_high\n{line('cut', small)},9\n")
+    with pytest.raises(PredictionTableInvalid, match="does not know column 'suv_max_high'"):
+        read_prediction_table(table, model.inputs)

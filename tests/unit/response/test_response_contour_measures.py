@@ -8,7 +8,7 @@ import pytest
 from oncoresponse.cli.main import app
 from oncoresponse.contour_measures import measure_contour
 from oncoresponse.dicom.study import read_study
-from oncoresponse.errors import AmbiguousSeries, ContourNotFound, SeriesNotFound
+from oncoresponse.errors import AmbiguousSeries, ContourNotFound, MaskTouchesBorder, SeriesNotFound
 from typer.testing import CliRunner
 
 Write = Callable[..., object]
@@ -53,3 +53,33 @@ def test_what_cannot_be_measured_is_refused(study: Path, write_series: Write, tm
         if one.series_instance_uid != late.series_instance_uid
     )
     assert measure_contour(read_study(study), "MR", series_instance_uid=first).slices == 12
+
+
+def test_a_contour_that_reaches_the_border_is_measured_as_at_least(
+    write_series: Write, write_contour: Write, tmp_path: Path
+) -> None:
+    series = write_series(
+        modality="MR", stored=np.zeros((12, 60, 60)), spacing_mm=(0.8, 0.8, 2.5), study="breast", directory=tmp_path
+    )
+    write_contour(series, 15.0, tmp_path / "contour.dcm")
+    found = measure_contour(read_study(tmp_path), "MR")
+    assert 0 < found.border_share < 0.1
+    assert found.volume_high_ml is not None
+    assert found.volume_ml < found.volume_high_ml
+    assert found.slice_extent_high_mm is not None
+    assert found.slice_extent_mm < found.slice_extent_high_mm
+    shown = CliRunner().invoke(app, ["measure-contour", str(tmp_path)]).stdout
+    assert "tumor_slice_extent_mm  at least 30.0000  (12 slices)" in shown
+    assert "80 % have as a whole at most" in " ".join(shown.split())
+    assert f"tumor_volume_ml_high        {found.volume_high_ml:.4f}" in shown
+
+
+def test_a_contour_mostly_beyond_the_images_is_refused(
+    write_series: Write, write_contour: Write, tmp_path: Path
+) -> None:
+    series = write_series(
+        modality="MR", stored=np.zeros((4, 60, 60)), spacing_mm=(0.8, 0.8, 2.5), study="breast", directory=tmp_path
+    )
+    write_contour(series, 15.0, tmp_path / "contour.dcm")
+    with pytest.raises(MaskTouchesBorder):
+        measure_contour(read_study(tmp_path), "MR")

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from oncoresponse.response.task import ResponseTask
 from oncoresponse.study_cohort import measure_studies
 from pydicom.uid import generate_uid
 
+Write = Callable[..., object]
 MakeTask = Callable[..., ResponseTask]
 
 # Measured on the NIfTI files that the Image Biomarker Standardisation Initiative made of the same series and contours.
@@ -152,3 +154,31 @@ def test_a_column_of_the_clinical_table_names_the_series_of_a_study_with_two(
         clinical.write_text(f"patient_id,age,first_failure,series_instance_uid\nSTS_019,40,,{column}\n")
         measured = measure_studies(studies, clinical, _task(make_task), model, tmp_path / "run")
         assert [text.split(":")[0] for text in measured.refused.values()] == ([reason] if reason else [])
+
+
+def test_a_contour_that_reaches_the_border_is_measured_and_told(
+    model: Path, make_task: MakeTask, write_series: Write, write_contour: Write, tmp_path: Path
+) -> None:
+    studies, clinical = tmp_path / "studies", tmp_path / "clinical.csv"
+    random = np.random.default_rng(1)
+    for name, radius in (("CUT", 26.0), ("WHOLE", 15.0)):
+        (studies / name).mkdir(parents=True)
+        series = write_series(
+            modality="PT",
+            unit="GML",
+            stored=random.integers(100, 900, (12, 16, 16)),
+            spacing_mm=(4.0, 4.0, 4.0),
+            patient_id=name,
+            study=name,
+            frame_of_reference=name,
+            attributes={"RescaleSlope": "0.01", "SUVType": "BW"},
+            directory=studies / name,
+        )
+        write_contour(series, radius, studies / name / "contour.dcm")
+    clinical.write_text("patient_id,age,first_failure\nCUT,40,\nWHOLE,40,\n")
+    measured = measure_studies(studies, clinical, _task(make_task), model, tmp_path / "run")
+    assert measured.refused == {}
+    assert list(measured.cut) == ["CUT"]
+    assert 0 < measured.cut["CUT"] < 0.2
+    # What is kept of a stopped run says it too.
+    assert measure_studies(studies, clinical, _task(make_task), model, tmp_path / "run").cut == measured.cut

@@ -80,6 +80,27 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(cohort, trained, tm
         assert (tmp_path / "run" / name).read_bytes() == (folder / "run" / name).read_bytes()
 
 
+def test_a_run_killed_in_its_first_minute_goes_on(cohort, trained, tmp_path, monkeypatch):
+    """A step may take a second, and a hundred steps to the first checkpoint are too many to lose."""
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    seldom = SETTINGS.model_copy(update={"checkpoint_every": 1000})
+    steps = []
+    step = training._step
+
+    def killed_at_the_fourth(settings, fold, state, *arguments):
+        steps.append(state.iteration)
+        if len(steps) == 4:
+            raise Killed
+        return step(settings, fold, state, *arguments)
+
+    monkeypatch.setattr(training, "_step", killed_at_the_fourth)
+    with pytest.raises(Killed):
+        training.train_segmentation(seldom, cohort, tmp_path / "run", tmp_path / "segmentation")
+    resumed = training.train_segmentation(seldom, cohort, tmp_path / "run", tmp_path / "segmentation")
+    assert steps == [0, 1, 2, 3, 3, 4, 5, 0, 1, 2, 3, 4, 5]
+    assert [weights.sha256 for weights in resumed.weights] == [weights.sha256 for weights in trained[1].weights]
+
+
 def test_a_run_folder_holds_what_the_run_was(trained):
     folder, description = trained
     run = folder / "run"

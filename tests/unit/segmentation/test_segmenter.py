@@ -121,9 +121,40 @@ def test_a_tiny_tumor_is_refused(uptake_segmenter, pet_and_ct):
         uptake_segmenter.segment(*pet_and_ct(radius=5.0, uptake=20.0))
 
 
-def test_a_tumor_at_the_edge_of_the_scan_is_refused(uptake_segmenter, pet_and_ct):
-    with pytest.raises(MaskTouchesBorder):
+def test_a_tumor_mostly_beyond_the_scan_is_refused(uptake_segmenter, pet_and_ct):
+    with pytest.raises(MaskTouchesBorder, match="edge of the images"):
         uptake_segmenter.segment(*pet_and_ct(center=(0.0, 0.0, 70.0)))
+
+
+def test_a_tumor_that_reaches_the_edge_of_the_scan_is_a_lower_bound_with_a_wider_interval(uptake_segmenter, pet_and_ct):
+    # The last slice center lies at 70.3 mm.
+    inside, cut = (uptake_segmenter.segment(*pet_and_ct(center=(0.0, 0.0, height))).summary for height in (0.0, 52.0))
+    assert not inside.volume_is_lower_bound
+    assert inside.whole_volume_high_ml is None
+    assert cut.volume_is_lower_bound
+    assert 0 < cut.border_share < 0.2
+    assert cut.volume_ml < inside.volume_ml
+    # The network's own interval is as wide as before; what the border may have cut away comes on top of it.
+    assert cut.volume_ml / cut.volume_low_ml == pytest.approx(inside.volume_ml / inside.volume_low_ml, rel=0.05)
+    assert cut.whole_volume_high_ml / cut.volume_ml > 1.5 * inside.volume_high_ml / inside.volume_ml
+    assert cut.needs_review
+    assert "reaches the edge of the images" in cut.warnings[0]
+
+
+def test_a_mask_cut_by_the_part_that_was_searched_is_a_lower_bound_too(uptake_segmenter, pet_and_ct, grid_image):
+    """A tumor larger than all that is looked at around a prompt is not seen whole, though the scan goes on."""
+    large = grid_image((40, 40, 130), (5.0, 5.0, 5.0))
+    pet, ct = pet_and_ct(center=(0.0, 0.0, 0.0), radius=60.0, pet_grid=large, ct_grid=large)
+    stretched = pet.image
+    stretched.SetSpacing((5.0, 5.0, 12.0))
+    stretched.SetOrigin((-97.5, -97.5, -774.0))
+    ct.image.CopyInformation(stretched)
+    middle = LesionBox((-5.0, -5.0, -5.0), (5.0, 5.0, 5.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uptake_segmenter, "_limits", TumorLimits(minimum_volume_ml=1.0, maximum_volume_ml=9000.0))
+        summary = uptake_segmenter.segment(pet, ct, middle).summary
+    assert summary.volume_is_lower_bound
+    assert "the part of the scan that was searched" in summary.warnings[0]
 
 
 def test_a_whole_body_scan_is_refused_with_advice(uptake_segmenter, pet_and_ct, grid_image):

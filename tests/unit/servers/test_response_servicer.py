@@ -106,6 +106,19 @@ async def test_features_of_other_contours_give_the_interval_they_leave_open(
     assert not (await servicer.PredictResponse(request, None)).prediction.HasField("contour_low")
 
 
+async def test_a_tumor_cut_by_the_border_is_predicted_up_to_its_upper_bound(
+    servicer: ResponseServicer, store: ArtifactStore
+) -> None:
+    request = response_pb2.PredictResponseRequest(
+        model="models/sts-petct", features=_features(store, 250.0, 9.0), volume_high_ml=500.0
+    )
+    cut = (await servicer.PredictResponse(request, None)).prediction
+    request = response_pb2.PredictResponseRequest(model="models/sts-petct", features=_features(store, 500.0, 9.0))
+    whole = (await servicer.PredictResponse(request, None)).prediction
+    assert cut.contour_low == pytest.approx(whole.probability)
+    assert cut.contour_high == cut.probability
+
+
 async def test_the_other_services_pass_a_model_by_that_has_no_part_for_them(store: ArtifactStore) -> None:
     radiomics = RadiomicsServicer(store, MODELS, 1)
     try:

@@ -30,7 +30,7 @@ from oncoresponse.segmentation.inference import (
 )
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, rank_candidates
 from oncoresponse.segmentation.lesion_prompt import LesionPrompt
-from oncoresponse.segmentation.mask_checks import check_mask
+from oncoresponse.segmentation.mask_checks import border_warnings, check_mask
 from oncoresponse.segmentation.mask_selection import mask_from_probability
 from oncoresponse.segmentation.metrics import mean_binary_entropy
 from oncoresponse.segmentation.preprocessing import field_of_view_mm
@@ -111,12 +111,14 @@ class ExternalSegmenter:
         probability, coverage = self._probability(pet, ct)
         mask_image = mask_from_probability(probability, self.declaration.mask.threshold, prompt)
         mask = pet.with_image(mask_image, Quantity.MASK)
-        measures = check_mask(mask, self._limits)
+        measures = check_mask(mask, self._limits, automatic=True)
         summary = SegmentationSummary(
             method="automatic",
             volume_ml=measures.volume_ml,
             component_count=measures.component_count,
             touches_border=measures.touches_border,
+            border_share=measures.border_share,
+            volume_high_ml=measures.volume_high_ml,
             needs_review=True,
             review_reasons=(self._unmeasured,),
             prompt=prompt_kind(prompt),
@@ -124,7 +126,7 @@ class ExternalSegmenter:
                 sitk.GetArrayViewFromImage(probability), sitk.GetArrayViewFromImage(mask_image)
             ),
             device=self._network.device_type,
-            warnings=self._warnings(coverage),
+            warnings=(*border_warnings(measures), *self._warnings(coverage)),
             network_sha256=self.network_sha256,
         )
         result = pet.with_image(probability, Quantity.PROBABILITY)
