@@ -5,12 +5,13 @@ The voxels of the image are not read; a contour on DCE-MRI needs no intensity to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
 
-from oncoresponse.dicom.contours import ContourRequest
+from oncoresponse.dicom.contour_request import ContourRequest
+from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.selection import choose_series
 from oncoresponse.dicom.slice_geometry import volume_of_stack
 from oncoresponse.dicom.study import DicomStudy, read_contour
@@ -26,15 +27,22 @@ class ContourMeasures:
         volume_ml: Voxels inside times the volume of a voxel, ml.
         slice_extent_mm: Slices from the first to the last with tumor, times their distance, mm.
         slices: How many those are.
+        warnings: What was left out of the contour or repaired, and that no physician drew it.
     """
 
     volume_ml: float
     slice_extent_mm: float
     slices: int
+    warnings: tuple[str, ...] = ()
 
 
 def measure_contour(
-    study: DicomStudy, modality: str, *, series_instance_uid: str = "", structure_name: str = ""
+    study: DicomStudy,
+    modality: str,
+    *,
+    series_instance_uid: str = "",
+    contour: ContourRequest | None = None,
+    expected_patient: ExpectedPatient | None = None,
 ) -> ContourMeasures:
     """Measure the contour that came with a study on the grid of the series it was drawn on.
 
@@ -42,9 +50,11 @@ def measure_contour(
         study: From :func:`oncoresponse.dicom.study.read_study`.
         modality: Of the series, such as MR.
         series_instance_uid: Which series, where several fit.
-        structure_name: Which structure or segment, where several fit.
+        contour: Which object and structure; ``None`` leaves the choice to the rules.
+        expected_patient: Who the patient should be.
 
     Raises:
+        PatientMismatch: The files, or the files and the request, name different patients.
         SeriesError, ContourError: As :func:`~oncoresponse.dicom.selection.choose_series` and
             :func:`~oncoresponse.dicom.contours.contour_mask`.
     """
@@ -53,7 +63,8 @@ def measure_contour(
     stack = chosen[modality].stack
     columns, rows, slices = stack.size
     grid = volume_of_stack(stack, np.zeros((slices, rows, columns), np.uint8), Quantity.MASK)
-    return measure_mask_size(read_contour(study, ContourRequest(structure_name=structure_name), grid).mask)
+    found = read_contour(study, contour or ContourRequest(), grid, expected_patient=expected_patient)
+    return replace(measure_mask_size(found.mask), warnings=found.warnings)
 
 
 def measure_mask_size(mask: Volume) -> ContourMeasures:

@@ -349,6 +349,38 @@ class ContourNotFound(ContourError):
     reason = "CONTOUR_NOT_FOUND"
 
 
+class AutomaticContour(ContourNotFound):
+    """The only contours that fit were made by an algorithm, which no physician drew or corrected."""
+
+    reason = "AUTOMATIC_CONTOUR"
+
+
+class ContourNotClosed(ContourError):
+    """Points or open lines, which enclose no volume."""
+
+    reason = "CONTOUR_NOT_CLOSED"
+
+
+class ContourMixedTypes(ContourError):
+    """CLOSED_PLANAR and CLOSEDPLANAR_XOR on one slice."""
+
+    reason = "CONTOUR_MIXED_TYPES"
+
+
+class ContourSelfCrossing(ContourError):
+    reason = "CONTOUR_SELF_CROSSING"
+
+
+class ContourGap(ContourError):
+    """Slices between drawn ones have no contour."""
+
+    reason = "CONTOUR_GAP"
+
+
+class ContourOutsideImage(ContourError):
+    reason = "CONTOUR_OUTSIDE_IMAGE"
+
+
 class EmptyMask(ContourError):
     reason = "EMPTY_MASK"
 

@@ -20,7 +20,7 @@ from oncoradiomics.features import FeatureDocument
 from oncoradiomics.settings import Settings
 from pydantic import ValidationError
 
-from oncoresponse.dicom.contours import ContourRequest
+from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import ModelFolderInvalid, OncoResponseError, TrainingDataInvalid
 from oncoresponse.model_folder import ModelDefinition

@@ -23,6 +23,12 @@ _ANSWERS = {
     Answer.OUTSIDE_EXPERIENCE: response_pb2.PREDICTION_ANSWER_OUTSIDE_EXPERIENCE,
 }
 
+_CONTOUR_LIMITS = {
+    "AUTOMATIC": "The tumor was measured in an automatic segmentation that came with the study, not in a physician's "
+    "contour.",
+    "SEMIAUTOMATIC": "The tumor was measured in an AI-assisted (semi-automatic) contour that came with the study.",
+}
+
 
 class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
     """See ``protos/oncoresponse/v1/response.proto``."""
@@ -49,6 +55,8 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
             raise InvalidRequest("This model needs features of the tumor. Send those of ExtractFeatures.")
         variants = [self._values(reference) for reference in request.variant_features]
         prediction = model.predict(values, covariates, variants)
+        if limit := _CONTOUR_LIMITS.get(request.contour_algorithm_type):
+            prediction = prediction.model_copy(update={"limits": (limit, *prediction.limits)})
         stored = self._artifacts.put_document(prediction)
         return response_pb2.PredictResponseResponse(
             prediction_document=stored.to_message(), prediction=to_message(prediction)

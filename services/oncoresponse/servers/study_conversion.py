@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from oncoresponse.dicom.contours import ContourRequest
+from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import InvalidRequest
@@ -48,15 +48,20 @@ def convert(
         contour = None
         if request.HasField("contour"):
             wanted = ContourRequest(request.contour.sop_instance_uid, request.contour.structure_name)
-            contour = read_contour(study, wanted, converted.volumes[model.contour_modality])
+            grid = converted.volumes[model.contour_modality]
+            contour = read_contour(study, wanted, grid, expected_patient=expected)
+    description = converted.description
+    if contour is not None:
+        description = description.model_copy(update={"warnings": (*description.warnings, *contour.warnings)})
     response = study_pb2.ConvertStudyResponse(
         series=[
             study_pb2.ConvertedSeries(modality=modality, volume=artifacts.put_volume(volume).to_message())
             for modality, volume in converted.volumes.items()
         ],
-        description=artifacts.put_document(converted.description).to_message(),
+        description=artifacts.put_document(description).to_message(),
     )
     if contour is not None:
         response.contour_mask.CopyFrom(artifacts.put_volume(contour.mask).to_message())
         response.contour_kind = contour.kind
+        response.contour_algorithm_type = contour.algorithm_type or ""
     return response

@@ -31,16 +31,18 @@ class Covariate(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class PredictResponseRequest(_message.Message):
-    __slots__ = ("model", "features", "covariates", "variant_features")
+    __slots__ = ("model", "features", "covariates", "variant_features", "contour_algorithm_type")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     COVARIATES_FIELD_NUMBER: _ClassVar[int]
     VARIANT_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    CONTOUR_ALGORITHM_TYPE_FIELD_NUMBER: _ClassVar[int]
     model: str
     features: _artifact_pb2.ArtifactReference
     covariates: _containers.RepeatedCompositeFieldContainer[Covariate]
     variant_features: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactReference]
-    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., covariates: _Optional[_Iterable[_Union[Covariate, _Mapping]]] = ..., variant_features: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ...) -> None: ...
+    contour_algorithm_type: str
+    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., covariates: _Optional[_Iterable[_Union[Covariate, _Mapping]]] = ..., variant_features: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., contour_algorithm_type: _Optional[str] = ...) -> None: ...
 
 class Contribution(_message.Message):
     __slots__ = ("input", "title", "value", "unit", "log_odds", "group", "percentile")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from oncoresponse.cli.main import app
 from oncoresponse.contour_measures import measure_contour
+from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import read_study
 from oncoresponse.errors import AmbiguousSeries, ContourNotFound, SeriesNotFound
 from typer.testing import CliRunner
@@ -33,7 +34,7 @@ def test_a_sphere_has_its_volume_and_its_extent(study: Path) -> None:
 
 
 def test_the_command_names_the_inputs_of_the_model(study: Path) -> None:
-    shown = CliRunner().invoke(app, ["measure-contour", str(study)]).stdout
+    shown = CliRunner().invoke(app, ["measure-contour", str(study), "--modality", "MR"]).stdout
     assert "tumor_slice_extent_mm  30.0000  (12 slices)" in shown
     assert "tumor_volume_ml" in shown
 
@@ -42,7 +43,7 @@ def test_what_cannot_be_measured_is_refused(study: Path, write_series: Write, tm
     with pytest.raises(SeriesNotFound):
         measure_contour(read_study(study), "CT")
     with pytest.raises(ContourNotFound):
-        measure_contour(read_study(study), "MR", structure_name="lymph node")
+        measure_contour(read_study(study), "MR", contour=ContourRequest(structure_name="lymph node"))
     (tmp_path / "second").mkdir()
     write_series(modality="MR", shape=(20, 60, 60), study="breast", series="late", directory=tmp_path / "second")
     with pytest.raises(AmbiguousSeries):
