@@ -48,6 +48,12 @@
     │   └── UnsupportedDecayCorrection  UNSUPPORTED_DECAY_CORRECTION
     ├── ContourError            the supplied or computed tumour contour cannot be used
     │   ├── ContourNotFound             CONTOUR_NOT_FOUND
+    │   │   └── AutomaticContour        AUTOMATIC_CONTOUR
+    │   ├── ContourNotClosed            CONTOUR_NOT_CLOSED
+    │   ├── ContourMixedTypes           CONTOUR_MIXED_TYPES
+    │   ├── ContourSelfCrossing         CONTOUR_SELF_CROSSING
+    │   ├── ContourGap                  CONTOUR_GAP
+    │   ├── ContourOutsideImage         CONTOUR_OUTSIDE_IMAGE
     │   ├── EmptyMask                   EMPTY_MASK
     │   ├── MaskTouchesBorder           MASK_TOUCHES_BORDER
     │   ├── TumorTooSmall               TUMOR_TOO_SMALL

@@ -182,8 +182,8 @@ class _Filling:
         if total and self.twice.volume > LARGEST_SHARE_WOUND_TWICE * total:
             raise ContourSelfCrossing(
                 f"Contours cross themselves on {self._where(self.twice)} and run twice round "
-                f"{milliliters(self.twice.volume)} ({self.twice.volume / total:.0%} of the region), which may be inside "
-                "or a hole. Correct them at the source."
+                f"{milliliters(self.twice.volume)} ({self.twice.volume / total:.0%} of the region), which may be "
+                "inside or a hole. Correct them at the source."
             )
         if not total:
             raise EmptyMask("The contours enclose no voxel of the image. Check that they belong to it.")
@@ -199,8 +199,8 @@ class _Filling:
             )
         if self.few.count:
             found.append(
-                f"{counted(self.few.count, 'contour')} of fewer than three different points, on {self._where(self.few)} "
-                "enclosed nothing and was left out (0 ml)."
+                f"{counted(self.few.count, 'contour')} of fewer than three different points, on "
+                f"{self._where(self.few)}, enclosed nothing and was left out (0 ml)."
             )
         if self.empty.count:
             found.append(

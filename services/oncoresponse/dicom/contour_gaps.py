@@ -138,7 +138,7 @@ def _between(one: Patch, other: Patch, pixel_mm: tuple[float, float]) -> Patch:
     for patch in (one, other):
         inside = patch.on(low, high)
         distance += distance_transform_edt(inside, pixel_mm) - distance_transform_edt(~inside, pixel_mm)
-    return Patch((int(low[0]), int(low[1])), distance > 0)
+    return Patch((int(low[0]), int(low[1])), distance >= 0)
 
 
 def _box(one: Patch, other: Patch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -53,8 +53,8 @@ def ambiguous_structures(what: str, numbers: Sequence[int]) -> AmbiguousSeries:
 def automatic_contour() -> AutomaticContour:
     """The error for a contour that only an algorithm made and that no request named."""
     return AutomaticContour(
-        "The contour in the study was made by an algorithm (AUTOMATIC), not by a physician. Send a physician's contour, "
-        "or name this one by its SOP Instance UID: it is then used, and the report says what it is."
+        "The contour in the study was made by an algorithm (AUTOMATIC), not by a physician. Send a physician's "
+        "contour, or name this one by its SOP Instance UID: it is then used, and the report says what it is."
     )
 
 
