@@ -103,12 +103,13 @@ def fill_gaps(
     return {k: _between(drawn[k - 1], drawn[k + 1], pixel_mm) for k in missing}, remarks
 
 
-def refuse_regular_gaps(planes: Sequence[int], slices: int) -> tuple[str, ...]:
+def refuse_regular_gaps(planes: Sequence[int], numbers: Sequence[int], slices: int) -> tuple[str, ...]:
     """The same for a segmentation, whose empty slices say that nothing is there: told, never filled.
 
     Args:
         planes: Ascending indices k of the slices with a voxel of the segment.
-        slices: Slices of its grid.
+        numbers: Index k of the image's slice at each slice of the segmentation.
+        slices: Slices of the image.
 
     Raises:
         ContourGap: Slices are left out throughout.
@@ -122,7 +123,7 @@ def refuse_regular_gaps(planes: Sequence[int], slices: int) -> tuple[str, ...]:
             "to its last, with slices left out throughout. Interpolate it to every slice at the source.",
             drawn=len(planes),
         )
-    empty = sorted(set(range(planes[0], planes[-1])) - set(planes))
+    empty = [numbers[plane] for plane in sorted(set(range(planes[0], planes[-1])) - set(planes))]
     return (f"The segment is empty on {slices_text(empty, slices)} between its first and last (nothing filled, 0 ml).",)
 
 

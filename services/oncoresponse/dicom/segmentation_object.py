@@ -175,7 +175,11 @@ def segment_image(
         raise EmptyMask("The segment holds no voxel. Check that it is the one that is meant.")
     if is_own_series and not has_spacing:
         inside, vectors = _on_slices_of(grid, inside, vectors, affine[:3, 3])
-    remarks = refuse_regular_gaps(np.flatnonzero(inside.any(axis=(1, 2))).tolist(), len(inside))
+    own = grid.geometry
+    to_index = np.linalg.inv(grid_affine(own.spacing_mm, own.origin_mm, own.direction))
+    centers = affine[:3, 3] + np.outer(np.arange(len(inside)), vectors[:, 2])
+    numbers = np.rint(centers @ to_index[2, :3] + to_index[2, 3]).astype(int).tolist()
+    remarks = refuse_regular_gaps(np.flatnonzero(inside.any(axis=(1, 2))).tolist(), numbers, own.size[2])
     spacing = np.linalg.norm(vectors, axis=0)
     image = sitk.GetImageFromArray(inside.astype(np.uint8))
     place_image(image, spacing.tolist(), affine[:3, 3].tolist(), (vectors / spacing).ravel().tolist())
