@@ -33,6 +33,8 @@ FEATURES_FILE = "features.csv"
 
 _DONE = "measured"
 
+_Measured = tuple[FeatureDocument, tuple[str, ...]]
+
 
 @dataclass(frozen=True)
 class MeasuredCohort:
@@ -41,10 +43,12 @@ class MeasuredCohort:
     Attributes:
         table: CSV with one row a patient.
         refused: By patient, why a study could not be measured; no table then.
+        warnings: By patient, what was left out of the contour or repaired, and that it is AI-assisted.
     """
 
     table: Path
     refused: Mapping[str, str]
+    warnings: Mapping[str, tuple[str, ...]]
 
 
 def measure_studies(
@@ -88,34 +92,38 @@ def measure_studies(
     kept.mkdir(parents=True, exist_ok=True)
     documents: dict[str, FeatureDocument] = {}
     refused: dict[str, str] = {}
+    warnings: dict[str, tuple[str, ...]] = {}
     for index, patient in enumerate(patients):
         done = kept / f"{index:05d}.json"
-        document = _known(done, patient)
-        if document is None:
+        known = _known(done, patient)
+        if known is None:
             try:
-                document = _measure(studies / patient, definition, settings)
+                known = _measure(studies / patient, definition, settings)
             except (OncoResponseError, RadiomicsError) as error:
                 refused[patient] = f"{error.reason}: {error.message}"
             else:
-                content = {"patient": patient, "document": document.model_dump(mode="json")}
+                document, told = known
+                content = {"patient": patient, "document": document.model_dump(mode="json"), "warnings": told}
                 done.write_text(json.dumps(content), encoding="utf-8")
-        if document is not None:
-            documents[patient] = document
+        if known is not None:
+            documents[patient] = known[0]
+            if known[1]:
+                warnings[patient] = known[1]
         progress("measuring studies", (index + 1) / len(patients))
     table = run_directory / FEATURES_FILE
     if not refused:
         write_table(documents, table)
-    return MeasuredCohort(table, refused)
+    return MeasuredCohort(table, refused, warnings)
 
 
-def _measure(folder: Path, definition: ModelDefinition, settings: Settings) -> FeatureDocument:
+def _measure(folder: Path, definition: ModelDefinition, settings: Settings) -> _Measured:
     study = read_study(folder)
     # The contour is needed on one series; the others would only make more studies fail.
     converted = convert_study(study, [definition.contour_modality])
     volume = converted.volumes[definition.contour_modality]
     contour = read_contour(study, ContourRequest(), volume)
     check_mask(contour.mask, definition.tumor_limits)
-    return describe_lesion(volume.image, contour.mask.image, settings)
+    return describe_lesion(volume.image, contour.mask.image, settings), contour.warnings
 
 
 def _model(model_directory: Path) -> tuple[ModelDefinition, Settings]:
@@ -132,9 +140,11 @@ def _model(model_directory: Path) -> tuple[ModelDefinition, Settings]:
     return definition, Settings.from_yaml(settings)
 
 
-def _known(done: Path, patient: str) -> FeatureDocument | None:
+def _known(done: Path, patient: str) -> _Measured | None:
     try:
         content = json.loads(done.read_bytes())
-        return FeatureDocument.model_validate(content["document"]) if content["patient"] == patient else None
+        if content["patient"] != patient:
+            return None
+        return FeatureDocument.model_validate(content["document"]), tuple(content["warnings"])
     except (OSError, ValueError, KeyError):
         return None
