@@ -5,12 +5,13 @@ The voxels of the image are not read; a contour on DCE-MRI needs no intensity to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
 
-from oncoresponse.dicom.contours import ContourRequest
+from oncoresponse.dicom.contour_request import ContourRequest
+from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.selection import choose_series
 from oncoresponse.dicom.slice_geometry import volume_of_stack
 from oncoresponse.dicom.study import DicomStudy, read_contour
@@ -32,6 +33,7 @@ class ContourMeasures:
         volume_high_ml: Upper bound of the whole tumor's volume in ``level`` of tumors; ``None`` where it is seen whole.
         slice_extent_high_mm: Upper bound of its extent.
         level: Of the upper bounds, 0 to 1.
+        warnings: What was left out of the contour or repaired, and that no physician drew it.
     """
 
     volume_ml: float
@@ -41,10 +43,16 @@ class ContourMeasures:
     volume_high_ml: float | None = None
     slice_extent_high_mm: float | None = None
     level: float | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def measure_contour(
-    study: DicomStudy, modality: str, *, series_instance_uid: str = "", structure_name: str = ""
+    study: DicomStudy,
+    modality: str,
+    *,
+    series_instance_uid: str = "",
+    contour: ContourRequest | None = None,
+    expected_patient: ExpectedPatient | None = None,
 ) -> ContourMeasures:
     """Measure the contour that came with a study on the grid of the series it was drawn on.
 
@@ -52,9 +60,11 @@ def measure_contour(
         study: From :func:`oncoresponse.dicom.study.read_study`.
         modality: Of the series, such as MR.
         series_instance_uid: Which series, where several fit.
-        structure_name: Which structure or segment, where several fit.
+        contour: Which object and structure; ``None`` leaves the choice to the rules.
+        expected_patient: Who the patient should be.
 
     Raises:
+        PatientMismatch: The files, or the files and the request, name different patients.
         SeriesError, ContourError: As :func:`~oncoresponse.dicom.selection.choose_series` and
             :func:`~oncoresponse.dicom.contours.contour_mask`.
         MaskTouchesBorder: So much of the contour's surface lies on the border of the images that most of the tumor may
@@ -65,7 +75,8 @@ def measure_contour(
     stack = chosen[modality].stack
     columns, rows, slices = stack.size
     grid = volume_of_stack(stack, np.zeros((slices, rows, columns), np.uint8), Quantity.MASK)
-    return measure_mask_size(read_contour(study, ContourRequest(structure_name=structure_name), grid).mask)
+    found = read_contour(study, contour or ContourRequest(), grid, expected_patient=expected_patient)
+    return replace(measure_mask_size(found.mask), warnings=found.warnings)
 
 
 def measure_mask_size(mask: Volume) -> ContourMeasures:

@@ -53,6 +53,12 @@
     │   └── UnsupportedDecayCorrection  UNSUPPORTED_DECAY_CORRECTION
     ├── ContourError            the supplied or computed tumour contour cannot be used
     │   ├── ContourNotFound             CONTOUR_NOT_FOUND
+    │   │   └── AutomaticContour        AUTOMATIC_CONTOUR
+    │   ├── ContourNotClosed            CONTOUR_NOT_CLOSED
+    │   ├── ContourMixedTypes           CONTOUR_MIXED_TYPES
+    │   ├── ContourSelfCrossing         CONTOUR_SELF_CROSSING
+    │   ├── ContourGap                  CONTOUR_GAP
+    │   ├── ContourOutsideImage         CONTOUR_OUTSIDE_IMAGE
     │   ├── EmptyMask                   EMPTY_MASK
     │   ├── MaskTouchesBorder           MASK_TOUCHES_BORDER
     │   ├── TumorTooSmall               TUMOR_TOO_SMALL
@@ -382,6 +388,38 @@ class ContourError(OncoResponseError):
 
 class ContourNotFound(ContourError):
     reason = "CONTOUR_NOT_FOUND"
+
+
+class AutomaticContour(ContourNotFound):
+    """The only contours that fit were made by an algorithm, which no physician drew or corrected."""
+
+    reason = "AUTOMATIC_CONTOUR"
+
+
+class ContourNotClosed(ContourError):
+    """Points or open lines, which enclose no volume."""
+
+    reason = "CONTOUR_NOT_CLOSED"
+
+
+class ContourMixedTypes(ContourError):
+    """CLOSED_PLANAR and CLOSEDPLANAR_XOR on one slice."""
+
+    reason = "CONTOUR_MIXED_TYPES"
+
+
+class ContourSelfCrossing(ContourError):
+    reason = "CONTOUR_SELF_CROSSING"
+
+
+class ContourGap(ContourError):
+    """Slices between drawn ones have no contour."""
+
+    reason = "CONTOUR_GAP"
+
+
+class ContourOutsideImage(ContourError):
+    reason = "CONTOUR_OUTSIDE_IMAGE"
 
 
 class EmptyMask(ContourError):

@@ -19,9 +19,9 @@ from oncoradiomics.errors import RadiomicsError
 from oncoradiomics.extraction import describe_lesion, engine_version
 from oncoradiomics.features import FeatureDocument
 from oncoradiomics.settings import Settings
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from oncoresponse.dicom.contours import ContourRequest
+from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import ModelFolderInvalid, OncoResponseError, TrainingDataInvalid
 from oncoresponse.model_folder import ModelDefinition
@@ -38,6 +38,14 @@ SERIES_COLUMN = "series_instance_uid"
 _DONE = "measured"
 
 
+class _Measured(BaseModel):
+    """One patient: features and measures, the share of the contour's surface on the border, what was said of it."""
+
+    document: FeatureDocument
+    border_share: float
+    warnings: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class MeasuredCohort:
     """What came of the studies.
@@ -47,11 +55,13 @@ class MeasuredCohort:
         refused: By patient, why a study could not be measured; no table then.
         cut: Patients whose contour reaches the border of the images, with the share of its surface there. They are
             measured as a patient of the service would be: what is seen enters the table, as a lower bound.
+        warnings: By patient, what was left out of the contour or repaired, and that it is AI-assisted.
     """
 
     table: Path
     refused: Mapping[str, str]
     cut: Mapping[str, float]
+    warnings: Mapping[str, tuple[str, ...]]
 
 
 def measure_studies(
@@ -100,6 +110,7 @@ def measure_studies(
     documents: dict[str, FeatureDocument] = {}
     refused: dict[str, str] = {}
     cut: dict[str, float] = {}
+    warnings: dict[str, tuple[str, ...]] = {}
     for index, patient in enumerate(patients):
         done = kept / f"{index:05d}.json"
         series = rows[patient].get(SERIES_COLUMN, "").strip()
@@ -110,18 +121,14 @@ def measure_studies(
             except (OncoResponseError, RadiomicsError) as error:
                 refused[patient] = f"{error.reason}: {error.message}"
             else:
-                document, share = known
-                content = {
-                    "patient": patient,
-                    "series": series,
-                    "document": document.model_dump(mode="json"),
-                    "border_share": share,
-                }
+                content = {"patient": patient, "series": series} | known.model_dump(mode="json")
                 done.write_text(json.dumps(content), encoding="utf-8")
         if known is not None:
-            documents[patient], share = known
-            if share:
-                cut[patient] = share
+            documents[patient] = known.document
+            if known.border_share:
+                cut[patient] = known.border_share
+            if known.warnings:
+                warnings[patient] = known.warnings
         progress("measuring studies", (index + 1) / len(patients))
     table = run_directory / FEATURES_FILE
     if not refused:
@@ -130,13 +137,10 @@ def measure_studies(
             write_provenance(
                 documents, definition.contour_modality, "contour of the study", (), table.with_suffix(SIDECAR_SUFFIX)
             )
-    return MeasuredCohort(table, refused, cut)
+    return MeasuredCohort(table, refused, cut, warnings)
 
 
-def _measure(
-    folder: Path, definition: ModelDefinition, settings: Settings, series: str
-) -> tuple[FeatureDocument, float]:
-    """Features and measures, and the share of the contour's surface on the border of the images."""
+def _measure(folder: Path, definition: ModelDefinition, settings: Settings, series: str) -> _Measured:
     study = read_study(folder)
     # The contour is needed on one series; the others would only make more studies fail.
     converted = convert_study(
@@ -148,7 +152,8 @@ def _measure(
     volume = converted.volumes[definition.contour_modality]
     contour = read_contour(study, ContourRequest(), volume)
     measures = check_mask(contour.mask, definition.tumor_limits)
-    return describe_lesion(volume.image, contour.mask.image, settings, volume.quantity.value), measures.border_share
+    document = describe_lesion(volume.image, contour.mask.image, settings, volume.quantity.value)
+    return _Measured(document=document, border_share=measures.border_share, warnings=contour.warnings)
 
 
 def _quantity(definition: ModelDefinition) -> str:
@@ -174,11 +179,11 @@ def _model(model_directory: Path) -> tuple[ModelDefinition, Settings]:
     return definition, Settings.from_yaml(settings)
 
 
-def _known(done: Path, patient: str, series: str) -> tuple[FeatureDocument, float] | None:
+def _known(done: Path, patient: str, series: str) -> _Measured | None:
     try:
         content = json.loads(done.read_bytes())
-        if (content["patient"], content["series"]) != (patient, series):
+        if (content.pop("patient"), content.pop("series")) != (patient, series):
             return None
-        return FeatureDocument.model_validate(content["document"]), float(content["border_share"])
+        return _Measured.model_validate(content)
     except (OSError, ValueError, KeyError):
         return None

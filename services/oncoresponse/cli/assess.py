@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from oncoresponse.assessment_rules import require_covariates, require_images
+from oncoresponse.cli.contour_options import CONTOUR_HELP, STRUCTURE_HELP
 from oncoresponse.cli.embedded_server import default_models_directory, embedded_server
 from oncoresponse.cli.output_folder import OutputFolder, output_folder
 from oncoresponse.cli.parent_process import signals_end_by_exit
@@ -45,7 +46,8 @@ def assess(
     contour: Annotated[
         bool, typer.Option("--contour", help="Use the contour in the study instead of automatic segmentation.")
     ] = False,
-    structure: Annotated[str, typer.Option(help="With a contour: ROI name or segment label.")] = "",
+    structure: Annotated[str, typer.Option(help=STRUCTURE_HELP)] = "",
+    contour_uid: Annotated[str, typer.Option(help=CONTOUR_HELP)] = "",
     lesion_point: Annotated[
         str, typer.Option(metavar="X,Y,Z", help="A point in the lesion: patient coordinates (LPS), mm.")
     ] = "",
@@ -80,14 +82,13 @@ def assess(
 
     Ends with exit code 3 where a physician has to choose the lesion first; the candidates are printed.
     """
+    supplied = study_pb2.SuppliedContour(sop_instance_uid=contour_uid, structure_name=structure)
     order = Order(
         model=model,
         covariates=_covariates(covariate or []),
         planned_treatment=planned_treatment,
-        contour=study_pb2.SuppliedContour(structure_name=structure)
-        if contour or (structure and not lesion_contour)
-        else None,
-        lesion=_lesion(lesion_point, lesion_box, structure if lesion_contour else None),
+        contour=supplied if contour or ((structure or contour_uid) and not lesion_contour) else None,
+        lesion=_lesion(lesion_point, lesion_box, supplied if lesion_contour else None),
         patient_id=patient_id,
         patient_reference=patient_reference,
         series=selected_series(series or []),
@@ -142,12 +143,12 @@ def selected_series(items: list[str]) -> tuple[study_pb2.SeriesSelection, ...]:
     return tuple(selected)
 
 
-def _lesion(point: str, box: str, contour: str | None) -> assessment_pb2.LesionPrompt | None:
+def _lesion(point: str, box: str, contour: study_pb2.SuppliedContour | None) -> assessment_pb2.LesionPrompt | None:
     given = [bool(point), bool(box), contour is not None]
     if sum(given) > 1:
         raise ConfigurationError("Give one of --lesion-point, --lesion-box and --lesion-contour.")
     if contour is not None:
-        return assessment_pb2.LesionPrompt(rough_contour=study_pb2.SuppliedContour(structure_name=contour))
+        return assessment_pb2.LesionPrompt(rough_contour=contour)
     if point:
         (position,) = _positions(point, 1)
         return assessment_pb2.LesionPrompt(point=position)

@@ -256,6 +256,8 @@ def _measured(
     from oncoresponse.study_cohort import measure_studies
 
     measured = measure_studies(studies, clinical, read_task(task_file), model, run, progress=show)
+    for patient, sentences in measured.warnings.items():
+        typer.echo(f"{patient}: {' '.join(sentences)}", err=True)
     for patient, reason in measured.refused.items():
         typer.echo(f"{patient}: {reason}", err=True)
     if measured.refused:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from oncoresponse.dicom.contours import ContourRequest
+from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.slice_geometry import grid_affine
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import SeriesNotFound

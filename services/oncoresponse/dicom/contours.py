@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import SimpleITK as sitk
 
-from oncoresponse.dicom import rtstruct, segmentation_object
-from oncoresponse.dicom.reading import RTSTRUCT_SOP_CLASS, SEGMENTATION_SOP_CLASS, Instance
+from oncoresponse.dicom import attributes, rtstruct, segmentation_object
+from oncoresponse.dicom.contour_filling import fill_contours, outside_remark, require_enough_inside
+from oncoresponse.dicom.contour_remarks import milliliters, slices_text
+from oncoresponse.dicom.contour_request import AlgorithmType, ContourRequest, automatic_contour
+from oncoresponse.dicom.reading import RTSTRUCT_SOP_CLASS, SEGMENTATION_SOP_CLASSES, Instance
 from oncoresponse.dicom.series import ImageSeries
 from oncoresponse.dicom.slice_geometry import SliceStack, grid_affine, stack_slices, volume_of_stack
 from oncoresponse.errors import AmbiguousSeries, ContourNotFound, EmptyMask
 from oncoresponse.volume import Quantity, Volume, resample_to
 
-
-@dataclass(frozen=True)
-class ContourRequest:
-    """Which contour is meant; empty leaves the choice to the rules.
-
-    Attributes:
-        sop_instance_uid: Of an RTSTRUCT or SEG; empty: the only one drawn on the series of the grid.
-        structure_name: ROI Name or Segment Label; empty: the only gross tumor volume.
-    """
-
-    sop_instance_uid: str = ""
-    structure_name: str = ""
+# A change of volume this large by sampling on another grid is told.
+_TOLD_CHANGE = 0.1
+_OWN_MODEL_NAME = "OncoResponse"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +31,14 @@ class Contour:
     Attributes:
         mask: ``Quantity.MASK``, uint8 0 and 1, on the grid asked for.
         kind: What it was made from.
+        algorithm_type: Who drew it, as the object says: MANUAL, SEMIAUTOMATIC, AUTOMATIC; ``None`` when it does not.
+        warnings: What was left out or repaired, with slices and milliliters, and that no physician drew it.
     """
 
     mask: Volume
     kind: Literal["rtstruct", "segmentation"]
+    algorithm_type: AlgorithmType | None
+    warnings: tuple[str, ...]
 
 
 def contour_mask(
@@ -58,36 +57,101 @@ def contour_mask(
 
     Raises:
         ContourNotFound, AmbiguousSeries: None, or several, fit the request.
+        AutomaticContour: Only contours that an algorithm made fit, and none was named by its UID.
         FrameOfReferenceMismatch: The contour belongs to another frame of reference.
         GeometryMismatch: Contours lie between the slices of the grid and the series they were drawn on is absent.
+        ContourError: As :func:`~oncoresponse.dicom.contour_filling.fill_contours`.
         EmptyMask: No voxel of the grid is inside.
         SeriesError: The series the contour was drawn on is not one regular volume.
     """
-    source = _choose_object(instances, request.sop_instance_uid, grid.series_instance_uid)
-    if source.sop_class_uid == SEGMENTATION_SOP_CLASS:
-        number = segmentation_object.choose_segment(source, request.structure_name)
-        return Contour(segmentation_object.segment_mask(source, number, grid), "segmentation")
-    region = rtstruct.choose_region(source, request.structure_name)
-    rtstruct.require_frame_of_reference(region, grid.frame_of_reference_uid)
-    drawn_on = _drawn_on(source, series, grid)
-    if drawn_on is None:
-        own = grid.geometry
-        affine = grid_affine(own.spacing_mm, own.origin_mm, own.direction)
-        array = rtstruct.rasterize(region, affine, own.size, grid.frame_of_reference_uid)
-        image = sitk.GetImageFromArray(array)
-        image.CopyInformation(grid.image)
+    source = _choose_object(instances, request, grid.series_instance_uid)
+    is_named = bool(request.sop_instance_uid)
+    kind: Literal["rtstruct", "segmentation"]
+    if source.sop_class_uid in SEGMENTATION_SOP_CLASSES:
+        kind = "segmentation"
+        segment = segmentation_object.choose_segment(source, request.structure_name, with_automatic=is_named)
+        algorithm_type = segment.algorithm_type
+        is_own_series = grid.series_instance_uid in _references(source, instances)
+        drawn, remarks = segmentation_object.segment_image(source, segment.number, grid, is_own_series=is_own_series)
+        image, more = _sampled(drawn, grid)
+        remarks = (*remarks, *more)
     else:
-        array = rtstruct.rasterize(region, drawn_on.index_to_patient, drawn_on.size, grid.frame_of_reference_uid)
-        drawn = volume_of_stack(drawn_on, array, Quantity.MASK).image
-        image = resample_to(drawn, grid.image, interpolator=sitk.sitkNearestNeighbor, outside=0)
-        if not sitk.GetArrayViewFromImage(image).any():
-            raise EmptyMask("The contours enclose no voxel of the image. Check that they belong to it.")
-    return Contour(grid.with_image(image, Quantity.MASK), "rtstruct")
+        kind = "rtstruct"
+        region = rtstruct.choose_region(source, request.structure_name, with_automatic=is_named)
+        rtstruct.require_frame_of_reference(region, grid.frame_of_reference_uid)
+        algorithm_type = region.algorithm_type
+        drawn_on = _drawn_on(source, instances, series, grid)
+        if drawn_on is None:
+            own = grid.geometry
+            affine = grid_affine(own.spacing_mm, own.origin_mm, own.direction)
+            filled = fill_contours(region.contours, affine, own.size)
+            image = sitk.GetImageFromArray(filled.mask)
+            image.CopyInformation(grid.image)
+            remarks = filled.remarks
+        else:
+            filled = fill_contours(region.contours, drawn_on.index_to_patient, drawn_on.size)
+            image, more = _sampled(volume_of_stack(drawn_on, filled.mask, Quantity.MASK).image, grid)
+            remarks = (*filled.remarks, *more)
+    warnings = tuple(f"Contour: {remark}" for remark in remarks)
+    return Contour(
+        grid.with_image(image, Quantity.MASK), kind, algorithm_type, (*_origin_warnings(algorithm_type), *warnings)
+    )
 
 
-def _drawn_on(source: Instance, series: Sequence[ImageSeries], grid: Volume) -> SliceStack | None:
+def _origin_warnings(algorithm_type: AlgorithmType | None) -> tuple[str, ...]:
+    if algorithm_type == "AUTOMATIC":
+        return (
+            "The contour is an automatic segmentation that came with the study; no physician drew or corrected it.",
+        )
+    if algorithm_type == "SEMIAUTOMATIC":
+        return ("The contour is AI-assisted: it came with the study and is marked as semi-automatic.",)
+    return ()
+
+
+def _sampled(drawn: sitk.Image, grid: Volume) -> tuple[sitk.Image, tuple[str, ...]]:
+    """A mask of another grid at the nearest voxels of this one, and what that changes.
+
+    Raises:
+        ContourOutsideImage: More than a tenth of it lies outside.
+        EmptyMask: It lies between all voxel centers.
+    """
+    array = np.asarray(sitk.GetArrayViewFromImage(drawn), bool)
+    voxel = float(np.prod(drawn.GetSpacing()))
+    whole = float(array.sum()) * voxel
+    if not whole:
+        raise EmptyMask("The contour encloses no voxel. Check that it is the one that is meant.")
+    k, j, i = np.nonzero(array)
+    affine = grid_affine(drawn.GetSpacing(), drawn.GetOrigin(), drawn.GetDirection())
+    own = grid.geometry
+    to_index = np.linalg.inv(grid_affine(own.spacing_mm, own.origin_mm, own.direction)) @ affine
+    index = np.stack([i, j, k], axis=1) @ to_index[:3, :3].T + to_index[:3, 3]
+    # Half a voxel beyond the outermost centers belongs to the image; the tolerance is for rounded positions.
+    beyond = ((index < -0.501) | (index > np.array(own.size) - 0.499)).any(axis=1)
+    remarks = []
+    if beyond.any():
+        lost = float(beyond.sum()) * voxel
+        where = slices_text(np.rint(index[beyond, 2]).astype(int).tolist(), own.size[2])
+        require_enough_inside(lost, whole, where)
+        remarks.append(outside_remark(lost, where))
+        whole -= lost
+    image = resample_to(drawn, grid.image, interpolator=sitk.sitkNearestNeighbor, outside=0)
+    sampled = float(np.count_nonzero(sitk.GetArrayViewFromImage(image))) * own.voxel_volume_mm3
+    if not sampled:
+        raise EmptyMask("The contour encloses no voxel center of the image. Check that it belongs to it.")
+    if abs(sampled - whole) > _TOLD_CHANGE * whole:
+        slices = np.flatnonzero(np.asarray(sitk.GetArrayViewFromImage(image)).any(axis=(1, 2)))
+        remarks.append(
+            f"{milliliters(whole)} on the grid it was drawn on became {milliliters(sampled)} on the image's grid "
+            f"({slices_text(slices.tolist(), own.size[2])})."
+        )
+    return image, tuple(remarks)
+
+
+def _drawn_on(
+    source: Instance, instances: Sequence[Instance], series: Sequence[ImageSeries], grid: Volume
+) -> SliceStack | None:
     """Slices of the other series that a structure set was drawn on; ``None`` for the grid's own, or an absent one."""
-    uids = rtstruct.referenced_series_uids(source.dataset)
+    uids = _references(source, instances)
     if grid.series_instance_uid in uids:
         return None
     others = [
@@ -98,19 +162,26 @@ def _drawn_on(source: Instance, series: Sequence[ImageSeries], grid: Volume) -> 
     return stack_slices(others[0].slices) if others else None
 
 
-def _choose_object(instances: Sequence[Instance], sop_instance_uid: str, series_instance_uid: str) -> Instance:
-    contours = [found for found in instances if found.sop_class_uid in (RTSTRUCT_SOP_CLASS, SEGMENTATION_SOP_CLASS)]
-    if sop_instance_uid:
-        fitting = [found for found in contours if found.sop_instance_uid == sop_instance_uid]
-    else:
-        fitting = [found for found in contours if series_instance_uid in _references(found)]
-    if not fitting:
+def _choose_object(instances: Sequence[Instance], request: ContourRequest, series_instance_uid: str) -> Instance:
+    contours = [found for found in instances if _is_contour(found)]
+    if request.sop_instance_uid:
+        fitting = [found for found in contours if found.sop_instance_uid == request.sop_instance_uid]
+        if not fitting:
+            raise ContourNotFound(
+                "The study holds no RTSTRUCT or SEG of that SOP Instance UID. Send it with the study."
+            )
+        return fitting[0]
+    on_series = [found for found in contours if series_instance_uid in _references(found, instances)]
+    if not on_series:
         raise ContourNotFound(
-            "The study holds no RTSTRUCT or SEG of that SOP Instance UID. Send it with the study."
-            if sop_instance_uid
-            else "The study holds no RTSTRUCT or SEG drawn on the series the model works on. Send it with the study, "
+            "The study holds no RTSTRUCT or SEG drawn on the series the model works on. Send it with the study, "
             "or name the one to use."
         )
+    fitting = [found for found in on_series if _has_drawn_tumor(found, request.structure_name)]
+    if not fitting:
+        raise automatic_contour()
+    # What this software wrote from another contour, stored with the study, stands behind that contour.
+    fitting = [found for found in fitting if not _is_own(found)] or fitting
     if len(fitting) > 1:
         raise AmbiguousSeries(
             f"{len(fitting)} contour objects are drawn on the series. Name one by its SOP Instance UID.",
@@ -119,7 +190,26 @@ def _choose_object(instances: Sequence[Instance], sop_instance_uid: str, series_
     return fitting[0]
 
 
-def _references(contour: Instance) -> tuple[str, ...]:
-    if contour.sop_class_uid == SEGMENTATION_SOP_CLASS:
-        return segmentation_object.referenced_series_uids(contour.dataset)
-    return rtstruct.referenced_series_uids(contour.dataset)
+def _is_contour(instance: Instance) -> bool:
+    return instance.sop_class_uid == RTSTRUCT_SOP_CLASS or instance.sop_class_uid in SEGMENTATION_SOP_CLASSES
+
+
+def _is_own(instance: Instance) -> bool:
+    return attributes.text(instance.dataset, "ManufacturerModelName") == _OWN_MODEL_NAME
+
+
+def _has_drawn_tumor(instance: Instance, structure_name: str) -> bool:
+    if instance.sop_class_uid == RTSTRUCT_SOP_CLASS:
+        return rtstruct.has_drawn_tumor(instance, structure_name)
+    return segmentation_object.has_drawn_tumor(instance, structure_name)
+
+
+def _references(contour: Instance, instances: Iterable[Instance]) -> frozenset[str]:
+    """Series a contour was drawn on: those it names, and those of the images it names."""
+    dataset = contour.dataset
+    if contour.sop_class_uid == RTSTRUCT_SOP_CLASS:
+        named, images = rtstruct.referenced_series_uids(dataset), rtstruct.referenced_instance_uids(dataset)
+    else:
+        named = segmentation_object.referenced_series_uids(dataset)
+        images = segmentation_object.referenced_instance_uids(dataset)
+    return frozenset((*named, *(found.series_instance_uid for found in instances if found.sop_instance_uid in images)))

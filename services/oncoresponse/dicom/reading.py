@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     EnhancedCTImageStorage,
     EnhancedPETImageStorage,
@@ -39,7 +40,7 @@ from oncoresponse.study_description import PatientIdentity
 __all__ = [
     "ENHANCED_SOP_CLASSES",
     "RTSTRUCT_SOP_CLASS",
-    "SEGMENTATION_SOP_CLASS",
+    "SEGMENTATION_SOP_CLASSES",
     "SLICE_SOP_CLASSES",
     "Instance",
     "is_dicom",
@@ -60,10 +61,11 @@ ENHANCED_SOP_CLASSES = frozenset(
     }
 )
 RTSTRUCT_SOP_CLASS = RTStructureSetStorage
-SEGMENTATION_SOP_CLASS = SegmentationStorage
+# Segmentation Storage and Label Map Segmentation Storage (PS3.4 B.5), of which pydicom 3.0 has no name for the latter.
+SEGMENTATION_SOP_CLASSES = frozenset({SegmentationStorage, UID("1.2.840.10008.5.1.4.1.1.66.7")})
 # Objects whose pixels this service may have to decode. A video or a scanned form in a transfer syntax we
 # cannot decode does no harm beside them.
-_DECODED_SOP_CLASSES = frozenset({*SLICE_SOP_CLASSES.values(), SegmentationStorage})
+_DECODED_SOP_CLASSES = frozenset({*SLICE_SOP_CLASSES.values(), *SEGMENTATION_SOP_CLASSES})
 
 
 @dataclass(frozen=True, eq=False)

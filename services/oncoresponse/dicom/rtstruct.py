@@ -1,26 +1,34 @@
-"""RTSTRUCT contours (DICOM PS3.3 C.8.8.5, C.8.8.6, C.8.8.8) to a mask.
-
-A voxel belongs to the region when its centre lies inside the contours of its slice. Contours of one slice
-are combined by exclusive or, so that a contour inside another one is a hole.
-"""
+"""RTSTRUCT (DICOM PS3.3 C.8.8.5, C.8.8.6, C.8.8.8): which region is meant, and its contours."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from pydicom.dataset import Dataset
-from skimage.measure import grid_points_in_poly
 
 from oncoresponse.dicom import attributes
+from oncoresponse.dicom.contour_filling import ClosedContour
+from oncoresponse.dicom.contour_remarks import counted
+from oncoresponse.dicom.contour_request import (
+    AlgorithmType,
+    algorithm_type,
+    ambiguous_structures,
+    automatic_contour,
+    is_named,
+)
 from oncoresponse.dicom.reading import Instance
-from oncoresponse.errors import AmbiguousSeries, ContourNotFound, EmptyMask, FrameOfReferenceMismatch, GeometryMismatch
+from oncoresponse.errors import (
+    ContourNotClosed,
+    ContourNotFound,
+    FrameOfReferenceMismatch,
+    InvalidAttribute,
+)
 
-_CLOSED = frozenset({"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"})
-# A contour this far from a slice plane, in slices, was not drawn on that slice.
-_OFF_PLANE_SLICES = 0.1
+_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_OPEN = ("OPEN_PLANAR", "OPEN_NONPLANAR", "POINT")
 _GROSS_TUMOR = re.compile(r"\s*(gtv|gross[\W_]*tumou?r)", re.I)
 _EDEMA = re.compile(r"o?edema", re.I)
 
@@ -32,14 +40,33 @@ class RegionOfInterest:
     Attributes:
         name: ROI Name (3006,0026); outside text, not for logs.
         interpreted_type: RT ROI Interpreted Type (3006,00A4), upper case.
+        algorithm_type: ROI Generation Algorithm (3006,0036), ``None`` when not stated.
         frame_of_reference_uid: (3006,0024), ``None`` when absent.
-        polygons: Closed contours, each of shape (points, 3), LPS mm.
+        contours: Closed contours.
     """
 
     name: str
     interpreted_type: str
+    algorithm_type: AlgorithmType | None
     frame_of_reference_uid: str | None
-    polygons: tuple[npt.NDArray[np.float64], ...]
+    contours: tuple[ClosedContour, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    item: Dataset
+    number: int
+    name: str
+    interpreted_type: str
+
+    @property
+    def algorithm_type(self) -> AlgorithmType | None:
+        return algorithm_type(self.item, "ROIGenerationAlgorithm")
+
+    @property
+    def is_gross_tumor(self) -> bool:
+        is_edema = _EDEMA.search(self.name)
+        return not is_edema and bool(_GROSS_TUMOR.match(self.name) or self.interpreted_type == "GTV")
 
 
 def referenced_series_uids(dataset: Dataset) -> tuple[str, ...]:
@@ -53,7 +80,27 @@ def referenced_series_uids(dataset: Dataset) -> tuple[str, ...]:
     )
 
 
-def choose_region(rtstruct: Instance, structure_name: str = "") -> RegionOfInterest:
+def referenced_instance_uids(dataset: Dataset) -> frozenset[str]:
+    """Images that contours lie on (3006,0039 > 3006,0040 > 3006,0016)."""
+    return frozenset(
+        uid
+        for region in attributes.items(dataset, "ROIContourSequence")
+        for contour in attributes.items(region, "ContourSequence")
+        for image in attributes.items(contour, "ContourImageSequence")
+        if (uid := attributes.text(image, "ReferencedSOPInstanceUID"))
+    )
+
+
+def has_drawn_tumor(rtstruct: Instance, structure_name: str) -> bool:
+    """Whether a region that a request may mean is not AUTOMATIC, so that a person had a hand in it.
+
+    A structure set with no region that fits counts too: choosing from it gives the error that says so.
+    """
+    fitting = _fitting(rtstruct.dataset, structure_name)
+    return not fitting or any(entry.algorithm_type != "AUTOMATIC" for entry in fitting)
+
+
+def choose_region(rtstruct: Instance, structure_name: str = "", *, with_automatic: bool = False) -> RegionOfInterest:
     """The region a request names, or the only gross tumor volume.
 
     A gross tumor volume is a region whose name begins with GTV or "gross tumor", or whose interpreted type is
@@ -61,111 +108,106 @@ def choose_region(rtstruct: Instance, structure_name: str = "") -> RegionOfInter
 
     Args:
         rtstruct: RT Structure Set.
-        structure_name: ROI Name, or empty.
+        structure_name: ROI Name, or ``#`` and the ROI Number, or empty.
+        with_automatic: Regions whose ROI Generation Algorithm is AUTOMATIC may be chosen.
 
     Raises:
-        ContourNotFound: No such region, or it has no closed contour.
+        ContourNotFound: No such region, or it has no contour.
+        AutomaticContour: There is one, and it is AUTOMATIC.
         AmbiguousSeries: Several regions fit.
+        ContourNotClosed: The region has points or open lines.
         MissingAttribute: A required sequence is absent, as in a file that was cut.
+        InvalidAttribute: A contour is damaged, or two regions have one number.
     """
     dataset = rtstruct.dataset
     for keyword in ("StructureSetROISequence", "ROIContourSequence", "RTROIObservationsSequence"):
         if keyword not in dataset:
             raise attributes.missing(keyword)
-    types = {
-        attributes.text(item, "ReferencedROINumber"): (attributes.text(item, "RTROIInterpretedType") or "").upper()
-        for item in attributes.items(dataset, "RTROIObservationsSequence")
-    }
-    regions = [
-        (item, attributes.text(item, "ROIName") or "", types.get(attributes.text(item, "ROINumber"), ""))
-        for item in attributes.items(dataset, "StructureSetROISequence")
-    ]
-    if structure_name:
-        fitting = [region for region in regions if region[1] == structure_name]
-    else:
-        tumors = [region for region in regions if not _EDEMA.search(region[1])]
-        fitting = [region for region in tumors if _GROSS_TUMOR.match(region[1])]
-        fitting = fitting or [region for region in tumors if region[2] == "GTV"]
+    fitting = _fitting(dataset, structure_name)
     if not fitting:
         raise ContourNotFound(
-            "The structure set has no region of that name. Name one that it has."
+            "The structure set has no region of that name or number. Name one that it has."
             if structure_name
             else "The structure set has no region that is a gross tumor volume. Name the region in the request."
         )
+    if not with_automatic:
+        fitting = [entry for entry in fitting if entry.algorithm_type != "AUTOMATIC"]
+        if not fitting:
+            raise automatic_contour()
     if len(fitting) > 1:
-        raise AmbiguousSeries(
-            f"{len(fitting)} regions of the structure set may be meant. Name one of them in the request.",
-            candidates=len(fitting),
-        )
-    item, name, interpreted_type = fitting[0]
-    polygons = _polygons(dataset, attributes.required_text(item, "ROINumber"))
-    if not polygons:
-        raise ContourNotFound("The region of the structure set has no closed contour. Draw it, or name another one.")
-    frame = attributes.text(item, "ReferencedFrameOfReferenceUID") or rtstruct.frame_of_reference_uid
-    return RegionOfInterest(name, interpreted_type, frame, polygons)
+        raise ambiguous_structures("regions of the structure set", [entry.number for entry in fitting])
+    chosen = fitting[0]
+    if sum(entry.number == chosen.number for entry in _entries(dataset)) > 1:
+        raise attributes.invalid("ROINumber")
+    contours = _contours(dataset, chosen.number)
+    if not contours:
+        raise ContourNotFound("The region of the structure set has no contour. Draw it, or name another one.")
+    frame = attributes.text(chosen.item, "ReferencedFrameOfReferenceUID") or rtstruct.frame_of_reference_uid
+    return RegionOfInterest(chosen.name, chosen.interpreted_type, chosen.algorithm_type, frame, contours)
 
 
-def _polygons(dataset: Dataset, number: str) -> tuple[npt.NDArray[np.float64], ...]:
+def _entries(dataset: Dataset) -> list[_Entry]:
+    types = {
+        _number(item, "ReferencedROINumber"): (attributes.text(item, "RTROIInterpretedType") or "").upper()
+        for item in attributes.items(dataset, "RTROIObservationsSequence")
+    }
     found = []
-    for region in attributes.items(dataset, "ROIContourSequence"):
-        if attributes.text(region, "ReferencedROINumber") != number:
-            continue
-        for contour in attributes.items(region, "ContourSequence"):
-            if (attributes.text(contour, "ContourGeometricType") or "").upper() not in _CLOSED:
-                continue
-            values = attributes.numbers(contour, "ContourData") or ()
-            if len(values) % 3:
-                raise attributes.invalid("ContourData")
-            if len(values) >= 9:
-                found.append(np.reshape(values, (-1, 3)))
-    return tuple(found)
+    for item in attributes.items(dataset, "StructureSetROISequence"):
+        number = _number(item, "ROINumber")
+        if number is None:
+            raise attributes.missing("ROINumber")
+        found.append(_Entry(item, number, attributes.text(item, "ROIName") or "", types.get(number, "")))
+    return found
 
 
-def rasterize(
-    region: RegionOfInterest,
-    index_to_patient: npt.NDArray[np.float64],
-    size: tuple[int, int, int],
-    frame_of_reference_uid: str,
-) -> npt.NDArray[np.uint8]:
-    """Fill the contours on the slices they were drawn on.
+def _fitting(dataset: Dataset, structure_name: str) -> list[_Entry]:
+    entries = _entries(dataset)
+    if structure_name:
+        return [entry for entry in entries if is_named(structure_name, entry.name, entry.number)]
+    tumors = [entry for entry in entries if entry.is_gross_tumor]
+    return [entry for entry in tumors if _GROSS_TUMOR.match(entry.name)] or tumors
 
-    Args:
-        region: What to draw.
-        index_to_patient: Affine, shape (4, 4), of the grid: (i, j, k) to LPS mm.
-        size: Voxels of the grid along i, j, k.
-        frame_of_reference_uid: Of the grid.
 
-    Returns:
-        0 and 1, axes (k, j, i).
+def _number(item: Dataset, keyword: str) -> int | None:
+    value = attributes.number(item, keyword)
+    return None if value is None else int(value)
 
-    Raises:
-        FrameOfReferenceMismatch: The region belongs to another frame of reference.
-        GeometryMismatch: Contours do not lie in slice planes of the grid, or skip slices regularly.
-        EmptyMask: No voxel centre of the grid is inside.
-    """
-    require_frame_of_reference(region, frame_of_reference_uid)
-    columns, rows, slices = size
-    mask = np.zeros((slices, rows, columns), bool)
-    to_index = np.linalg.inv(index_to_patient)
-    drawn_on = set()
-    for polygon in region.polygons:
-        points = polygon @ to_index[:3, :3].T + to_index[:3, 3]
-        k = round(float(points[:, 2].mean()))
-        if np.abs(points[:, 2] - k).max() > _OFF_PLANE_SLICES:
-            raise GeometryMismatch(
-                "The contours do not lie in the slices of the image. Send the series they were drawn on, too."
-            )
-        drawn_on.add(k)
-        if 0 <= k < slices:
-            _toggle_inside(mask[k], points[:, 1::-1])
-    planes = sorted(drawn_on)
-    if len(planes) > 2 and min(np.diff(planes)) > 1:
-        raise GeometryMismatch(
-            "The contours skip slices of the image regularly. Interpolate them to every slice, or draw them there."
+
+def _contours(dataset: Dataset, number: int) -> tuple[ClosedContour, ...]:
+    items = [
+        contour
+        for region in attributes.items(dataset, "ROIContourSequence")
+        if _number(region, "ReferencedROINumber") == number
+        for contour in attributes.items(region, "ContourSequence")
+    ]
+    types = [(attributes.text(item, "ContourGeometricType") or "").upper() for item in items]
+    if others := Counter(kind if kind in _OPEN else "unknown type" for kind in types if kind not in _CLOSED):
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
+        raise ContourNotClosed(
+            f"{counted(others.total(), 'contour')} of {len(items)} of the region enclose nothing ({listed}), so it has "
+            "no volume. Close them at the source, or name another region.",
+            contours=others.total(),
         )
-    if not mask.any():
-        raise EmptyMask("The contours enclose no voxel of the image. Check that they belong to it.")
-    return mask.astype(np.uint8)
+    return tuple(_closed(item, kind == "CLOSEDPLANAR_XOR") for item, kind in zip(items, types, strict=True))
+
+
+def _closed(item: Dataset, is_xor: bool) -> ClosedContour:
+    values = attributes.numbers(item, "ContourData")
+    if values is None:
+        raise attributes.missing("ContourData")
+    if len(values) % 3:
+        raise attributes.invalid("ContourData")
+    points = np.reshape(values, (-1, 3))
+    announced = attributes.number(item, "NumberOfContourPoints")
+    # Some writers do not count the first point where they repeat it at the end.
+    repeated = int(np.array_equal(points[0], points[-1]))
+    if announced is not None and not len(points) - repeated <= announced <= len(points):
+        raise InvalidAttribute(
+            "A contour has another number of points than NumberOfContourPoints says, so part of it may be lost. Export "
+            "the structure set again.",
+            keyword="NumberOfContourPoints",
+        )
+    return ClosedContour(points, is_xor)
 
 
 def require_frame_of_reference(region: RegionOfInterest, frame_of_reference_uid: str) -> None:
@@ -178,17 +220,3 @@ def require_frame_of_reference(region: RegionOfInterest, frame_of_reference_uid:
         raise FrameOfReferenceMismatch(
             "The contours belong to another frame of reference than the image. Send contours drawn on this examination."
         )
-
-
-def _toggle_inside(plane: npt.NDArray[np.bool_], vertices: npt.NDArray[np.float64]) -> None:
-    """Exclusive or of a polygon, shape (points, 2) as (j, i), into a slice."""
-    low = np.maximum(np.floor(vertices.min(axis=0)).astype(int), 0)
-    high = np.minimum(np.ceil(vertices.max(axis=0)).astype(int) + 1, plane.shape)
-    if np.any(high <= low):
-        return
-    labels = grid_points_in_poly(  # type: ignore[no-untyped-call]
-        tuple(high - low), vertices - low, binarize=False
-    )
-    # 1 is inside; a centre exactly on the line (2, 3) counts as outside, so that regions that share an edge do
-    # not share voxels.
-    plane[low[0] : high[0], low[1] : high[1]] ^= labels == 1

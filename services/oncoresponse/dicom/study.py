@@ -16,7 +16,8 @@ from types import MappingProxyType
 
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.computed_tomography import convert_computed_tomography
-from oncoresponse.dicom.contours import Contour, ContourRequest, contour_mask
+from oncoresponse.dicom.contour_request import ContourRequest
+from oncoresponse.dicom.contours import Contour, contour_mask
 from oncoresponse.dicom.date_times import date_and_time
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.patient_identity import ExpectedPatient, require_expected_patient, single_patient
@@ -155,17 +156,24 @@ def convert_study(
     return ConvertedStudy(description, volumes)
 
 
-def read_contour(study: DicomStudy, request: ContourRequest, grid: Volume) -> Contour:
+def read_contour(
+    study: DicomStudy, request: ContourRequest, grid: Volume, *, expected_patient: ExpectedPatient | None = None
+) -> Contour:
     """A contour that came with the study as a mask on the grid of a converted volume.
 
     Args:
         study: From :func:`read_study`.
         request: Which contour.
-        grid: One of :attr:`ConvertedStudy.volumes`.
+        grid: One of :attr:`ConvertedStudy.volumes`, or another volume on the grid of a series.
+        expected_patient: Who the patient should be.
 
     Raises:
         ContourError, SeriesError: As :func:`~oncoresponse.dicom.contours.contour_mask`.
+        PatientMismatch: The files, or the files and the request, name different patients.
     """
+    patient = single_patient(study.instances)
+    if expected_patient is not None:
+        require_expected_patient(patient, expected_patient)
     return contour_mask(study.instances, study.series, request, grid)
 
 

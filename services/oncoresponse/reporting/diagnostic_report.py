@@ -26,7 +26,7 @@ def key_image_media(context: ReportContext, key_image: bytes, width: int, height
         "height": height,
         "content": attachment(key_image, "image/png", "Key image with tumor contour"),
     }
-    if context.contour_is_automatic:
+    if context.contour_is_by_algorithm:
         element["meta"] = ai_asserted()
     return Media.model_validate(element)
 
@@ -59,7 +59,7 @@ def diagnostic_report(context: ReportContext, pdf: bytes, result_roles: list[str
         "conclusion": text,
         "presentedForm": [attachment(pdf, "application/pdf", "Report, research use only")],
     }
-    if context.contour_is_automatic or context.prediction is not None:
+    if context.contour_is_by_algorithm or context.prediction is not None:
         element["meta"] = ai_asserted()
     if based_on := order(context):
         element["basedOn"] = based_on

@@ -115,7 +115,7 @@ def lesion(context: ReportContext) -> BodyStructure:
         "description": description,
         "patient": subject(context),
     }
-    if context.contour_is_automatic:
+    if context.contour_is_by_algorithm:
         element["meta"] = ai_asserted()
     return BodyStructure.model_validate(element)
 
@@ -139,7 +139,7 @@ def segmentation_document(context: ReportContext, segmentation: bytes) -> Docume
         ],
         "context": {"related": [imaging_study_reference(context)]},
     }
-    if context.contour_is_automatic:
+    if context.contour_is_by_algorithm:
         element["meta"] = ai_asserted()
     return DocumentReference.model_validate(element)
 

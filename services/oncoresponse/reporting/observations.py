@@ -244,7 +244,7 @@ def predicted_response_observation(context: ReportContext, prediction: Predictio
 
 def _measured(context: ReportContext, role: str, engine: Algorithm) -> Json:
     element = _about_tumor(context, role, engine)
-    if context.contour_is_automatic:  # a measure of a network's contour is the network's assertion
+    if context.contour_is_by_algorithm:  # a measure of an algorithm's contour is its assertion
         element["meta"] = ai_asserted()
     said = (review_sentence(context), lower_bound_sentence(context), contour_sentence(context))
     element["note"] = [{"text": text} for text in said if text]

@@ -105,8 +105,13 @@ class ReportContext:
 
     @property
     def contour_is_automatic(self) -> bool:
-        """Whether the network, not a person, drew the contour."""
+        """Whether the model's own network drew the contour."""
         return self.segmentation.method == "automatic"
+
+    @property
+    def contour_is_by_algorithm(self) -> bool:
+        """Whether an algorithm alone drew the contour: the network, or other software before the study was sent."""
+        return self.contour_is_automatic or self.segmentation.supplied_algorithm_type == "AUTOMATIC"
 
     @property
     def scan_date_time(self) -> str | None:

@@ -216,10 +216,14 @@ def _segment(context: ReportContext) -> SegmentDescription:
             parameters={"network SHA-256": context.segmentation.network_sha256},
         )
     else:
-        # A person or other software drew it, this software put it on the voxel grid: calculated with assistance.
-        algorithm_type = SegmentAlgorithmTypeValues.SEMIAUTOMATIC
+        # A person or other software drew it, this software put it on the voxel grid: calculated with assistance, unless
+        # no person had a hand in it.
+        by_algorithm = context.contour_is_by_algorithm
+        algorithm_type = (
+            SegmentAlgorithmTypeValues.AUTOMATIC if by_algorithm else SegmentAlgorithmTypeValues.SEMIAUTOMATIC
+        )
         algorithm = AlgorithmIdentificationSequence(
-            name="Supplied contour on voxel grid",
+            name=f"Supplied {'automatic segmentation' if by_algorithm else 'contour'} on voxel grid",
             family=codes.DCM.AnalyticalAlgorithm,
             version=context.software_version,
             source=context.model.manufacturer,

@@ -259,6 +259,15 @@ def lower_bound_sentence(context: ReportContext) -> str | None:
     return f"{text} Check on other images whether it goes on."
 
 
+_SUPPLIED = {
+    "MANUAL": "drawn by hand",
+    "SEMIAUTOMATIC": "AI-assisted (semi-automatic)",
+    "AUTOMATIC": "an automatic segmentation that no physician drew or corrected",
+    None: "which does not say how it was drawn",
+}
+"""How a contour of the study was drawn, by what its object says of it."""
+
+
 def contour_sentence(context: ReportContext) -> str:
     """How the contour came to be, and which volume a physician's own contour would have.
 
@@ -267,7 +276,8 @@ def contour_sentence(context: ReportContext) -> str:
     summary = context.segmentation
     if summary.method != "automatic":
         source = "RTSTRUCT" if summary.method == "supplied_rtstruct" else "DICOM segmentation"
-        return f"Contour supplied with the study ({source}), not drawn by this software."
+        text = f"Contour supplied with the study ({source}), {_SUPPLIED[summary.supplied_algorithm_type]}"
+        return f"{text}; not drawn in this assessment."
     text = "Contour drawn by the network, not corrected by a person."
     if summary.prompt in ("point", "box"):
         text = f"Contour drawn by the network around a {summary.prompt} that a person gave, not corrected."

@@ -11,7 +11,9 @@ class SegmentationSummary(BaseModel):
     """How a mask came to be, how large it is, and how far it may be believed.
 
     Attributes:
-        method: ``automatic`` (network), or where a physician's contour was used, the DICOM object it came from.
+        method: ``automatic`` (network), or where a contour of the study was used, the DICOM object it came from.
+        supplied_algorithm_type: How a contour of the study was drawn, by its Segment Algorithm Type (0062,0008) or ROI
+            Generation Algorithm (3006,0036); null when it does not say, and where the network drew.
         volume_ml: Volume of the mask.
         component_count: Face-connected parts of the mask.
         touches_border: The mask reaches the outermost voxel layer of the images, so the tumor may go on beyond them.
@@ -39,6 +41,7 @@ class SegmentationSummary(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["automatic", "supplied_rtstruct", "supplied_segmentation"]
+    supplied_algorithm_type: Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"] | None = None
     volume_ml: float = Field(ge=0)
     component_count: int = Field(ge=0)
     touches_border: bool

@@ -31,6 +31,11 @@ _ANSWERS = {
 }
 
 _VOLUME = "lesion_volume"
+_CONTOUR_LIMITS = {
+    "AUTOMATIC": "The tumor was measured in an automatic segmentation that came with the study, not in a physician's "
+    "contour.",
+    "SEMIAUTOMATIC": "The tumor was measured in an AI-assisted (semi-automatic) contour that came with the study.",
+}
 
 
 class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
@@ -75,6 +80,8 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
             provenance=InputProvenance.of(document) if document is not None else None,
             used_in_training=used or fingerprints.knows_row(model.inputs, {**values, **covariates}),
         )
+        if limit := _CONTOUR_LIMITS.get(request.contour_algorithm_type):
+            prediction = prediction.model_copy(update={"limits": (limit, *prediction.limits)})
         return self._answer(prediction)
 
     def _answer(self, prediction: Prediction) -> response_pb2.PredictResponseResponse:

@@ -32,6 +32,12 @@ _METHODS: dict[str, Literal["supplied_rtstruct", "supplied_segmentation"]] = {
     "segmentation": "supplied_segmentation",
 }
 
+_ALGORITHM_TYPES: dict[str, Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]] = {
+    "MANUAL": "MANUAL",
+    "SEMIAUTOMATIC": "SEMIAUTOMATIC",
+    "AUTOMATIC": "AUTOMATIC",
+}
+
 
 class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
     """See ``protos/oncoresponse/v1/segmentation.proto``.
@@ -86,7 +92,7 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         pet = self._volume(request.pet)
         if request.HasField("supplied_mask"):
             mask = self._volume(request.supplied_mask)
-            summary = _check_supplied(folder, pet, mask, request.supplied_mask_kind)
+            summary = _check_supplied(folder, pet, mask, request)
             return self._answer(
                 mask, with_misregistration(summary, pet, self._ct(request), mask), variants_of_contour(mask)
             )
@@ -182,13 +188,17 @@ def _warm(folder: ModelFolder, device: str, torch_compile: bool) -> Segmenter | 
     return segmenter
 
 
-def _check_supplied(folder: ModelFolder, pet: Volume, mask: Volume, kind: str) -> SegmentationSummary:
+def _check_supplied(
+    folder: ModelFolder, pet: Volume, mask: Volume, request: segmentation_pb2.SegmentRequest
+) -> SegmentationSummary:
+    kind = request.supplied_mask_kind
     if mask.quantity is not Quantity.MASK or kind not in _METHODS:
         raise InvalidRequest("supplied_mask must be a mask, and supplied_mask_kind must say what it was drawn as.")
     require_same_grid(pet, mask)
     measures = check_mask(mask, folder.definition.tumor_limits)
     return SegmentationSummary(
         method=_METHODS[kind],
+        supplied_algorithm_type=_ALGORITHM_TYPES.get(request.supplied_mask_algorithm_type),
         volume_ml=measures.volume_ml,
         component_count=measures.component_count,
         touches_border=measures.touches_border,

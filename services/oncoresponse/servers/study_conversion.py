@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from oncoresponse.assessment_rules import require_images
-from oncoresponse.dicom.contours import ContourRequest
+from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.selection import require_input_roles
@@ -61,17 +61,22 @@ def convert(
         contour = None
         if request.HasField("contour"):
             wanted = ContourRequest(request.contour.sop_instance_uid, request.contour.structure_name)
-            contour = read_contour(study, wanted, converted.volumes[model.contour_modality])
+            grid = converted.volumes[model.contour_modality]
+            contour = read_contour(study, wanted, grid, expected_patient=expected)
+    description = converted.description
+    if contour is not None:
+        description = description.model_copy(update={"warnings": (*description.warnings, *contour.warnings)})
     response = study_pb2.ConvertStudyResponse(
         series=[
             study_pb2.ConvertedSeries(modality=modality, volume=artifacts.put_volume(volume).to_message())
             for modality, volume in converted.volumes.items()
         ],
-        description=artifacts.put_document(_with_warning(converted.description, manifest.left_out)).to_message(),
+        description=artifacts.put_document(_with_warning(description, manifest.left_out)).to_message(),
     )
     if contour is not None:
         response.contour_mask.CopyFrom(artifacts.put_volume(contour.mask).to_message())
         response.contour_kind = contour.kind
+        response.contour_algorithm_type = contour.algorithm_type or ""
     return response
 
 

@@ -33,7 +33,7 @@ class Covariate(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class PredictResponseRequest(_message.Message):
-    __slots__ = ("model", "features", "covariates", "variant_features", "contour_review_reasons", "model_sha256", "images", "study_description", "volume_high_ml")
+    __slots__ = ("model", "features", "covariates", "variant_features", "contour_review_reasons", "model_sha256", "images", "study_description", "volume_high_ml", "contour_algorithm_type")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     COVARIATES_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,7 @@ class PredictResponseRequest(_message.Message):
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     STUDY_DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     VOLUME_HIGH_ML_FIELD_NUMBER: _ClassVar[int]
+    CONTOUR_ALGORITHM_TYPE_FIELD_NUMBER: _ClassVar[int]
     model: str
     features: _artifact_pb2.ArtifactReference
     covariates: _containers.RepeatedCompositeFieldContainer[Covariate]
@@ -52,7 +53,8 @@ class PredictResponseRequest(_message.Message):
     images: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactReference]
     study_description: _artifact_pb2.ArtifactReference
     volume_high_ml: float
-    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., covariates: _Optional[_Iterable[_Union[Covariate, _Mapping]]] = ..., variant_features: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., contour_review_reasons: _Optional[_Iterable[str]] = ..., model_sha256: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., study_description: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., volume_high_ml: _Optional[float] = ...) -> None: ...
+    contour_algorithm_type: str
+    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., covariates: _Optional[_Iterable[_Union[Covariate, _Mapping]]] = ..., variant_features: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., contour_review_reasons: _Optional[_Iterable[str]] = ..., model_sha256: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., study_description: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., volume_high_ml: _Optional[float] = ..., contour_algorithm_type: _Optional[str] = ...) -> None: ...
 
 class Contribution(_message.Message):
     __slots__ = ("input", "title", "value", "unit", "log_odds", "group", "percentile")

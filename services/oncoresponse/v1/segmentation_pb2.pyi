@@ -10,12 +10,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SegmentRequest(_message.Message):
-    __slots__ = ("model", "pet", "ct", "supplied_mask", "supplied_mask_kind", "lesion_point", "lesion_box", "lesion_mask", "model_sha256")
+    __slots__ = ("model", "pet", "ct", "supplied_mask", "supplied_mask_kind", "supplied_mask_algorithm_type", "lesion_point", "lesion_box", "lesion_mask", "model_sha256")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PET_FIELD_NUMBER: _ClassVar[int]
     CT_FIELD_NUMBER: _ClassVar[int]
     SUPPLIED_MASK_FIELD_NUMBER: _ClassVar[int]
     SUPPLIED_MASK_KIND_FIELD_NUMBER: _ClassVar[int]
+    SUPPLIED_MASK_ALGORITHM_TYPE_FIELD_NUMBER: _ClassVar[int]
     LESION_POINT_FIELD_NUMBER: _ClassVar[int]
     LESION_BOX_FIELD_NUMBER: _ClassVar[int]
     LESION_MASK_FIELD_NUMBER: _ClassVar[int]
@@ -25,11 +26,12 @@ class SegmentRequest(_message.Message):
     ct: _artifact_pb2.ArtifactReference
     supplied_mask: _artifact_pb2.ArtifactReference
     supplied_mask_kind: str
+    supplied_mask_algorithm_type: str
     lesion_point: _lesion_pb2.PatientPosition
     lesion_box: _lesion_pb2.LesionBox
     lesion_mask: _artifact_pb2.ArtifactReference
     model_sha256: str
-    def __init__(self, model: _Optional[str] = ..., pet: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., ct: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., supplied_mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., supplied_mask_kind: _Optional[str] = ..., lesion_point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., lesion_box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., lesion_mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., model_sha256: _Optional[str] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., pet: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., ct: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., supplied_mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., supplied_mask_kind: _Optional[str] = ..., supplied_mask_algorithm_type: _Optional[str] = ..., lesion_point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., lesion_box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., lesion_mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., model_sha256: _Optional[str] = ...) -> None: ...
 
 class MaskVariant(_message.Message):
     __slots__ = ("name", "mask")

@@ -256,13 +256,15 @@ class ConvertedSeries(_message.Message):
     def __init__(self, modality: _Optional[str] = ..., volume: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ...) -> None: ...
 
 class ConvertStudyResponse(_message.Message):
-    __slots__ = ("series", "description", "contour_mask", "contour_kind")
+    __slots__ = ("series", "description", "contour_mask", "contour_kind", "contour_algorithm_type")
     SERIES_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     CONTOUR_MASK_FIELD_NUMBER: _ClassVar[int]
     CONTOUR_KIND_FIELD_NUMBER: _ClassVar[int]
+    CONTOUR_ALGORITHM_TYPE_FIELD_NUMBER: _ClassVar[int]
     series: _containers.RepeatedCompositeFieldContainer[ConvertedSeries]
     description: _artifact_pb2.ArtifactReference
     contour_mask: _artifact_pb2.ArtifactReference
     contour_kind: str
-    def __init__(self, series: _Optional[_Iterable[_Union[ConvertedSeries, _Mapping]]] = ..., description: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., contour_mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., contour_kind: _Optional[str] = ...) -> None: ...
+    contour_algorithm_type: str
+    def __init__(self, series: _Optional[_Iterable[_Union[ConvertedSeries, _Mapping]]] = ..., description: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., contour_mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., contour_kind: _Optional[str] = ..., contour_algorithm_type: _Optional[str] = ...) -> None: ...

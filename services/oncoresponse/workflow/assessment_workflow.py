@@ -204,6 +204,7 @@ async def segment_step(request: Json, done: dict[str, Json]) -> Json:
     elif converted.HasField("contour_mask"):
         call.supplied_mask.CopyFrom(converted.contour_mask)
         call.supplied_mask_kind = converted.contour_kind
+        call.supplied_mask_algorithm_type = converted.contour_algorithm_type
     return await _timed_call(Role.SEGMENTATION, "Segment", call, segmentation_pb2.SegmentResponse)
 
 
@@ -242,6 +243,9 @@ async def prediction_step(request: Json, done: dict[str, Json]) -> Json:
         images=[series.volume for series in converted.series],
         study_description=converted.description,
     )
+    if create.HasField("contour"):
+        converted = ParseDict(done["conversion"], study_pb2.ConvertStudyResponse())
+        call.contour_algorithm_type = converted.contour_algorithm_type
     return await _timed_call(Role.RESPONSE, "PredictResponse", call, response_pb2.PredictResponseResponse)
 
 

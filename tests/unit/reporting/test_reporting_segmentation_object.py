@@ -15,16 +15,21 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
+from oncoresponse.dicom.contour_request import ContourRequest
+from oncoresponse.dicom.contours import Contour
+from oncoresponse.dicom.study import convert_study, read_contour, read_study
+from oncoresponse.errors import AutomaticContour, EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
 from oncoresponse.model_folder import ModelDefinition
 from oncoresponse.reporting.compose import Report
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.segmentation_object import segmentation_object
+from oncoresponse.reporting.wording import contour_sentence
 from oncoresponse.volume import Quantity, Volume
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, generate_uid
 
 MakeContext = Callable[..., ReportContext]
+STUDY = Path(__file__).resolve().parents[3] / "examples" / "STS_019"
 
 
 def read_back(data: bytes) -> Dataset:
@@ -137,6 +142,47 @@ def test_a_supplied_contour_is_not_called_automatic(make_context: MakeContext) -
     summary = make_context().segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
     segment = read_back(segmentation_object(make_context(segmentation=summary), mask, source)).SegmentSequence[0]
     assert segment.SegmentAlgorithmType == "SEMIAUTOMATIC"
+
+
+def test_a_supplied_automatic_contour_stays_automatic(make_context: MakeContext) -> None:
+    mask, source = synthetic(np.eye(3))
+    context = make_context()
+    summary = context.segmentation.model_copy(
+        update={"method": "supplied_segmentation", "supplied_algorithm_type": "AUTOMATIC", "network_sha256": ""}
+    )
+    context = make_context(segmentation=summary)
+    segment = read_back(segmentation_object(context, mask, source)).SegmentSequence[0]
+    assert segment.SegmentAlgorithmType == "AUTOMATIC"
+    assert context.contour_is_by_algorithm
+    assert not context.contour_is_automatic
+    assert "an automatic segmentation that no physician drew or corrected" in contour_sentence(context)
+
+
+def test_our_own_segmentation_sent_again_with_the_study_is_no_physicians_contour(
+    make_context: MakeContext, mask: Volume, pet_series: list[Dataset], tmp_path: Path
+) -> None:
+    folder = STUDY / "PET"
+    images = [path for path in folder.iterdir() if path.name != "RTSTRUCT.dcm"]
+    physician = folder / "RTSTRUCT.dcm"
+    grid = convert_study(read_study(images), ["PT"]).volumes["PT"]
+
+    def read(path: Path, *more: Path, uid: str = "") -> Contour:
+        return read_contour(read_study([*images, path, *more]), ContourRequest(uid), grid)
+
+    own = tmp_path / "own"
+    own.write_bytes(segmentation_object(make_context(), mask, pet_series))
+    with pytest.raises(AutomaticContour):
+        read(own)
+    named = read(own, uid=pydicom.dcmread(own).SOPInstanceUID)
+    assert named.algorithm_type == "AUTOMATIC"
+    assert int(named.mask.array.sum()) == int(np.count_nonzero(mask.array))
+    assert (read(own, physician).kind, int(read(own, physician).mask.array.sum())) == ("rtstruct", 239)
+    # What was written from a physician's contour is AI-assisted, and stands behind that contour.
+    supplied = make_context().segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
+    own.write_bytes(segmentation_object(make_context(segmentation=supplied), mask, pet_series))
+    assert read(own).algorithm_type == "SEMIAUTOMATIC"
+    assert "AI-assisted" in read(own).warnings[0]
+    assert read(own, physician).kind == "rtstruct"
 
 
 def test_uids_follow_the_assessment_and_times_the_issue(make_context: MakeContext) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from oncoresponse.cli.main import app
 from oncoresponse.contour_measures import measure_contour
+from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import read_study
 from oncoresponse.errors import AmbiguousSeries, ContourNotFound, MaskTouchesBorder, SeriesNotFound
 from typer.testing import CliRunner
@@ -42,7 +43,7 @@ def test_what_cannot_be_measured_is_refused(study: Path, write_series: Write, tm
     with pytest.raises(SeriesNotFound):
         measure_contour(read_study(study), "CT")
     with pytest.raises(ContourNotFound):
-        measure_contour(read_study(study), "MR", structure_name="lymph node")
+        measure_contour(read_study(study), "MR", contour=ContourRequest(structure_name="lymph node"))
     (tmp_path / "second").mkdir()
     late = write_series(modality="MR", shape=(20, 60, 60), study="breast", series="late", directory=tmp_path / "second")
     with pytest.raises(AmbiguousSeries):

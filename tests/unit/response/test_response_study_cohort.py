@@ -92,6 +92,29 @@ def test_a_study_that_cannot_be_measured_is_named_with_its_reason_and_there_is_n
         measure_studies(examples / "STS_019", clinical, _task(make_task), model, tmp_path / "run")
 
 
+def test_what_is_said_of_a_contour_reaches_the_trainer_and_an_automatic_one_is_no_truth(
+    model: Path, examples: Path, make_task: MakeTask, tmp_path: Path
+) -> None:
+    studies, clinical = tmp_path / "studies", tmp_path / "clinical.csv"
+    clinical.write_text("patient_id,age,first_failure\nMACHINE,40,\nSTS_019,40,\n")
+    for name in ("MACHINE", "STS_019"):
+        shutil.copytree(examples / "STS_019" / "PET", studies / name)
+        path = studies / name / "RTSTRUCT.dcm"
+        dataset = pydicom.dcmread(path)
+        if name == "MACHINE":
+            dataset.StructureSetROISequence[0].ROIGenerationAlgorithm = "AUTOMATIC"
+        else:
+            contours = dataset.ROIContourSequence[0].ContourSequence
+            contours.append(contours[3])
+        dataset.save_as(path)
+    measured = measure_studies(studies, clinical, _task(make_task), model, tmp_path / "run")
+    assert measured.refused["MACHINE"].startswith("AUTOMATIC_CONTOUR")
+    assert "1 contour stored more than once" in measured.warnings["STS_019"][0]
+    # Of a patient that is kept from an earlier run, too.
+    again = measure_studies(studies, clinical, _task(make_task), model, tmp_path / "run")
+    assert again.warnings == measured.warnings
+
+
 def test_a_model_without_radiomics_settings_measures_nothing(
     model: Path, clinical: Path, examples: Path, make_task: MakeTask, tmp_path: Path
 ) -> None:

@@ -80,6 +80,19 @@ async def test_a_model_of_a_table_is_predicted_from_covariates_alone(
     assert {item.group for item in response.prediction.contributions} == {"patient", "size"}
 
 
+async def test_an_automatic_contour_of_the_study_is_the_first_limit(
+    servicer: ResponseServicer, store: ArtifactStore
+) -> None:
+    for kind, word in (("AUTOMATIC", "automatic segmentation"), ("SEMIAUTOMATIC", "AI-assisted"), ("MANUAL", None)):
+        request = response_pb2.PredictResponseRequest(
+            model="models/sts-petct", features=_features(store, 50.0, 8.0), contour_algorithm_type=kind
+        )
+        response = await servicer.PredictResponse(request, None)
+        full = store.read_document(StoredArtifact.from_message(response.prediction_document), Prediction)
+        assert (word is None) == ("came with the study" not in full.limits[0])
+        assert word is None or word in full.limits[0]
+
+
 async def test_a_covariate_that_is_missing_is_named(servicer: ResponseServicer) -> None:
     known = {name: value for name, value in PATIENT.items() if name != "her2_positive"}
     request = response_pb2.PredictResponseRequest(model="models/breast-nac", covariates=_covariates(**known))
