@@ -20,7 +20,9 @@ def measure_contour(
     """
     from oncoresponse.contour_measures import measure_contour as measure
     from oncoresponse.dicom.study import read_study
+    from oncoresponse.servers.settings import load_settings
 
-    found = measure(read_study(study), modality, series_instance_uid=series, structure_name=structure)
+    read = read_study(study, load_settings().dicom_limits)
+    found = measure(read, modality, series_instance_uid=series, structure_name=structure)
     typer.echo(f"tumor_volume_ml        {found.volume_ml:.4f}")
     typer.echo(f"tumor_slice_extent_mm  {found.slice_extent_mm:.4f}  ({found.slices} slices)")
