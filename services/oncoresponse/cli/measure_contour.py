@@ -29,9 +29,10 @@ def measure_contour(
     from oncoresponse.dicom.patient_identity import ExpectedPatient
     from oncoresponse.dicom.study import read_study
     from oncoresponse.readable_numbers import percent
+    from oncoresponse.servers.settings import load_settings
 
     found = measure(
-        read_study(study),
+        read_study(study, load_settings().dicom_limits),
         modality,
         series_instance_uid=series,
         contour=ContourRequest(contour_uid, structure),

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from oncoresponse.dicom import pixel_decoding
+from oncoresponse.dicom.pixel_decoding import close_decoders
 from oncoresponse.errors import DicomError, OncoResponseError
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from fuzz.cases import run_case, take_in
 from fuzz.seeds import SYNTAXES, study
@@ -39,6 +41,15 @@ def test_the_corpus_is_small_and_all_of_it_is_tested():
     files = list(CORPUS.iterdir())
     assert {file.stem for file in files} == set(REASONS)
     assert sum(file.stat().st_size for file in files) < 100_000
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_a_compressed_segmentation_is_decoded_in_a_child_process_too(syntax):
+    compressed, native = study(syntax)["SEG"], study(ExplicitVRLittleEndian)
+    files = {name: data for name, data in native.items() if name not in ("RTSTRUCT", "SEG")}
+    close_decoders()
+    take_in({**files, "SEG": compressed}, "SEG")
+    assert pixel_decoding._decoders.process_ids
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
