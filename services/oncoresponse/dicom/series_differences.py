@@ -71,10 +71,18 @@ def setting_text(series: ImageSeries, keyword: str) -> str:
         values = attributes.texts(series.slices[0].dataset, keyword)
     except InvalidAttribute:
         return "unreadable"
-    text = "/".join(value for value in values if value)
+    text = "/".join(_rounded(value) for value in values if value)
     if not text:
         return "absent"
     return text if _SETTING.fullmatch(text) else "not shown"
+
+
+def _rounded(value: str) -> str:
+    """A number as it is read, since scanners print 3.27 as 3.26999999999998 too."""
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return value
 
 
 def _delays(series: Sequence[ImageSeries]) -> list[str]:
