@@ -20,6 +20,7 @@ from oncoresponse.cli import measure_contour as measure_contour_command
 from oncoresponse.cli import models as models_command
 from oncoresponse.cli import monitor as monitor_command
 from oncoresponse.cli import predict as predict_command
+from oncoresponse.cli import series as series_command
 from oncoresponse.cli import training as training_command
 from oncoresponse.cli.parent_process import ending_with_parent
 from oncoresponse.errors import ConfigurationError, OncoResponseError
@@ -37,6 +38,7 @@ app.command("measure-contour")(measure_contour_command.measure_contour)
 app.command("monitor")(monitor_command.monitor)
 app.command("predict")(predict_command.predict)
 app.command("record-outcome")(monitor_command.record_outcome)
+app.command("series")(series_command.series)
 app.add_typer(models_command.app, name="models")
 app.add_typer(training_command.app, name="train")
 

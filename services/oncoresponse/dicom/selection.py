@@ -323,8 +323,8 @@ def _only(candidates: list[_Candidate], modality: str) -> ChosenSeries:
         differences = series_differences([candidate.series for candidate in candidates])
         raise AmbiguousSeries(
             f"{len(candidates)} {MODALITY_NAMES[modality]} series fit the model equally well. {differences} Name the "
-            "Series Instance UID of one (CreateAssessmentRequest.series, or --series on the command line), or let the "
-            "model prefer one by an attribute (prefer below required_series in model.yaml).",
+            "Series Instance UID of one (CreateAssessmentRequest.series, or --series on the command line; "
+            "'oncoresponse series' lists them), or let the model prefer one by an attribute (prefer in model.yaml).",
             modality=modality,
             candidates=len(candidates),
         )

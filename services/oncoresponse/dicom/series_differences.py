@@ -50,7 +50,7 @@ def series_differences(series: Sequence[ImageSeries]) -> str:
     if len(set(slices)) > 1:
         found.append(("number of slices", slices))
     for keyword in _KEYWORDS:
-        values = [_text(member, keyword) for member in series]
+        values = [setting_text(member, keyword) for member in series]
         if len(set(values)) > 1:
             found.append((keyword, values))
     times = _delays(series)
@@ -65,15 +65,24 @@ def series_differences(series: Sequence[ImageSeries]) -> str:
     return f"In the order of their UIDs they differ in {'; '.join(parts)}."
 
 
-def _text(series: ImageSeries, keyword: str) -> str:
+def setting_text(series: ImageSeries, keyword: str) -> str:
+    """An attribute of a series as far as it may be shown: its values, ``absent``, ``unreadable`` or ``not shown``."""
     try:
         values = attributes.texts(series.slices[0].dataset, keyword)
     except InvalidAttribute:
         return "unreadable"
-    text = "/".join(value for value in values if value)
+    text = "/".join(_rounded(value) for value in values if value)
     if not text:
         return "absent"
     return text if _SETTING.fullmatch(text) else "not shown"
+
+
+def _rounded(value: str) -> str:
+    """A number as it is read, since scanners print 3.27 as 3.26999999999998 too."""
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return value
 
 
 def _delays(series: Sequence[ImageSeries]) -> list[str]:
