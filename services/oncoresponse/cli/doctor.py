@@ -67,7 +67,9 @@ def findings(models_directory: Path, data_directory: Path | None, settings_file:
 
 
 def _settings(file: Path | None) -> Iterator[Finding]:
-    load_settings(file).require_safe_listening()
+    settings = load_settings(file)
+    settings.require_safe_listening()
+    settings.require_complete_roles()
     yield Finding("settings", True, "valid")
 
 
