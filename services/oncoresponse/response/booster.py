@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xgboost
 
+from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.response.cohort import FloatArray, IntArray
 from oncoresponse.response.task import ResponseTask
 
@@ -54,6 +55,22 @@ def fit_booster(
     if start is not None:
         data.set_base_margin(start)
     return xgboost.train(parameters, data, num_boost_round=rounds)
+
+
+def open_booster(raw: bytes, name: str, inputs: Sequence[str]) -> xgboost.Booster:
+    """A stored booster of a model with these inputs, in order.
+
+    Raises:
+        ModelFolderInvalid: This version of XGBoost cannot read it, or it was fitted to other inputs.
+    """
+    booster = xgboost.Booster({"nthread": 1})
+    try:
+        booster.load_model(bytearray(raw))
+    except xgboost.core.XGBoostError as error:
+        raise ModelFolderInvalid(f"This version of XGBoost cannot read {name}. Install the pinned version.") from error
+    if tuple(booster.feature_names or ()) != tuple(inputs):
+        raise ModelFolderInvalid(f"{name} and the model's document name different inputs. Train the model again.")
+    return booster
 
 
 def margins(booster: xgboost.Booster, names: Sequence[str], inputs: FloatArray, rounds: int = 0) -> FloatArray:

@@ -15,6 +15,7 @@ from oncoresponse.errors import InvalidRequest, ModelFolderInvalid, ModelHashMis
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.readable_numbers import inside_sentence, percent, significant, spoken_value
 from oncoresponse.response.answer_rule import answers
+from oncoresponse.response.booster import open_booster
 from oncoresponse.response.cohort import FloatArray
 from oncoresponse.response.conformal import conformal_p_values, conformal_sets
 from oncoresponse.response.explanation import (
@@ -49,15 +50,12 @@ from oncoresponse.response.prediction import (
 )
 from oncoresponse.response.probability_interval import Ensemble
 from oncoresponse.response.task import ResponseInput
+from oncoresponse.response.whole_tumor import BORDER_CHANGES_ANSWER
 
 _FOLDER = "response"
 _RADIOMICS_SETTINGS = "radiomics/settings.yaml"
 _TRANSFORM_TOLERANCE = 1e-6
 _MARGIN_TOLERANCE = 1e-9
-_BORDER_CHANGES_ANSWER = AbstainReason(
-    code="BORDER_CHANGES_ANSWER",
-    text="The tumor goes on beyond the images, and with the size it may have as a whole the answer would be another.",
-)
 _USED_IN_TRAINING = AbstainReason(
     code="USED_IN_TRAINING",
     text="The model was trained on this patient, so that its answer here would only repeat what it was told.",
@@ -110,7 +108,7 @@ class ResponseModel:
                     file=name,
                 )
         require_same_radiomics(model_folder, document)
-        booster = _booster(raw_booster, BOOSTER_FILE, document)
+        booster = open_booster(raw_booster, BOOSTER_FILE, document.input_names)
         start = None if document.start is None else document.start.regression(document.input_names)
         model = cls(
             model_folder,
@@ -174,8 +172,11 @@ class ResponseModel:
             reasons.insert(0, _USED_IN_TRAINING)
         if evidence is not None and not evidence.allowed:
             reasons.append(AbstainReason(code="CALL_NOT_SUPPORTED", text=evidence.text))
-        if known is not None and answer in _CALLS and self._border_changes(answer, whole_tumor, covariates or {}):
-            reasons.append(_BORDER_CHANGES_ANSWER)
+        border = (
+            None if known is None else self._contour_interval(known.probability, answer, whole_tumor, covariates or {})
+        )
+        if border is not None and answer in _CALLS and set(border.calls) != {answer}:
+            reasons.append(BORDER_CHANGES_ANSWER)
         if contours is not None and len(set(contours.calls) & set(_CALLS)) > 1 and answer in _CALLS:
             reasons.append(
                 AbstainReason(
@@ -268,17 +269,6 @@ class ResponseModel:
             high=max(probability, float(found.max())),
             calls=tuple(sorted({answer, *calls})),
         )
-
-    def _border_changes(
-        self, answer: Answer, whole_tumor: Sequence[Mapping[str, float]], covariates: Mapping[str, float]
-    ) -> bool:
-        rows = [self._row(variant, covariates) for variant in whole_tumor]
-        if not rows:
-            return False
-        inputs = np.concatenate([self._transformed(row) for row in rows])
-        if not np.isfinite(inputs).all():
-            return True
-        return set(answers(self.document, self.scoring, np.array(rows), inputs)) != {answer}
 
     def _call_evidence(self, answer: Answer) -> CallEvidence | None:
         """Of the kind of call that the rule gives; ``None`` when it gives none."""
@@ -499,17 +489,6 @@ def _answer(is_outside: bool, reasons: list[AbstainReason], known: _Known | None
     if reasons or known is None:
         return Answer.INDETERMINATE
     return Answer.FAVORABLE if known.includes_favorable else Answer.UNFAVORABLE
-
-
-def _booster(raw: bytes, name: str, document: ResponseDocument) -> xgboost.Booster:
-    booster = xgboost.Booster({"nthread": 1})
-    try:
-        booster.load_model(bytearray(raw))
-    except xgboost.core.XGBoostError as error:
-        raise ModelFolderInvalid(f"This version of XGBoost cannot read {name}. Install the pinned version.") from error
-    if tuple(booster.feature_names or ()) != document.input_names:
-        raise ModelFolderInvalid(f"{name} and {DOCUMENT_FILE} name different inputs. Train the model again.")
-    return booster
 
 
 def _read(model_folder: ModelFolder, name: str) -> bytes:

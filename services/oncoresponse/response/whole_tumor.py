@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from oncoresponse.response.prediction import AbstainReason
 from oncoresponse.response.task import ResponseInput
+
+BORDER_CHANGES_ANSWER = AbstainReason(
+    code="BORDER_CHANGES_ANSWER",
+    text="The tumor goes on beyond the images, and with the size it may have as a whole the answer would be another.",
+)
 
 _STEPS = 4
 _EXTENSIVE_UNITS = frozenset({"ml", "mL", "cm3", "mm3", "g"})

@@ -137,7 +137,7 @@ def test_a_tumor_that_reaches_the_edge_of_the_scan_is_a_lower_bound_with_a_wider
     # The network's own interval is as wide as before; what the border may have cut away comes on top of it.
     assert cut.volume_ml / cut.volume_low_ml == pytest.approx(inside.volume_ml / inside.volume_low_ml, rel=0.05)
     assert cut.whole_volume_high_ml / cut.volume_ml > 1.5 * inside.volume_high_ml / inside.volume_ml
-    assert cut.needs_review
+    assert cut.asks_for_review
     assert "reaches the edge of the images" in cut.warnings[0]
 
 
