@@ -23,6 +23,7 @@ from oncoresponse.response.input_provenance import (
     read_provenance,
     training_extraction,
 )
+from oncoresponse.response.measures_only import open_response_model
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.task import ResponseTask, read_task
 from typer.testing import CliRunner
@@ -33,8 +34,8 @@ PATIENT = {"lesion_volume": 60.0, "suv_max": 4.0}
 
 
 @pytest.fixture(scope="module")
-def sarcoma() -> ResponseModel:
-    return ResponseModel.open(ModelFolder.open(SARCOMA))
+def sarcoma(models_that_predict: Path) -> ResponseModel:
+    return ResponseModel.open(ModelFolder.open(models_that_predict / "sts-petct"))
 
 
 @pytest.fixture
@@ -59,11 +60,10 @@ def declare(table: Path, content: object) -> None:
     table.with_suffix(".provenance.json").write_text(json.dumps(content))
 
 
-def test_the_shipped_model_is_trained_on_what_the_service_measures(
-    sarcoma: ResponseModel, identity: dict[str, str]
-) -> None:
-    assert sarcoma.document.extraction == ExtractionIdentity(**identity)
-    assert sarcoma.folder.definition.measured_quantity == identity["image_quantity"]
+def test_the_shipped_model_was_validated_on_what_the_service_measures(identity: dict[str, str]) -> None:
+    shipped = open_response_model(ModelFolder.open(SARCOMA, verify=False))
+    assert shipped.document.extraction == ExtractionIdentity(**identity)
+    assert shipped.folder.definition.measured_quantity == identity["image_quantity"]
 
 
 def test_a_table_without_a_declaration_is_predicted_and_each_answer_says_so(
@@ -75,7 +75,7 @@ def test_a_table_without_a_declaration_is_predicted_and_each_answer_says_so(
 
 
 def test_a_declared_table_is_predicted_and_the_output_says_so(
-    sarcoma: ResponseModel, table: Path, identity: dict[str, str], tmp_path: Path
+    sarcoma: ResponseModel, models_that_predict: Path, table: Path, identity: dict[str, str], tmp_path: Path
 ) -> None:
     declare(table, identity | {"patients": 1, "excluded": []})
     (prediction,) = predict_table(sarcoma, read_prediction_table(table, sarcoma.document.inputs))
@@ -83,7 +83,7 @@ def test_a_declared_table_is_predicted_and_the_output_says_so(
     assert NOT_DECLARED not in prediction.limits
     out = tmp_path / "out.csv"
     arguments = ["predict", "--model", "sts-petct", "--table", str(table), "--out", str(out)]
-    result = CliRunner().invoke(app, [*arguments, "--models-dir", str(MODELS)], catch_exceptions=False)
+    result = CliRunner().invoke(app, [*arguments, "--models-dir", str(models_that_predict)], catch_exceptions=False)
     assert result.exit_code == 0
     assert ",DECLARED," in out.read_text().splitlines()[1]
 
@@ -165,9 +165,12 @@ def test_there_is_no_declaration_without_a_file(table: Path) -> None:
     assert read_provenance(table, PredictionTableInvalid) is None
 
 
-def test_a_comment_in_the_settings_makes_no_other_model_and_another_value_does(tmp_path: Path) -> None:
+def test_a_comment_in_the_settings_makes_no_other_model_and_another_value_does(
+    models_that_predict: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "sts-petct"
-    shutil.copytree(SARCOMA, folder, ignore=shutil.ignore_patterns("segmentation", "model-card*"))
+    left_out = shutil.ignore_patterns("segmentation", "model-card*")
+    shutil.copytree(models_that_predict / "sts-petct", folder, ignore=left_out)
     settings = folder / "radiomics" / "settings.yaml"
     text = settings.read_text()
     settings.write_text("# The same settings.\n" + text.replace("binWidth: 0.25", "binWidth: 0.250"))
