@@ -185,11 +185,11 @@ def in_parallel(case: Case) -> tuple[float, float]:
 def cohort_seconds(folder: str) -> tuple[int, float, float]:
     """Patients, wall seconds and processor seconds of CT and PET of a whole cohort on two processes."""
     from oncoradiomics.cohort import cohort_patients, extract_cohort
-    from oncoradiomics.lesion_measures import SUV_UNIT
+    from oncoradiomics.quantities import HOUNSFIELD, SUV_BODY_WEIGHT
 
     earlier = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
-    for modality, width, unit in (("CT", 25.0, "[hnsf'U]"), ("PET", 0.25, SUV_UNIT)):
+    for modality, width, quantity in (("CT", 25.0, HOUNSFIELD), ("PET", 0.25, SUV_BODY_WEIGHT)):
         image, mask = f"{modality}.nii.gz", f"{modality}_tumor.nii.gz"
         patients = cohort_patients(Path(folder), image, mask, ())
         what = settings_of(("", "", width))
@@ -200,8 +200,8 @@ def cohort_seconds(folder: str) -> tuple[int, float, float]:
                 image,
                 mask,
                 what,
+                quantity,
                 processes=2,
-                intensity_unit=unit,
                 on_patient_done=lambda _: None,
             )
         )

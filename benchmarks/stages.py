@@ -57,12 +57,14 @@ def features(folder: Path, _study_directory: Path) -> Callable[[], None]:
     """Mask to features and measures."""
     from oncoradiomics.extraction import describe_lesion
     from oncoradiomics.extraction_processes import read_image
+    from oncoradiomics.quantities import SUV_BODY_WEIGHT
     from oncoradiomics.settings import Settings
 
     settings = Settings.from_yaml(MODEL / "radiomics" / "settings.yaml")
 
     def call() -> None:
-        document = describe_lesion(read_image(folder / "PT.nrrd"), read_image(folder / "mask.nrrd"), settings)
+        pet, mask = read_image(folder / "PT.nrrd"), read_image(folder / "mask.nrrd")
+        document = describe_lesion(pet, mask, settings, SUV_BODY_WEIGHT)
         (folder / "features.json").write_text(document.model_dump_json())
 
     return call

@@ -282,9 +282,12 @@ def models_that_predict(tmp_path_factory: pytest.TempPathFactory) -> Path:
     looks like is tested here whether it does or not. The small, cold tumors did well, the large, avid ones did not.
     """
     import csv
+    import json
     import shutil
 
     import yaml
+    from oncoradiomics.extraction import engine_version
+    from oncoradiomics.settings import Settings
     from oncoresponse.model_folder import seal_model_folder
     from oncoresponse.response.model_card import write_model_card
     from oncoresponse.response.training import train_response
@@ -323,6 +326,13 @@ def models_that_predict(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.writerow(["patient_id", "lesion_volume", "suv_max", "first_failure"])
         for row in range(160):
             writer.writerow([f"S{row:03d}", float(volume[row]), float(uptake[row]), "Mets" if failed[row] else ""])
+    identity = {
+        "engine": "oncoradiomics native",
+        "engine_version": engine_version("native"),
+        "settings_sha256": Settings.from_yaml(folder / "radiomics" / "settings.yaml").sha256,
+        "image_quantity": "g/mL{SUVbw}",
+    }
+    (directory / "cohort.provenance.json").write_text(json.dumps(identity), encoding="utf-8")
     declared = directory / "task.yaml"
     declared.write_text(yaml.safe_dump(task, sort_keys=False), encoding="utf-8")
     shutil.rmtree(folder / "response")  # linked: never written through

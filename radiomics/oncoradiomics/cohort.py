@@ -15,7 +15,7 @@ from oncoradiomics.errors import ImageFileError, RadiomicsError
 from oncoradiomics.extraction import Engine, engine_version
 from oncoradiomics.extraction_processes import ExtractionProcesses
 from oncoradiomics.features import FeatureDocument
-from oncoradiomics.lesion_measures import SUV_UNIT
+from oncoradiomics.quantities import image_quantity
 from oncoradiomics.settings import Settings
 
 PATIENT_COLUMN = "patient_id"
@@ -57,10 +57,10 @@ async def extract_cohort(
     image: str,
     mask: str,
     settings: Settings,
+    quantity: str,
     *,
     processes: int,
     engine: Engine = "native",
-    intensity_unit: str = SUV_UNIT,
     finished: Path | None = None,
     on_patient_done: Callable[[str], None],
 ) -> CohortFeatures:
@@ -69,28 +69,32 @@ async def extract_cohort(
     Args:
         data: Folder with one folder a patient.
         patients: Names of the folders.
-        image: File name of the PET (SUV, g/mL) in each folder.
+        image: File name of the image in each folder.
         mask: File name of the label map on the same grid.
         settings: What to compute and how.
+        quantity: What a voxel of the images measures, as for :func:`~oncoradiomics.extraction.describe_lesion`.
         processes: How many child processes; 0 for one a core.
         engine: As for :func:`~oncoradiomics.extraction.extract`.
-        intensity_unit: As for :func:`~oncoradiomics.extraction.describe_lesion`.
         finished: Folder that keeps the document of each patient. One that is there already, from the same files,
             settings and engine, is not computed again.
         on_patient_done: Called with the name after each patient.
+
+    Raises:
+        QuantityError: The quantity is not said.
     """
+    image_quantity(quantity)
     outcomes: dict[str, FeatureDocument | RadiomicsError] = {}
-    what = f"{settings.sha256} {engine} {engine_version(engine)} {intensity_unit}"
+    what = f"{settings.sha256} {engine} {engine_version(engine)} {quantity}"
 
     async def document_of(image_path: Path, mask_path: Path) -> FeatureDocument:
         if finished is None:
-            return await extraction.extract(image_path, mask_path, settings, engine, intensity_unit)
+            return await extraction.extract(image_path, mask_path, settings, quantity, engine)
         key = await asyncio.to_thread(_fingerprint, what, image_path, mask_path)
         kept = finished / f"{key}.json"
         if kept.is_file():
             with contextlib.suppress(ValueError):
                 return FeatureDocument.model_validate_json(kept.read_bytes())
-        document = await extraction.extract(image_path, mask_path, settings, engine, intensity_unit)
+        document = await extraction.extract(image_path, mask_path, settings, quantity, engine)
         finished.mkdir(parents=True, exist_ok=True)
         partial = kept.with_suffix(".partial")
         partial.write_text(document.model_dump_json(), encoding="utf-8")

@@ -19,20 +19,27 @@ from oncoradiomics.cohort import cohort_patients, extract_cohort, write_provenan
 from oncoradiomics.errors import RadiomicsError, SettingsError
 from oncoradiomics.extraction import Engine, describe_lesion
 from oncoradiomics.extraction_processes import read_image, warm_up
-from oncoradiomics.lesion_measures import SUV_UNIT
+from oncoradiomics.quantities import image_quantity
 from oncoradiomics.robustness import VariantFeatures, robustness_table, variant_features, write_robustness
 from oncoradiomics.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Radiomic features of a lesion, and measures where the image is FDG-PET. Research use only.",
+    help="Radiomic features and measures of a lesion. Research use only.",
 )
 _console = Console(stderr=True)
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="pyradiomics parameter file (YAML).")]
 EngineName = Annotated[Engine, typer.Option("--engine", help="native, or pyradiomics as the reference.")]
-Unit = Annotated[str, typer.Option("--unit", help="UCUM unit of the voxels; measures only with g/mL, SUV.")]
+QuantityCode = Annotated[
+    str,
+    typer.Option(
+        "--quantity",
+        help="What a voxel measures: g/mL{SUVbw} for body-weight SUV, HU for CT, else the UCUM unit. It decides which "
+        "measures there are.",
+    ),
+]
 ImageName = Annotated[str, typer.Option("--image", help="File name of the image in each folder.")]
 MaskName = Annotated[str, typer.Option("--mask", help="File name of the label map in each folder.")]
 Excluded = Annotated[list[str] | None, typer.Option("--exclude", help="Patient to leave out; repeat for several.")]
@@ -41,18 +48,16 @@ Processes = Annotated[int, typer.Option("--processes", min=0, help="Child proces
 
 @app.command()
 def extract(
-    image: Annotated[Path, typer.Argument(help="PET in body-weight SUV, g/mL, or an image in another --unit.")],
+    image: Annotated[Path, typer.Argument(help="The image.")],
     mask: Annotated[Path, typer.Argument(help="Label map on the grid of the image.")],
     settings: SettingsFile,
+    quantity: QuantityCode,
     output: Annotated[Path | None, typer.Option(help="JSON file; standard output when left out.")] = None,
     engine: EngineName = "native",
-    unit: Unit = SUV_UNIT,
 ) -> None:
     """Features and measures of one lesion as JSON."""
     what = Settings.from_yaml(settings)
-    document = describe_lesion(
-        read_image(image), read_image(mask), what, engine, intensity_unit=unit, threads=os.cpu_count() or 1
-    )
+    document = describe_lesion(read_image(image), read_image(mask), what, quantity, engine, threads=os.cpu_count() or 1)
     text = document.model_dump_json(indent=2)
     if output is None:
         typer.echo(text)
@@ -65,12 +70,12 @@ def cohort(
     data: Annotated[Path, typer.Argument(help="Folder with one folder a patient.")],
     settings: SettingsFile,
     output: Annotated[Path, typer.Option(help="Table with one row a patient: .csv or .parquet.")],
-    image: ImageName = "PET.nii.gz",
-    mask: MaskName = "PET_tumor.nii.gz",
+    quantity: QuantityCode,
+    image: ImageName,
+    mask: MaskName,
     exclude: Excluded = None,
     processes: Processes = 0,
     engine: EngineName = "native",
-    unit: Unit = SUV_UNIT,
 ) -> None:
     """Features and measures of each patient as a table, and what made them as JSON beside it.
 
@@ -92,9 +97,9 @@ def cohort(
                 image,
                 mask,
                 what,
+                quantity,
                 processes=processes,
                 engine=engine,
-                intensity_unit=unit,
                 finished=output.with_suffix(".finished"),
                 on_patient_done=lambda _: progress.advance(bar),
             )
@@ -116,15 +121,16 @@ def robustness(
     data: Annotated[Path, typer.Argument(help="Folder with one folder a patient.")],
     settings: SettingsFile,
     output: Annotated[Path, typer.Option(help="CSV file, one row a feature.")],
-    image: ImageName = "PET.nii.gz",
-    mask: MaskName = "PET_tumor.nii.gz",
+    quantity: QuantityCode,
+    image: ImageName,
+    mask: MaskName,
     exclude: Excluded = None,
     processes: Processes = 0,
     contours: Annotated[int, typer.Option(min=1, help="Random contours beside the given one.")] = 4,
     deviation: Annotated[float, typer.Option(help="Standard deviation of the outline in mm.")] = 2.0,
-    unit: Unit = SUV_UNIT,
 ) -> None:
     """Intraclass correlation of each feature over plausible contours and over small changes of resampling."""
+    image_quantity(quantity)
     patients = cohort_patients(data, image, mask, exclude or [])
     what = Settings.from_yaml(settings)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -137,7 +143,7 @@ def robustness(
         bar = progress.add_task("Varying contours and resampling", total=len(patients))
         running = {
             pool.submit(
-                _variants_of, data / name / image, data / name / mask, what, contours, deviation, seed, unit
+                _variants_of, data / name / image, data / name / mask, what, quantity, contours, deviation, seed
             ): name
             for seed, name in enumerate(patients)
         }
@@ -157,9 +163,17 @@ def robustness(
 
 
 def _variants_of(
-    image: Path, mask: Path, settings: Settings, contours: int, deviation_mm: float, seed: int, unit: str
+    image: Path, mask: Path, settings: Settings, quantity: str, contours: int, deviation_mm: float, seed: int
 ) -> VariantFeatures:
-    return variant_features(read_image(image), read_image(mask), settings, contours, deviation_mm, seed, unit)
+    return variant_features(
+        read_image(image),
+        read_image(mask),
+        settings,
+        quantity,
+        contours=contours,
+        deviation_mm=deviation_mm,
+        seed=seed,
+    )
 
 
 @app.command()

@@ -4,6 +4,7 @@
 
     RadiomicsError
     ├── SettingsError         CONFIGURATION_INVALID       the settings file is wrong; correct it
+    ├── QuantityError         QUANTITY_MISMATCH           what the voxels measure is not said, or is another quantity
     ├── GeometryError         GEOMETRY_MISMATCH           image and mask are on different grids
     ├── EmptyMaskError        EMPTY_MASK                  nothing inside the mask
     ├── ImageFileError        FEATURE_EXTRACTION_FAILED   an image or mask file cannot be read
@@ -35,6 +36,10 @@ class RadiomicsError(Exception):
 
 class SettingsError(RadiomicsError):
     reason = "CONFIGURATION_INVALID"
+
+
+class QuantityError(RadiomicsError):
+    reason = "QUANTITY_MISMATCH"
 
 
 class GeometryError(RadiomicsError):

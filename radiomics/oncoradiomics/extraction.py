@@ -17,7 +17,8 @@ from oncoradiomics.feature_units import ARBITRARY_INTENSITY, feature_unit
 from oncoradiomics.features import Feature, FeatureDocument, Features
 from oncoradiomics.ibsi_identifiers import ibsi_identifier
 from oncoradiomics.image_checks import tumor_region
-from oncoradiomics.lesion_measures import SUV_UNIT, measure_lesion
+from oncoradiomics.lesion_measures import measure_lesion
+from oncoradiomics.quantities import image_quantity
 from oncoradiomics.reference_engine import pyradiomics_version, run_pyradiomics
 from oncoradiomics.settings import ExtractionSetting, Settings
 
@@ -26,10 +27,6 @@ ENGINE_NAMES: MappingProxyType[Engine, str] = MappingProxyType(
     {"native": "oncoradiomics native", "pyradiomics": "pyradiomics"}
 )
 """What a document and a report call each engine."""
-
-SUV_QUANTITY = "g/mL{SUVbw}"
-"""UCUM unit of body-weight SUV, with the annotation that tells it from other SUVs."""
-
 
 MAXIMUM_GRAY_LEVELS = 1000
 """Gray levels of the image in the mask. A co-occurrence matrix of 1000 takes 0.1 GB, one of 5000 takes 2.6 GB."""
@@ -43,7 +40,7 @@ def extract(
     settings: Settings,
     engine: Engine = "native",
     *,
-    intensity_unit: str = ARBITRARY_INTENSITY,
+    intensity_unit: str | None = None,
     threads: int = 1,
 ) -> Features:
     """Compute the features that ``settings`` ask for.
@@ -57,7 +54,8 @@ def extract(
         settings: What to compute and how.
         engine: ``native``, or ``pyradiomics`` for the reference engine, which holds the GIL for seconds: servers call
             that through :class:`~oncoradiomics.extraction_processes.ExtractionProcesses`.
-        intensity_unit: UCUM unit of the image's voxels, for the units of first-order features.
+        intensity_unit: UCUM unit of the image's voxels, for the units of first-order features; those of ``None`` say
+            that nobody stated it.
         threads: How many filtered images the native engine works on at the same time.
 
     Raises:
@@ -91,7 +89,7 @@ def extract(
             Feature(
                 name=name,
                 value=value,
-                unit=feature_unit(image_type, feature_class, feature, intensity_unit),
+                unit=feature_unit(image_type, feature_class, feature, intensity_unit or ARBITRARY_INTENSITY),
                 ibsi_id=ibsi_identifier(feature_class, feature, settings),
             )
         )
@@ -157,34 +155,36 @@ def describe_lesion(
     image: sitk.Image,
     mask: sitk.Image,
     settings: Settings,
+    quantity: str,
     engine: Engine = "native",
     *,
-    intensity_unit: str = SUV_UNIT,
     threads: int = 1,
 ) -> FeatureDocument:
-    """Features and measures of a lesion in PET, or features of a lesion in another image.
+    """Features and measures of a lesion.
 
     Where the settings resample, features are computed on the lesion with its surroundings (``padDistance``), so that
     they do not depend on where the image begins and ends; see :func:`crop_to_surroundings`.
 
     Args:
-        image: PET in body-weight SUV, g/mL, unless ``intensity_unit`` says otherwise; LPS, mm.
+        image: Scalar volume, LPS mm.
         mask: Label map on the image's grid.
         settings: What to compute and how.
+        quantity: What a voxel measures, as :func:`~oncoradiomics.quantities.image_quantity` reads it. It decides which
+            measures there are (:func:`~oncoradiomics.lesion_measures.measure_names`).
         engine: As for :func:`extract`.
-        intensity_unit: UCUM unit of the voxels. The measures are those of PET, so an image in another unit has none.
         threads: As for :func:`extract`.
 
     Raises:
+        QuantityError: The quantity is not said.
         GeometryError: Image and mask are on different grids.
         EmptyMaskError: The mask is empty.
         ExtractionError: Features or measures cannot be computed.
     """
-    is_suv = intensity_unit == SUV_UNIT
-    measures = measure_lesion(image, mask, settings.setting.label) if is_suv else ()
+    what = image_quantity(quantity)
+    measures = measure_lesion(image, mask, quantity, settings.setting.label)
     surroundings = crop_to_surroundings(image, mask, settings)
-    features = extract(*surroundings, settings, engine, intensity_unit=intensity_unit, threads=threads)
-    return features.to_document(measures, SUV_QUANTITY if is_suv else intensity_unit)
+    features = extract(*surroundings, settings, engine, intensity_unit=what.unit, threads=threads)
+    return features.to_document(measures, what.code)
 
 
 def crop_to_surroundings(image: sitk.Image, mask: sitk.Image, settings: Settings) -> tuple[sitk.Image, sitk.Image]:

@@ -26,7 +26,7 @@ import SimpleITK as sitk
 from oncoradiomics.errors import ExtractionError, ExtractionTimeout, ImageFileError
 from oncoradiomics.extraction import Engine, describe_lesion
 from oncoradiomics.features import FeatureDocument
-from oncoradiomics.lesion_measures import SUV_UNIT
+from oncoradiomics.quantities import SUV_BODY_WEIGHT
 from oncoradiomics.settings import Settings
 
 _ATTEMPTS = 2
@@ -83,8 +83,8 @@ class ExtractionProcesses:
         image_path: Path,
         mask_path: Path,
         settings: Settings,
+        quantity: str,
         engine: Engine = "native",
-        intensity_unit: str = SUV_UNIT,
     ) -> FeatureDocument:
         """Features and measures of the lesion in two files that the child reads itself.
 
@@ -92,13 +92,14 @@ class ExtractionProcesses:
         and the extraction tried once more.
 
         Args:
-            image_path: PET in body-weight SUV, g/mL (NRRD, NIfTI or another SimpleITK format).
+            image_path: Scalar volume (NRRD, NIfTI or another SimpleITK format).
             mask_path: Label map on the same grid.
             settings: What to compute and how.
+            quantity: What a voxel measures, as for :func:`~oncoradiomics.extraction.describe_lesion`.
             engine: As for :func:`~oncoradiomics.extraction.extract`.
-            intensity_unit: As for :func:`~oncoradiomics.extraction.describe_lesion`.
 
         Raises:
+            QuantityError: The quantity is not said.
             GeometryError: Image and mask are on different grids.
             EmptyMaskError: The mask is empty.
             ImageFileError: A file cannot be read.
@@ -111,7 +112,7 @@ class ExtractionProcesses:
         try:
             for _ in range(_ATTEMPTS):
                 with contextlib.suppress(BrokenProcessPool):
-                    task = partial(_describe_files, image_path, mask_path, settings, engine, intensity_unit)
+                    task = partial(_describe_files, image_path, mask_path, settings, quantity, engine)
                     return await child.extract(task, self._timeout_seconds)
             raise ExtractionError(
                 f"The feature extraction process died {_ATTEMPTS} times. Check the free memory and the size of the "
@@ -208,14 +209,14 @@ def warm_up() -> None:
     image = sitk.GaussianSource(sitk.sitkFloat32, [8, 8, 8], [2.0] * 3, [4.0] * 3, 1.0)
     mask = sitk.Cast(image > 0.5, sitk.sitkUInt8)
     image_types = {"Original": {}, "LoG": {"sigma": [1.0]}, "Wavelet": {}}
-    describe_lesion(image, mask, Settings.model_validate({"imageType": image_types, "setting": {"binWidth": 0.1}}))
+    settings = Settings.model_validate({"imageType": image_types, "setting": {"binWidth": 0.1}})
+    describe_lesion(image, mask, settings, SUV_BODY_WEIGHT)
 
 
 def _describe_files(
-    image_path: Path, mask_path: Path, settings: Settings, engine: Engine, intensity_unit: str
+    image_path: Path, mask_path: Path, settings: Settings, quantity: str, engine: Engine
 ) -> FeatureDocument:
-    image, mask = read_image(image_path), read_image(mask_path)
-    return describe_lesion(image, mask, settings, engine, intensity_unit=intensity_unit)
+    return describe_lesion(read_image(image_path), read_image(mask_path), settings, quantity, engine)
 
 
 def read_image(path: Path) -> sitk.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ARBITRARY_INTENSITY = "{intensity}"
-"""Unit of voxels whose meaning the caller did not state (UCUM annotation: a pure number)."""
+"""Unit of voxels without one (UCUM annotation: a pure number)."""
 
 _SQUARES = {"g/mL": "g2/mL2", "[hnsf'U]": "[hnsf'U]2"}
 _SHAPE_UNITS = {

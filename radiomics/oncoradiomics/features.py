@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+SIZE_MEASURE_NAMES = ("lesion_volume", "longest_axial_diameter", "perpendicular_axial_diameter")
+"""Names of the measures that any image has."""
+
 MEASURE_NAMES = (
-    "lesion_volume",
-    "longest_axial_diameter",
-    "perpendicular_axial_diameter",
+    *SIZE_MEASURE_NAMES,
     "suv_max",
     "suv_peak",
     "suv_mean",
     "metabolic_tumor_volume",
     "total_lesion_glycolysis",
 )
-"""Names of the measures, in the order of a report."""
+"""Names of the measures of PET in body-weight SUV, in the order of a report. For other quantities see
+:func:`oncoradiomics.lesion_measures.measure_names`."""
 
 
 class Feature(BaseModel):
@@ -45,7 +49,7 @@ class Measure(BaseModel):
     """One measure an oncologist knows, such as the tumor volume.
 
     Attributes:
-        name: Stable machine name; see :data:`MEASURE_NAMES`.
+        name: Stable machine name, one for one quantity; see :data:`MEASURE_NAMES`.
         title: The name in a report.
         value: Finite, in ``unit``.
         unit: UCUM.
@@ -63,6 +67,29 @@ class Measure(BaseModel):
     ibsi_id: str | None = Field(default=None, pattern=r"^[0-9A-Z]{4}$")
 
 
+class ExtractionIdentity(BaseModel):
+    """How features were made: two sets of features may be compared only if this is the same for both.
+
+    Attributes:
+        engine: Which engine computed the features.
+        engine_version: Its version, which changes whenever a value may change.
+        settings_sha256: :attr:`oncoradiomics.settings.Settings.sha256` of the settings used.
+        image_quantity: What a voxel measures.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str = Field(min_length=1)
+    engine_version: str = Field(min_length=1)
+    settings_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    image_quantity: str = Field(min_length=1)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over all four."""
+        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+
+
 class FeatureDocument(BaseModel):
     """Contents of ``features.json``.
 
@@ -70,7 +97,7 @@ class FeatureDocument(BaseModel):
         engine: Which engine computed the features.
         engine_version: Its version.
         settings_sha256: :attr:`oncoradiomics.settings.Settings.sha256` of the settings used.
-        image_quantity: What a voxel measures, such as ``g/mL{SUVbw}``.
+        image_quantity: What a voxel measures, such as ``g/mL{SUVbw}`` (:mod:`oncoradiomics.quantities`).
         features: In the engine's order.
         measures: In the order of a report.
         undefined_features: Names of features that have no finite value for this lesion (a texture of a flat region,
@@ -98,6 +125,16 @@ class FeatureDocument(BaseModel):
         if len(names) != len(set(names)):
             raise ValueError("A feature or measure name occurs twice; names share one flat name space.")
         return self
+
+    @property
+    def identity(self) -> ExtractionIdentity:
+        """How the features were made."""
+        return ExtractionIdentity(
+            engine=self.engine,
+            engine_version=self.engine_version,
+            settings_sha256=self.settings_sha256,
+            image_quantity=self.image_quantity,
+        )
 
     def values(self) -> dict[str, float]:
         """Every feature and measure by name, in one flat name space."""

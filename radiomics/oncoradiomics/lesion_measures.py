@@ -1,4 +1,8 @@
-"""What an oncologist knows about a lesion: volume, axial diameters, SUVmax, SUVpeak, SUVmean, MTV and TLG."""
+"""What an oncologist knows about a lesion.
+
+Volume and axial diameters of any image; of PET also SUVmax, SUVpeak, SUVmean, MTV and TLG, of CT the mean density, of
+another image the mean. No measure is given of a quantity that it is not named for.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,12 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
 from oncoradiomics.errors import ExtractionError
-from oncoradiomics.features import Measure
+from oncoradiomics.features import MEASURE_NAMES, SIZE_MEASURE_NAMES, Measure
 from oncoradiomics.image_checks import tumor_region
+from oncoradiomics.quantities import ImageQuantity, image_quantity
 
-SUV_UNIT = "g/mL"
+MEAN_DENSITY = "mean_density"
+MEAN_INTENSITY = "mean_intensity"
 PEAK_SPHERE_RADIUS_MM = (3.0 * 1000.0 / (4.0 * np.pi)) ** (1.0 / 3.0)
 """Radius of a sphere of 1 ml, 6.204 mm."""
 METABOLIC_THRESHOLD_FRACTION = 0.41
@@ -24,38 +30,58 @@ _BoolArray = npt.NDArray[np.bool_]
 _FloatArray = npt.NDArray[np.float64]
 
 
-def measure_lesion(image: sitk.Image, mask: sitk.Image, label: int = 1) -> tuple[Measure, ...]:
+def measure_names(quantity: str) -> tuple[str, ...]:
+    """Names of the measures that an image of a quantity has, in the order of a report.
+
+    Raises:
+        QuantityError: The quantity is not said.
+    """
+    what = image_quantity(quantity)
+    if what.is_suv:
+        return MEASURE_NAMES
+    return (*SIZE_MEASURE_NAMES, MEAN_DENSITY if what.is_density else MEAN_INTENSITY)
+
+
+def is_measure_of_another_quantity(name: str, quantity: str) -> bool:
+    """Whether ``name`` is a measure that images of this quantity do not have, such as ``suv_max`` of CT.
+
+    Raises:
+        QuantityError: The quantity is not said.
+    """
+    return name in {*MEASURE_NAMES, MEAN_DENSITY, MEAN_INTENSITY} - set(measure_names(quantity))
+
+
+def measure_lesion(image: sitk.Image, mask: sitk.Image, quantity: str, label: int = 1) -> tuple[Measure, ...]:
     """All measures of one lesion.
 
     Args:
-        image: PET in body-weight SUV, g/mL; LPS, mm.
+        image: Scalar volume, LPS mm.
         mask: Label map on the image's grid.
+        quantity: What a voxel measures, as :func:`~oncoradiomics.quantities.image_quantity` reads it.
         label: The mask's value inside the lesion.
 
     Returns:
-        One measure for each of :data:`oncoradiomics.features.MEASURE_NAMES`, in that order.
+        One measure for each name of :func:`measure_names`, in that order.
 
     Raises:
+        QuantityError: The quantity is not said.
         GeometryError: Image and mask are on different grids.
         EmptyMaskError: No voxel has the label.
         ExtractionError: The highest SUV is not above zero, so the image is no PET in SUV.
     """
+    what = image_quantity(quantity)
     region = tumor_region(image, mask, label)
-    uptake = sitk.GetArrayViewFromImage(image)
-    inside = uptake[region].astype(np.float64)
-    voxel_ml = float(np.prod(image.GetSpacing())) / _MM3_PER_ML
-    suv_max = float(inside.max())
-    if suv_max <= 0:
-        raise ExtractionError("The highest SUV in the tumor is not above zero. Send PET in body-weight SUV, g/mL.")
+    size = _size_measures(image, region)
+    return (*size, *_suv_measures(image, region, what)) if what.is_suv else (*size, _mean(image, region, what))
+
+
+def _size_measures(image: sitk.Image, region: _BoolArray) -> tuple[Measure, ...]:
     longest_mm, perpendicular_mm = axial_diameters_mm(region, image.GetSpacing(), image.GetDirection())
-    metabolic = inside[inside >= METABOLIC_THRESHOLD_FRACTION * suv_max]
-    metabolic_ml = metabolic.size * voxel_ml
-    percent = round(100 * METABOLIC_THRESHOLD_FRACTION)
     return (
         Measure(
             name="lesion_volume",
             title="Tumor volume",
-            value=inside.size * voxel_ml,
+            value=int(region.sum()) * _voxel_ml(image),
             unit="ml",
             method="Number of voxels in the contour times the volume of a voxel.",
             ibsi_id="YEKZ",
@@ -74,11 +100,39 @@ def measure_lesion(image: sitk.Image, mask: sitk.Image, label: int = 1) -> tuple
             unit="mm",
             method="Longest line at a right angle to the longest axial diameter, in the same slice.",
         ),
+    )
+
+
+def _voxel_ml(image: sitk.Image) -> float:
+    return float(np.prod(image.GetSpacing())) / _MM3_PER_ML
+
+
+def _mean(image: sitk.Image, region: _BoolArray, what: ImageQuantity) -> Measure:
+    return Measure(
+        name=MEAN_DENSITY if what.is_density else MEAN_INTENSITY,
+        title="Mean density" if what.is_density else "Mean intensity",
+        value=float(sitk.GetArrayViewFromImage(image)[region].astype(np.float64).mean()),
+        unit=what.unit,
+        method=f"Mean {'CT density' if what.is_density else 'intensity'} of the voxels in the contour.",
+        ibsi_id="Q4LE",
+    )
+
+
+def _suv_measures(image: sitk.Image, region: _BoolArray, what: ImageQuantity) -> tuple[Measure, ...]:
+    uptake = sitk.GetArrayViewFromImage(image)
+    inside = uptake[region].astype(np.float64)
+    suv_max = float(inside.max())
+    if suv_max <= 0:
+        raise ExtractionError("The highest SUV in the tumor is not above zero. Send PET in body-weight SUV, g/mL.")
+    metabolic = inside[inside >= METABOLIC_THRESHOLD_FRACTION * suv_max]
+    metabolic_ml = metabolic.size * _voxel_ml(image)
+    percent = round(100 * METABOLIC_THRESHOLD_FRACTION)
+    return (
         Measure(
             name="suv_max",
             title="SUVmax",
             value=suv_max,
-            unit=SUV_UNIT,
+            unit=what.unit,
             method="Highest SUV of a voxel in the contour.",
             ibsi_id="84IY",
         ),
@@ -86,7 +140,7 @@ def measure_lesion(image: sitk.Image, mask: sitk.Image, label: int = 1) -> tuple
             name="suv_peak",
             title="SUVpeak",
             value=suv_peak(uptake, region, image.GetSpacing()),
-            unit=SUV_UNIT,
+            unit=what.unit,
             method="Highest mean SUV in a sphere of 1 ml centered on a voxel of the contour.",
             ibsi_id="0F91",
         ),
@@ -94,7 +148,7 @@ def measure_lesion(image: sitk.Image, mask: sitk.Image, label: int = 1) -> tuple
             name="suv_mean",
             title="SUVmean",
             value=float(inside.mean()),
-            unit=SUV_UNIT,
+            unit=what.unit,
             method="Mean SUV of the voxels in the contour.",
             ibsi_id="Q4LE",
         ),

@@ -22,7 +22,6 @@ from scipy import ndimage, stats
 
 from oncoradiomics.errors import ExtractionError, ImageFileError
 from oncoradiomics.extraction import describe_lesion
-from oncoradiomics.lesion_measures import SUV_UNIT
 from oncoradiomics.settings import Settings
 
 COLUMNS = (
@@ -119,12 +118,13 @@ def variant_features(
     image: sitk.Image,
     mask: sitk.Image,
     settings: Settings,
+    quantity: str,
+    *,
     contours: int,
     deviation_mm: float,
     seed: int,
-    intensity_unit: str = SUV_UNIT,
 ) -> VariantFeatures:
-    """Features, and measures of PET, of one lesion under each contour and each resampling.
+    """Features and measures of one lesion under each contour and each resampling.
 
     Raises:
         RadiomicsError: As :func:`~oncoradiomics.extraction.describe_lesion`.
@@ -134,7 +134,7 @@ def variant_features(
     masks = contour_variants(mask, label, contours, deviation_mm, seed)
 
     def values(variant: sitk.Image, what: Settings) -> Mapping[str, float]:
-        return describe_lesion(image, variant, what, intensity_unit=intensity_unit).values()
+        return describe_lesion(image, variant, what, quantity).values()
 
     return VariantFeatures(
         tuple(values(variant, one) for variant in masks),

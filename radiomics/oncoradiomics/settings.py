@@ -6,9 +6,7 @@ Fields carry pyradiomics' names as aliases; the documentation of each is pyradio
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib.util
-import json
 import types
 import typing
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from oncoradiomics.errors import SettingsError
+from oncoradiomics.settings_identity import settings_sha256
 
 _ALL_FEATURES: dict[str, tuple[str, ...]] = dict.fromkeys(
     ("shape", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm"), ()
@@ -215,20 +214,8 @@ class Settings(BaseModel):
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 over the canonical JSON of the effective settings; order and defaults of a file do not matter.
-
-        A feature class without a list of features is hashed as that, not as the features it stands for.
-        """
-        content: dict[str, dict[str, Any]] = {
-            "featureClass": {name: sorted(features) for name, features in self.feature_classes.items()},
-            "imageType": {name: _changed(setting) for name, setting in self.image_types.items()},
-            "setting": self.setting.model_dump(mode="json", by_alias=True),
-        }
-        # So that hashes of settings that know nothing of it stay what they are.
-        if not self.setting.ibsi:
-            del content["setting"]["ibsi"]
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        """Identity of the settings; see :func:`~oncoradiomics.settings_identity.settings_sha256`."""
+        return settings_sha256(self)
 
     def pyradiomics_settings(self) -> dict[str, Any]:
         """The section ``setting`` as pyradiomics' keyword arguments."""
@@ -245,10 +232,6 @@ class Settings(BaseModel):
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     # pyradiomics asks for lists in places.
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-
-
-def _changed(setting: ExtractionSetting) -> dict[str, Any]:
-    return setting.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def _key_problems(content: dict[Any, Any]) -> Iterator[str]:

@@ -45,6 +45,7 @@ class Order:
         lesion: Where the lesion is, for a scan that is not cropped around it; excludes ``contour``.
         patient_id: DICOM Patient ID that the study must have; ``None`` for no check.
         patient_reference: FHIR reference of the patient in the EHR, ``Patient/...``; empty for none.
+        series: Series to use where several of the study fit.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Order:
     lesion: assessment_pb2.LesionPrompt | None = None
     patient_id: str | None = None
     patient_reference: str = ""
+    series: tuple[study_pb2.SeriesSelection, ...] = ()
 
 
 class Client:
@@ -161,6 +163,7 @@ class Client:
             model=f"models/{order.model}",
             planned_treatment=order.planned_treatment,
             patient_reference=order.patient_reference,
+            series=order.series,
         )
         for name, value in sorted(order.covariates.items()):
             request.covariates.add(name=name, value=value)

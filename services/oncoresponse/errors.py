@@ -18,6 +18,8 @@
     │   ├── PredictionNotFound          PREDICTION_NOT_FOUND
     │   ├── PredictionAlreadyRecorded   PREDICTION_ALREADY_RECORDED
     │   ├── PredictionTableInvalid      PREDICTION_TABLE_INVALID
+    │   ├── QuantityMismatch            QUANTITY_MISMATCH
+    │   ├── SettingsMismatch            SETTINGS_MISMATCH
     │   └── ChecksumMismatch            CHECKSUM_MISMATCH
     ├── DicomError              a file or the study cannot be read as the model needs it
     │   ├── NotDicom                    NOT_DICOM
@@ -56,6 +58,7 @@
     ├── ModelError              an installed model cannot be used
     │   ├── ModelFolderInvalid          MODEL_FOLDER_INVALID
     │   ├── ModelHashMismatch           MODEL_HASH_MISMATCH
+    │   ├── ModelChanged                MODEL_CHANGED
     │   └── FeatureExtractionFailed     FEATURE_EXTRACTION_FAILED
     ├── TrainingError           a training run was refused
     │   └── TrainingDataInvalid         TRAINING_DATA_INVALID
@@ -201,6 +204,16 @@ class PredictionTableInvalid(RequestError):
     """A table for batch prediction lacks a column, has one too many, or holds what is not a number."""
 
     reason = "PREDICTION_TABLE_INVALID"
+
+
+class QuantityMismatch(RequestError):
+    reason = "QUANTITY_MISMATCH"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class SettingsMismatch(RequestError):
+    reason = "SETTINGS_MISMATCH"
+    status = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class ChecksumMismatch(RequestError):
@@ -385,6 +398,10 @@ class ModelHashMismatch(ModelError):
     """A file of the model is not the one its manifest names."""
 
     reason = "MODEL_HASH_MISMATCH"
+
+
+class ModelChanged(ModelError):
+    reason = "MODEL_CHANGED"
 
 
 class FeatureExtractionFailed(ModelError):

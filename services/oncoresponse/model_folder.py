@@ -22,13 +22,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch, ModelNotFound
-from oncoresponse.volume import file_sha256
+from oncoresponse.series_rules import SeriesRule
+from oncoresponse.volume import QUANTITY_OF_MODALITY, file_sha256
 
 _DEFINITION_FILE = "model.yaml"
 _MANIFEST_FILE = "manifest.json"
@@ -50,11 +51,31 @@ class IntendedUse(_Strict):
 
 
 class RequiredSeries(_Strict):
-    """One image series the model cannot do without."""
+    """One image series the model cannot do without.
+
+    Attributes:
+        modality: DICOM modality.
+        quantity: What a voxel measures: that to which the intake converts the modality.
+        purpose: What the model does with it.
+        prefer: Which of several series that fit is used, by rules in order; empty: several are ambiguous.
+    """
 
     modality: Literal["CT", "PT", "MR"]
-    quantity: str
+    quantity: str = Field(min_length=1)
     purpose: str
+    prefer: tuple[SeriesRule, ...] = ()
+
+    @property
+    def input_role(self) -> str:
+        """The name by which a request selects a series for this input."""
+        return self.modality
+
+    @model_validator(mode="after")
+    def _intake_gives_the_quantity(self) -> Self:
+        given = QUANTITY_OF_MODALITY.get(self.modality)
+        if given is not None and self.quantity != given.value:
+            raise ValueError(f"{self.modality} is converted to {given.value}; {self.quantity} is not available.")
+        return self
 
 
 class Covariate(_Strict):
@@ -135,6 +156,20 @@ class ModelDefinition(_Strict):
     def outside_checks_of(self, boosters: Sequence[str]) -> tuple[str, ...]:
         """What was found outside about any of the boosters (SHA-256), in words."""
         return tuple(check.text for check in self.outside_checks if check.booster_sha256 in boosters)
+
+    @property
+    def measured_quantity(self) -> str | None:
+        """What a voxel of the series measures on which contour and features are; ``None`` where no image is read."""
+        return next((item.quantity for item in self.required_series if item.modality == self.contour_modality), None)
+
+    @model_validator(mode="after")
+    def _one_series_for_each_input(self) -> Self:
+        roles = [item.input_role for item in self.required_series]
+        if len(set(roles)) < len(roles):
+            raise ValueError("A modality is required twice; this version takes one series of each.")
+        if roles and self.contour_modality not in roles:
+            raise ValueError(f"contour_modality {self.contour_modality} is not among required_series.")
+        return self
 
 
 class Manifest(_Strict):

@@ -7,15 +7,16 @@ stopped goes on where it was.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from oncoradiomics.cohort import write_table
+from oncoradiomics.cohort import write_provenance, write_table
 from oncoradiomics.errors import RadiomicsError
-from oncoradiomics.extraction import describe_lesion
+from oncoradiomics.extraction import describe_lesion, engine_version
 from oncoradiomics.features import FeatureDocument
 from oncoradiomics.settings import Settings
 from pydantic import ValidationError
@@ -25,11 +26,14 @@ from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import ModelFolderInvalid, OncoResponseError, TrainingDataInvalid
 from oncoresponse.model_folder import ModelDefinition
 from oncoresponse.response.cohort import read_table
+from oncoresponse.response.input_provenance import SIDECAR_SUFFIX, require_measures_of
 from oncoresponse.response.progress import Progress, no_progress
 from oncoresponse.response.task import ResponseTask
 from oncoresponse.segmentation.mask_checks import check_mask
 
 FEATURES_FILE = "features.csv"
+SERIES_COLUMN = "series_instance_uid"
+"""Column of the clinical table that names the series to measure, where a study holds several that fit; may be empty."""
 
 _DONE = "measured"
 
@@ -60,17 +64,20 @@ def measure_studies(
 
     Args:
         studies: Folder with one folder a patient.
-        clinical: CSV, one row a patient; patients held out or excluded by the task are not measured.
+        clinical: CSV, one row a patient; patients held out or excluded by the task are not measured. A column
+            ``series_instance_uid`` names the series to measure.
         task: The declared task.
         model_directory: ``model.yaml`` and ``radiomics/settings.yaml`` say what is read and measured.
-        run_directory: Where the table and each patient's features go.
+        run_directory: Where the table, the declaration of how it was made, and each patient's features go.
         progress: Told after each patient.
 
     Raises:
         TrainingDataInvalid: A patient of the table has no folder.
         ModelFolderInvalid: The model folder says nothing about images.
+        QuantityMismatch: An input does not exist for the quantity of the model's images, such as SUVmax of CT.
     """
     definition, settings = _model(model_directory)
+    require_measures_of(task.inputs, _quantity(definition))
     rows = read_table(clinical, task.patient_column)
     patients = [
         patient
@@ -83,21 +90,23 @@ def measure_studies(
             "table names the patient.",
             patients=len(absent),
         )
-    # What was measured with other settings is measured again.
-    kept = run_directory / _DONE / settings.sha256[:16]
+    # What was measured otherwise, or on a series chosen otherwise, is measured again.
+    what = [settings.sha256, engine_version("native"), definition.model_dump_json(include={"required_series"})]
+    kept = run_directory / _DONE / hashlib.sha256("\n".join(what).encode()).hexdigest()[:16]
     kept.mkdir(parents=True, exist_ok=True)
     documents: dict[str, FeatureDocument] = {}
     refused: dict[str, str] = {}
     for index, patient in enumerate(patients):
         done = kept / f"{index:05d}.json"
-        document = _known(done, patient)
+        series = rows[patient].get(SERIES_COLUMN, "").strip()
+        document = _known(done, patient, series)
         if document is None:
             try:
-                document = _measure(studies / patient, definition, settings)
+                document = _measure(studies / patient, definition, settings, series)
             except (OncoResponseError, RadiomicsError) as error:
                 refused[patient] = f"{error.reason}: {error.message}"
             else:
-                content = {"patient": patient, "document": document.model_dump(mode="json")}
+                content = {"patient": patient, "series": series, "document": document.model_dump(mode="json")}
                 done.write_text(json.dumps(content), encoding="utf-8")
         if document is not None:
             documents[patient] = document
@@ -105,17 +114,35 @@ def measure_studies(
     table = run_directory / FEATURES_FILE
     if not refused:
         write_table(documents, table)
+        if documents:
+            write_provenance(
+                documents, definition.contour_modality, "contour of the study", (), table.with_suffix(SIDECAR_SUFFIX)
+            )
     return MeasuredCohort(table, refused)
 
 
-def _measure(folder: Path, definition: ModelDefinition, settings: Settings) -> FeatureDocument:
+def _measure(folder: Path, definition: ModelDefinition, settings: Settings, series: str) -> FeatureDocument:
     study = read_study(folder)
     # The contour is needed on one series; the others would only make more studies fail.
-    converted = convert_study(study, [definition.contour_modality])
+    converted = convert_study(
+        study,
+        [definition.contour_modality],
+        series_instance_uids=[series] if series else [],
+        preferences={item.modality: item.prefer for item in definition.required_series},
+    )
     volume = converted.volumes[definition.contour_modality]
     contour = read_contour(study, ContourRequest(), volume)
     check_mask(contour.mask, definition.tumor_limits)
-    return describe_lesion(volume.image, contour.mask.image, settings)
+    return describe_lesion(volume.image, contour.mask.image, settings, volume.quantity.value)
+
+
+def _quantity(definition: ModelDefinition) -> str:
+    if definition.measured_quantity is None:
+        raise ModelFolderInvalid(
+            "The model reads no images (required_series in model.yaml), so studies cannot be measured. Name the "
+            "series, or train from a table."
+        )
+    return definition.measured_quantity
 
 
 def _model(model_directory: Path) -> tuple[ModelDefinition, Settings]:
@@ -132,9 +159,11 @@ def _model(model_directory: Path) -> tuple[ModelDefinition, Settings]:
     return definition, Settings.from_yaml(settings)
 
 
-def _known(done: Path, patient: str) -> FeatureDocument | None:
+def _known(done: Path, patient: str, series: str) -> FeatureDocument | None:
     try:
         content = json.loads(done.read_bytes())
-        return FeatureDocument.model_validate(content["document"]) if content["patient"] == patient else None
+        if (content["patient"], content["series"]) != (patient, series):
+            return None
+        return FeatureDocument.model_validate(content["document"])
     except (OSError, ValueError, KeyError):
         return None

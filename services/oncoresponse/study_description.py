@@ -28,6 +28,8 @@ class SeriesDescription(_Plain):
     """One image series that forms one regular volume.
 
     Attributes:
+        chosen_because: Why this one of several series of the modality, in one sentence; ``None`` where it is the only
+            one. It is among the warnings too, which reports print.
         sop_instance_uids: In slice order, the order of index axis k of the volume.
         body_part_examined: DICOM (0018,0015), as found.
         laterality: DICOM (0020,0060), or (0020,0062) of the images; as found, never derived from pixels.
@@ -48,6 +50,7 @@ class SeriesDescription(_Plain):
     acquisition_date_time: str | None = None
     body_part_examined: str | None = None
     laterality: str | None = None
+    chosen_because: str | None = None
     sop_instance_uids: tuple[str, ...]
     instance_sha256: tuple[str, ...]
     warnings: tuple[str, ...] = ()

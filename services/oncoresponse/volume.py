@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,10 @@ class Quantity(StrEnum):
     SUV_BODY_WEIGHT = "g/mL{SUVbw}"
     MASK = "mask"
     PROBABILITY = "probability"
+
+
+QUANTITY_OF_MODALITY = MappingProxyType({"CT": Quantity.HOUNSFIELD, "PT": Quantity.SUV_BODY_WEIGHT})
+"""What the intake converts a DICOM modality to."""
 
 
 class VolumeGeometry(BaseModel):

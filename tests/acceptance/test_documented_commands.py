@@ -86,7 +86,7 @@ RUN = {
     ),
     "training": (
         "oncoradiomics cohort DATA --image PET.nii.gz --mask PET_tumor.nii.gz "
-        "--settings models/sts-petct/radiomics/settings.yaml --output features.csv",
+        "--quantity g/mL{SUVbw} --settings models/sts-petct/radiomics/settings.yaml --output features.csv",
         "oncoresponse train segmentation --data DATA --model models/sts-petct --run runs/segmentation",
         "oncoresponse train response --features features.csv --clinical DATA/clinical.csv --model models/sts-petct",
         "oncoresponse evaluate --model sts-petct",
@@ -95,7 +95,7 @@ RUN = {
     ),
     "training for the documentation": (
         "oncoradiomics cohort DATA --image PET.nii.gz --mask PET_tumor.nii.gz "
-        "--settings models/sts-petct/radiomics/settings.yaml --output runs/cohort-features.csv",
+        "--quantity g/mL{SUVbw} --settings models/sts-petct/radiomics/settings.yaml --output runs/cohort-features.csv",
         "oncoresponse train response --features runs/cohort-features.csv --clinical DATA/clinical.csv "
         "--model models/sts-petct --fingerprint-images DATA --docs docs",
         "oncoresponse train response --cohort ispy2.csv --model models/breast-nac --run runs/breast-nac --docs docs",
@@ -124,7 +124,8 @@ RUN = {
     ),
     "robustness": (
         "oncoradiomics precompile",
-        "oncoradiomics robustness DATA --settings models/sts-petct/radiomics/settings.yaml --output robustness.csv",
+        "oncoradiomics robustness DATA --image PET.nii.gz --mask PET_tumor.nii.gz "
+        "--quantity g/mL{SUVbw} --settings models/sts-petct/radiomics/settings.yaml --output robustness.csv",
     ),
     "benchmark": ("make bench",),
 }
@@ -267,6 +268,9 @@ def test_training(checkout, cohort):
     assert f"{PATIENTS} patients, 2 folds" in (checkout / "docs" / "segmentation.md").read_text()
     shorten_task(checkout / "models" / "sts-petct" / "response" / "task.yaml")
     assert "sealed" in run(train_response, checkout, replaced=here)
+    trained = json.loads((checkout / "models" / "sts-petct" / "response" / "response.json").read_text())
+    provenance = json.loads((checkout / "features.provenance.json").read_text())
+    assert {name: provenance[name] for name in trained["extraction"]} == trained["extraction"]
     shown = run(evaluate, checkout)
     assert "segmentation, cross-validated" in shown
     assert "response, cross-validated" in shown

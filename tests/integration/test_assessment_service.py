@@ -128,6 +128,10 @@ def test_result_tells_one_story(result):
     assert not assessment.result.prediction.HasField("probability")
     assert "No evidence for a prediction" in assessment.result.summary
     assert "Research use only" in assessment.result.summary
+    # Pinned when the assessment was created, and named by whoever speaks of the model.
+    assert assessment.model_sha256 == prediction["model_sha256"]
+    assert assessment.model_sha256 in (folder / "report.json").read_text()
+    assert prediction["provenance"] == "DECLARED"
     report = next(e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "DiagnosticReport")
     assert report["status"] == "preliminary"
 
@@ -264,16 +268,38 @@ def client_address(client) -> str:
     return next(iter(client._channels))
 
 
-def test_two_pets(client, tmp_path):
+def test_of_two_pets_the_named_one_is_assessed_and_the_report_says_so(client, tmp_path):
     shutil.copytree(SAMPLE, tmp_path / "study")
     for number, path in enumerate(sorted((SAMPLE / "PET").glob("0*.dcm"))):
         with disable_value_validation():
             dataset = pydicom.dcmread(path)
+            first = str(dataset.SeriesInstanceUID)
             dataset.SeriesInstanceUID += ".1"
             dataset.SOPInstanceUID += f".{number}"
             dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
             dataset.save_as(tmp_path / "study" / f"second-{path.name}")
-    assert refused(client, tmp_path / "study", Order("sts-petct")).reason == "AMBIGUOUS_SERIES"
+    study = client.upload_study(tmp_path / "study", silent)
+
+    def order(**selected: str) -> Order:
+        series = (study_pb2.SeriesSelection(**selected),) if selected else ()
+        return Order("sts-petct", contour=study_pb2.SuppliedContour(), series=series)
+
+    for wrong, reason in (
+        ({}, "AMBIGUOUS_SERIES"),
+        ({"series_instance_uid": "1.2.3"}, "REQUIRED_SERIES_MISSING"),
+        ({"series_instance_uid": first, "input_role": "CT"}, "INVALID_REQUEST"),
+        ({"series_instance_uid": first, "input_role": "MR"}, "INVALID_REQUEST"),
+    ):
+        with pytest.raises(OncoResponseError) as caught:
+            client.assess(study, order(**wrong), silent)
+        assert caught.value.reason == reason
+        assert first not in caught.value.message
+    assessment = client.assess(study, order(series_instance_uid=first, input_role="PT"), silent)
+    assert assessment.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+    client.download_artifacts(assessment, tmp_path / "out")
+    report = (tmp_path / "out" / "report.json").read_text()
+    assert "The PET series is the one that the request names." in report
+    assert first in report
 
 
 def test_other_patient_than_the_request_means(client, sample_study):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +46,14 @@ def assess(
     lesion_contour: Annotated[
         bool, typer.Option("--lesion-contour", help="The contour in the study is rough: segment around it.")
     ] = False,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[INPUT=]UID",
+            help="Series Instance UID to use where several series fit an input of the model, such as PT=1.2.3 or just "
+            "1.2.3; once for each.",
+        ),
+    ] = None,
     covariate: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE, once for each clinical input of the model.")
     ] = None,
@@ -72,6 +81,7 @@ def assess(
         lesion=_lesion(lesion_point, lesion_box, structure if lesion_contour else None),
         patient_id=patient_id,
         patient_reference=patient_reference,
+        series=selected_series(series or []),
     )
     start = time.perf_counter()
     console = Console(stderr=True)
@@ -98,6 +108,23 @@ def assess(
         _print_candidates(assessment, written, out)
         raise typer.Exit(_CHOICE_NEEDED)
     _print_result(assessment, written, out, time.perf_counter() - start)
+
+
+def selected_series(items: list[str]) -> tuple[study_pb2.SeriesSelection, ...]:
+    """What ``--series`` means: ``[INPUT=]UID``, once for each series.
+
+    Raises:
+        ConfigurationError: An item holds no UID.
+    """
+    selected = []
+    for item in items:
+        role, _, uid = item.rpartition("=")
+        if not re.fullmatch(r"[0-9.]{1,64}", uid):
+            raise ConfigurationError(
+                "A series is a Series Instance UID (0020,000E), if need be with the input it is for: 1.2.3 or PT=1.2.3."
+            )
+        selected.append(study_pb2.SeriesSelection(input_role=role, series_instance_uid=uid))
+    return tuple(selected)
 
 
 def _lesion(point: str, box: str, contour: str | None) -> assessment_pb2.LesionPrompt | None:

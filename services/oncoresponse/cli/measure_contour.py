@@ -10,7 +10,7 @@ import typer
 
 def measure_contour(
     study: Annotated[Path, typer.Argument(help="Folder with the DICOM files of series and contour.", exists=True)],
-    modality: Annotated[str, typer.Option(help="Modality of the series the contour is drawn on.")] = "MR",
+    modality: Annotated[str, typer.Option(help="DICOM modality of the series the contour is drawn on, such as MR.")],
     series: Annotated[str, typer.Option(help="Series Instance UID, where several series fit.")] = "",
     structure: Annotated[str, typer.Option(help="Name of the structure or segment, where several fit.")] = "",
 ) -> None:

@@ -36,6 +36,11 @@ def show_model(name: str, models_dir: _ModelsDirectory = None) -> None:
     use = definition.intended_use
     console.print(f"[bold]{definition.title}[/bold]  ({definition.name} {definition.version})")
     console.print(f"[bold]{use.device_status}[/bold]\n")
+    preferences = [
+        f"{series.modality}: {', then '.join(rule.text for rule in series.prefer)}"
+        for series in definition.required_series
+        if series.prefer
+    ]
     rows = (
         ("Purpose", use.purpose),
         ("Patients", use.population),
@@ -43,6 +48,7 @@ def show_model(name: str, models_dir: _ModelsDirectory = None) -> None:
         ("Role", use.role),
         ("Not for", "\n".join(use.contraindications)),
         ("Needs", ", ".join(f"{series.modality} ({series.purpose})" for series in definition.required_series)),
+        ("Prefers", "\n".join(preferences) or "nothing; of several series that fit, a request has to name one"),
         ("Covariates", ", ".join(item.name for item in definition.covariates) or "none"),
         ("Predicts", f"{definition.outcome.title}: {definition.outcome.definition}"),
         ("Limits", "\n".join(definition.limitations)),

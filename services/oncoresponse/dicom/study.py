@@ -7,10 +7,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.computed_tomography import convert_computed_tomography
@@ -23,10 +24,11 @@ from oncoresponse.dicom.selection import ChosenSeries, choose_series
 from oncoresponse.dicom.series import ImageSeries, group_series, without_repeats
 from oncoresponse.dicom.standardized_uptake_value import SuvConversion
 from oncoresponse.errors import ConfigurationError, InvalidAttribute, NoImages
+from oncoresponse.series_rules import SeriesRule
 from oncoresponse.study_description import SeriesDescription, StudyDescription
-from oncoresponse.volume import Volume
+from oncoresponse.volume import QUANTITY_OF_MODALITY, Volume
 
-CONVERTED_MODALITIES = ("CT", "PT")
+CONVERTED_MODALITIES = tuple(QUANTITY_OF_MODALITY)
 """Modalities that have a quantity: CT in HU, PT in SUVbw."""
 
 
@@ -93,6 +95,7 @@ def convert_study(
     required_modalities: Sequence[str],
     *,
     series_instance_uids: Collection[str] = (),
+    preferences: Mapping[str, Sequence[SeriesRule]] = MappingProxyType({}),
     expected_patient: ExpectedPatient | None = None,
 ) -> ConvertedStudy:
     """Choose the series a model needs and convert them.
@@ -101,6 +104,7 @@ def convert_study(
         study: From :func:`read_study`.
         required_modalities: DICOM modalities, CT and PT.
         series_instance_uids: Series to use where several fit.
+        preferences: By modality, which of several that fit is taken.
         expected_patient: Who the patient should be.
 
     Raises:
@@ -118,7 +122,9 @@ def convert_study(
         require_expected_patient(patient, expected_patient)
     if not study.series:
         raise NoImages("The study holds no CT, PET or MR images. Send image series.")
-    chosen, warnings = choose_series(study.series, required_modalities, series_instance_uids=series_instance_uids)
+    chosen, warnings = choose_series(
+        study.series, required_modalities, series_instance_uids=series_instance_uids, preferences=preferences
+    )
     volumes: dict[str, Volume] = {}
     descriptions = []
     for modality in required_modalities:
@@ -169,7 +175,8 @@ def _describe(chosen: ChosenSeries, conversion: SuvConversion | None) -> SeriesD
     times = [
         found for instance in instances if (found := _iso_date_time(instance, "AcquisitionDate", "AcquisitionTime"))
     ]
-    warnings = list(conversion.warnings) if conversion else []
+    warnings = [chosen.reason] if chosen.reason else []
+    warnings += conversion.warnings if conversion else ()
     if attributes.text(first.dataset, "LossyImageCompression") == "01":
         warnings.append("The images were compressed with loss.")
     return SeriesDescription(
@@ -187,6 +194,7 @@ def _describe(chosen: ChosenSeries, conversion: SuvConversion | None) -> SeriesD
         acquisition_date_time=min(times, default=None),
         body_part_examined=attributes.text(first.dataset, "BodyPartExamined"),
         laterality=attributes.text(first.dataset, "ImageLaterality") or attributes.text(first.dataset, "Laterality"),
+        chosen_because=chosen.reason,
         sop_instance_uids=tuple(instance.sop_instance_uid for instance in instances),
         instance_sha256=tuple(instance.sha256 for instance in instances),
         warnings=tuple(warnings),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oncoresponse.errors import PredictionTableInvalid
+from oncoresponse.response.input_provenance import InputProvenance, read_provenance
 from oncoresponse.response.measures_only import MeasuresOnlyModel
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.prediction import Answer, Prediction
@@ -43,6 +44,7 @@ OUTPUT_COLUMNS = (
     "inputs_outside_training_range",
     "reasons",
     "reasons_text",
+    "provenance",
     "logistic_regression_probability",
     "outcome",
     "model",
@@ -63,17 +65,20 @@ class PredictionTable:
     Attributes:
         identifiers: One for each row, as found; empty strings where the table has no column of them.
         rows: Values by input name, in the units of the model; NaN where the cell was empty.
+        provenance: How they were made, by the file beside the table; ``None`` where there is none.
     """
 
     identifiers: tuple[str, ...]
     rows: tuple[dict[str, float], ...]
+    provenance: InputProvenance | None = None
 
 
 def read_prediction_table(path: Path, inputs: Sequence[ResponseInput]) -> PredictionTable:
     """Read a CSV file (UTF-8, comma-separated, first line names the columns).
 
     A column is called as its input is in the model's task file. It may carry the unit, ``lesion_volume [ml]``, which is
-    then compared with that of the task file; without it the values are taken to be in that unit.
+    then compared with that of the task file; without it the values are taken to be in that unit. How the values were
+    made stands in a file beside the table (:mod:`~oncoresponse.response.input_provenance`).
 
     Args:
         path: The file.
@@ -99,7 +104,7 @@ def read_prediction_table(path: Path, inputs: Sequence[ResponseInput]) -> Predic
         raise PredictionTableInvalid("The table cannot be read. Give a comma-separated file in UTF-8.") from error
     if not rows:
         raise PredictionTableInvalid("The table has no row beside its column names. Add one row a patient.")
-    return PredictionTable(tuple(identifiers), tuple(rows))
+    return PredictionTable(tuple(identifiers), tuple(rows), read_provenance(path, PredictionTableInvalid))
 
 
 def predict_table(
@@ -117,13 +122,16 @@ def predict_table(
         progress: Called with the number of rows done.
         fingerprint_key: The site's key: rows whose ``id`` is that of a training patient are then recognized too, beside
             those whose inputs all are.
+
+    Raises:
+        QuantityMismatch, SettingsMismatch: The table was made otherwise than that of the training patients.
     """
     fingerprints = TrainingFingerprints.of_model(model.folder)
     predictions = []
     for number, (identifier, values) in enumerate(zip(table.identifiers, table.rows, strict=True), start=1):
         used = fingerprints.knows_row(model.inputs, values)
         used = used or fingerprints.knows_identifier(identifier, fingerprint_key)
-        predictions.append(model.predict(values, values, used_in_training=used))
+        predictions.append(model.predict(values, values, provenance=table.provenance, used_in_training=used))
         if progress is not None:
             progress(number)
     return predictions
@@ -221,6 +229,7 @@ def _cells(prediction: Prediction) -> dict[str, str]:
         "inputs_outside_training_range": _LIST_SEPARATOR.join(outside.inputs_outside_range if outside else ()),
         "reasons": _LIST_SEPARATOR.join(reason.code for reason in prediction.abstain_reasons),
         "reasons_text": " ".join(reason.text for reason in prediction.abstain_reasons),
+        "provenance": prediction.provenance,
         "logistic_regression_probability": _number(prediction.baseline.probability if prediction.baseline else None),
         "outcome": prediction.outcome_title,
         "model": prediction.model_name,

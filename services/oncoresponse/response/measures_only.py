@@ -10,13 +10,13 @@ from pydantic import ValidationError
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.readable_numbers import inside_sentence
-from oncoresponse.response.model import ResponseModel
+from oncoresponse.response.input_provenance import InputProvenance
+from oncoresponse.response.model import ResponseModel, require_same_radiomics
 from oncoresponse.response.model_document import DOCUMENT_FILE, TASK_FILE, MeasuresOnlyDocument
 from oncoresponse.response.prediction import NO_EVIDENCE_TEXT, AbstainReason, Answer, Prediction
 from oncoresponse.response.task import ResponseInput
 
 _DOCUMENT = f"response/{DOCUMENT_FILE}"
-_RADIOMICS_SETTINGS = "radiomics/settings.yaml"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class MeasuresOnlyModel:
         covariates: Mapping[str, float] | None = None,  # noqa: ARG002
         contour_variants: Sequence[Mapping[str, float]] = (),  # noqa: ARG002
         *,
+        provenance: InputProvenance | None = None,  # noqa: ARG002
         used_in_training: bool = False,
     ) -> Prediction:
         """``no_evidence``, whatever the patient."""
@@ -82,12 +83,10 @@ def open_response_model(folder: ModelFolder) -> ResponseModel | MeasuresOnlyMode
         document = MeasuresOnlyDocument.model_validate_json(content)
     except ValidationError:
         return ResponseModel.open(folder)
-    for name, digest in (
-        (f"response/{TASK_FILE}", document.task_sha256),
-        (_RADIOMICS_SETTINGS, document.radiomics_settings_sha256),
-    ):
-        if digest is not None and folder.manifest.files.get(name) != digest:
-            raise ModelHashMismatch(
-                f"{name} is not the file {DOCUMENT_FILE} names. Install the model again, or train it again.", file=name
-            )
+    task = f"response/{TASK_FILE}"
+    if document.task_sha256 is not None and folder.manifest.files.get(task) != document.task_sha256:
+        raise ModelHashMismatch(
+            f"{task} is not the file {DOCUMENT_FILE} names. Install the model again, or train it again.", file=task
+        )
+    require_same_radiomics(folder, document)
     return MeasuresOnlyModel(folder, document)

@@ -25,11 +25,13 @@ from oncoresponse.response.explanation import (
     nearest_cases,
     three_sentences,
 )
+from oncoresponse.response.input_provenance import PROVENANCE_UNDECLARED, InputProvenance, undeclared_sentence
 from oncoresponse.response.model_document import (
     BOOSTER_FILE,
     DOCUMENT_FILE,
     ENSEMBLE_FILE,
     TASK_FILE,
+    MeasuresOnlyDocument,
     ResponseDocument,
 )
 from oncoresponse.response.pipeline import ScoringModel
@@ -103,7 +105,7 @@ class ResponseModel:
                     f"{name} is not the file {DOCUMENT_FILE} names. Install the model again, or train it again.",
                     file=name,
                 )
-        _require_same_radiomics(model_folder, document)
+        require_same_radiomics(model_folder, document)
         booster = _booster(raw_booster, BOOSTER_FILE, document)
         start = None if document.start is None else document.start.regression(document.input_names)
         model = cls(
@@ -123,6 +125,7 @@ class ResponseModel:
         *,
         contour_review_reasons: Sequence[str] = (),
         used_in_training: bool = False,
+        provenance: InputProvenance | None = None,
     ) -> Prediction:
         """Predict the outcome of one patient.
 
@@ -132,6 +135,7 @@ class ResponseModel:
             contour_variants: The same features from other plausible contours of the same tumor.
             contour_review_reasons: Why the contour must not be believed before a physician has reviewed it.
             used_in_training: The patient was recognized as one the model was trained on.
+            provenance: How the inputs were made; ``None`` where nobody says, and the prediction then says that.
 
         Returns:
             The prediction. It abstains, and says why, when an input is NaN or infinite, cannot be true, or lies too far
@@ -142,7 +146,9 @@ class ResponseModel:
         Raises:
             ModelFolderInvalid: A feature the model needs was not computed: the radiomics settings do not fit the model.
             InvalidRequest: A covariate the model needs was not given.
+            QuantityMismatch, SettingsMismatch: The inputs were made otherwise than those of the training patients.
         """
+        undeclared = undeclared_sentence(self.document, provenance)
         row = self._row(values, covariates or {})
         transformed = self._transformed(row)
         finite = bool(np.isfinite(transformed).all())
@@ -216,7 +222,8 @@ class ResponseModel:
             outside=outside,
             abstain_reasons=tuple(reasons),
             baseline=self._baseline(transformed[0]),
-            limits=self._limits(row, answer),
+            limits=self._limits(row, answer, undeclared),
+            provenance=PROVENANCE_UNDECLARED if undeclared else "DECLARED",
             research_use_statement=definition.intended_use.device_status,
             booster_sha256=document.booster_sha256,
             training_patients=document.training_patients,
@@ -366,7 +373,7 @@ class ResponseModel:
             probability=float(regression.probability(transformed.reshape(1, -1))[0]),
         )
 
-    def _limits(self, row: list[float], answer: Answer) -> tuple[str, ...]:
+    def _limits(self, row: list[float], answer: Answer, undeclared: str | None) -> tuple[str, ...]:
         document = self.document
         consequence = "; the probability extrapolates" if answer in _CALLS else ""
         own = [
@@ -375,6 +382,8 @@ class ResponseModel:
             for entry, value, training in zip(document.inputs, row, document.training, strict=True)
             if math.isfinite(value) and not training.minimum <= value <= training.maximum
         ]
+        if undeclared:
+            own.append(undeclared)
         outside = self.folder.definition.outside_checks_of((document.booster_sha256,))
         return (*outside, *own, *document.limits, *self.folder.definition.limitations)
 
@@ -488,11 +497,30 @@ def _read(model_folder: ModelFolder, name: str) -> bytes:
         raise ModelFolderInvalid(f"{name} of the response model cannot be read. Install the model again.") from error
 
 
-def _require_same_radiomics(model_folder: ModelFolder, document: ResponseDocument) -> None:
+def require_same_radiomics(model_folder: ModelFolder, document: ResponseDocument | MeasuresOnlyDocument) -> None:
+    """Refuse radiomics settings that mean something else than those of the training run.
+
+    Raises:
+        ModelHashMismatch: They do.
+    """
     trained_with = document.radiomics_settings_sha256
-    if trained_with is not None and model_folder.manifest.files.get(_RADIOMICS_SETTINGS) != trained_with:
+    if trained_with is None or model_folder.manifest.files.get(_RADIOMICS_SETTINGS) == trained_with:
+        return
+    # Another file may mean the same: a comment was changed, or a default spelled out.
+    if document.extraction is None or _settings_identity(model_folder) != document.extraction.settings_sha256:
         raise ModelHashMismatch(
             "The radiomics settings are not those the response model was trained with. Install the complete model, or "
             "train the response model again.",
             file=_RADIOMICS_SETTINGS,
         )
+
+
+def _settings_identity(model_folder: ModelFolder) -> str | None:
+    # Here, since reading settings loads pyradiomics, which opening a model does not need otherwise.
+    from oncoradiomics.errors import SettingsError
+    from oncoradiomics.settings import Settings
+
+    try:
+        return Settings.from_yaml(model_folder.path / _RADIOMICS_SETTINGS).sha256
+    except SettingsError:
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, Self
 
 import numpy as np
+from oncoradiomics.features import ExtractionIdentity
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oncoresponse.response.calibration import Sigmoid
@@ -214,6 +215,8 @@ class ResponseDocument(_Strict):
         training_data_sha256: Over inputs and outcomes, identifiers left out.
         task_sha256: Of ``task.yaml``.
         radiomics_settings_sha256: Of the model's radiomics settings at training; ``None`` when there were none.
+        extraction: How the features of the training patients were computed; ``None`` where nobody declared it, and for
+            a model without features.
         booster_sha256: Of ``booster.ubj``.
         ensemble_sha256: Of ``ensemble.zip``.
         library_versions: Versions of the libraries that fitted the model.
@@ -240,6 +243,7 @@ class ResponseDocument(_Strict):
     training_data_sha256: str
     task_sha256: str
     radiomics_settings_sha256: str | None
+    extraction: ExtractionIdentity | None = None
     booster_sha256: str
     ensemble_sha256: str
     library_versions: dict[str, str]
@@ -277,6 +281,7 @@ class MeasuresOnlyDocument(_Strict):
         training_data_sha256: Over inputs and outcomes, identifiers left out.
         task_sha256: Of ``task.yaml``.
         radiomics_settings_sha256: Of the model's radiomics settings at training.
+        extraction: How the features of the training patients were computed.
         seed: Seed of the validation.
         library_versions: Versions of the libraries that made it.
     """
@@ -291,6 +296,7 @@ class MeasuresOnlyDocument(_Strict):
     training_data_sha256: str | None = None
     task_sha256: str | None = None
     radiomics_settings_sha256: str | None = None
+    extraction: ExtractionIdentity | None = None
     seed: int | None = None
     library_versions: dict[str, str] = {}
 

@@ -28,9 +28,14 @@ intended_use:
   contraindications:
     - "FILL IN: when it must not be used; one line each"
   device_status: Research use only. Not a cleared or approved medical device. Not for clinical decisions.
-# The series that has to be there. The contour is drawn on, and measured on, contour_modality.
+# The series that has to be there. The contour is drawn on, and measured on, contour_modality. Where a scanner stores
+# several that fit, rules say which one is meant, such as
+#   prefer: [{{keyword: ReconstructionMethod, matches: "^OSEM"}}, {{keyword: SliceThickness, nearest: 3.27}}]
 required_series:
-  - {{modality: PT, quantity: "g/mL{{SUVbw}}", purpose: "Contour, features and prediction"}}
+  - modality: PT
+    quantity: "g/mL{{SUVbw}}"
+    purpose: "Contour, features and prediction"
+    prefer: []
 contour_modality: PT
 # Clinical inputs of the task (source: clinical) have to be named here too, such as
 #   - {{name: age_years, title: Age, unit: a, minimum: 18, maximum: 100, required: true}}

@@ -268,6 +268,8 @@ class Prediction(_Document):
         training_data_sha256: SHA-256 over the training table (inputs, outcome).
         seed: Seed of the training run.
         xgboost_version: Version of XGBoost that made the prediction.
+        provenance: ``DECLARED`` where somebody said how the inputs were made, and it is as those of the training
+            patients were; else ``PROVENANCE_UNDECLARED``, and one of ``limits`` says so.
     """
 
     model_name: str
@@ -305,6 +307,7 @@ class Prediction(_Document):
     training_data_sha256: str | None = None
     seed: int | None = None
     xgboost_version: str | None = None
+    provenance: Literal["DECLARED", "PROVENANCE_UNDECLARED"] = "PROVENANCE_UNDECLARED"
 
     @property
     def abstains(self) -> bool:

@@ -84,7 +84,7 @@ class AuditGroup(_Strict):
         title: Such as ``Age``.
         column: Column of the clinical or the feature table.
         bands: Limits between bands of a number, ascending; without them each value of the column is a subgroup.
-        unit: UCUM, shown with the bands.
+        unit: UCUM of the bands, ``1`` for a pure number; needed with them.
     """
 
     title: str
@@ -96,6 +96,8 @@ class AuditGroup(_Strict):
     def _bands_ascend(self) -> Self:
         if list(self.bands) != sorted(set(self.bands)):
             raise ValueError(f"Audit group '{self.title}': bands must ascend.")
+        if self.bands and not self.unit:
+            raise ValueError(f"Audit group '{self.title}': bands need a unit; 1 for a pure number.")
         return self
 
     def subgroup(self, cell: str) -> str:
@@ -109,7 +111,7 @@ class AuditGroup(_Strict):
             return "not recorded"
         if not self.bands:
             return cell
-        value, unit = float(cell), f" {self.unit}" if self.unit else ""
+        value, unit = float(cell), f" {self.unit}" if self.unit not in ("", "1") else ""
         if value < self.bands[0]:
             return f"below {self.bands[0]:g}{unit}"
         for low, high in pairwise(self.bands):
@@ -132,7 +134,7 @@ class FollowUpTask(_Strict):
 
     failure_column: str
     follow_up_column: str
-    unit: str = "d"
+    unit: str
     origin: str = "diagnosis"
     horizon: float = Field(gt=0)
 

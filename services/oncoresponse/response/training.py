@@ -31,6 +31,7 @@ from oncoresponse.response.cohort import (
 from oncoresponse.response.conformal import stratum_of
 from oncoresponse.response.distribution_shift import judge_under_shift
 from oncoresponse.response.evidence import EvidenceFigures, ValidatedCandidate, decide
+from oncoresponse.response.input_provenance import training_extraction
 from oncoresponse.response.model_document import (
     BOOSTER_FILE,
     DOCUMENT_FILE,
@@ -129,10 +130,12 @@ def train_response(
 
     Raises:
         TrainingDataInvalid: A table or the task is refused, or the booster learned nothing.
+        QuantityMismatch, SettingsMismatch: The features are not those that the model's own settings give.
     """
     declared = read_task(task_file)
     robustness = None if robustness_csv is None else read_robustness(robustness_csv)
     task, dropped = without_fragile_inputs(declared, robustness)
+    extraction = training_extraction(task, features_csv, model_directory, also=features_automatic_csv)
     cohort = read_cohort(task, features_csv, clinical_csv)
     automatic = None
     if features_automatic_csv is not None:
@@ -165,6 +168,7 @@ def train_response(
         update={
             "task_sha256": hashlib.sha256(task_file.read_bytes()).hexdigest(),
             "radiomics_settings_sha256": _sha256_if_present(model_directory / _RADIOMICS_SETTINGS),
+            "extraction": extraction,
         }
     )
     written[DOCUMENT_FILE] = _json(document)

@@ -62,7 +62,15 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             raise InvalidRequest(
                 "The model needs covariates that the request does not give.", missing=",".join(missing)
             )
-        assessment = await self._records.create(request, study.study.manifest)
+        modalities = list(model.model.required_modalities)
+        for item in request.series:
+            if item.input_role and item.input_role not in modalities:
+                raise InvalidRequest(
+                    "A series is selected for an input that the model does not have. GetModel lists its modalities.",
+                    field="series",
+                    inputs=",".join(modalities) or "none",
+                )
+        assessment = await self._records.create(request, study.study.manifest, model.model.sha256)
         return assessment_pb2.CreateAssessmentResponse(assessment=assessment)
 
     async def GetAssessment(

@@ -11,12 +11,12 @@ from oncoradiomics.errors import EmptyMaskError, ExtractionError, RadiomicsError
 from oncoradiomics.extraction_processes import ExtractionProcesses
 from oncoradiomics.settings import Settings
 
-from oncoresponse.errors import error_for_reason
-from oncoresponse.model_folder import ModelFolder
+from oncoresponse.errors import InvalidRequest, QuantityMismatch, error_for_reason
+from oncoresponse.model_folder import ModelDefinition, ModelFolder
 from oncoresponse.servers.model_cache import ModelCache
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.v1 import radiomics_pb2, radiomics_pb2_grpc
-from oncoresponse.volume import Quantity
+from oncoresponse.volume import QUANTITY_OF_MODALITY, Quantity, quantity_of_file
 
 
 class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
@@ -40,16 +40,16 @@ class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
         self, request: radiomics_pb2.ExtractFeaturesRequest, context: grpc.aio.ServicerContext
     ) -> radiomics_pb2.ExtractFeaturesResponse:
         """Compute features and measures. Cancelling the call ends the child that computes them."""
-        _, settings = await asyncio.to_thread(self._models.get, request.model)
+        folder, settings = await asyncio.to_thread(self._models.get, request.model, request.model_sha256)
         with ExitStack() as stack:
-            wanted = [(request.image, Quantity.SUV_BODY_WEIGHT)]
-            wanted += [(mask, Quantity.MASK) for mask in (request.mask, *request.variant_masks)]
-            image, *masks = (
-                stack.enter_context(self._artifacts.local_volume(StoredArtifact.from_message(reference), quantity))
-                for reference, quantity in wanted
-            )
+            image = stack.enter_context(self._artifacts.local_volume(StoredArtifact.from_message(request.image)))
+            masks = [
+                stack.enter_context(self._artifacts.local_volume(StoredArtifact.from_message(mask), Quantity.MASK))
+                for mask in (request.mask, *request.variant_masks)
+            ]
+            quantity = _measured_quantity(folder.definition, image)
             document, *variants = await asyncio.gather(
-                *(self._processes.extract(image, mask, settings) for mask in masks), return_exceptions=True
+                *(self._processes.extract(image, mask, settings, quantity) for mask in masks), return_exceptions=True
             )
         if isinstance(document, RadiomicsError):
             raise error_for_reason(document.reason, document.message, {}) from document
@@ -79,3 +79,19 @@ class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
 
 def _settings_of(folder: ModelFolder) -> Settings:
     return Settings.from_yaml(folder.file("radiomics/settings.yaml"))
+
+
+def _measured_quantity(definition: ModelDefinition, image: Path) -> str:
+    """What the voxels of the image measure, if that is what the model measures."""
+    found = quantity_of_file(image)
+    if found not in set(QUANTITY_OF_MODALITY.values()):
+        raise InvalidRequest("The image to measure is no image of intensities. Check which reference goes where.")
+    needed = definition.measured_quantity
+    if needed is not None and found != needed:
+        raise QuantityMismatch(
+            f"The model measures {needed} (on {definition.contour_modality}), and the image holds {found}. Send the "
+            "volume of the model's own series.",
+            needed=needed,
+            found=found,
+        )
+    return str(found)

@@ -12,7 +12,7 @@ from oncoradiomics.features import FeatureDocument
 
 import oncoresponse
 from oncoresponse.dicom.reading import read_instance
-from oncoresponse.errors import InvalidRequest
+from oncoresponse.errors import InvalidRequest, QuantityMismatch
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.reporting.compose import compose_report
 from oncoresponse.reporting.report_content import ReportContext, SourceArtifact
@@ -23,6 +23,7 @@ from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
 from oncoresponse.storage.study_manifest import StudyManifest
 from oncoresponse.study_description import StudyDescription
 from oncoresponse.v1 import artifact_pb2, reporting_pb2, reporting_pb2_grpc
+from oncoresponse.volume import Quantity, Volume
 
 
 class ReportingServicer(reporting_pb2_grpc.ReportingServiceServicer):
@@ -41,7 +42,7 @@ class ReportingServicer(reporting_pb2_grpc.ReportingServiceServicer):
 
     def _compose(self, request: reporting_pb2.ComposeReportRequest) -> reporting_pb2.ComposeReportResponse:
         store = self._artifacts
-        folder, _ = self._models.get(request.model)
+        folder, _ = self._models.get(request.model, request.model_sha256)
         study = store.read_document(_stored(request.description), StudyDescription)
         context = ReportContext(
             assessment_id=request.report_id,
@@ -70,9 +71,9 @@ class ReportingServicer(reporting_pb2_grpc.ReportingServiceServicer):
             paths = [stack.enter_context(store.local_path(instances[digest])) for digest in series.instance_sha256]
             report = compose_report(
                 context,
-                store.read_volume(_stored(request.pet)),
-                store.read_volume(_stored(request.ct)) if request.HasField("ct") else None,
-                store.read_volume(_stored(request.mask)),
+                self._volume(request.pet, Quantity.SUV_BODY_WEIGHT),
+                self._volume(request.ct, Quantity.HOUNSFIELD) if request.HasField("ct") else None,
+                self._volume(request.mask, Quantity.MASK),
                 [read_instance(path).dataset for path in paths],
             )
         return reporting_pb2.ComposeReportResponse(
@@ -82,6 +83,17 @@ class ReportingServicer(reporting_pb2_grpc.ReportingServiceServicer):
             segmentation=store.put_bytes(report.segmentation, "application/dicom").to_message(),
             summary=report.summary,
         )
+
+    def _volume(self, reference: artifact_pb2.ArtifactReference, quantity: Quantity) -> Volume:
+        volume = self._artifacts.read_volume(_stored(reference))
+        if volume.quantity is not quantity:
+            raise QuantityMismatch(
+                f"The report shows a volume in {quantity} and got one in {volume.quantity}. Check which reference goes "
+                "into which field.",
+                needed=quantity,
+                found=volume.quantity,
+            )
+        return volume
 
 
 def _folder_itself(folder: ModelFolder) -> ModelFolder:

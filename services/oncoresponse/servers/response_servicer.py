@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
@@ -11,6 +10,7 @@ from oncoradiomics.features import FeatureDocument
 
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model_folder import ModelFolder
+from oncoresponse.response.input_provenance import InputProvenance, require_same_extraction
 from oncoresponse.response.measures_only import MeasuresOnlyModel, open_response_model
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.prediction import Answer, CallEvidence, Prediction
@@ -49,22 +49,26 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
         return await asyncio.to_thread(self._predict, request)
 
     def _predict(self, request: response_pb2.PredictResponseRequest) -> response_pb2.PredictResponseResponse:
-        _, (model, fingerprints) = self._models.get(request.model)
+        _, (model, fingerprints) = self._models.get(request.model, request.model_sha256)
         covariates = {covariate.name: covariate.value for covariate in request.covariates}
-        values = self._values(request.features) if request.HasField("features") else {}
+        document = self._document(request.features) if request.HasField("features") else None
         used = self._used_in_training(request, fingerprints)
         if isinstance(model, MeasuresOnlyModel):
             return self._answer(model.predict({}, used_in_training=used))
-        if not values and any(entry.source == "features" for entry in model.inputs):
+        if document is None and any(entry.source == "features" for entry in model.inputs):
             raise InvalidRequest("This model needs features of the tumor. Send those of ExtractFeatures.")
-        variants = [self._values(reference) for reference in request.variant_features]
-        used = used or fingerprints.knows_row(model.inputs, {**values, **covariates})
+        variants = [self._document(reference) for reference in request.variant_features]
+        if document is not None:
+            for variant in variants:
+                require_same_extraction(document.identity, variant.identity)
+        values = document.values() if document is not None else {}
         prediction = model.predict(
             values,
             covariates,
-            variants,
+            [variant.values() for variant in variants],
+            provenance=InputProvenance.of(document) if document is not None else None,
             contour_review_reasons=request.contour_review_reasons,
-            used_in_training=used,
+            used_in_training=used or fingerprints.knows_row(model.inputs, {**values, **covariates}),
         )
         return self._answer(prediction)
 
@@ -88,8 +92,8 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
                 return True
         return False
 
-    def _values(self, reference: artifact_pb2.ArtifactReference) -> Mapping[str, float]:
-        return self._artifacts.read_document(StoredArtifact.from_message(reference), FeatureDocument).values()
+    def _document(self, reference: artifact_pb2.ArtifactReference) -> FeatureDocument:
+        return self._artifacts.read_document(StoredArtifact.from_message(reference), FeatureDocument)
 
 
 def _opened(folder: ModelFolder) -> tuple[ResponseModel | MeasuresOnlyModel, TrainingFingerprints]:

@@ -81,7 +81,7 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
             self._waiting -= 1
 
     def _segment(self, request: segmentation_pb2.SegmentRequest) -> segmentation_pb2.SegmentResponse:
-        folder, segmenter = self._models.get(request.model)
+        folder, segmenter = self._models.get(request.model, request.model_sha256)
         pet = self._volume(request.pet)
         if request.HasField("supplied_mask"):
             mask = self._volume(request.supplied_mask)

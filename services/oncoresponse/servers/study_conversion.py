@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 from oncoresponse.dicom.contours import ContourRequest
 from oncoresponse.dicom.patient_identity import ExpectedPatient
+from oncoresponse.dicom.selection import require_input_roles
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model_folder import ModelDefinition
@@ -42,8 +43,16 @@ def convert(
     with ExitStack() as stack:
         paths = [stack.enter_context(artifacts.local_path(instance.artifact)) for instance in manifest.instances]
         study = read_study(paths)
+        modalities = [series.modality for series in model.required_series]
+        require_input_roles(
+            study.series, modalities, [(item.input_role, item.series_instance_uid) for item in request.series]
+        )
         converted = convert_study(
-            study, [series.modality for series in model.required_series], expected_patient=expected
+            study,
+            modalities,
+            series_instance_uids=[item.series_instance_uid for item in request.series],
+            preferences={series.modality: series.prefer for series in model.required_series},
+            expected_patient=expected,
         )
         contour = None
         if request.HasField("contour"):

@@ -129,7 +129,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request: study_pb2.ConvertStudyRequest, context: grpc.aio.ServicerContext
     ) -> study_pb2.ConvertStudyResponse:
         """Choose and convert the series a model requires."""
-        _, definition = await asyncio.to_thread(self._models.get, request.model)
+        _, definition = await asyncio.to_thread(self._models.get, request.model, request.model_sha256)
         return await asyncio.to_thread(convert, self._artifacts, definition, request)
 
     async def _import(self, counts: Iterator[ImportCount]) -> AsyncIterator[ImportCount]:

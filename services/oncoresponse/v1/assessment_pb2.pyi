@@ -49,7 +49,7 @@ ASSESSMENT_STAGE_PREDICTION: AssessmentStage
 ASSESSMENT_STAGE_REPORT: AssessmentStage
 
 class Assessment(_message.Message):
-    __slots__ = ("name", "study", "model", "state", "stage", "fraction_done", "message", "revision", "create_time", "end_time", "error", "result", "lesion_candidates")
+    __slots__ = ("name", "study", "model", "state", "stage", "fraction_done", "message", "revision", "create_time", "end_time", "error", "result", "lesion_candidates", "model_sha256")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +63,7 @@ class Assessment(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     LESION_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     name: str
     study: str
     model: str
@@ -76,7 +77,8 @@ class Assessment(_message.Message):
     error: _status_pb2.Status
     result: AssessmentResult
     lesion_candidates: _containers.RepeatedCompositeFieldContainer[_lesion_pb2.LesionCandidate]
-    def __init__(self, name: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., state: _Optional[_Union[AssessmentState, str]] = ..., stage: _Optional[_Union[AssessmentStage, str]] = ..., fraction_done: _Optional[float] = ..., message: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., result: _Optional[_Union[AssessmentResult, _Mapping]] = ..., lesion_candidates: _Optional[_Iterable[_Union[_lesion_pb2.LesionCandidate, _Mapping]]] = ...) -> None: ...
+    model_sha256: str
+    def __init__(self, name: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., state: _Optional[_Union[AssessmentState, str]] = ..., stage: _Optional[_Union[AssessmentStage, str]] = ..., fraction_done: _Optional[float] = ..., message: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., result: _Optional[_Union[AssessmentResult, _Mapping]] = ..., lesion_candidates: _Optional[_Iterable[_Union[_lesion_pb2.LesionCandidate, _Mapping]]] = ..., model_sha256: _Optional[str] = ...) -> None: ...
 
 class AssessmentResult(_message.Message):
     __slots__ = ("fhir_bundle", "artifacts", "prediction", "summary", "stage_seconds")
@@ -117,7 +119,7 @@ class LesionPrompt(_message.Message):
     def __init__(self, point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., rough_contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ...) -> None: ...
 
 class CreateAssessmentRequest(_message.Message):
-    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference", "lesion")
+    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference", "lesion", "series")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +130,7 @@ class CreateAssessmentRequest(_message.Message):
     PATIENT_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     SERVICE_REQUEST_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     LESION_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     study: str
     model: str
@@ -138,7 +141,8 @@ class CreateAssessmentRequest(_message.Message):
     patient_reference: str
     service_request_reference: str
     lesion: LesionPrompt
-    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., lesion: _Optional[_Union[LesionPrompt, _Mapping]] = ...) -> None: ...
+    series: _containers.RepeatedCompositeFieldContainer[_study_pb2.SeriesSelection]
+    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., lesion: _Optional[_Union[LesionPrompt, _Mapping]] = ..., series: _Optional[_Iterable[_Union[_study_pb2.SeriesSelection, _Mapping]]] = ...) -> None: ...
 
 class CreateAssessmentResponse(_message.Message):
     __slots__ = ("assessment",)

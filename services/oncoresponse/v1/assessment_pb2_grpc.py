@@ -81,7 +81,7 @@ class AssessmentServiceServicer:
 
     def CreateAssessment(self, request, context):
         """Starts an assessment and returns at once. The same request_id gives the same assessment.
-        Errors: STUDY_NOT_FOUND, STUDY_NOT_COMPLETE, MODEL_NOT_FOUND, REQUEST_ID_REUSED, BUSY.
+        Errors: STUDY_NOT_FOUND, STUDY_NOT_COMPLETE, MODEL_NOT_FOUND, REQUEST_ID_REUSED, BUSY, INVALID_REQUEST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from oncoresponse.v1 import artifact_pb2 as oncoresponse_dot_v1_dot_artifact__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1foncoresponse/v1/radiomics.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1eoncoresponse/v1/artifact.proto\"\xa4\x02\n\x16\x45xtractFeaturesRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12@\n\x05image\x18\x02 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceB\x06\xbaH\x03\xc8\x01\x01R\x05image\x12>\n\x04mask\x18\x03 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceB\x06\xbaH\x03\xc8\x01\x01R\x04mask\x12Q\n\rvariant_masks\x18\x04 \x03(\x0b\x32\".oncoresponse.v1.ArtifactReferenceB\x08\xbaH\x05\x92\x01\x02\x10\x14R\x0cvariantMasks\"`\n\x07\x46\x65\x61ture\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value\x12\x12\n\x04unit\x18\x03 \x01(\tR\x04unit\x12\x17\n\x07ibsi_id\x18\x04 \x01(\tR\x06ibsiId\"\x83\x02\n\x17\x45xtractFeaturesResponse\x12>\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x08\x66\x65\x61tures\x12\x34\n\x08measures\x18\x02 \x03(\x0b\x32\x18.oncoresponse.v1.FeatureR\x08measures\x12#\n\rfeature_count\x18\x03 \x01(\x05R\x0c\x66\x65\x61tureCount\x12M\n\x10variant_features\x18\x04 \x03(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x0fvariantFeatures2x\n\x10RadiomicsService\x12\x64\n\x0f\x45xtractFeatures\x12\'.oncoresponse.v1.ExtractFeaturesRequest\x1a(.oncoresponse.v1.ExtractFeaturesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1foncoresponse/v1/radiomics.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1eoncoresponse/v1/artifact.proto\"\xe1\x02\n\x16\x45xtractFeaturesRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12@\n\x05image\x18\x02 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceB\x06\xbaH\x03\xc8\x01\x01R\x05image\x12>\n\x04mask\x18\x03 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceB\x06\xbaH\x03\xc8\x01\x01R\x04mask\x12Q\n\rvariant_masks\x18\x04 \x03(\x0b\x32\".oncoresponse.v1.ArtifactReferenceB\x08\xbaH\x05\x92\x01\x02\x10\x14R\x0cvariantMasks\x12;\n\x0cmodel_sha256\x18\x05 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^(|[0-9a-f]{64})$R\x0bmodelSha256\"`\n\x07\x46\x65\x61ture\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value\x12\x12\n\x04unit\x18\x03 \x01(\tR\x04unit\x12\x17\n\x07ibsi_id\x18\x04 \x01(\tR\x06ibsiId\"\x83\x02\n\x17\x45xtractFeaturesResponse\x12>\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x08\x66\x65\x61tures\x12\x34\n\x08measures\x18\x02 \x03(\x0b\x32\x18.oncoresponse.v1.FeatureR\x08measures\x12#\n\rfeature_count\x18\x03 \x01(\x05R\x0c\x66\x65\x61tureCount\x12M\n\x10variant_features\x18\x04 \x03(\x0b\x32\".oncoresponse.v1.ArtifactReferenceR\x0fvariantFeatures2x\n\x10RadiomicsService\x12\x64\n\x0f\x45xtractFeatures\x12\'.oncoresponse.v1.ExtractFeaturesRequest\x1a(.oncoresponse.v1.ExtractFeaturesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,12 +41,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXTRACTFEATURESREQUEST'].fields_by_name['mask']._serialized_options = b'\272H\003\310\001\001'
   _globals['_EXTRACTFEATURESREQUEST'].fields_by_name['variant_masks']._loaded_options = None
   _globals['_EXTRACTFEATURESREQUEST'].fields_by_name['variant_masks']._serialized_options = b'\272H\005\222\001\002\020\024'
+  _globals['_EXTRACTFEATURESREQUEST'].fields_by_name['model_sha256']._loaded_options = None
+  _globals['_EXTRACTFEATURESREQUEST'].fields_by_name['model_sha256']._serialized_options = b'\272H\025r\0232\021^(|[0-9a-f]{64})$'
   _globals['_EXTRACTFEATURESREQUEST']._serialized_start=114
-  _globals['_EXTRACTFEATURESREQUEST']._serialized_end=406
-  _globals['_FEATURE']._serialized_start=408
-  _globals['_FEATURE']._serialized_end=504
-  _globals['_EXTRACTFEATURESRESPONSE']._serialized_start=507
-  _globals['_EXTRACTFEATURESRESPONSE']._serialized_end=766
-  _globals['_RADIOMICSSERVICE']._serialized_start=768
-  _globals['_RADIOMICSSERVICE']._serialized_end=888
+  _globals['_EXTRACTFEATURESREQUEST']._serialized_end=467
+  _globals['_FEATURE']._serialized_start=469
+  _globals['_FEATURE']._serialized_end=565
+  _globals['_EXTRACTFEATURESRESPONSE']._serialized_start=568
+  _globals['_EXTRACTFEATURESRESPONSE']._serialized_end=827
+  _globals['_RADIOMICSSERVICE']._serialized_start=829
+  _globals['_RADIOMICSSERVICE']._serialized_end=949
 # @@protoc_insertion_point(module_scope)

@@ -9,16 +9,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ExtractFeaturesRequest(_message.Message):
-    __slots__ = ("model", "image", "mask", "variant_masks")
+    __slots__ = ("model", "image", "mask", "variant_masks", "model_sha256")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     MASK_FIELD_NUMBER: _ClassVar[int]
     VARIANT_MASKS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     model: str
     image: _artifact_pb2.ArtifactReference
     mask: _artifact_pb2.ArtifactReference
     variant_masks: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactReference]
-    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., variant_masks: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ...) -> None: ...
+    model_sha256: str
+    def __init__(self, model: _Optional[str] = ..., image: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., variant_masks: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., model_sha256: _Optional[str] = ...) -> None: ...
 
 class Feature(_message.Message):
     __slots__ = ("name", "value", "unit", "ibsi_id")

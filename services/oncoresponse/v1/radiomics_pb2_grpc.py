@@ -48,7 +48,8 @@ class RadiomicsServiceServicer:
 
     def ExtractFeatures(self, request, context):
         """Computes radiomic features and lesion measures inside a mask with the model's settings.
-        Errors: EMPTY_MASK, GEOMETRY_MISMATCH, FEATURE_EXTRACTION_FAILED, BUSY, MODEL_NOT_FOUND.
+        Errors: EMPTY_MASK, GEOMETRY_MISMATCH, QUANTITY_MISMATCH, FEATURE_EXTRACTION_FAILED, BUSY, MODEL_NOT_FOUND,
+        MODEL_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

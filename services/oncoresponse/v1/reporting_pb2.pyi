@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ComposeReportRequest(_message.Message):
-    __slots__ = ("model", "report_id", "issued", "study_manifest", "description", "pet", "ct", "mask", "segmentation_summary", "features", "prediction", "planned_treatment", "patient_reference", "service_request_reference")
+    __slots__ = ("model", "report_id", "issued", "study_manifest", "description", "pet", "ct", "mask", "segmentation_summary", "features", "prediction", "planned_treatment", "patient_reference", "service_request_reference", "model_sha256")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REPORT_ID_FIELD_NUMBER: _ClassVar[int]
     ISSUED_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,7 @@ class ComposeReportRequest(_message.Message):
     PLANNED_TREATMENT_FIELD_NUMBER: _ClassVar[int]
     PATIENT_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     SERVICE_REQUEST_REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     model: str
     report_id: str
     issued: _timestamp_pb2.Timestamp
@@ -40,7 +41,8 @@ class ComposeReportRequest(_message.Message):
     planned_treatment: str
     patient_reference: str
     service_request_reference: str
-    def __init__(self, model: _Optional[str] = ..., report_id: _Optional[str] = ..., issued: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., study_manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., description: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., pet: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., ct: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., segmentation_summary: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., prediction: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., planned_treatment: _Optional[str] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ...) -> None: ...
+    model_sha256: str
+    def __init__(self, model: _Optional[str] = ..., report_id: _Optional[str] = ..., issued: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., study_manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., description: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., pet: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., ct: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., segmentation_summary: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., prediction: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., planned_treatment: _Optional[str] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., model_sha256: _Optional[str] = ...) -> None: ...
 
 class ComposeReportResponse(_message.Message):
     __slots__ = ("fhir_bundle", "pdf", "key_image", "segmentation", "summary")

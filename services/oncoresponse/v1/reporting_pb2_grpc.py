@@ -48,7 +48,7 @@ class ReportingServiceServicer:
 
     def ComposeReport(self, request, context):
         """Composes the report. The same request gives the same bytes.
-        Errors: GEOMETRY_MISMATCH, MODEL_NOT_FOUND, ARTIFACT_NOT_FOUND.
+        Errors: GEOMETRY_MISMATCH, QUANTITY_MISMATCH, MODEL_NOT_FOUND, MODEL_CHANGED, ARTIFACT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,7 +48,8 @@ class ResponseServiceServicer:
 
     def PredictResponse(self, request, context):
         """Predicts with the model's XGBoost booster. That the model abstains is an answer, not an error.
-        Errors: MODEL_NOT_FOUND, MODEL_FOLDER_INVALID, MODEL_HASH_MISMATCH.
+        Errors: MODEL_NOT_FOUND, MODEL_FOLDER_INVALID, MODEL_HASH_MISMATCH, MODEL_CHANGED; QUANTITY_MISMATCH and
+        SETTINGS_MISMATCH where the features were measured otherwise than those of the training patients.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

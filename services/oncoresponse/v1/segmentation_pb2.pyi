@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SegmentRequest(_message.Message):
-    __slots__ = ("model", "pet", "ct", "supplied_mask", "supplied_mask_kind", "lesion_point", "lesion_box", "lesion_mask")
+    __slots__ = ("model", "pet", "ct", "supplied_mask", "supplied_mask_kind", "lesion_point", "lesion_box", "lesion_mask", "model_sha256")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PET_FIELD_NUMBER: _ClassVar[int]
     CT_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class SegmentRequest(_message.Message):
     LESION_POINT_FIELD_NUMBER: _ClassVar[int]
     LESION_BOX_FIELD_NUMBER: _ClassVar[int]
     LESION_MASK_FIELD_NUMBER: _ClassVar[int]
+    MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     model: str
     pet: _artifact_pb2.ArtifactReference
     ct: _artifact_pb2.ArtifactReference
@@ -27,7 +28,8 @@ class SegmentRequest(_message.Message):
     lesion_point: _lesion_pb2.PatientPosition
     lesion_box: _lesion_pb2.LesionBox
     lesion_mask: _artifact_pb2.ArtifactReference
-    def __init__(self, model: _Optional[str] = ..., pet: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., ct: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., supplied_mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., supplied_mask_kind: _Optional[str] = ..., lesion_point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., lesion_box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., lesion_mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ...) -> None: ...
+    model_sha256: str
+    def __init__(self, model: _Optional[str] = ..., pet: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., ct: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., supplied_mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., supplied_mask_kind: _Optional[str] = ..., lesion_point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., lesion_box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., lesion_mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., model_sha256: _Optional[str] = ...) -> None: ...
 
 class MaskVariant(_message.Message):
     __slots__ = ("name", "mask")

@@ -51,7 +51,7 @@ class SegmentationServiceServicer:
         much of the body and without a lesion, it answers with candidates instead of a mask.
         Errors: EMPTY_MASK, MASK_TOUCHES_BORDER, TUMOR_TOO_SMALL, TUMOR_TOO_LARGE, FIELD_OF_VIEW_TOO_LARGE,
         REQUIRED_SERIES_MISSING, GEOMETRY_MISMATCH, FRAME_OF_REFERENCE_MISMATCH, INVALID_REQUEST, OUT_OF_MEMORY, BUSY,
-        MODEL_NOT_FOUND.
+        MODEL_NOT_FOUND, MODEL_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

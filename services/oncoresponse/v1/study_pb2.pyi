@@ -209,17 +209,29 @@ class SuppliedContour(_message.Message):
     structure_name: str
     def __init__(self, sop_instance_uid: _Optional[str] = ..., structure_name: _Optional[str] = ...) -> None: ...
 
+class SeriesSelection(_message.Message):
+    __slots__ = ("input_role", "series_instance_uid")
+    INPUT_ROLE_FIELD_NUMBER: _ClassVar[int]
+    SERIES_INSTANCE_UID_FIELD_NUMBER: _ClassVar[int]
+    input_role: str
+    series_instance_uid: str
+    def __init__(self, input_role: _Optional[str] = ..., series_instance_uid: _Optional[str] = ...) -> None: ...
+
 class ConvertStudyRequest(_message.Message):
-    __slots__ = ("study_manifest", "model", "expected_patient", "contour")
+    __slots__ = ("study_manifest", "model", "expected_patient", "contour", "model_sha256", "series")
     STUDY_MANIFEST_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_PATIENT_FIELD_NUMBER: _ClassVar[int]
     CONTOUR_FIELD_NUMBER: _ClassVar[int]
+    MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
     study_manifest: _artifact_pb2.ArtifactReference
     model: str
     expected_patient: ExpectedPatient
     contour: SuppliedContour
-    def __init__(self, study_manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., model: _Optional[str] = ..., expected_patient: _Optional[_Union[ExpectedPatient, _Mapping]] = ..., contour: _Optional[_Union[SuppliedContour, _Mapping]] = ...) -> None: ...
+    model_sha256: str
+    series: _containers.RepeatedCompositeFieldContainer[SeriesSelection]
+    def __init__(self, study_manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., model: _Optional[str] = ..., expected_patient: _Optional[_Union[ExpectedPatient, _Mapping]] = ..., contour: _Optional[_Union[SuppliedContour, _Mapping]] = ..., model_sha256: _Optional[str] = ..., series: _Optional[_Iterable[_Union[SeriesSelection, _Mapping]]] = ...) -> None: ...
 
 class ConvertedSeries(_message.Message):
     __slots__ = ("modality", "volume")

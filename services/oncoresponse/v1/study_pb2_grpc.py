@@ -174,7 +174,8 @@ class StudyServiceServicer:
 
     def ConvertStudy(self, request, context):
         """First stage of the chain: chooses the series a model needs, checks them, and converts CT to HU and PET
-        to body-weight SUV. Errors: every reason code below DicomError, SuvError and ContourError.
+        to body-weight SUV. Errors: every reason code below DicomError, SuvError and ContourError; MODEL_CHANGED;
+        INVALID_REQUEST where a series is selected for an input the model does not have.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -115,9 +115,14 @@ class AssessmentRecords:
         return await self._assessment(existing)
 
     async def create(
-        self, request: assessment_pb2.CreateAssessmentRequest, study_manifest: ArtifactReference
+        self, request: assessment_pb2.CreateAssessmentRequest, study_manifest: ArtifactReference, model_sha256: str
     ) -> assessment_pb2.Assessment:
         """Enqueue an assessment, or return the one that the same ``request_id`` created.
+
+        Args:
+            request: What is asked.
+            study_manifest: Of the complete study.
+            model_sha256: The model as it is now; every stage is to work with this one.
 
         Raises:
             RequestConflict: The ``request_id`` was used for another request.
@@ -142,8 +147,14 @@ class AssessmentRecords:
             "create_time": create_time.ToJsonString(),
             "create": MessageToDict(request, preserving_proto_field_name=True),
             "study_manifest": MessageToDict(study_manifest, preserving_proto_field_name=True),
+            "model_sha256": model_sha256,
         }
-        attributes = {"request_sha256": fingerprint, "study": request.study, "model": request.model}
+        attributes = {
+            "request_sha256": fingerprint,
+            "study": request.study,
+            "model": request.model,
+            "model_sha256": model_sha256,
+        }
         with SetWorkflowID(assessment_id), SetWorkflowAttributes(attributes):
             await DBOS.enqueue_workflow_async(_QUEUE, assess, payload)
         return await self.get(_PREFIX + assessment_id)
@@ -193,6 +204,7 @@ class AssessmentRecords:
             name=_PREFIX + status.workflow_id,
             study=attributes.get("study", ""),
             model=attributes.get("model", ""),
+            model_sha256=attributes.get("model_sha256", ""),
             revision=1,
             state=assessment_pb2.ASSESSMENT_STATE_QUEUED,
             message="Waiting for a free worker",

@@ -78,8 +78,8 @@ async def assess(request: Json) -> Json:
     """Run the chain.
 
     Args:
-        request: ``create`` (CreateAssessmentRequest as JSON), ``assessment_id``, ``create_time`` (RFC 3339)
-            and ``study_manifest`` (ArtifactReference as JSON).
+        request: ``create`` (CreateAssessmentRequest as JSON), ``assessment_id``, ``create_time`` (RFC 3339),
+            ``study_manifest`` (ArtifactReference as JSON) and ``model_sha256``, which every stage is told.
 
     Returns:
         ``{"result": AssessmentResult as JSON}``, the same with ``"candidates"`` where a physician has to choose the
@@ -114,7 +114,12 @@ async def assess(request: Json) -> Json:
 async def convert_step(request: Json, done: dict[str, Json]) -> Json:
     """StudyService.ConvertStudy."""
     create = _create_request(request)
-    call = study_pb2.ConvertStudyRequest(study_manifest=_parsed(request["study_manifest"]), model=create.model)
+    call = study_pb2.ConvertStudyRequest(
+        study_manifest=_parsed(request["study_manifest"]),
+        model=create.model,
+        model_sha256=_model_sha256(request),
+        series=create.series,
+    )
     if create.HasField("expected_patient"):
         call.expected_patient.CopyFrom(create.expected_patient)
     if create.HasField("contour"):
@@ -128,7 +133,9 @@ async def convert_step(request: Json, done: dict[str, Json]) -> Json:
 async def segment_step(request: Json, done: dict[str, Json]) -> Json:
     """SegmentationService.Segment."""
     converted = ParseDict(done["conversion"], study_pb2.ConvertStudyResponse())
-    call = segmentation_pb2.SegmentRequest(model=_create_request(request).model, pet=_volume(converted, "PT"))
+    call = segmentation_pb2.SegmentRequest(
+        model=_create_request(request).model, model_sha256=_model_sha256(request), pet=_volume(converted, "PT")
+    )
     if any(series.modality == "CT" for series in converted.series):
         call.ct.CopyFrom(_volume(converted, "CT"))
     lesion = _create_request(request).lesion
@@ -151,6 +158,7 @@ async def features_step(request: Json, done: dict[str, Json]) -> Json:
     segmented = ParseDict(done["segmentation"], segmentation_pb2.SegmentResponse())
     call = radiomics_pb2.ExtractFeaturesRequest(
         model=_create_request(request).model,
+        model_sha256=_model_sha256(request),
         image=_volume(converted, "PT"),
         mask=segmented.mask,
         variant_masks=[variant.mask for variant in segmented.variants],
@@ -167,6 +175,7 @@ async def prediction_step(request: Json, done: dict[str, Json]) -> Json:
     extracted = ParseDict(done["features"], radiomics_pb2.ExtractFeaturesResponse())
     call = response_pb2.PredictResponseRequest(
         model=create.model,
+        model_sha256=_model_sha256(request),
         features=extracted.features,
         covariates=create.covariates,
         variant_features=extracted.variant_features,
@@ -187,6 +196,7 @@ async def report_step(request: Json, done: dict[str, Json]) -> Json:
     predicted = ParseDict(done["prediction"], response_pb2.PredictResponseResponse())
     call = reporting_pb2.ComposeReportRequest(
         model=create.model,
+        model_sha256=_model_sha256(request),
         report_id=request["assessment_id"],
         study_manifest=_parsed(request["study_manifest"]),
         description=converted.description,
@@ -273,6 +283,11 @@ def _around() -> ChainSurroundings:
 
 def _create_request(request: Json) -> assessment_pb2.CreateAssessmentRequest:
     return ParseDict(request["create"], assessment_pb2.CreateAssessmentRequest())
+
+
+def _model_sha256(request: Json) -> str:
+    # An assessment that an earlier release created and left unfinished names no digest, so its model is not pinned.
+    return str(request.get("model_sha256", ""))
 
 
 def _parsed(reference: Json) -> Any:

@@ -17,6 +17,7 @@ from oncoradiomics import native
 from oncoradiomics.errors import EmptyMaskError, ExtractionError, GeometryError
 from oncoradiomics.extraction import describe_lesion, extract
 from oncoradiomics.features import Feature, FeatureDocument
+from oncoradiomics.quantities import SUV_BODY_WEIGHT
 from oncoradiomics.settings import Settings
 
 MODEL_SETTINGS = Path(__file__).parents[3] / "models" / "sts-petct" / "radiomics" / "settings.yaml"
@@ -111,13 +112,13 @@ def test_an_identifier_is_withdrawn_when_a_setting_leaves_the_definition(lesion)
 
 
 def test_the_same_lesion_gives_the_same_bytes(lesion, plain_settings):
-    first, second = (describe_lesion(*lesion, plain_settings).model_dump_json() for _ in range(2))
+    first, second = (describe_lesion(*lesion, plain_settings, SUV_BODY_WEIGHT).model_dump_json() for _ in range(2))
     assert first == second
     assert FeatureDocument.model_validate_json(first).model_dump_json() == first
 
 
 def test_one_flat_name_space(lesion, plain_settings):
-    document = describe_lesion(*lesion, plain_settings)
+    document = describe_lesion(*lesion, plain_settings, SUV_BODY_WEIGHT)
     values = document.values()
     assert len(values) == len(document.features) + len(document.measures)
     assert values["suv_max"] == pytest.approx(values["original_firstorder_Maximum"])
@@ -154,8 +155,8 @@ def test_a_part_of_a_scan_gives_the_features_of_the_whole(make_image):
             "setting": {"binWidth": 0.5, "resampledPixelSpacing": [4, 4, 4], "padDistance": 8},
         }
     )
-    whole = describe_lesion(image, region, what)
-    part = describe_lesion(image[5:40, 4:41, 3:37], region[5:40, 4:41, 3:37], what)
+    whole = describe_lesion(image, region, what, SUV_BODY_WEIGHT)
+    part = describe_lesion(image[5:40, 4:41, 3:37], region[5:40, 4:41, 3:37], what, SUV_BODY_WEIGHT)
     assert part == whole
     assert dict(extract(image[5:40, 4:41, 3:37], region[5:40, 4:41, 3:37], what)) != dict(extract(image, region, what))
 

@@ -17,6 +17,7 @@ from oncoradiomics.lesion_measures import (
     measure_lesion,
     suv_peak,
 )
+from oncoradiomics.quantities import SUV_BODY_WEIGHT
 from scipy import ndimage
 from scipy.spatial.distance import pdist
 from skimage.measure import find_contours
@@ -34,7 +35,7 @@ def ellipsoid(direction: np.ndarray, spacing: tuple[float, float, float], semi_a
 
 
 def values(image: sitk.Image, mask: sitk.Image) -> dict[str, float]:
-    return {measure.name: measure.value for measure in measure_lesion(image, mask)}
+    return {measure.name: measure.value for measure in measure_lesion(image, mask, SUV_BODY_WEIGHT)}
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.6, 1.6, 3.0), (1.3, 2.1, 1.7)])
@@ -167,8 +168,8 @@ def test_suv_order(lesion):
 def test_what_cannot_be_measured_is_refused(lesion):
     image, mask = lesion
     with pytest.raises(EmptyMaskError):
-        measure_lesion(image, mask * 0)
+        measure_lesion(image, mask * 0, SUV_BODY_WEIGHT)
     with pytest.raises(GeometryError):
-        measure_lesion(image, sitk.Flip(mask, [False, True, False]))
+        measure_lesion(image, sitk.Flip(mask, [False, True, False]), SUV_BODY_WEIGHT)
     with pytest.raises(ExtractionError, match="not above zero"):
-        measure_lesion(image * 0, mask)
+        measure_lesion(image * 0, mask, SUV_BODY_WEIGHT)

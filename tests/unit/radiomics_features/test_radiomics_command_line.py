@@ -13,8 +13,11 @@ from oncoradiomics.command_line import app, run
 from oncoradiomics.extraction import describe_lesion
 from oncoradiomics.extraction_processes import read_image
 from oncoradiomics.features import FeatureDocument
+from oncoradiomics.quantities import SUV_BODY_WEIGHT
 from oncoradiomics.settings import Settings
 from typer.testing import CliRunner
+
+SUV = ("--quantity", SUV_BODY_WEIGHT)
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def settings_file(tmp_path):
 
 def test_extract_writes_the_document(lesion_files, settings_file, tmp_path):
     output = tmp_path / "features.json"
-    arguments = ["extract", *map(str, lesion_files), "--settings", str(settings_file), "--output", str(output)]
+    arguments = ["extract", *map(str, lesion_files), "--settings", str(settings_file), *SUV, "--output", str(output)]
     assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
     document = FeatureDocument.model_validate_json(output.read_bytes())
     assert len(document.features) == 15
@@ -42,7 +45,7 @@ def test_cohort_writes_one_row_a_patient_and_says_who_failed(lesion_files, setti
     (data / "P2" / "mask.nrrd").write_bytes(b"not an image")
     output = tmp_path / "features.csv"
     arguments = ["cohort", str(data), "--settings", str(settings_file), "--output", str(output), "--exclude", "P3"]
-    arguments += ["--image", "image.nrrd", "--mask", "mask.nrrd", "--processes", "1"]
+    arguments += [*SUV, "--image", "image.nrrd", "--mask", "mask.nrrd", "--processes", "1"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     assert "P2: FEATURE_EXTRACTION_FAILED" in result.output
@@ -50,7 +53,7 @@ def test_cohort_writes_one_row_a_patient_and_says_who_failed(lesion_files, setti
         (row,) = csv.DictReader(file)
     assert row.pop("patient_id") == "P1"
     settings = Settings.from_yaml(settings_file)
-    expected = describe_lesion(*map(read_image, lesion_files), settings).values()
+    expected = describe_lesion(*map(read_image, lesion_files), settings, SUV_BODY_WEIGHT).values()
     assert {name: float(value) for name, value in row.items()} == expected
     provenance = json.loads(output.with_suffix(".provenance.json").read_text(encoding="utf-8"))
     assert provenance["excluded"] == ["P3"]
@@ -58,7 +61,9 @@ def test_cohort_writes_one_row_a_patient_and_says_who_failed(lesion_files, setti
 
 
 def test_an_intended_error_is_one_line(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("sys.argv", ["oncoradiomics", "extract", "a", "b", "--settings", str(tmp_path / "absent.yaml")])
+    monkeypatch.setattr(
+        "sys.argv", ["oncoradiomics", "extract", "a", "b", *SUV, "--settings", str(tmp_path / "absent.yaml")]
+    )
     with pytest.raises(SystemExit) as caught:
         run()
     assert caught.value.code == 2
@@ -78,7 +83,7 @@ def test_a_stopped_cohort_goes_on_where_it_stopped_and_writes_parquet(
     (data / "P2" / "mask.nrrd").write_bytes(b"not an image")
     output = tmp_path / "features.parquet"
     arguments = ["cohort", str(data), "--settings", str(settings_file), "--output", str(output), "--processes", "1"]
-    arguments += ["--image", "image.nrrd", "--mask", "mask.nrrd", "--unit", "[hnsf'U]"]
+    arguments += ["--image", "image.nrrd", "--mask", "mask.nrrd", "--quantity", "HU"]
     assert CliRunner().invoke(app, arguments).exit_code == 1
     (kept,) = output.with_suffix(".finished").iterdir()
     # Marked, so that a patient computed anew would show.
@@ -97,7 +102,7 @@ def test_a_stopped_cohort_goes_on_where_it_stopped_and_writes_parquet(
 
 def test_the_reference_engine_can_be_asked_for(lesion_files, settings_file, tmp_path):
     output = tmp_path / "features.json"
-    arguments = ["extract", *map(str, lesion_files), "--settings", str(settings_file), "--output", str(output)]
+    arguments = ["extract", *map(str, lesion_files), "--settings", str(settings_file), *SUV, "--output", str(output)]
     CliRunner().invoke(app, [*arguments, "--engine", "pyradiomics"], catch_exceptions=False)
     assert FeatureDocument.model_validate_json(output.read_bytes()).engine == "pyradiomics"
 

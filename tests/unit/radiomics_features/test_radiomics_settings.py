@@ -89,3 +89,43 @@ def test_the_hash_is_of_what_the_settings_mean():
 def test_settings_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         Settings.from_mapping({}).setting.label = 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("setting: {binWidth: 25}", "setting: {binWidth: 25.0}\n# with a comment"),
+        ("setting: {interpolator: sitkLinear}", "setting: {interpolator: 2}"),
+        ("setting: {resampledPixelSpacing: [4, 4, 4]}", "setting: {resampledPixelSpacing: [4.0, 4.0, 4.0]}"),
+        ("imageType: {LoG: {sigma: [4]}}", "imageType: {LoG: {}}\nsetting: {sigma: [4.0]}"),
+        ("imageType: {Original: {}}", "imageType: {Original: {}}\nsetting: {sigma: [4], wavelet: db2}"),
+        (
+            "imageType: {Original: {}, Square: {}}\nsetting: {binWidth: 2}",
+            "imageType: {Square: {binWidth: 2}, Original: {}}\nsetting: {binWidth: 2}",
+        ),
+        ("imageType: {Wavelet: {}}", "imageType: {Wavelet: {wavelet: coif1, level: 1}}"),
+        (
+            "featureClass: {ngtdm: }",
+            "featureClass: {ngtdm: [Strength, Complexity, Busyness, Coarseness, Contrast, Contrast]}",
+        ),
+    ],
+)
+def test_two_files_that_ask_for_the_same_numbers_have_the_same_hash(one, other):
+    first, second = (Settings.from_mapping(yaml.safe_load(text)) for text in (one, other))
+    assert first.sha256 == second.sha256
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("imageType: {LoG: {sigma: [4]}}", "imageType: {LoG: {sigma: [5]}}"),
+        ("imageType: {LoG: {sigma: [4]}}", "imageType: {LoG: {sigma: [4], binWidth: 5}}"),
+        ("imageType: {Wavelet: {}}", "imageType: {Wavelet: {wavelet: db2}}"),
+        ("imageType: {Wavelet: {}}", "imageType: {Wavelet: {}}\nsetting: {wavelet: db2}"),
+        ("setting: {interpolator: sitkBSpline}", "setting: {interpolator: sitkLinear}"),
+        ("featureClass: {ngtdm: }", "featureClass: {ngtdm: [Strength, Complexity, Busyness, Coarseness]}"),
+    ],
+)
+def test_two_files_that_ask_for_other_numbers_have_other_hashes(one, other):
+    first, second = (Settings.from_mapping(yaml.safe_load(text)) for text in (one, other))
+    assert first.sha256 != second.sha256

@@ -60,7 +60,7 @@ def test_the_command_writes_a_table_that_training_can_filter_by(tmp_path):
     settings.write_text("setting: {binWidth: 0.5}\nfeatureClass: {shape: [MeshVolume], glcm: [Idm]}\n")
     output = tmp_path / "robustness.csv"
     arguments = ["robustness", str(data), "--settings", str(settings), "--output", str(output), "--processes", "1"]
-    arguments += ["--image", "image.nrrd", "--mask", "mask.nrrd", "--contours", "2"]
+    arguments += ["--image", "image.nrrd", "--mask", "mask.nrrd", "--contours", "2", "--quantity", "g/mL{SUVbw}"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1, result.output
     assert "P3: FEATURE_EXTRACTION_FAILED" in result.output

@@ -170,16 +170,16 @@ def test_exclusions_are_counted_and_subgroups_and_times_are_read(
     task = make_task(
         exclusions=[{"column": "age", "when": "empty", "reason": "No age"}],
         audit_groups=[
-            {"title": "Age", "column": "age", "bands": [50]},
-            {"title": "Size", "column": "m0", "bands": [1]},
+            {"title": "Age", "column": "age", "bands": [50], "unit": "a"},
+            {"title": "Size", "column": "m0", "bands": [1], "unit": "ml"},
         ],
-        follow_up={"failure_column": "failed", "follow_up_column": "seen", "horizon": 2},
+        follow_up={"failure_column": "failed", "follow_up_column": "seen", "unit": "d", "horizon": 2},
     )
     cohort = read_cohort(task, files.features, files.clinical)
     assert cohort.excluded == {"No age": 2}
     assert len(cohort.patients) == 46
-    assert cohort.subgroups["Age"].count("below 50") == 20 - 2 - 2
-    assert set(cohort.subgroups["Size"]) == {"below 1", "1 or more"}
+    assert cohort.subgroups["Age"].count("below 50 a") == 20 - 2 - 2
+    assert set(cohort.subgroups["Size"]) == {"below 1 ml", "1 ml or more"}
     assert (cohort.follow_up.failed == 1 - cohort.favorable).all()
     assert cohort.follow_up.time[cohort.follow_up.failed == 1].tolist() == [100.0] * int(cohort.follow_up.failed.sum())
     assert cohort.follow_up.time[cohort.follow_up.failed == 0].min() > 200

@@ -33,7 +33,7 @@ def test_a_sphere_has_its_volume_and_its_extent(study: Path) -> None:
 
 
 def test_the_command_names_the_inputs_of_the_model(study: Path) -> None:
-    shown = CliRunner().invoke(app, ["measure-contour", str(study)]).stdout
+    shown = CliRunner().invoke(app, ["measure-contour", str(study), "--modality", "MR"]).stdout
     assert "tumor_slice_extent_mm  30.0000  (12 slices)" in shown
     assert "tumor_volume_ml" in shown
 

@@ -94,7 +94,7 @@ def measures_only(
     fields = task_fields(
         evidence={},
         candidates=[{"name": "first", "inputs": ["m0"]}, {"name": "all", "inputs": ["m0", "m1", "m2"]}],
-        follow_up={"failure_column": "failed", "follow_up_column": "seen", "horizon": 500},
+        follow_up={"failure_column": "failed", "follow_up_column": "seen", "unit": "d", "horizon": 500},
     )
     files.task.write_text(yaml.safe_dump(fields), encoding="utf-8")
     random = np.random.default_rng(9)

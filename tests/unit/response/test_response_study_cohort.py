@@ -7,12 +7,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pydicom
 import pytest
+import yaml
+from oncoradiomics.settings import Settings
 from oncoresponse import study_cohort
-from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
+from oncoresponse.errors import ModelFolderInvalid, QuantityMismatch, TrainingDataInvalid
+from oncoresponse.response.input_provenance import read_provenance
 from oncoresponse.response.model_template import write_template
 from oncoresponse.response.task import ResponseTask
 from oncoresponse.study_cohort import measure_studies
+from pydicom.uid import generate_uid
 
 MakeTask = Callable[..., ResponseTask]
 
@@ -55,6 +60,9 @@ def test_a_folder_of_studies_becomes_the_table_of_its_tumors(
         examples, clinical, _task(make_task), model, run, progress=lambda _, share: seen.append(share)
     )
     assert measured.refused == {}
+    declared = read_provenance(measured.table, TrainingDataInvalid).extraction
+    assert declared.image_quantity == "g/mL{SUVbw}"
+    assert declared.settings_sha256 == Settings.from_yaml(model / "radiomics" / "settings.yaml").sha256
     assert seen == [0.5, 1.0]
     with measured.table.open(newline="") as stream:
         rows = {row["patient_id"]: row for row in csv.DictReader(stream)}
@@ -88,3 +96,59 @@ def test_a_model_without_radiomics_settings_measures_nothing(
     (model / "radiomics" / "settings.yaml").unlink()
     with pytest.raises(ModelFolderInvalid, match=r"radiomics/settings\.yaml"):
         measure_studies(examples, clinical, _task(make_task), model, tmp_path / "run")
+
+
+def _measured_on_ct(model: Path) -> None:
+    definition = yaml.safe_load((model / "model.yaml").read_text())
+    definition["contour_modality"] = "CT"
+    (model / "model.yaml").write_text(yaml.safe_dump(definition))
+    settings = (model / "radiomics" / "settings.yaml").read_text()
+    (model / "radiomics" / "settings.yaml").write_text(settings.replace("binWidth: 0.25", "binWidth: 25"))
+
+
+def test_a_task_on_ct_is_measured_in_hounsfield_units_and_has_no_suv(
+    model: Path, examples: Path, make_task: MakeTask, tmp_path: Path
+) -> None:
+    _measured_on_ct(model)
+    clinical = tmp_path / "one.csv"
+    clinical.write_text("patient_id,age,first_failure\nSTS_019,40,\n")
+    measured = measure_studies(examples, clinical, _task(make_task), model, tmp_path / "run")
+    assert measured.refused == {}
+    with measured.table.open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert 0 < float(row["mean_density"]) < 100, "soft tissue"
+    assert not [name for name in row if "suv" in name or "metabolic" in name or "glycolysis" in name]
+    assert read_provenance(measured.table, TrainingDataInvalid).extraction.image_quantity == "HU"
+
+
+def test_a_task_that_asks_for_suv_of_ct_is_refused_before_anything_is_measured(
+    model: Path, clinical: Path, examples: Path, make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _measured_on_ct(model)
+    monkeypatch.setattr(study_cohort, "_measure", lambda *_: pytest.fail("measured"))
+    uptake = {"name": "suv_max", "title": "SUVmax", "unit": "g/mL", "minimum": 0.1, "maximum": 100.0}
+    fields = make_task(inputs=1, baseline_inputs=["m0"]).model_dump(mode="json")
+    task = ResponseTask.model_validate(fields | {"inputs": [uptake], "baseline_inputs": ["suv_max"]})
+    with pytest.raises(QuantityMismatch, match="'suv_max' does not exist for images in HU"):
+        measure_studies(examples, clinical, task, model, tmp_path / "run")
+
+
+def test_a_column_of_the_clinical_table_names_the_series_of_a_study_with_two(
+    model: Path, examples: Path, make_task: MakeTask, tmp_path: Path
+) -> None:
+    studies = tmp_path / "studies"
+    shutil.copytree(examples / "STS_019" / "PET", studies / "STS_019")
+    second = generate_uid(entropy_srcs=["second reconstruction"])
+    for number, path in enumerate(sorted(studies.rglob("*.dcm"))):
+        dataset = pydicom.dcmread(path)
+        if dataset.Modality == "PT":
+            first = str(dataset.SeriesInstanceUID)
+            dataset.SeriesInstanceUID = second
+            dataset.SOPInstanceUID = generate_uid(entropy_srcs=["second", str(number)])
+            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+            dataset.save_as(path.with_name(f"second-{number}.dcm"))
+    clinical = tmp_path / "clinical.csv"
+    for column, reason in (("", "AMBIGUOUS_SERIES"), (first, None), ("1.2.3", "REQUIRED_SERIES_MISSING")):
+        clinical.write_text(f"patient_id,age,first_failure,series_instance_uid\nSTS_019,40,,{column}\n")
+        measured = measure_studies(studies, clinical, _task(make_task), model, tmp_path / "run")
+        assert [text.split(":")[0] for text in measured.refused.values()] == ([reason] if reason else [])

@@ -71,7 +71,7 @@ def test_a_baseline_input_must_be_an_input(make_task: Callable[..., ResponseTask
 @pytest.mark.parametrize("name", ["days_failure", "days_follow_up"])
 def test_a_time_of_the_outcome_is_no_input(name: str, make_task: Callable[..., ResponseTask]) -> None:
     declared = {"failure_column": "days_failure", "follow_up_column": "days_follow_up"}
-    task = make_task(follow_up=declared | {"horizon": 1.0}).model_dump()
+    task = make_task(follow_up=declared | {"horizon": 1.0, "unit": "d"}).model_dump()
     task["inputs"][0]["name"] = name
     task["baseline_inputs"] = [name]
     with pytest.raises(ValidationError, match=name):

@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from oncoradiomics.features import FeatureDocument, Measure
-from oncoresponse.errors import InvalidRequest
+from oncoradiomics.extraction import engine_version
+from oncoradiomics.features import ExtractionIdentity, FeatureDocument, Measure
+from oncoradiomics.settings import Settings
+from oncoresponse.errors import InvalidRequest, QuantityMismatch, SettingsMismatch
 from oncoresponse.model_folder import seal_model_folder
+from oncoresponse.response.input_provenance import NOT_DECLARED, PROVENANCE_UNDECLARED
 from oncoresponse.response.prediction import Answer, Prediction
 from oncoresponse.response.training_fingerprints import FINGERPRINTS_FILE, TrainingFingerprints
 from oncoresponse.servers.radiomics_servicer import RadiomicsServicer
@@ -23,6 +26,13 @@ from oncoresponse.volume import Quantity, Volume
 
 MODELS = Path(__file__).parents[3] / "models"
 KEY = b"a secret that only the site has"
+IDENTITY = ExtractionIdentity(
+    engine="oncoradiomics native",
+    engine_version=engine_version("native"),
+    settings_sha256=Settings.from_yaml(MODELS / "sts-petct" / "radiomics" / "settings.yaml").sha256,
+    image_quantity="g/mL{SUVbw}",
+)
+"""How the service itself makes the features of sts-petct."""
 PATIENT = {
     "age_years": 48.0,
     "hormone_receptor_positive": 0.0,
@@ -45,20 +55,12 @@ async def servicer(store: ArtifactStore, models_that_predict: Path) -> ResponseS
     return servicer
 
 
-def _features(store: ArtifactStore, volume: float, uptake: float) -> artifact_pb2.ArtifactReference:
+def _features(store: ArtifactStore, volume: float, uptake: float, **changed: str) -> artifact_pb2.ArtifactReference:
     measures = tuple(
         Measure(name=name, title=name, value=value, unit=unit, method="Stated")
         for name, value, unit in (("lesion_volume", volume, "ml"), ("suv_max", uptake, "g/mL"))
     )
-    document = FeatureDocument(
-        engine="pyradiomics",
-        engine_version="3.0.1",
-        settings_sha256="0" * 64,
-        image_quantity="suv_body_weight",
-        features=(),
-        measures=measures,
-        undefined_features=(),
-    )
+    document = FeatureDocument(**(IDENTITY.model_dump() | changed), features=(), measures=measures)
     return store.put_document(document).to_message()
 
 
@@ -194,3 +196,40 @@ async def test_a_contour_that_needs_review_gets_no_answer(store: ArtifactStore, 
     assert reason in response.prediction.abstain_reasons
     full = store.read_document(StoredArtifact.from_message(response.prediction_document), Prediction)
     assert "CONTOUR_NEEDS_REVIEW" in [item.code for item in full.abstain_reasons]
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "word"),
+    [
+        ({"image_quantity": "HU"}, QuantityMismatch, "HU"),
+        ({"settings_sha256": "0" * 64}, SettingsMismatch, "the settings differ"),
+        ({"engine": "pyradiomics"}, SettingsMismatch, "the engines differ"),
+        ({"engine_version": "0.0.1"}, SettingsMismatch, "the versions of the engine differ"),
+    ],
+)
+async def test_features_made_otherwise_than_those_of_the_training_are_refused(
+    servicer: ResponseServicer, store: ArtifactStore, changed: dict[str, str], error: type[Exception], word: str
+) -> None:
+    right = response_pb2.PredictResponseRequest(model="models/sts-petct", features=_features(store, 800.0, 24.0))
+    response = await servicer.PredictResponse(right, None)
+    full = store.read_document(StoredArtifact.from_message(response.prediction_document), Prediction)
+    assert full.provenance == "DECLARED"
+    wrong = _features(store, 800.0, 24.0, **changed)
+    for request in (
+        response_pb2.PredictResponseRequest(model="models/sts-petct", features=wrong),
+        response_pb2.PredictResponseRequest(
+            model="models/sts-petct", features=right.features, variant_features=[right.features, wrong]
+        ),
+    ):
+        with pytest.raises(error, match=word):
+            await servicer.PredictResponse(request, None)
+
+
+async def test_an_answer_from_covariates_alone_says_that_nobody_declared_how_they_were_measured(
+    servicer: ResponseServicer, store: ArtifactStore
+) -> None:
+    request = response_pb2.PredictResponseRequest(model="models/breast-nac", covariates=_covariates(**PATIENT))
+    response = await servicer.PredictResponse(request, None)
+    full = store.read_document(StoredArtifact.from_message(response.prediction_document), Prediction)
+    assert full.provenance == PROVENANCE_UNDECLARED
+    assert NOT_DECLARED in full.limits
