@@ -33,13 +33,13 @@ class Covariate(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class PredictResponseRequest(_message.Message):
-    __slots__ = ("model", "features", "covariates", "variant_features", "contour_review_reasons", "model_sha256", "images", "study_description", "volume_high_ml", "contour_algorithm_type")
+    __slots__ = ("model", "features", "covariates", "variant_features", "model_sha256", "contour_review_reasons", "images", "study_description", "volume_high_ml", "contour_algorithm_type")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     COVARIATES_FIELD_NUMBER: _ClassVar[int]
     VARIANT_FEATURES_FIELD_NUMBER: _ClassVar[int]
-    CONTOUR_REVIEW_REASONS_FIELD_NUMBER: _ClassVar[int]
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    CONTOUR_REVIEW_REASONS_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     STUDY_DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     VOLUME_HIGH_ML_FIELD_NUMBER: _ClassVar[int]
@@ -48,13 +48,13 @@ class PredictResponseRequest(_message.Message):
     features: _artifact_pb2.ArtifactReference
     covariates: _containers.RepeatedCompositeFieldContainer[Covariate]
     variant_features: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactReference]
-    contour_review_reasons: _containers.RepeatedScalarFieldContainer[str]
     model_sha256: str
+    contour_review_reasons: _containers.RepeatedScalarFieldContainer[str]
     images: _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ArtifactReference]
     study_description: _artifact_pb2.ArtifactReference
     volume_high_ml: float
     contour_algorithm_type: str
-    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., covariates: _Optional[_Iterable[_Union[Covariate, _Mapping]]] = ..., variant_features: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., contour_review_reasons: _Optional[_Iterable[str]] = ..., model_sha256: _Optional[str] = ..., images: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., study_description: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., volume_high_ml: _Optional[float] = ..., contour_algorithm_type: _Optional[str] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., features: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., covariates: _Optional[_Iterable[_Union[Covariate, _Mapping]]] = ..., variant_features: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., model_sha256: _Optional[str] = ..., contour_review_reasons: _Optional[_Iterable[str]] = ..., images: _Optional[_Iterable[_Union[_artifact_pb2.ArtifactReference, _Mapping]]] = ..., study_description: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., volume_high_ml: _Optional[float] = ..., contour_algorithm_type: _Optional[str] = ...) -> None: ...
 
 class Contribution(_message.Message):
     __slots__ = ("input", "title", "value", "unit", "log_odds", "group", "percentile")
