@@ -10,8 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from oncoresponse.dicom.contour_gaps import Patch, fill_gaps
-from oncoresponse.dicom.contour_outlines import FilledOutline, Points, clean_outline, fill_outline, same_outline
-from oncoresponse.dicom.contour_outlines import enclosed_area as enclosed_area_of
+from oncoresponse.dicom.contour_outlines import (
+    FilledOutline,
+    Points,
+    clean_outline,
+    enclosed_area,
+    fill_outline,
+    same_outline,
+)
 from oncoresponse.dicom.contour_remarks import counted, milliliters, slices_text
 from oncoresponse.errors import ContourMixedTypes, ContourOutsideImage, ContourSelfCrossing, EmptyMask, GeometryMismatch
 
@@ -21,8 +27,8 @@ LARGEST_SHARE_OUTSIDE = 0.1
 LARGEST_SHARE_WOUND_TWICE = 0.05
 # A contour this far from a slice plane, in slices, was not drawn on that slice.
 _OFF_PLANE_SLICES = 0.1
-# Bounds the memory that contours far away from the image can ask for, in pixels along an axis.
-_LARGEST_BOX = 4096
+# Bounds the memory that contours far away from the image can ask for: pixels along an axis, or twice the image.
+_LARGEST_BOX = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +64,25 @@ class _Outline:
     pixels: Points
     mm: Points
     is_xor: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A filled contour on its own box: from ``low`` to before ``high``, as (j, i)."""
+
+    outline: _Outline
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]
+    filled: FilledOutline
+
+    def lies_in(self, other: _Part) -> bool:
+        """Whether another contour holds all voxels of this one, and more."""
+        if np.any(self.low < other.low) or np.any(self.high > other.high):
+            return False
+        box = tuple(slice(*ends) for ends in zip(self.low - other.low, self.high - other.low, strict=True))
+        inside = self.filled.inside
+        larger = int(other.filled.inside.sum()) > int(inside.sum())
+        return larger and not np.any(inside & ~other.filled.inside[box])
 
 
 @dataclass(eq=False)
@@ -106,7 +131,7 @@ class _Filling:
                 )
             pixels = index[:, 1::-1]
             outline = _Outline(pixels, pixels * self._pixel_mm, contour.is_xor)
-            volume = enclosed_area_of(outline.mm) * self._slice_mm
+            volume = enclosed_area(outline.mm) * self._slice_mm
             if any(same_outline(outline.mm, other.mm) for other in found[k]):
                 self.repeated.add(k, volume)
                 continue
@@ -122,43 +147,48 @@ class _Filling:
                 f"On {slices_text([k], self.slices)}, contours of type CLOSED_PLANAR and of type CLOSEDPLANAR_XOR are "
                 "mixed, so their holes are ambiguous. Export the structure with one type."
             )
-        points = np.concatenate([outline.pixels for outline in outlines])
-        low = np.floor(points.min(axis=0)).astype(np.int64)
-        high = np.ceil(points.max(axis=0)).astype(np.int64) + 1
-        if (high - low).max() > max(_LARGEST_BOX, 2 * self.rows, 2 * self.columns):
-            raise _outside_error("Contours reach far beyond the image.")
-        shape = (int(high[0] - low[0]), int(high[1] - low[1]))
-        parts = [fill_outline(outline.pixels - low, shape) for outline in outlines]
-        whole = np.zeros(shape, bool)
+        parts = [self._part(outline) for outline in outlines]
+        low = np.min([part.low for part in parts], axis=0).astype(np.int64)
+        high = np.max([part.high for part in parts], axis=0).astype(np.int64)
+        _require_moderate(high - low, self.rows, self.columns)
+        whole = np.zeros(tuple(high - low), bool)
         for part in parts:
-            whole = whole ^ part.inside if outlines[0].is_xor else whole | part.inside
-        self._note(k, outlines, parts)
+            box = whole[tuple(slice(*ends) for ends in zip(part.low - low, part.high - low, strict=True))]
+            if outlines[0].is_xor:
+                box ^= part.filled.inside
+            else:
+                box |= part.filled.inside
+        for part in parts:
+            self._note(k, part, parts)
         return Patch((int(low[0]), int(low[1])), whole)
 
-    def _note(self, k: int, outlines: Sequence[_Outline], parts: Sequence[FilledOutline]) -> None:
-        for number, (outline, part) in enumerate(zip(outlines, parts, strict=True)):
-            if not part.inside.any():
-                self.empty.add(k, enclosed_area_of(outline.mm) * self._slice_mm)
-            if part.wound_twice.any():
-                self.twice.add(k, float(part.wound_twice.sum()) * self._voxel)
-            elif part.has_loops:
-                self.loops.add(k, float(part.inside.sum()) * self._voxel)
-            if part.is_retraced:
-                self.repeated.add(k, float(part.inside.sum()) * self._voxel)
-            others = [other for index, other in enumerate(parts) if index != number]
-            if (
-                not outline.is_xor
-                and part.inside.any()
-                and any(
-                    other.inside.sum() > part.inside.sum() and not np.any(part.inside & ~other.inside)
-                    for other in others
-                )
-            ):
-                self.nested.add(k, float(part.inside.sum()) * self._voxel)
+    def _part(self, outline: _Outline) -> _Part:
+        low = np.floor(outline.pixels.min(axis=0)).astype(np.int64)
+        high = np.ceil(outline.pixels.max(axis=0)).astype(np.int64) + 1
+        _require_moderate(high - low, self.rows, self.columns)
+        filled = fill_outline(outline.pixels - low, (int(high[0] - low[0]), int(high[1] - low[1])))
+        return _Part(outline, low, high, filled)
 
-    def fill_gaps(self, patches: Mapping[int, Patch]) -> tuple[dict[int, Patch], tuple[str, ...]]:
+    def _note(self, k: int, part: _Part, parts: Sequence[_Part]) -> None:
+        filled, voxels = part.filled, int(part.filled.inside.sum())
+        if not voxels:
+            self.empty.add(k, enclosed_area(part.outline.mm) * self._slice_mm)
+        if filled.wound_twice.any():
+            self.twice.add(k, float(filled.wound_twice.sum()) * self._voxel)
+        elif filled.has_loops:
+            self.loops.add(k, voxels * self._voxel)
+        if filled.is_retraced:
+            self.repeated.add(k, voxels * self._voxel)
+        if voxels and not part.outline.is_xor and any(part.lies_in(other) for other in parts if other is not part):
+            self.nested.add(k, voxels * self._voxel)
+
+    def fill_gaps(
+        self, patches: Mapping[int, Patch], plane_distance_mm: float | None
+    ) -> tuple[dict[int, Patch], tuple[str, ...]]:
         """Add the slices that may be interpolated."""
-        added, remarks = fill_gaps(patches, self._pixel_mm, self.slices)
+        # Within a tenth of it, the planes of the source are the slices of the image.
+        are_complete = plane_distance_mm is not None and plane_distance_mm < 1.1 * self._slice_mm
+        added, remarks = fill_gaps(patches, self._pixel_mm, self.slices, are_complete=are_complete)
         for k, patch in added.items():
             self.filled.add(k, float(patch.inside.sum()) * self._voxel)
         return {**patches, **added}, remarks
@@ -235,6 +265,11 @@ class _Filling:
         return slices_text(tally.contours, self.slices)
 
 
+def _require_moderate(extent: npt.NDArray[np.int64], rows: int, columns: int) -> None:
+    if extent.max() > max(_LARGEST_BOX, 2 * rows, 2 * columns):
+        raise _outside_error("Contours reach far beyond the image.")
+
+
 def outside_remark(volume_mm3: float, where: str) -> str:
     """What is said of a part outside the image."""
     return f"{milliliters(volume_mm3)} on {where} lie outside the image and are not in the mask."
@@ -257,7 +292,10 @@ def require_enough_inside(outside_mm3: float, total_mm3: float, where: str) -> N
 
 
 def fill_contours(
-    contours: Sequence[ClosedContour], index_to_patient: npt.NDArray[np.float64], size: tuple[int, int, int]
+    contours: Sequence[ClosedContour],
+    index_to_patient: npt.NDArray[np.float64],
+    size: tuple[int, int, int],
+    plane_distance_mm: float | None = None,
 ) -> FilledRegion:
     """Fill closed contours on the slices they were drawn on.
 
@@ -269,6 +307,8 @@ def fill_contours(
         contours: Of one region.
         index_to_patient: Affine, shape (4, 4), of the grid: (i, j, k) to LPS mm.
         size: Voxels of the grid along i, j, k.
+        plane_distance_mm: Distance of the source's pixel planes where the structure set gives them: a plane without a
+            contour is then empty (PS3.3 C.8.8.6.4).
 
     Raises:
         GeometryMismatch: Contours do not lie in slice planes of the grid.
@@ -282,7 +322,9 @@ def fill_contours(
     outlines = filling.outlines(contours)
     if not outlines:
         raise EmptyMask("No contour has three different points, so they enclose nothing. Draw the region again.")
-    patches, remarks = filling.fill_gaps({k: filling.patch(k, found) for k, found in outlines.items()})
+    patches, remarks = filling.fill_gaps(
+        {k: filling.patch(k, found) for k, found in outlines.items()}, plane_distance_mm
+    )
     mask = filling.draw(patches)
     return FilledRegion(mask, (*filling.remarks(), *remarks))
 

@@ -43,7 +43,7 @@ class Patch:
 
 
 def fill_gaps(
-    drawn: Mapping[int, Patch], pixel_mm: tuple[float, float], slices: int
+    drawn: Mapping[int, Patch], pixel_mm: tuple[float, float], slices: int, *, are_complete: bool = False
 ) -> tuple[dict[int, Patch], tuple[str, ...]]:
     """Slices to add where one slice is missing between two drawn ones.
 
@@ -56,6 +56,7 @@ def fill_gaps(
         drawn: Region by slice index k; a slice with a contour in which no pixel center lies is drawn, too.
         pixel_mm: Distance between rows, and between columns.
         slices: Slices of the series, for the numbers in the remarks.
+        are_complete: The structure set says that it has a contour on every slice where the region is.
 
     Returns:
         The slices to add, and remarks about parts that lie apart. What was filled is for the caller to say, who knows
@@ -68,6 +69,11 @@ def fill_gaps(
     steps = np.diff(planes)
     if np.all(steps == 1):
         return {}, ()
+    if are_complete:
+        empty = sorted(set(range(planes[0], planes[-1])) - set(planes))
+        return {}, (
+            f"The structure set says that there is none on {slices_text(empty, slices)}; nothing was filled (0 ml).",
+        )
     gaps = [(planes[n], planes[n + 1]) for n in np.flatnonzero(steps > 1)]
     in_place = [gap for gap in gaps if _overlap(drawn[gap[0]], drawn[gap[1]])]
     if 2 * len(in_place if len(gaps) == 1 else gaps) >= len(steps):

@@ -19,6 +19,8 @@ from oncoresponse.dicom.slice_geometry import SliceStack, grid_affine, stack_sli
 from oncoresponse.errors import AmbiguousSeries, ContourNotFound, EmptyMask
 from oncoresponse.volume import Quantity, Volume, resample_to
 
+__all__ = ["Contour", "ContourRequest", "contour_mask"]
+
 # A change of volume this large by sampling on another grid is told.
 _TOLD_CHANGE = 0.1
 _OWN_MODEL_NAME = "OncoResponse"
@@ -84,12 +86,12 @@ def contour_mask(
         if drawn_on is None:
             own = grid.geometry
             affine = grid_affine(own.spacing_mm, own.origin_mm, own.direction)
-            filled = fill_contours(region.contours, affine, own.size)
+            filled = fill_contours(region.contours, affine, own.size, region.plane_distance_mm)
             image = sitk.GetImageFromArray(filled.mask)
             image.CopyInformation(grid.image)
             remarks = filled.remarks
         else:
-            filled = fill_contours(region.contours, drawn_on.index_to_patient, drawn_on.size)
+            filled = fill_contours(region.contours, drawn_on.index_to_patient, drawn_on.size, region.plane_distance_mm)
             image, more = _sampled(volume_of_stack(drawn_on, filled.mask, Quantity.MASK).image, grid)
             remarks = (*filled.remarks, *more)
     warnings = tuple(f"Contour: {remark}" for remark in remarks)

@@ -43,6 +43,7 @@ class RegionOfInterest:
         algorithm_type: ROI Generation Algorithm (3006,0036), ``None`` when not stated.
         frame_of_reference_uid: (3006,0024), ``None`` when absent.
         contours: Closed contours.
+        plane_distance_mm: Spacing Between Slices of the Source Pixel Planes (3006,004A), ``None`` when not given.
     """
 
     name: str
@@ -50,6 +51,7 @@ class RegionOfInterest:
     algorithm_type: AlgorithmType | None
     frame_of_reference_uid: str | None
     contours: tuple[ClosedContour, ...]
+    plane_distance_mm: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +145,8 @@ def choose_region(rtstruct: Instance, structure_name: str = "", *, with_automati
     if not contours:
         raise ContourNotFound("The region of the structure set has no contour. Draw it, or name another one.")
     frame = attributes.text(chosen.item, "ReferencedFrameOfReferenceUID") or rtstruct.frame_of_reference_uid
-    return RegionOfInterest(chosen.name, chosen.interpreted_type, chosen.algorithm_type, frame, contours)
+    distance = _plane_distance(dataset, chosen.number)
+    return RegionOfInterest(chosen.name, chosen.interpreted_type, chosen.algorithm_type, frame, contours, distance)
 
 
 def _entries(dataset: Dataset) -> list[_Entry]:
@@ -189,6 +192,16 @@ def _contours(dataset: Dataset, number: int) -> tuple[ClosedContour, ...]:
             contours=others.total(),
         )
     return tuple(_closed(item, kind == "CLOSEDPLANAR_XOR") for item, kind in zip(items, types, strict=True))
+
+
+def _plane_distance(dataset: Dataset, number: int) -> float | None:
+    distances = [
+        attributes.number(planes, "SpacingBetweenSlices")
+        for region in attributes.items(dataset, "ROIContourSequence")
+        if _number(region, "ReferencedROINumber") == number
+        for planes in attributes.items(region, "SourcePixelPlanesCharacteristicsSequence")
+    ]
+    return distances[0] if len(distances) == 1 else None
 
 
 def _closed(item: Dataset, is_xor: bool) -> ClosedContour:

@@ -30,6 +30,7 @@ class Drawing:
     structures: list[tuple[str, str, list[tuple[str, np.ndarray]]]] = field(default_factory=list)
     announce_points: int | None = None
     references_series: bool = True
+    plane_distance_mm: float | None = None
 
     def structure(self, name: str = "GTV", algorithm: str = "MANUAL") -> Drawing:
         self.structures.append((name, algorithm, []))
@@ -67,6 +68,10 @@ class Drawing:
             roi.ROIName, roi.ROIGenerationAlgorithm = name, algorithm
             roi.ReferencedFrameOfReferenceUID = self.series.frame_of_reference_uid
             observation.RTROIInterpretedType, drawn.ContourSequence = "", []
+            if self.plane_distance_mm is not None:
+                planes = Dataset()
+                planes.SpacingBetweenSlices = self.plane_distance_mm
+                drawn.SourcePixelPlanesCharacteristicsSequence = [planes]
             for kind, points in contours:
                 item, image = Dataset(), Dataset()
                 image.ReferencedSOPInstanceUID = generate_uid(

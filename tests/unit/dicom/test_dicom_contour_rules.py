@@ -199,6 +199,19 @@ def test_other_gaps_are_refused(draw: Draw, planes: tuple[int, ...]) -> None:
         drawing.read()
 
 
+def test_a_plane_of_the_source_without_a_contour_is_empty(draw: Draw) -> None:
+    drawing = draw()
+    for k in (1, 2, 4, 5, 9):
+        drawing.contour(k, WHOLE)
+    drawing.plane_distance_mm = 2.0
+    contour = drawing.read()
+    assert int(contour.mask.array.sum()) == 500
+    assert "none on slices 4, 7 to 9" in contour.warnings[0]
+    drawing.plane_distance_mm = 4.0
+    with pytest.raises(ContourGap):
+        drawing.read()
+
+
 def test_parts_that_lie_apart_are_not_joined_and_told(draw: Draw) -> None:
     drawing = draw()
     for k in (0, 1, 2):
