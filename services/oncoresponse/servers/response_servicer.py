@@ -78,7 +78,6 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
             whole_tumor=whole_tumor_variants(values, model.inputs, bounds),
             contour_review_reasons=request.contour_review_reasons,
             provenance=InputProvenance.of(document) if document is not None else None,
-            contour_review_reasons=request.contour_review_reasons,
             used_in_training=used or fingerprints.knows_row(model.inputs, {**values, **covariates}),
         )
         if limit := _CONTOUR_LIMITS.get(request.contour_algorithm_type):
