@@ -55,8 +55,7 @@
     │   ├── ContourNotFound             CONTOUR_NOT_FOUND
     │   │   └── AutomaticContour        AUTOMATIC_CONTOUR
     │   ├── ContourNotClosed            CONTOUR_NOT_CLOSED
-    │   ├── ContourMixedTypes           CONTOUR_MIXED_TYPES
-    │   ├── ContourSelfCrossing         CONTOUR_SELF_CROSSING
+    │   ├── ContourAmbiguous            CONTOUR_AMBIGUOUS
     │   ├── ContourGap                  CONTOUR_GAP
     │   ├── ContourOutsideImage         CONTOUR_OUTSIDE_IMAGE
     │   ├── EmptyMask                   EMPTY_MASK
@@ -264,14 +263,10 @@ class UnsupportedTransferSyntax(DicomError):
 
 
 class MissingAttribute(DicomError):
-    """A DICOM attribute that the conversion cannot do without is absent or empty."""
-
     reason = "MISSING_ATTRIBUTE"
 
 
 class InvalidAttribute(DicomError):
-    """A DICOM attribute holds a value that cannot be true."""
-
     reason = "INVALID_ATTRIBUTE"
 
 
@@ -317,8 +312,6 @@ class TooFewSlices(SeriesError):
 
 
 class UnsupportedSopClass(SeriesError):
-    """The images are enhanced multi-frame objects, which are not read."""
-
     reason = "UNSUPPORTED_SOP_CLASS"
 
 
@@ -357,8 +350,6 @@ class MissingInjectedDose(SuvError):
 
 
 class ImplausibleSuvInput(SuvError):
-    """Weight, dose, half-life or a time is present and impossible."""
-
     reason = "IMPLAUSIBLE_SUV_INPUT"
 
 
@@ -391,30 +382,18 @@ class ContourNotFound(ContourError):
 
 
 class AutomaticContour(ContourNotFound):
-    """The only contours that fit were made by an algorithm, which no physician drew or corrected."""
-
     reason = "AUTOMATIC_CONTOUR"
 
 
 class ContourNotClosed(ContourError):
-    """Points or open lines, which enclose no volume."""
-
     reason = "CONTOUR_NOT_CLOSED"
 
 
-class ContourMixedTypes(ContourError):
-    """CLOSED_PLANAR and CLOSEDPLANAR_XOR on one slice."""
-
-    reason = "CONTOUR_MIXED_TYPES"
-
-
-class ContourSelfCrossing(ContourError):
-    reason = "CONTOUR_SELF_CROSSING"
+class ContourAmbiguous(ContourError):
+    reason = "CONTOUR_AMBIGUOUS"
 
 
 class ContourGap(ContourError):
-    """Slices between drawn ones have no contour."""
-
     reason = "CONTOUR_GAP"
 
 

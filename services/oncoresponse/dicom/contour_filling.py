@@ -19,7 +19,7 @@ from oncoresponse.dicom.contour_outlines import (
     same_outline,
 )
 from oncoresponse.dicom.contour_remarks import counted, milliliters, slices_text
-from oncoresponse.errors import ContourMixedTypes, ContourOutsideImage, ContourSelfCrossing, EmptyMask, GeometryMismatch
+from oncoresponse.errors import ContourAmbiguous, ContourOutsideImage, EmptyMask, GeometryMismatch
 
 # Interobserver differences of a tumor's volume are of this order; beyond it, a volume without the rest misleads.
 LARGEST_SHARE_OUTSIDE = 0.1
@@ -143,7 +143,7 @@ class _Filling:
     def patch(self, k: int, outlines: Sequence[_Outline]) -> Patch:
         """The region on one slice."""
         if len({outline.is_xor for outline in outlines}) > 1:
-            raise ContourMixedTypes(
+            raise ContourAmbiguous(
                 f"On {slices_text([k], self.slices)}, contours of type CLOSED_PLANAR and of type CLOSEDPLANAR_XOR are "
                 "mixed, so their holes are ambiguous. Export the structure with one type."
             )
@@ -210,7 +210,7 @@ class _Filling:
         total = float(mask.sum()) * self._voxel + self.outside.volume
         require_enough_inside(self.outside.volume, total, self._where(self.outside))
         if total and self.twice.volume > LARGEST_SHARE_WOUND_TWICE * total:
-            raise ContourSelfCrossing(
+            raise ContourAmbiguous(
                 f"Contours cross themselves on {self._where(self.twice)} and run twice round "
                 f"{milliliters(self.twice.volume)} ({self.twice.volume / total:.0%} of the region), which may be "
                 "inside or a hole. Correct them at the source."
@@ -313,8 +313,7 @@ def fill_contours(
     Raises:
         GeometryMismatch: Contours do not lie in slice planes of the grid.
         ContourGap: Slices are missing between drawn ones, and may not be interpolated.
-        ContourMixedTypes: Both closed types on one slice.
-        ContourSelfCrossing: Much of the region is run round twice.
+        ContourAmbiguous: Both closed types on one slice, or much of the region is run round twice.
         ContourOutsideImage: More than a tenth of the region lies outside the grid.
         EmptyMask: No voxel center is inside.
     """

@@ -17,11 +17,10 @@ from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.study import read_contour, read_study
 from oncoresponse.errors import (
     AmbiguousSeries,
+    ContourAmbiguous,
     ContourGap,
-    ContourMixedTypes,
     ContourNotClosed,
     ContourOutsideImage,
-    ContourSelfCrossing,
     EmptyMask,
     InvalidAttribute,
     PatientMismatch,
@@ -112,7 +111,7 @@ def test_a_contour_inside_another_one_is_no_hole_and_told(draw: Draw) -> None:
 
 
 def test_both_closed_types_on_one_slice_are_refused(draw: Draw) -> None:
-    with pytest.raises(ContourMixedTypes, match="slice 4"):
+    with pytest.raises(ContourAmbiguous, match="slice 4"):
         draw().contour(3, WHOLE).contour(3, INNER, XOR).read()
 
 
@@ -170,7 +169,7 @@ def test_a_small_slip_of_the_pen_counts_as_inside_and_a_large_one_is_refused(dra
     assert "it runs round twice count as tumor" in contour.warnings[0]
     angles = np.pi / 2 + 2 * np.arange(5) * 2 * np.pi / 5
     star = [(10 + 8 * np.cos(angle), 10 + 8 * np.sin(angle)) for angle in angles]
-    with pytest.raises(ContourSelfCrossing, match="slice 4"):
+    with pytest.raises(ContourAmbiguous, match="slice 4"):
         draw().contour(3, star).read()
 
 
