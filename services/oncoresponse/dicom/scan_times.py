@@ -1,8 +1,7 @@
-"""When a PET scan began and when the tracer was injected, from every attribute that says so.
+"""When a PET scan began, from every attribute that says so.
 
-Several attributes state the same moment: Series, Acquisition and Frame Reference Time, Decay Factor and GE's
-private scan time; Radiopharmaceutical Start Time and Start DateTime. They are compared here, and what does not
-agree within :data:`AGREEMENT` is refused rather than chosen from.
+Several attributes state the same moment: Series, Acquisition and Frame Reference Time, Decay Factor and GE's private
+scan time. They are compared here, and what does not agree within :data:`AGREEMENT` is refused rather than chosen from.
 
 Sources: DICOM PS3.3 C.8.9.1.1.2 (Series Date, Series Time), C.8.9.2 (PET Isotope), C.8.9.4.1.4 to C.8.9.4.1.6
 (Acquisition Time, Frame Reference Time, Actual Frame Duration), C.8.9.4 (Decay Factor); QIBA vendor-neutral
@@ -25,13 +24,12 @@ from pydicom.dataset import Dataset
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.date_times import DAY, Moment, clock_difference, local_offset, moment, zoned_moment
 from oncoresponse.dicom.reading import Instance
-from oncoresponse.errors import ContradictoryTimes, ImplausibleSuvInput, UnsupportedDecayCorrection
+from oncoresponse.errors import ContradictoryTimes, UnsupportedDecayCorrection
 
 AGREEMENT = timedelta(seconds=60)
 """How far two statements of one moment may lie apart: 0.6 % of an SUV by the half-life of fluorine-18."""
 
 LONGEST_UPTAKE = timedelta(hours=4)
-_USUAL_UPTAKE = (timedelta(minutes=30), timedelta(minutes=150))
 # Series Time and Acquisition Time of one event may be rounded differently.
 _ROUNDING = timedelta(seconds=1)
 _ZERO = timedelta(0)
@@ -164,7 +162,7 @@ def scan_start(timeline: Timeline, half_life: float) -> Stated:
     by_reference = _starts(timeline, [frame.reference for frame in timeline.frames], half_life, is_reference=True)
     is_scan_time = _is_scan_time(timeline, half_life)
     if by_factor == () and not is_scan_time:
-        raise _contradiction(
+        raise contradiction(
             "Decay Factor and Acquisition Time of the PET slices contradict each other, so the start of the scan, "
             f"which decay was corrected to, cannot be established. {_REWRITTEN}",
             "DecayFactor",
@@ -191,57 +189,11 @@ def scan_start(timeline: Timeline, half_life: float) -> Stated:
             "Acquisition Time less the time that Decay Factor and Frame Reference Time give",
             ("Series Time is absent or later than the acquisition, and the first bed position is missing.",),
         )
-    raise _contradiction(
+    raise contradiction(
         "Series Time of the PET is absent or later than the acquisition, and nothing shows that the earliest slice "
         f"that is left was the first of the scan. The start of the scan cannot be established. {_REWRITTEN}",
         "SeriesTime",
     )
-
-
-def injection(dataset: Dataset, information: Dataset, timeline: Timeline, scan: timedelta) -> Stated:
-    """The moment of the injection.
-
-    Radiopharmaceutical Start DateTime (0018,1078) and Start Time (0018,1072) must agree where both are given. With
-    a time of day alone, or a date that does not fit, it is the last such time of day before the scan.
-
-    Raises:
-        MissingAttribute: No time, or a time in a zone that cannot be compared with the scan's.
-        ContradictoryTimes: The two contradict each other, or the date contradicts the scan's.
-        ImplausibleSuvInput: Not within the four hours before the scan.
-    """
-    clock = moment(information, None, "RadiopharmaceuticalStartTime")
-    text = attributes.text(information, "RadiopharmaceuticalStartDateTime")
-    complete = zoned_moment(text, "RadiopharmaceuticalStartDateTime", local_offset(dataset)) if text else None
-    if complete is not None and complete.has_unknown_zone and clock is None:
-        raise attributes.missing("TimezoneOffsetFromUTC")
-    if clock is not None and complete is not None and abs(clock_difference(clock, complete)) > AGREEMENT:
-        raise _contradiction(
-            "RadiopharmaceuticalStartDateTime and RadiopharmaceuticalStartTime of the PET contradict each other"
-            + (", or TimezoneOffsetFromUTC is missing" if complete.has_unknown_zone else "")
-            + ". Correct them at the source and send the series again.",
-            "RadiopharmaceuticalStartDateTime",
-        )
-    stated = complete or clock
-    if stated is None:
-        raise attributes.missing("RadiopharmaceuticalStartTime")
-    keyword = "RadiopharmaceuticalStartTime" if complete is None else "RadiopharmaceuticalStartDateTime"
-    # The last moment before the scan with this time of day.
-    uptake = (scan - stated.clock) % DAY
-    warnings = _check_uptake(uptake, keyword)
-    if complete is not None and timeline.origin.day is not None and complete.day is not None:
-        days = round((timeline.origin.day - complete.day + scan - complete.clock - uptake) / DAY)
-        is_at_night = (scan % DAY) < timedelta(hours=6) or (scan % DAY) < uptake
-        if days and clock is None and not (abs(days) == 1 and is_at_night):
-            raise _contradiction(
-                "The date in RadiopharmaceuticalStartDateTime of the PET does not fit the scan's, and no "
-                "RadiopharmaceuticalStartTime confirms its time of day. Correct it at the source and send the series "
-                "again.",
-                keyword,
-            )
-        if days:
-            # De-identification shifts dates and often forgets this one; scanners do not advance it at midnight.
-            warnings.append("The date of injection does not fit the scan; its time of day was used.")
-    return Stated(scan - uptake, keyword, tuple(warnings))
 
 
 def acquisition_starts(timeline: Timeline, half_life: float) -> list[timedelta]:
@@ -254,7 +206,7 @@ def acquisition_starts(timeline: Timeline, half_life: float) -> list[timedelta]:
     starts = _starts(timeline, references, half_life, is_reference=True)
     is_one_time = timeline.has_one_acquisition_time
     if starts == () or (starts and is_one_time and _range(references) > AGREEMENT.total_seconds()):
-        raise _contradiction(
+        raise contradiction(
             "Acquisition Time and Frame Reference Time of the PET slices contradict each other, so the decay of each "
             f"slice cannot be computed. {_REWRITTEN}",
             "AcquisitionTime",
@@ -343,7 +295,7 @@ def _confirmed(
             return Stated(chosen, f"{source}, confirmed by Frame Reference Time")
         raise _not_established(f"{source}, Acquisition Time and Frame Reference Time", keyword)
     if timeline.first - chosen > AGREEMENT and timeline.ge_scan is None:
-        raise _contradiction(
+        raise contradiction(
             "Series Time of the PET is earlier than every Acquisition Time, and neither Decay Factor nor Frame "
             f"Reference Time tells which of them is the start of the scan. {_REWRITTEN}",
             keyword,
@@ -360,7 +312,7 @@ def _without_series_time(first: timedelta, witnesses: str) -> Stated:
 
 
 def _not_established(attributes_at_odds: str, keyword: str) -> ContradictoryTimes:
-    return _contradiction(
+    return contradiction(
         f"{attributes_at_odds} of the PET contradict one another, so the start of the scan cannot be established. "
         f"{_REWRITTEN}",
         keyword,
@@ -465,7 +417,7 @@ def _acquisition(dataset: Dataset) -> Moment:
     if abs(clock_difference(parts, complete)) > _ROUNDING or (
         parts.day is not None and abs(_difference(parts, complete)[0]) > _ROUNDING
     ):
-        raise _contradiction(
+        raise contradiction(
             "AcquisitionDateTime of the PET contradicts AcquisitionDate and AcquisitionTime. Correct them at the "
             "source and send the series again.",
             "AcquisitionDateTime",
@@ -479,23 +431,11 @@ def _require_made_after(dataset: Dataset, acquired: Moment) -> None:
     if made is None or made.day is None or made.day != acquired.day:
         return
     if acquired.clock - made.clock > AGREEMENT:
-        raise _contradiction(
+        raise contradiction(
             "Acquisition Time of the PET is later than Content Time, at which the image was made: the acquisition "
             f"times were rewritten, and the start of the scan cannot be established. {_REWRITTEN}",
             "AcquisitionTime",
         )
-
-
-def _check_uptake(uptake: timedelta, keyword: str) -> list[str]:
-    if not _ZERO < uptake <= LONGEST_UPTAKE:
-        raise ImplausibleSuvInput(
-            f"The injection ({keyword}) is not within the four hours before the scan (SeriesTime, AcquisitionTime): "
-            "one of them is wrong, or was rewritten. Correct it at the source and send the series again.",
-            keyword=keyword,
-        )
-    if not _USUAL_UPTAKE[0] <= uptake <= _USUAL_UPTAKE[1]:
-        return ["The time from injection to scan is outside 30 to 150 minutes."]
-    return []
 
 
 def _positive(dataset: Dataset, keyword: str, unit: float) -> float | None:
@@ -508,5 +448,6 @@ def _milliseconds(dataset: Dataset, keyword: str) -> float | None:
     return None if value is None else value * 1e-3
 
 
-def _contradiction(message: str, keyword: str) -> ContradictoryTimes:
+def contradiction(message: str, keyword: str) -> ContradictoryTimes:
+    """The error for times that contradict one another; the keyword is that of the first of them."""
     return ContradictoryTimes(message, keyword=keyword)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 
 from oncoresponse.dicom import attributes, scan_times
+from oncoresponse.dicom.injection_time import injection
 from oncoresponse.dicom.radiopharmaceutical import FDG, FLUORINE_18_HALF_LIFE_SECONDS, require_fdg
 from oncoresponse.dicom.reading import Instance
 from oncoresponse.dicom.suv_plausibility import patient_and_dose
@@ -264,14 +265,14 @@ def _elapsed(
     timeline = scan_times.read_timeline(slices)
     if decay_correction == "START":
         scan = scan_times.scan_start(timeline, half_life)
-        injected = scan_times.injection(first, information, timeline, scan.when)
+        injected = injection(first, information, timeline, scan.when)
         seconds = (scan.when - injected.when).total_seconds()
         times = f" ({scan.source}; injection by {injected.source})"
         return [seconds] * len(slices), times, (*timeline.warnings, *scan.warnings, *injected.warnings)
     scan_times.require_no_correction(timeline)
     # An uncorrected slice holds the average over its frame (QIBA pseudo-code).
     starts = scan_times.acquisition_starts(timeline, half_life)
-    injected = scan_times.injection(first, information, timeline, min(starts))
+    injected = injection(first, information, timeline, min(starts))
     elapsed = []
     for found, start in zip(slices, starts, strict=True):
         duration = attributes.required_number(found.dataset, "ActualFrameDuration") / 1000.0
@@ -297,7 +298,7 @@ def _check_correction_to_injection(slices: Sequence[Instance], half_life: float)
     if None in factors or not has_injection or not has_acquisition:
         return
     timeline = scan_times.read_timeline(slices)
-    injected = scan_times.injection(first, information, timeline, timeline.first)
+    injected = injection(first, information, timeline, timeline.first)
     scan_times.require_correction_to_injection(timeline, injected.when, half_life)
 
 

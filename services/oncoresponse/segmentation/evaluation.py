@@ -68,7 +68,7 @@ THRESHOLD_TITLES: Mapping[str, str] = {
 IMAGE_FREE_TITLE = "ellipsoid inside the borders of the cropped images, without looking at them"
 
 _IMAGE_FREE = "image_free_ellipsoid"
-_CANDIDATE_MARGINS_MM = tuple(range(40, 61))
+_CANDIDATE_MARGINS_MM = tuple(range(5, 61))
 _CANDIDATE_THRESHOLDS = tuple(round(0.30 + 0.05 * step, 2) for step in range(13))
 _FOUND_DICE = 0.1
 _POOR_DICE = 0.5

@@ -16,7 +16,7 @@ def ellipsoid_within_borders(image: sitk.Image, margin_mm: float) -> npt.NDArray
 
     Args:
         image: Only its size and spacing are read.
-        margin_mm: Distance (mm) of the ellipsoid's box from each face of the image; a semi-axis is at least half a
+        margin_mm: Distance (mm) of the ellipsoid's box from each face of the image; a semi-axis is at least one
             voxel.
 
     Returns:
@@ -25,6 +25,6 @@ def ellipsoid_within_borders(image: sitk.Image, margin_mm: float) -> npt.NDArray
     inside = np.zeros(image.GetSize()[::-1])
     for axis, (size, spacing) in enumerate(zip(image.GetSize()[::-1], image.GetSpacing()[::-1], strict=True)):
         half_mm = size * spacing / 2
-        from_center = ((np.arange(size) + 0.5) * spacing - half_mm) / max(half_mm - margin_mm, spacing / 2)
+        from_center = ((np.arange(size) + 0.5) * spacing - half_mm) / max(half_mm - margin_mm, spacing)
         inside += (from_center**2).reshape([-1 if other == axis else 1 for other in range(3)])
     return np.asarray(inside <= 1)

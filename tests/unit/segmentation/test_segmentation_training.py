@@ -138,8 +138,9 @@ def test_evaluation_writes_one_row_a_patient_and_volumes_on_the_pet_grid(cohort,
     # A uniform sphere is what a threshold was made for.
     assert summary["thresholds_of_clinics"]["41_percent_of_suv_max"]["mean_dice"] == 1.0
     baseline = summary["image_free_baseline"]
+    assert baseline["mean_dice"] > 0.3
     assert baseline["mean_dice"] == pytest.approx(table["dice_image_free_ellipsoid"].mean(), abs=1e-3)
-    assert table["margin_mm_image_free_ellipsoid"].between(40, 60).all()
+    assert table["margin_mm_image_free_ellipsoid"].between(5, 60).all()
     description = read_network_description(folder / "segmentation")
     for kind in ("none", "point", "box"):
         shipped = getattr(description.masks, kind)
