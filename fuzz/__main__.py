@@ -57,8 +57,9 @@ def main() -> int:
 
 def _work(seed: int, first: int, last: int) -> None:
     warnings.simplefilter("ignore")
-    from fuzz.cases import run_case
+    from fuzz.cases import prepare, run_case
 
+    prepare()
     for number in range(first, last):
         print(json.dumps({"begun": number}), flush=True)
         try:

@@ -17,6 +17,8 @@ from pydicom.config import logger as pydicom_logger
 # The warning filters, the validation mode and the logger are process-wide; one lock keeps two threads from restoring
 # each other's state.
 _lock = threading.RLock()
+# How often the thread that holds the lock has entered; only the outermost entry changes anything.
+_depth = 0
 # Without any handler, logging would write to standard error what is not propagated.
 pydicom_logger.addHandler(logging.NullHandler())
 
@@ -24,7 +26,22 @@ pydicom_logger.addHandler(logging.NullHandler())
 @contextmanager
 def without_pydicom_messages() -> Iterator[None]:
     """Read leniently and silently: no warning, no log record, no check of value representations."""
-    with _lock, warnings.catch_warnings():
+    global _depth
+    with _lock:
+        if _depth:
+            yield
+            return
+        with _silence():
+            _depth = 1
+            try:
+                yield
+            finally:
+                _depth = 0
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         mode, propagate = config.settings.reading_validation_mode, pydicom_logger.propagate
         config.settings.reading_validation_mode = config.IGNORE

@@ -62,11 +62,11 @@ def _hounsfield(instance: Instance) -> npt.NDArray[np.int16]:
     is_padding = padding_mask(stored, dataset)
     require_sign(stored, is_padding, dataset, "CT")
     values = rescale.apply(stored)
-    if is_padding.any():
+    if is_padding is not None and is_padding.any():
         _require_no_tissue(values[is_padding])
         values[is_padding] = _PADDING_HU
     _require_no_false_sign(values, dataset)
-    rounded = np.rint(values)
+    rounded: npt.NDArray[np.float64] = np.rint(values, out=values)
     if rounded.max() > _INT16.max or rounded.min() < _INT16.min:
         unsigned = rescale.slope <= 1 and attributes.number(dataset, "PixelRepresentation") == 0
         keyword = "PixelRepresentation" if unsigned else "RescaleSlope"

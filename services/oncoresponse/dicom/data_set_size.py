@@ -41,6 +41,9 @@ def require_limited_size(data: bytes, start: int, *, implicit: bool, big_endian:
     order = ">" if big_endian else "<"
     tag_and_length, short, long = (struct.Struct(order + form).unpack_from for form in ("HHL", "H", "L"))
     item_start = struct.pack(f"{order}HH", *_ITEM)
+    if len(data) // 8 <= limits.elements and data.count(item_start) < limits.nesting_depth:
+        # An element takes eight bytes, and a sequence within another an item: there cannot be too many.
+        return
     position, count, end = start, 0, len(data)
     open_sequences: list[_Sequence] = []
     while position + 8 <= end:

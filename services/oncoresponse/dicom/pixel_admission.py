@@ -43,10 +43,12 @@ def require_image_within_limits(dataset: Dataset, limits: DicomLimits) -> None:
         DicomLimitExceeded: More rows, columns, frames or bytes than allowed.
         InvalidAttribute: An attribute is no number.
     """
-    sizes = {name: attributes.number(dataset, name) for name in ("Rows", "Columns", "NumberOfFrames", "BitsAllocated")}
+    names = ("Rows", "Columns", "NumberOfFrames", "BitsAllocated", "SamplesPerPixel")
+    with without_pydicom_messages():
+        sizes = {name: attributes.number(dataset, name) for name in names}
     for keyword, limit in (("Rows", "rows"), ("Columns", "columns"), ("NumberOfFrames", "frames")):
         require_limit(limit, sizes[keyword] or 0, limits, f"{keyword} of an image is {{found}}")
-    samples = attributes.number(dataset, "SamplesPerPixel") or 1
+    samples = sizes["SamplesPerPixel"] or 1
     pixels = (sizes["Rows"] or 0) * (sizes["Columns"] or 0) * (sizes["NumberOfFrames"] or 1) * samples
     require_limit(
         "decoded_bytes",

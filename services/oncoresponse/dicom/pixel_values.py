@@ -54,6 +54,11 @@ class PixelDescription:
             MissingAttribute: An attribute is absent.
             InvalidAttribute: An attribute is impossible, alone or beside the others.
         """
+        with without_pydicom_messages():
+            return cls._of(dataset)
+
+    @classmethod
+    def _of(cls, dataset: Dataset) -> PixelDescription:
         names = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")
         numbers = {name: attributes.required_number(dataset, name) for name in names}
         for name, value in numbers.items():
@@ -104,7 +109,7 @@ def stored_values(dataset: FileDataset, limits: DicomLimits = DEFAULT_LIMITS) ->
         raise _contradiction("PhotometricInterpretation", "is not that of gray values")
     if description.bits_allocated not in _WHOLE_BYTES:
         raise _contradiction("BitsAllocated", "is not that of gray values")
-    pixels = decoded_frames(dataset, limits)[0]
+    pixels = _frames(dataset, description, limits)[0]
     return _without_unused_bits(pixels, description, dataset)
 
 
@@ -118,13 +123,18 @@ def decoded_frames(dataset: FileDataset, limits: DicomLimits = DEFAULT_LIMITS) -
         MissingAttribute, InvalidAttribute, TruncatedFile, DicomLimitExceeded: As :func:`stored_values`.
         UnsupportedTransferSyntax: No codec is installed.
     """
-    description = PixelDescription.of(dataset)
+    return _frames(dataset, PixelDescription.of(dataset), limits)
+
+
+def _frames(dataset: FileDataset, description: PixelDescription, limits: DicomLimits) -> npt.NDArray[Any]:
     syntax = attributes.required_text(dataset.file_meta, "TransferSyntaxUID")
-    require_decodable(dataset, syntax, limits)
     if "PixelData" not in dataset:
         raise attributes.missing("PixelData")
-    if lenient_uid(syntax).is_encapsulated:
+    uid = lenient_uid(syntax)
+    if uid.is_private or not uid.is_transfer_syntax or uid.is_encapsulated:
+        require_decodable(dataset, syntax, limits)
         return _decompressed(dataset, syntax, description, limits)
+    # Uncompressed pixels are never larger than their file.
     try:
         with without_pydicom_messages():
             decoder = get_decoder(lenient_uid(syntax))

@@ -63,7 +63,8 @@ def _physical_values(instance: Instance) -> npt.NDArray[np.float64]:
     is_padding = padding_mask(stored, instance.dataset)
     require_sign(stored, is_padding, instance.dataset, "PET")
     values = rescale.apply(stored)
-    values[is_padding] = 0.0
+    if is_padding is not None:
+        values[is_padding] = 0.0
     return values
 
 

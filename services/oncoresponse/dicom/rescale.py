@@ -55,17 +55,22 @@ class Rescale:
         return np.asarray(stored * self.slope + self.intercept, np.float64)
 
 
-def padding_mask(stored: npt.NDArray[Any], dataset: Dataset) -> npt.NDArray[np.bool_]:
-    """Where an image holds Pixel Padding Value, or a value of the range up to Pixel Padding Range Limit."""
+def padding_mask(stored: npt.NDArray[Any], dataset: Dataset) -> npt.NDArray[np.bool_] | None:
+    """Where an image holds Pixel Padding Value, or a value of the range up to Pixel Padding Range Limit.
+
+    ``None`` where it declares no padding.
+    """
     padding = attributes.stored_value(dataset, "PixelPaddingValue")
     if padding is None:
-        return np.zeros(stored.shape, bool)
+        return None
     limit = attributes.stored_value(dataset, "PixelPaddingRangeLimit")
     low, high = sorted((padding, padding if limit is None else limit))
     return (stored >= low) & (stored <= high)
 
 
-def require_sign(stored: npt.NDArray[Any], is_padding: npt.NDArray[np.bool_], dataset: Dataset, modality: str) -> None:
+def require_sign(
+    stored: npt.NDArray[Any], is_padding: npt.NDArray[np.bool_] | None, dataset: Dataset, modality: str
+) -> None:
     """Refuse unsigned values that can only be negative ones.
 
     Two's complement that is called unsigned shows as values at the very top of the stored range, beside values at its
@@ -74,13 +79,13 @@ def require_sign(stored: npt.NDArray[Any], is_padding: npt.NDArray[np.bool_], da
     Raises:
         InvalidAttribute: Pixel Representation contradicts the values.
     """
-    bits = attributes.required_number(dataset, "BitsStored")
     if not np.issubdtype(stored.dtype, np.unsignedinteger) or not stored.size:
         return
+    bits = attributes.required_number(dataset, "BitsStored")
     half, top = 2.0 ** (bits - 1), 2.0**bits * (1 - _LOST_SIGN_SHARE)
     if not (stored >= top).any():
         return
-    found = stored[~is_padding]
+    found = stored if is_padding is None else stored[~is_padding]
     high = found[found >= top]
     between = (found >= half) & (found < top)
     if (found < half).any() and not between.any() and len(np.unique(high)) >= _FEWEST_VALUES:
