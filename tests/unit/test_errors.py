@@ -89,6 +89,7 @@ def test_database_that_does_not_answer_is_known():
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED"),
         (grpc.StatusCode.UNAVAILABLE, "PEER_UNAVAILABLE"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+        (grpc.StatusCode.UNIMPLEMENTED, "CONFIGURATION_INVALID"),
         (grpc.StatusCode.UNKNOWN, "INTERNAL"),
     ],
 )

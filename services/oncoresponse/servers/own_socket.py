@@ -13,8 +13,9 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from oncoresponse.errors import ConfigurationError
@@ -30,50 +31,51 @@ _log = logging.getLogger(__name__)
 def own_socket(data_directory: Path) -> Iterator[str]:
     """gRPC address, ``unix:PATH``, of a socket that nobody else uses; its folder goes when the block ends.
 
-    The folder lies in the data folder, or in that for temporary files where the path would be too long for a socket.
-    Folders of processes that were killed are removed on the way: each process holds a lock in its own.
+    The folder lies in the data folder, where those of processes that were killed are removed on the way (each process
+    holds a lock in its own), or in that for temporary files where the path would be too long for a socket.
 
     Raises:
         ConfigurationError: No such folder can be made.
     """
-    folder = descriptor = None
-    for parent in (data_directory / "sockets", Path(tempfile.gettempdir()) / f"oncoresponse-sockets-{os.getuid()}"):
-        longest = parent / "12345678" / _SOCKET_NAME
-        if len(os.fsencode(longest)) > _LONGEST_PATH_BYTES:
-            continue
-        try:
-            folder, descriptor = _locked_folder(parent)
-            break
-        except OSError as error:
-            _log.info("no folder for the socket of this process in %s: %s", parent, error.strerror)
-    if folder is None or descriptor is None:
-        raise ConfigurationError(
-            "The process cannot make the socket through which it calls its own services: the data folder's path is too "
-            "long and the folder for temporary files cannot be used. Give a shorter --data-dir, or set TMPDIR."
+    with ExitStack() as stack:
+        ways: tuple[Callable[[], Path], ...] = (
+            partial(_folder_below, data_directory / "sockets", stack),
+            _temporary_folder,
         )
-    try:
+        for make in ways:
+            try:
+                folder = make()
+            except OSError as error:
+                _log.info("no folder for the socket of this process: %s", error.strerror)
+                continue
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            if len(os.fsencode(folder / _SOCKET_NAME)) <= _LONGEST_PATH_BYTES:
+                break
+        else:
+            raise ConfigurationError(
+                "The process cannot make the socket through which it calls its own services: the data folder's path is "
+                "too long and the folder for temporary files cannot be used. Give a shorter --data-dir, or set TMPDIR."
+            )
         yield f"unix:{folder / _SOCKET_NAME}"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
 
 
-def _locked_folder(parent: Path) -> tuple[Path, int]:
-    """A new folder below ``parent``, and the open lock file that tells others that it is in use."""
+def _temporary_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="oncoresponse-"))
+
+
+def _folder_below(parent: Path, stack: ExitStack) -> Path:
+    """A new folder below ``parent``, with a lock that tells others that it is in use, until ``stack`` is closed."""
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = parent.stat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o077:
-        # In the folder for temporary files somebody else may have been there first.
-        raise PermissionError(1, "it belongs to another user, or others may enter it")
+    parent.chmod(0o700)
     with (parent / ".lock").open("w") as everybody:
         fcntl.flock(everybody, fcntl.LOCK_EX)
         for other in parent.iterdir():
             if other.is_dir() and _is_abandoned(other):
                 shutil.rmtree(other, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix="", dir=parent))
-        descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return folder, descriptor
+        lock = stack.enter_context((folder / "lock").open("w"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return folder
 
 
 def _is_abandoned(folder: Path) -> bool:
