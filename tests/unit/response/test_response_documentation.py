@@ -84,6 +84,8 @@ def test_the_limits_of_the_segmentation_are_those_of_its_evaluation() -> None:
     found = json.loads((REPOSITORY / "models" / "sts-petct" / "segmentation" / "evaluation.json").read_bytes())
     page = (REPOSITORY / "docs" / "known-limits.md").read_text(encoding="utf-8")
     network, patients = found["network"]["none"], found["patients"]
+    declared = json.loads((REPOSITORY / "models" / "sts-petct" / "segmentation" / "network.json").read_bytes())
+    coefficients = declared["masks"]["none"]["expected_dice"]["coefficients"]
     low, high = network["mean_dice_95_percent_interval"]
     for text in (
         f"| {network['mean_dice']:.2f} ({low:.2f} to {high:.2f}) |",
@@ -93,6 +95,7 @@ def test_the_limits_of_the_segmentation_are_those_of_its_evaluation() -> None:
         f"| {network['expected_dice_correlation_leave_one_out']:.2f}: ",
         f"| {network['patients_flagged_for_review']} of {patients}; ",
         f"| {found['network_without_ct_mean_dice']:.2f} |",
+        f"| {coefficients['component_share']:.2f}: ",
     ):
         assert text in page, text
 
