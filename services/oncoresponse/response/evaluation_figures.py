@@ -25,7 +25,7 @@ def write_figures(evaluation: Evaluation, directory: Path) -> None:
     plot_decision_curve(evaluation, directory / DECISION_CURVE_IMAGE)
 
 
-def plot_roc(evaluation: Evaluation, path: Path) -> None:
+def plot_roc(evaluation: Evaluation, path: Path) -> matplotlib.figure.Figure:
     """ROC curves of probabilities averaged over repeats."""
     figure, axes = _square_axes()
     for curves, color, name in _models(evaluation):
@@ -43,9 +43,10 @@ def plot_roc(evaluation: Evaluation, path: Path) -> None:
     axes.set_title(f"Cross-validated, {evaluation.patients} patients", loc="left", fontsize=11)
     _legend_below(axes)
     figure.savefig(path, metadata={"Software": None})
+    return figure
 
 
-def plot_calibration(evaluation: Evaluation, path: Path) -> None:
+def plot_calibration(evaluation: Evaluation, path: Path) -> matplotlib.figure.Figure:
     """Observed against predicted share of favorable outcomes; bars are 95 % Wilson intervals."""
     figure, axes = _square_axes()
     for (curves, color, name), shift in zip(_models(evaluation), (-0.004, 0.004), strict=True):
@@ -71,9 +72,10 @@ def plot_calibration(evaluation: Evaluation, path: Path) -> None:
     axes.set_title(f"{evaluation.patients} patients in {groups} groups; slope {slope}", loc="left", fontsize=11)
     _legend_below(axes)
     figure.savefig(path, metadata={"Software": None})
+    return figure
 
 
-def plot_decision_curve(evaluation: Evaluation, path: Path) -> None:
+def plot_decision_curve(evaluation: Evaluation, path: Path) -> matplotlib.figure.Figure:
     """Net benefit by threshold: the model, the logistic regression, everybody, nobody."""
     figure = matplotlib.figure.Figure(figsize=(5.8, 4.2), dpi=150, layout="constrained")
     axes = figure.subplots()
@@ -93,6 +95,7 @@ def plot_decision_curve(evaluation: Evaluation, path: Path) -> None:
     _without_frame(axes)
     _legend_below(axes)
     figure.savefig(path, metadata={"Software": None})
+    return figure
 
 
 def _models(evaluation: Evaluation) -> tuple[tuple[ModelCurves, str, str], tuple[ModelCurves, str, str]]:

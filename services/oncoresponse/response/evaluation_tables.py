@@ -218,11 +218,11 @@ def _checks_table(evaluation: Evaluation, document: ResponseDocument | MeasuresO
         f"| Prediction set, promised {conformal.promised:.0%} in each outcome | {conformal.covered:.1%} covered "
         f"({conformal.covered_favorable:.1%} of favorable, {conformal.covered_unfavorable:.1%} of unfavorable "
         "outcomes) |",
-        f"| Patients for whom the set allows a call | {conformal.decided:.1%}"
+        f"| Patients for whom the set leaves one outcome | {conformal.decided:.1%}"
         + (
             " |"
             if conformal.correct_when_decided is None
-            else f", of these {conformal.correct_when_decided:.1%} correct |"
+            else f", the true one for {conformal.correct_when_decided:.1%} of these |"
         ),
     ]
     if (shift := evaluation.shift) is not None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from oncoresponse.errors import InvalidRequest, ModelFolderInvalid, ModelHashMismatch
 from oncoresponse.model_folder import ModelFolder
-from oncoresponse.readable_numbers import inside_sentence, percent, significant, spoken_value
+from oncoresponse.readable_numbers import inside_sentence, significant, spoken_value
 from oncoresponse.response.answer_rule import answers
 from oncoresponse.response.booster import open_booster
 from oncoresponse.response.cohort import FloatArray
@@ -27,6 +27,7 @@ from oncoresponse.response.explanation import (
     three_sentences,
 )
 from oncoresponse.response.input_provenance import PROVENANCE_UNDECLARED, InputProvenance, undeclared_sentence
+from oncoresponse.response.known_patient import KnownPatient, answer_of, conformal_reasons
 from oncoresponse.response.model_document import (
     BOOSTER_FILE,
     DOCUMENT_FILE,
@@ -161,8 +162,8 @@ class ResponseModel:
         outside, reasons = self._outside(row, transformed[0])
         known = self._known(transformed) if finite else None
         if known is not None and not outside.is_outside:  # beyond the training patients the set promises nothing
-            reasons += _conformal_reasons(known)
-        answer = _answer(outside.is_outside, reasons, known)
+            reasons += conformal_reasons(known)
+        answer = answer_of(outside.is_outside, reasons, known)
         evidence = self._call_evidence(answer)
         contours = None
         if known is not None and (contour_variants or whole_tumor):
@@ -306,7 +307,7 @@ class ResponseModel:
             row.append(float(table[entry.name]))
         return row
 
-    def _known(self, transformed: FloatArray) -> _Known:
+    def _known(self, transformed: FloatArray) -> KnownPatient:
         document = self.document
         margin = self.scoring.margin(transformed)
         probability = self.scoring.sigmoid.probability(margin)
@@ -321,7 +322,7 @@ class ResponseModel:
         )
         kept = conformal_sets(p_favorable, p_unfavorable, document.conformal.coverage)[0]
         base, shapley, log_odds = calibrated_contributions(self.scoring, transformed)
-        return _Known(
+        return KnownPatient(
             log_odds=log_odds,
             probability=float(probability[0]),
             interval_low=float(low[0]),
@@ -427,68 +428,6 @@ class ResponseModel:
                     f"and NumPy it was trained with ({document.library_versions.get('xgboost', 'unknown')}, "
                     f"{document.library_versions.get('numpy', 'unknown')}), or train it again."
                 )
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What follows from finite inputs."""
-
-    log_odds: float
-    probability: float
-    interval_low: float
-    interval_high: float
-    includes_favorable: bool
-    includes_unfavorable: bool
-    shapley: FloatArray
-    base: float
-
-    def interval(self, contours: ContourInterval | None) -> tuple[float, float]:
-        """The one interval to show: what another sample of patients or another contour would have given."""
-        if contours is None:
-            return self.interval_low, self.interval_high
-        return min(self.interval_low, contours.low), max(self.interval_high, contours.high)
-
-    def text(self, level: float, contours: ContourInterval | None) -> str:
-        """``72 % (90 % interval 51 % to 86 %)``."""
-        low, high = map(percent, self.interval(contours))
-        return f"{percent(self.probability)} ({percent(level)} interval {low} to {high})"
-
-    @property
-    def conformal_set(self) -> tuple[ConformalOutcome, ...]:
-        kept: list[ConformalOutcome] = []
-        if self.includes_favorable:
-            kept.append(Answer.FAVORABLE)
-        if self.includes_unfavorable:
-            kept.append(Answer.UNFAVORABLE)
-        return tuple(kept)
-
-
-def _conformal_reasons(known: _Known) -> list[AbstainReason]:
-    if known.includes_favorable and known.includes_unfavorable:
-        return [AbstainReason(code="CONFORMAL_BOTH", text="Neither outcome can be ruled out for this patient.")]
-    if not known.includes_favorable and not known.includes_unfavorable:
-        return [
-            AbstainReason(
-                code="CONFORMAL_NEITHER",
-                text="The patient lies between the two groups of training patients and fits neither well.",
-            )
-        ]
-    if known.includes_favorable != (known.probability >= 0.5):
-        return [
-            AbstainReason(
-                code="SET_DISAGREES_WITH_PROBABILITY",
-                text="The prediction set and the probability point to different outcomes.",
-            )
-        ]
-    return []
-
-
-def _answer(is_outside: bool, reasons: list[AbstainReason], known: _Known | None) -> Answer:
-    if is_outside:
-        return Answer.OUT_OF_DISTRIBUTION
-    if reasons or known is None:
-        return Answer.INDETERMINATE
-    return Answer.FAVORABLE if known.includes_favorable else Answer.UNFAVORABLE
 
 
 def _read(model_folder: ModelFolder, name: str) -> bytes:

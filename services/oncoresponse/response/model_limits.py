@@ -42,11 +42,11 @@ def limits_from(evaluation: Evaluation, interval: IntervalCoverage | None) -> tu
     )
     sentences.append(
         f"In cross-validation the prediction set held the true outcome of {percent(conformal.covered)} of patients "
-        f"(promised {percent(conformal.promised)}) and allowed a call for {percent(conformal.decided)}"
+        f"(promised {percent(conformal.promised)}) and left one outcome for {percent(conformal.decided)}"
         + (
             "."
             if conformal.correct_when_decided is None
-            else f", of which {percent(conformal.correct_when_decided)} were right."
+            else f", for {percent(conformal.correct_when_decided)} of them the true one."
         )
     )
     if interval is not None:

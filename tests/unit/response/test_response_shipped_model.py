@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from oncoresponse.model_folder import ModelFolder, seal_model_folder
+from oncoresponse.response.answer_rule import answers
 from oncoresponse.response.measures_only import MeasuresOnlyModel, open_response_model
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.model_limits import limits_from
@@ -110,14 +111,14 @@ def test_the_breast_sets_hold_their_promise_in_each_outcome_and_stratum() -> Non
 def test_a_call_that_is_not_supported_is_not_made(breast: ResponseModel) -> None:
     random = np.random.default_rng(0)
     allowed = {Answer.FAVORABLE if found.favorable else Answer.UNFAVORABLE: found for found in breast.document.calls}
-    answers = set()
+    given = set()
     for _ in range(150):
         row = {
             entry.name: float(random.choice(training.percentiles))
             for entry, training in zip(breast.inputs, breast.document.training, strict=True)
         }
         found = breast.predict({}, row)
-        answers.add(found.answer)
+        given.add(found.answer)
         if found.call_evidence is not None:
             assert found.call_evidence.allowed is allowed[found.call_evidence.outcome].allowed
         codes = {reason.code for reason in found.abstain_reasons}
@@ -126,7 +127,7 @@ def test_a_call_that_is_not_supported_is_not_made(breast: ResponseModel) -> None
             assert codes == set()
         elif found.call_evidence is not None and not found.call_evidence.allowed:
             assert "CALL_NOT_SUPPORTED" in codes
-    assert answers <= {
+    assert given <= {
         Answer.INDETERMINATE,
         Answer.OUT_OF_DISTRIBUTION,
         *(name for name in allowed if allowed[name].allowed),
@@ -170,14 +171,12 @@ def test_a_small_tumor_of_low_uptake_does_better_than_a_large_avid_one(simulated
 
 
 def test_it_abstains_somewhere_between(simulated: ResponseModel) -> None:
-    answers = set()
-    for share in np.linspace(0, 1, 21):
-        patient = {
-            name: float(np.exp((1 - share) * np.log(low) + share * np.log(LARGE_AND_HOT[name])))
-            for name, low in SMALL_AND_COLD.items()
-        }
-        answers.add(simulated.predict(patient).answer)
-    assert answers == {Answer.FAVORABLE, Answer.UNFAVORABLE, Answer.INDETERMINATE}
+    share = np.linspace(0, 1, 2001)[:, None]
+    names = simulated.document.input_names
+    low, high = (np.log([patient[name] for name in names]) for patient in (SMALL_AND_COLD, LARGE_AND_HOT))
+    between = (1 - share) * low + share * high
+    found = set(answers(simulated.document, simulated.scoring, np.exp(between), between))
+    assert found == {Answer.FAVORABLE, Answer.UNFAVORABLE, Answer.INDETERMINATE}
 
 
 def test_a_whole_body_of_uptake_is_out_of_distribution(simulated: ResponseModel) -> None:
