@@ -71,7 +71,8 @@
     ├── TrainingError           a training run was refused
     │   └── TrainingDataInvalid         TRAINING_DATA_INVALID
     ├── ConfigurationError              CONFIGURATION_INVALID
-    │   └── TlsHandshakeFailed          TLS_HANDSHAKE_FAILED
+    │   ├── TlsHandshakeFailed          TLS_HANDSHAKE_FAILED
+    │   └── SchemaTooNew                SCHEMA_TOO_NEW
     └── ServiceError            the service, not the request, is the cause; the request may be sent again
         ├── QuotaExceeded               QUOTA_EXCEEDED
         ├── DiskFull                    DISK_FULL
@@ -81,6 +82,8 @@
         ├── DeadlineExceeded            DEADLINE_EXCEEDED
         ├── Cancelled                   CANCELLED
         ├── ResumedWithoutProgress      RESUMED_WITHOUT_PROGRESS
+        ├── EndedByUpgrade              ENDED_BY_UPGRADE
+        ├── RecordUnreadable            RECORD_UNREADABLE
         └── InternalError               INTERNAL
 
 A message says what is wrong and what to do. It never holds a patient's data, a DICOM UID, or a file
@@ -469,6 +472,12 @@ class TlsHandshakeFailed(ConfigurationError):
     reason = "TLS_HANDSHAKE_FAILED"
 
 
+class SchemaTooNew(ConfigurationError):
+    """A database was written by a newer release than this one."""
+
+    reason = "SCHEMA_TOO_NEW"
+
+
 class ServiceError(OncoResponseError):
     """The service is the cause, not the request: the same request may succeed later."""
 
@@ -524,6 +533,20 @@ class ResumedWithoutProgress(ServiceError):
 
     reason = "RESUMED_WITHOUT_PROGRESS"
     status = grpc.StatusCode.ABORTED
+
+
+class EndedByUpgrade(ServiceError):
+    """An assessment that another version of the service had begun: one report never comes from two versions."""
+
+    reason = "ENDED_BY_UPGRADE"
+    status = grpc.StatusCode.ABORTED
+
+
+class RecordUnreadable(ServiceError):
+    """What the workflow database holds of an assessment is not the plain data that this service writes."""
+
+    reason = "RECORD_UNREADABLE"
+    status = grpc.StatusCode.DATA_LOSS
 
 
 class InternalError(ServiceError):

@@ -130,7 +130,10 @@ def recover(
     """
     from oncoresponse.workflow.assessment_records import hand_over
 
-    typer.echo(f"{hand_over(executor_id, database_url)} assessments of '{executor_id}' were handed over.")
+    handed_over, ended = hand_over(executor_id, database_url)
+    typer.echo(f"{handed_over} assessments of '{executor_id}' were handed over.")
+    if ended:
+        typer.echo(f"{ended} had been begun by another version and were ended: create them again.")
 
 
 def run() -> None:

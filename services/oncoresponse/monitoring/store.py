@@ -6,22 +6,21 @@ The database is the one of the assessments (SQLite in the data folder, or Postgr
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import sqlalchemy
-from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, select
-from sqlalchemy.engine import URL, Connection, Engine, RowMapping, make_url
+from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, select, text
+from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from oncoresponse.errors import DiskFull, PeerUnavailable, PredictionAlreadyRecorded, PredictionNotFound
 from oncoresponse.monitoring.records import MonitoredCase, OutcomeRecord, PredictionRecord
+from oncoresponse.storage.database_engine import database_engine, exclude_other_writers
 from oncoresponse.storage.disk_space import NO_ROOM_MESSAGE
+from oncoresponse.storage.schema_migrations import migrate
 
-_WAIT_FOR_OTHER_WRITERS_SECONDS = 30
-_CONNECT_SECONDS = 10
+_AREA = "monitoring"
 
 _METADATA = MetaData()
 _PREDICTIONS = Table(
@@ -61,12 +60,13 @@ class MonitoringStore:
     """
 
     def __init__(self, database_url: str) -> None:
-        self._engine = _engine(make_url(database_url))
+        self._engine = database_engine(database_url)
 
     def prepare(self) -> None:
-        """Reach the database and make the tables where there are none.
+        """Reach the database, make the tables where there are none, migrate those of an earlier release.
 
         Raises:
+            SchemaTooNew: A newer release has written them.
             PeerUnavailable: The database does not answer.
             DiskFull: There is no room for the tables.
         """
@@ -78,11 +78,15 @@ class MonitoringStore:
                 self._make_tables()
 
     def _make_tables(self) -> None:
-        with self._engine.begin() as connection:
-            for table in _METADATA.sorted_tables:
-                connection.execute(CreateTable(table, if_not_exists=True))
-                for index in table.indexes:
-                    connection.execute(CreateIndex(index, if_not_exists=True))
+        with self._engine.connect() as connection:
+            exclude_other_writers(connection)
+
+            def execute(statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+                result = connection.execute(text(statement), values)
+                return result.all() if result.returns_rows else []
+
+            migrate(_AREA, execute)
+            connection.commit()
 
     def record_prediction(self, record: PredictionRecord) -> bool:
         """Keep a prediction.
@@ -182,26 +186,6 @@ class MonitoringStore:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
-
-
-def _engine(url: URL) -> Engine:
-    if url.get_backend_name() == "sqlite":
-        engine = sqlalchemy.create_engine(
-            url, hide_parameters=True, connect_args={"timeout": _WAIT_FOR_OTHER_WRITERS_SECONDS}
-        )
-
-        @sqlalchemy.event.listens_for(engine, "connect")
-        def enforce_foreign_keys(connection: sqlite3.Connection, _: object) -> None:
-            connection.execute("PRAGMA foreign_keys = ON")
-
-        return engine
-    # A bare postgresql:// means psycopg2 to SQLAlchemy and psycopg 3 to the rest of this project.
-    return sqlalchemy.create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        hide_parameters=True,
-        pool_pre_ping=True,
-        connect_args={"connect_timeout": _CONNECT_SECONDS},
-    )
 
 
 def _prediction_row(connection: Connection, assessment: str) -> RowMapping | None:

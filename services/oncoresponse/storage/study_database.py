@@ -19,26 +19,9 @@ from pathlib import Path
 from oncoresponse.errors import DiskFull, InvalidRequest, RequestConflict, StudyNotFound
 from oncoresponse.storage.artifact_store import JSON_MEDIA_TYPE, StoredArtifact
 from oncoresponse.storage.disk_space import NO_ROOM_MESSAGE
+from oncoresponse.storage.schema_migrations import migrate
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS study (
-    study_id TEXT PRIMARY KEY,
-    purpose_sha256 TEXT NOT NULL,
-    create_time_ns INTEGER NOT NULL,
-    manifest_sha256 TEXT,
-    manifest_size_bytes INTEGER
-) STRICT;
-CREATE INDEX IF NOT EXISTS study_by_time ON study (create_time_ns, study_id);
-CREATE INDEX IF NOT EXISTS study_by_manifest ON study (manifest_sha256);
-CREATE TABLE IF NOT EXISTS instance (
-    study_id TEXT NOT NULL REFERENCES study ON DELETE CASCADE,
-    sha256 TEXT NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    finished INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (study_id, sha256)
-) STRICT;
-CREATE INDEX IF NOT EXISTS instance_by_digest ON instance (sha256);
-"""
+_AREA = "studies"
 _SELECT_STUDY = """
 SELECT study.*, count(instance.sha256) AS instance_count, coalesce(sum(instance.size_bytes), 0) AS size_bytes
 FROM study LEFT JOIN instance ON instance.study_id = study.study_id AND instance.finished
@@ -93,7 +76,11 @@ class StudyDatabase:
     """Opens one connection for each piece of work, so that any thread may do it.
 
     Args:
-        path: The file; made when it is not there.
+        path: The file; made when it is not there, and migrated when an earlier release made it.
+
+    Raises:
+        SchemaTooNew: A newer release has written it.
+        DiskFull: There is no room for the tables.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +89,9 @@ class StudyDatabase:
         with closing(self._connect()) as connection, _disk_full_when_sqlite_is():
             # With a write-ahead log, readers do not wait for writers.
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
+            connection.execute("BEGIN IMMEDIATE")
+            migrate(_AREA, lambda statement, values: connection.execute(statement, dict(values)).fetchall())
+            connection.execute("COMMIT")
         # The last connection that closes writes the log into the database file, which takes several
         # flushes of the disk. One that stays open keeps that from happening after each piece of work.
         keeper = self._connect(check_same_thread=False)

@@ -17,12 +17,13 @@ from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowAttributes, SetWorkflo
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
-import oncoresponse
 from oncoresponse.errors import (
     AssessmentNotFound,
     Busy,
     Cancelled,
+    ConfigurationError,
     InternalError,
+    OncoResponseError,
     RequestConflict,
     error_for_reason,
 )
@@ -30,10 +31,14 @@ from oncoresponse.servers.database_errors import known_database_error
 from oncoresponse.servers.process_log import TextWithheld
 from oncoresponse.servers.rpc_status import to_status
 from oncoresponse.servers.settings import ServerSettings
+from oncoresponse.storage.database_engine import database_engine
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.v1.artifact_pb2 import ArtifactReference
 from oncoresponse.workflow import recording_workflow
 from oncoresponse.workflow.assessment_workflow import PROGRESS_EVENT, STAGES, WORKFLOW_NAME, assess
+from oncoresponse.workflow.code_version import workflow_version
+from oncoresponse.workflow.earlier_versions import Settled, settle_earlier_versions
+from oncoresponse.workflow.stored_json import STOPPED_BY_ITSELF, StoredJson, refuse_pickles
 
 _QUEUE = "assessments"
 # Ids derive from request ids, so that the same request finds its assessment after any crash.
@@ -66,6 +71,9 @@ class AssessmentRecords:
     async def launch(self) -> None:
         """Connect to the database, create or migrate its tables, and go on with what a crash left unfinished.
 
+        What another version of the service left is put in order first, see
+        :mod:`~oncoresponse.workflow.earlier_versions`.
+
         Raises:
             PeerUnavailable: The database does not answer.
             DiskFull: The database has no room.
@@ -74,17 +82,22 @@ class AssessmentRecords:
             "name": "oncoresponse",
             "system_database_url": self._settings.system_database_url,
             "executor_id": self._settings.executor_id,
-            # Workflows are only continued by a version that has the same steps.
-            "application_version": oncoresponse.__version__,
+            "application_version": workflow_version(),
+            "serializer": StoredJson(),
             "log_level": "WARNING",
         }
         engine_log = logging.getLogger("dbos")
         if not any(isinstance(each, TextWithheld) for each in engine_log.filters):
             # DBOS has a handler of its own, so the filter has to sit on its logger.
             engine_log.addFilter(TextWithheld())
+        refuse_pickles()
+        with _database_errors():
+            await asyncio.to_thread(_settle, self._settings.system_database_url, self._settings.executor_id)
         DBOS(config=config)
         with _database_errors():
             DBOS.launch()
+            # After a return to an earlier release the latest one is not the one that was seen last for the first time.
+            await DBOS.set_latest_application_version_async(workflow_version())
         await DBOS.register_queue_async(
             _QUEUE,
             worker_concurrency=self._settings.assessment_workers,
@@ -253,17 +266,29 @@ def _identity(request: assessment_pb2.CreateAssessmentRequest) -> tuple[str, str
     return str(uuid.uuid5(_NAMESPACE, request.request_id)), digest
 
 
-def hand_over(executor_id: str, database_url: str) -> int:
-    """Let the workers that still run take the unfinished assessments of one that is lost; gives their number.
+def hand_over(executor_id: str, database_url: str) -> tuple[int, int]:
+    """Let the workers that still run take the unfinished assessments of one that is lost.
+
+    Returns:
+        How many were handed over, and how many were ended because another version had begun them.
 
     Raises:
+        ConfigurationError: The workers are of another version than this code.
         PeerUnavailable: The database does not answer.
     """
     # DBOS would print the driver's own words beside our sentence.
     logging.getLogger("dbos").setLevel(logging.CRITICAL)
+    refuse_pickles()
     with _database_errors():
-        client = DBOSClient(system_database_url=database_url)
+        client = DBOSClient(system_database_url=database_url, serializer=StoredJson())
         try:
+            versions = client.list_application_versions()
+            if versions and versions[0]["version_name"] != workflow_version():
+                raise ConfigurationError(
+                    f"The workers run version {versions[0]['version_name']}, and this command is of "
+                    f"{workflow_version()}. Use the command of their release, or start a worker of this one first."
+                )
+            ended = _settle(database_url, executor_id).ended
             lost = client.list_workflows(
                 name=[WORKFLOW_NAME, recording_workflow.WORKFLOW_NAME],
                 status="PENDING",
@@ -274,7 +299,15 @@ def hand_over(executor_id: str, database_url: str) -> int:
                 client.resume_workflow(status.workflow_id)
         finally:
             client.destroy()
-    return sum(status.name == WORKFLOW_NAME for status in lost)
+    return sum(status.name == WORKFLOW_NAME for status in lost), ended
+
+
+def _settle(database_url: str, executor_id: str) -> Settled:
+    engine = database_engine(database_url)
+    try:
+        return settle_earlier_versions(engine, executor_id, workflow_version())
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -300,7 +333,9 @@ def _set_error(assessment: assessment_pb2.Assessment, status: WorkflowStatus) ->
         found = output["error"]
         error = error_for_reason(found["reason"], found["message"], found["metadata"])
         assessment.stage = STAGES[output["stage"]].stage
+    elif isinstance(status.error, OncoResponseError):
+        error = status.error
     else:
-        error = InternalError("The assessment stopped for a reason of the service itself. Create it again.")
+        error = InternalError(STOPPED_BY_ITSELF)
     assessment.error.CopyFrom(to_status(error))
     assessment.message = error.message

@@ -1,7 +1,7 @@
 """The chain as a DBOS workflow of five steps, each one unary call to a stage service.
 
 A step that has finished is never run again: after a crash the workflow goes on with the first step that
-had not. Steps return plain JSON, errors included, so that the database needs no pickled objects of ours.
+had not. Steps return plain JSON, errors included; see :mod:`~oncoresponse.workflow.stored_json`.
 
 A run that is resumed without progress, progress being a finished stage, would stop the service again and again, so the
 third time it fails and gives its place in the queue to others.

@@ -1,0 +1,46 @@
+"""The database of the server, SQLite or PostgreSQL, as SQLAlchemy opens it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import sqlalchemy
+from sqlalchemy.engine import Connection, Engine, make_url
+
+_WAIT_FOR_OTHER_WRITERS_SECONDS = 30
+_CONNECT_SECONDS = 10
+
+
+def database_engine(database_url: str) -> Engine:
+    """Connections to ``sqlite:///...`` or ``postgresql://...``, as in the server's settings; nothing is opened yet.
+
+    Parameters stay out of messages, because they hold what was measured of a patient.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        engine = sqlalchemy.create_engine(
+            url, hide_parameters=True, connect_args={"timeout": _WAIT_FOR_OTHER_WRITERS_SECONDS}
+        )
+
+        @sqlalchemy.event.listens_for(engine, "connect")
+        def enforce_foreign_keys(connection: sqlite3.Connection, _: object) -> None:
+            connection.execute("PRAGMA foreign_keys = ON")
+
+        return engine
+    # A bare postgresql:// means psycopg2 to SQLAlchemy and psycopg 3 to the rest of this project.
+    return sqlalchemy.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": _CONNECT_SECONDS},
+    )
+
+
+def exclude_other_writers(connection: Connection) -> None:
+    """Begin the transaction so that on SQLite nobody else writes until it ends.
+
+    Python's sqlite3 begins a transaction before INSERT, UPDATE and DELETE alone: what is read before, and CREATE TABLE,
+    would stand outside of it.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,237 @@
+"""What another version of the service left in the workflow database, put in order before the engine starts.
+
+The engine takes up only runs of its own version, so after an upgrade all others would wait for ever. Therefore:
+
+- an assessment that waits and was never begun is done by this version: its request is a message of the public API;
+- one that was begun ends with ``ENDED_BY_UPGRADE``;
+- the hand-over of a prediction to monitoring, which may be repeated safely, begins anew;
+- what is finished stays, and its pickles (release 0.1.0) become JSON.
+
+Begun runs of another worker are left to that worker: it may be running. It puts them in order when it starts, or
+``oncoresponse recover`` does when it will not.
+
+The tables are the engine's. Nothing in its API does this under the same assessment name, and pyproject.toml bounds its
+version.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import MetaData, Table, select
+from sqlalchemy.engine import Connection, Engine
+
+from oncoresponse.errors import EndedByUpgrade, OncoResponseError, RecordUnreadable
+from oncoresponse.storage.database_engine import exclude_other_writers
+from oncoresponse.workflow import assessment_workflow, recording_workflow
+from oncoresponse.workflow.plain_pickles import plain_value
+from oncoresponse.workflow.stored_json import NAME, PICKLED, StoredJson
+
+_SCHEMA_ON_POSTGRESQL = "dbos"
+_STATUS = "workflow_status"
+# Columns that hold values; those of the second kind take their serializer's name from the run's row in workflow_status.
+_VALUES = {
+    "operation_outputs": ("output", "error"),
+    "workflow_events": ("value",),
+    "workflow_events_history": ("value",),
+    "streams": ("value",),
+    "notifications": ("message",),
+    _STATUS: ("inputs", "output", "error"),
+}
+_VALUES_OF_RUNS = {"workflow_input": ("inputs",), "workflow_output": ("output", "error")}
+_UNFINISHED = ("PENDING", "ENQUEUED", "DELAYED")
+_JSON = StoredJson()
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Settled:
+    """What was done.
+
+    Attributes:
+        adopted: Assessments that waited and are done by this version.
+        ended: Assessments that were ended.
+        restarted: Hand-overs to monitoring that begin anew.
+        left_to: Begun runs of other workers, number by worker.
+        unreadable: Runs with a value that is not plain data.
+    """
+
+    adopted: int = 0
+    ended: int = 0
+    restarted: int = 0
+    left_to: dict[str, int] = field(default_factory=dict)
+    unreadable: set[str] = field(default_factory=set)
+
+
+def settle_earlier_versions(engine: Engine, executor_id: str, version: str) -> Settled:
+    """Convert pickles, then adopt or end the runs of every other version than ``version``; once is enough.
+
+    Args:
+        engine: The workflow database; one without tables is left as it is.
+        executor_id: The worker that starts here, or that is lost: nobody works on what it began.
+        version: Of this code, see :func:`~oncoresponse.workflow.code_version.workflow_version`.
+    """
+    settled = Settled()
+    with engine.connect() as connection:
+        exclude_other_writers(connection)
+        tables = _tables(connection)
+        if _STATUS not in tables:
+            return settled
+        _convert_pickles(connection, tables, settled.unreadable)
+        status = tables[_STATUS]
+        unfit = status.c.application_version.is_distinct_from(version) | status.c.workflow_uuid.in_(
+            sorted(settled.unreadable)
+        )
+        for run in connection.execute(select(status).where(status.c.status.in_(_UNFINISHED), unfit)).mappings().all():
+            _settle(connection, tables, run, executor_id, version, settled)
+        connection.commit()
+    if settled.ended or settled.adopted or settled.unreadable:
+        _log.warning(
+            "of assessments from another version, %d begun ones were ended, %d waiting ones are done by this one; "
+            "%d records were not plain data and were not read",
+            *(settled.ended, settled.adopted, len(settled.unreadable)),
+        )
+    for worker, count in sorted(settled.left_to.items()):
+        _log.warning("%d runs of %s were begun by another version; it ends them at its next start", count, worker)
+    return settled
+
+
+def _settle(
+    connection: Connection,
+    tables: Mapping[str, Table],
+    run: Mapping[Any, Any],
+    executor_id: str,
+    version: str,
+    settled: Settled,
+) -> None:
+    status, steps = tables[_STATUS], tables["operation_outputs"]
+    run_id = run["workflow_uuid"]
+    this = status.c.workflow_uuid == run_id
+    if run_id in settled.unreadable:
+        return _end(connection, tables, run_id, _UNREAD, settled)
+    if run["status"] == "PENDING" and run["executor_id"] != executor_id:
+        settled.left_to[run["executor_id"]] = settled.left_to.get(run["executor_id"], 0) + 1
+        return None
+    if run["name"] == recording_workflow.WORKFLOW_NAME:
+        # Without its steps the run begins anew; the engine itself takes up what is of its version.
+        connection.execute(steps.delete().where(steps.c.workflow_uuid == run_id))
+        connection.execute(status.update().where(this).values(application_version=version))
+        settled.restarted += 1
+        return None
+    first_step = connection.execute(select(steps).where(steps.c.workflow_uuid == run_id)).first()
+    if run["name"] == assessment_workflow.WORKFLOW_NAME and run["status"] != "PENDING" and first_step is None:
+        connection.execute(status.update().where(this).values(application_version=version))
+        settled.adopted += 1
+        return None
+    error = EndedByUpgrade(
+        "The service was upgraded after this assessment had begun, and one report never comes from two versions. "
+        "Create the assessment again, with a new request_id.",
+        begun_under=_release(run["application_version"]),
+    )
+    return _end(connection, tables, run_id, error, settled)
+
+
+def _end(
+    connection: Connection, tables: Mapping[str, Table], run_id: str, error: OncoResponseError, settled: Settled
+) -> None:
+    now_ms = int(time.time() * 1000)
+    status = tables[_STATUS]
+    connection.execute(
+        status.update()
+        .where(status.c.workflow_uuid == run_id)
+        .values(
+            status="ERROR",
+            serialization=NAME,
+            owner_xid=None,
+            deduplication_id=None,
+            updated_at=now_ms,
+            completed_at=now_ms,
+        )
+    )
+    outcome = tables["workflow_output"]
+    connection.execute(outcome.delete().where(outcome.c.workflow_uuid == run_id))
+    text = _JSON.serialize(error)
+    connection.execute(outcome.insert().values(workflow_uuid=run_id, error=text, retention_timestamp=now_ms))
+    settled.ended += 1
+
+
+def _convert_pickles(connection: Connection, tables: Mapping[str, Table], unreadable: set[str]) -> None:
+    """Write every value that is marked as a pickle as JSON; what is not plain data becomes an error, or nothing."""
+    status = tables[_STATUS]
+    pickled_runs = select(status.c.workflow_uuid).where(status.c.serialization == PICKLED)
+    for name, columns in _VALUES_OF_RUNS.items():
+        if (table := tables.get(name)) is not None:
+            rows = select(table).where(table.c.workflow_uuid.in_(pickled_runs))
+            _convert(connection, table, columns, rows, {}, unreadable)
+    # The runs' own rows come last: their mark says how the two tables above are written.
+    for name, columns in _VALUES.items():
+        if (table := tables.get(name)) is not None and "serialization" in table.c:
+            rows = select(table).where(table.c.serialization == PICKLED)
+            _convert(connection, table, columns, rows, {"serialization": NAME}, unreadable)
+    # A finished run keeps its result only where that could be read.
+    outcome = tables["workflow_output"]
+    lost = select(outcome.c.workflow_uuid).where(outcome.c.error.is_not(None))
+    connection.execute(
+        status.update()
+        .where(
+            status.c.workflow_uuid.in_(sorted(unreadable)),
+            status.c.status == "SUCCESS",
+            status.c.error.is_not(None) | status.c.workflow_uuid.in_(lost),
+        )
+        .values(status="ERROR")
+    )
+
+
+def _convert(
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    rows: Any,
+    mark: Mapping[str, str],
+    unreadable: set[str],
+) -> None:
+    for row in connection.execute(rows).mappings().all():
+        values: dict[str, Any] = dict(mark)
+        for column in columns:
+            if row[column] is None:
+                continue
+            try:
+                values[column] = _JSON.serialize(plain_value(row[column]))
+            except (RecordUnreadable, TypeError, ValueError):
+                values |= _REPLACED[column]
+                # An exception was always a pickle with a class in it; its class is lost, and nothing is wrong with it.
+                if column != "error":
+                    unreadable.add(row.get("workflow_uuid") or row["destination_uuid"])
+        this = [each == row[each.name] for each in table.primary_key]
+        connection.execute(table.update().where(*this).values(values))
+
+
+def _tables(connection: Connection) -> dict[str, Table]:
+    schema = _SCHEMA_ON_POSTGRESQL if connection.dialect.name == "postgresql" else None
+    names = {*_VALUES, *_VALUES_OF_RUNS}
+    here = names & set(sqlalchemy.inspect(connection).get_table_names(schema=schema))
+    metadata = MetaData()
+    return {name: Table(name, metadata, schema=schema, autoload_with=connection) for name in sorted(here)}
+
+
+def _release(version: str | None) -> str:
+    return (version or "unknown").partition("+")[0]
+
+
+_UNREAD = RecordUnreadable(
+    "What the workflow database held of this assessment is not plain data and was not read. Create the assessment "
+    "again, with a new request_id."
+)
+_REPLACED: Mapping[str, Mapping[str, Any]] = {
+    "inputs": {"inputs": None},
+    "output": {"output": None, "error": _JSON.serialize(_UNREAD)},
+    "error": {"error": _JSON.serialize(Exception())},
+    "value": {"value": json.dumps(None)},
+    "message": {"message": json.dumps(None)},
+}
