@@ -37,7 +37,7 @@ from oncoresponse.v1.artifact_pb2 import ArtifactReference
 from oncoresponse.workflow import recording_workflow
 from oncoresponse.workflow.assessment_workflow import PROGRESS_EVENT, STAGES, WORKFLOW_NAME, assess
 from oncoresponse.workflow.code_version import workflow_version
-from oncoresponse.workflow.earlier_versions import Settled, settle_earlier_versions
+from oncoresponse.workflow.earlier_versions import UNREAD, Settled, settle_earlier_versions
 from oncoresponse.workflow.stored_json import STOPPED_BY_ITSELF, StoredJson, refuse_pickles
 
 _QUEUE = "assessments"
@@ -243,8 +243,7 @@ class AssessmentRecords:
             assessment.message = "Cancelled"
             error = Cancelled("The assessment was cancelled. Create it again if it is still needed.")
             assessment.error.CopyFrom(to_status(error))
-        elif status.status == "SUCCESS" and "result" in (status.output or {}):
-            output: dict[str, Any] = status.output or {}
+        elif status.status == "SUCCESS" and "result" in (output := _output(status)):
             ParseDict(output["result"], assessment.result)
             assessment.fraction_done = 1.0
             if "candidates" in output:
@@ -326,10 +325,17 @@ def is_finished(assessment: assessment_pb2.Assessment) -> bool:
     return assessment.state in _FINISHED
 
 
+def _output(status: WorkflowStatus) -> dict[str, Any]:
+    return status.output if isinstance(status.output, dict) else {}
+
+
 def _set_error(assessment: assessment_pb2.Assessment, status: WorkflowStatus) -> None:
     assessment.state = assessment_pb2.ASSESSMENT_STATE_FAILED
-    output: dict[str, Any] = status.output or {}
-    if "error" in output:
+    output = _output(status)
+    if isinstance(status.output, str) or isinstance(status.error, str):
+        # The engine gives the text as it is stored where it cannot be read.
+        error: OncoResponseError = UNREAD
+    elif "error" in output:
         found = output["error"]
         error = error_for_reason(found["reason"], found["message"], found["metadata"])
         assessment.stage = STAGES[output["stage"]].stage

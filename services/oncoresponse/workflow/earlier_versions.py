@@ -33,6 +33,12 @@ from oncoresponse.workflow import assessment_workflow, recording_workflow
 from oncoresponse.workflow.plain_pickles import plain_value
 from oncoresponse.workflow.stored_json import NAME, PICKLED, StoredJson
 
+UNREAD = RecordUnreadable(
+    "What the workflow database held of this assessment is not plain data and was not read. Create the assessment "
+    "again, with a new request_id."
+)
+"""What is said of an assessment whose values are not plain data."""
+
 _SCHEMA_ON_POSTGRESQL = "dbos"
 _STATUS = "workflow_status"
 # Columns that hold values; those of the second kind take their serializer's name from the run's row in workflow_status.
@@ -114,7 +120,7 @@ def _settle(
     run_id = run["workflow_uuid"]
     this = status.c.workflow_uuid == run_id
     if run_id in settled.unreadable:
-        return _end(connection, tables, run_id, _UNREAD, settled)
+        return _end(connection, tables, run_id, UNREAD, settled)
     if run["status"] == "PENDING" and run["executor_id"] != executor_id:
         settled.left_to[run["executor_id"]] = settled.left_to.get(run["executor_id"], 0) + 1
         return None
@@ -174,15 +180,16 @@ def _convert_pickles(connection: Connection, tables: Mapping[str, Table], unread
         if (table := tables.get(name)) is not None and "serialization" in table.c:
             rows = select(table).where(table.c.serialization == PICKLED)
             _convert(connection, table, columns, rows, {"serialization": NAME}, unreadable)
-    # A finished run keeps its result only where that could be read.
+    # A finished run is one without a result where that could not be read.
     outcome = tables["workflow_output"]
-    lost = select(outcome.c.workflow_uuid).where(outcome.c.error.is_not(None))
+    with_result = select(outcome.c.workflow_uuid).where(outcome.c.output.is_not(None))
     connection.execute(
         status.update()
         .where(
             status.c.workflow_uuid.in_(sorted(unreadable)),
             status.c.status == "SUCCESS",
-            status.c.error.is_not(None) | status.c.workflow_uuid.in_(lost),
+            status.c.output.is_(None),
+            status.c.workflow_uuid.not_in(with_result),
         )
         .values(status="ERROR")
     )
@@ -224,13 +231,9 @@ def _release(version: str | None) -> str:
     return (version or "unknown").partition("+")[0]
 
 
-_UNREAD = RecordUnreadable(
-    "What the workflow database held of this assessment is not plain data and was not read. Create the assessment "
-    "again, with a new request_id."
-)
 _REPLACED: Mapping[str, Mapping[str, Any]] = {
     "inputs": {"inputs": None},
-    "output": {"output": None, "error": _JSON.serialize(_UNREAD)},
+    "output": {"output": None, "error": _JSON.serialize(UNREAD)},
     "error": {"error": _JSON.serialize(Exception())},
     "value": {"value": json.dumps(None)},
     "message": {"message": json.dumps(None)},

@@ -1,0 +1,229 @@
+"""A data folder of release 0.1.0 opens under this release; the workflow engine and its SQLite database are real."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import pickle
+import sqlite3
+import uuid
+
+import pytest
+from dbos import DBOS
+from google.rpc import error_details_pb2
+from oncoresponse.errors import ConfigurationError
+from oncoresponse.monitoring.store import MonitoringStore
+from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.storage.study_store import StudyQuota, StudyStore
+from oncoresponse.v1 import assessment_pb2
+from oncoresponse.workflow.assessment_records import hand_over, is_finished
+from oncoresponse.workflow.assessment_workflow import provide_surroundings
+from oncoresponse.workflow.code_version import workflow_version
+
+FINISHED = "assessments/8da719fb-efd2-5a04-9cca-e669e4b08a66"
+BEGUN = ("assessments/13d40ad2-4b8b-5175-b443-9a9fad951121", "assessments/d136f19c-cb96-536a-b27d-cb8097a59430")
+WAITING = "assessments/9b8db84b-93c8-5192-a5e6-ae5d00e99d57"
+VALUE_COLUMNS = {"inputs", "output", "error", "value", "message"}
+
+
+def reason(assessment):
+    info = assessment.error.details[0]
+    found = error_details_pb2.ErrorInfo()
+    assert info.Unpack(found)
+    return found.reason
+
+
+async def finished(records, name):
+    while not is_finished(found := await records.get(name)):
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def created(records, data_folder):
+    request = assessment_pb2.CreateAssessmentRequest(
+        request_id=str(uuid.uuid4()), study="studies/gone", model="models/sts-petct"
+    )
+    manifest = ArtifactStore((data_folder / "artifacts").as_uri()).put_bytes(b"{}", "application/json")
+    return await records.create(request, manifest.to_message(), "0" * 64)
+
+
+def is_pickle(value):
+    data = value if isinstance(value, bytes) else str(value).encode()
+    with contextlib.suppress(ValueError):
+        data = base64.b64decode(data, validate=True)
+    # PROTO is the first instruction of every pickle since protocol 2, and STOP the last of all.
+    return data[:1] == b"\x80" and data[-1:] == b"."
+
+
+def change(data_folder, statement, *values):
+    with sqlite3.connect(data_folder / "oncoresponse.sqlite") as connection:
+        done = connection.execute(statement, values)
+        assert done.rowcount > 0
+    connection.close()
+
+
+def test_studies_and_artifacts_of_0_1_0_are_there(old_data_folder):
+    artifacts = ArtifactStore((old_data_folder / "artifacts").as_uri())
+    studies = StudyStore(old_data_folder, artifacts, StudyQuota()).list_page(10).studies
+    assert [(study.complete, study.instance_count) for study in studies] == [(True, 96)] * 4
+    cases = MonitoringStore(f"sqlite:///{old_data_folder / 'oncoresponse.sqlite'}")
+    cases.prepare()
+    assert [case.prediction.assessment for case in cases.cases("sts-petct")] == [FINISHED]
+    cases.close()
+
+
+async def test_finished_assessment_of_0_1_0_keeps_its_result_and_artifacts(old_data_folder, launched):
+    artifacts = ArtifactStore((old_data_folder / "artifacts").as_uri())
+    async with launched(old_data_folder) as records:
+        page = await records.list_page(study="", page_size=10, offset=0)
+        assert {each.name for each in page.assessments} == {FINISHED, *BEGUN, WAITING}
+        found = await records.get(FINISHED)
+    assert found.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+    assert 0 < found.result.prediction.probability < 1
+    report = StoredArtifact.from_message(found.result.artifacts["report.pdf"])
+    assert artifacts.read_bytes(report).startswith(b"%PDF-")
+    measured = json.loads(artifacts.read_bytes(StoredArtifact.from_message(found.result.artifacts["prediction.json"])))
+    assert measured["model_name"] == "sts-petct"
+
+
+async def test_begun_assessments_of_another_version_end_with_a_reason(old_data_folder, launched):
+    async with launched(old_data_folder) as records:
+        for name in BEGUN:
+            found = await records.get(name)
+            assert found.state == assessment_pb2.ASSESSMENT_STATE_FAILED
+            assert reason(found) == "ENDED_BY_UPGRADE"
+            assert "Create the assessment again" in found.message
+            assert found.HasField("end_time")
+
+
+async def test_waiting_assessment_of_another_version_is_done_by_this_one(old_data_folder, launched):
+    """The study service of the test has no model, and says so: the first stage was asked."""
+    async with launched(old_data_folder) as records:
+        found = await finished(records, WAITING)
+    assert reason(found) == "MODEL_NOT_FOUND"
+    assert found.stage == assessment_pb2.ASSESSMENT_STAGE_CONVERSION
+
+
+async def test_no_pickle_is_left_in_the_database_nor_written_to_it(old_data_folder, launched, stored_values):
+    path = old_data_folder / "oncoresponse.sqlite"
+    before = [entry for entry in stored_values(path) if is_pickle(entry[2])]
+    assert len(before) > 30
+    async with launched(old_data_folder) as records:
+        await finished(records, WAITING)
+        await finished(records, (await created(records, old_data_folder)).name)
+    after = stored_values(path)
+    assert [entry for entry in after if is_pickle(entry[2])] == []
+    written = [value for _, column, value in after if column in VALUE_COLUMNS and value is not None]
+    assert len(written) > 30
+    for value in written:
+        json.loads(value)
+    assert {value for _, column, value in after if column == "serialization"} == {"oncoresponse_json", None}
+
+
+class Canary:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        import os
+
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def planted(old_data_folder, tmp_path):
+    """Plants a pickle; at the end, that it had run is shown by running it."""
+    trap = tmp_path / "sprung"
+    text = base64.b64encode(pickle.dumps(Canary(trap))).decode()
+
+    def plant(table, column, run):
+        statement = f"UPDATE {table} SET {column} = ? WHERE workflow_uuid = ?"  # noqa: S608
+        change(old_data_folder, statement, text, run.removeprefix("assessments/"))
+
+    yield plant
+    assert not trap.exists()
+    pickle.loads(base64.b64decode(text))  # noqa: S301
+    assert trap.exists()
+
+
+async def test_planted_pickles_beside_a_result_do_not_run_and_the_result_stays(old_data_folder, launched, planted):
+    planted("workflow_output", "error", FINISHED)
+    planted("workflow_input", "inputs", FINISHED)
+    planted("operation_outputs", "output", FINISHED)
+    planted("workflow_events", "value", FINISHED)
+    planted("workflow_events_history", "value", FINISHED)
+    async with launched(old_data_folder) as records:
+        assert (await records.get(FINISHED)).state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+        await finished(records, WAITING)
+
+
+async def test_planted_pickles_instead_of_values_do_not_run_and_the_assessments_end(old_data_folder, launched, planted):
+    planted("workflow_output", "output", FINISHED)
+    planted("workflow_input", "inputs", WAITING)
+    planted("operation_outputs", "output", BEGUN[0])
+    async with launched(old_data_folder) as records:
+        for name in (FINISHED, WAITING, BEGUN[0]):
+            assert reason(await finished(records, name)) == "RECORD_UNREADABLE"
+
+
+async def test_pickle_planted_while_the_service_runs_does_not_run(old_data_folder, launched, planted):
+    async with launched(old_data_folder) as records:
+        await finished(records, WAITING)
+        planted("workflow_output", "output", FINISHED)
+        mark = "UPDATE workflow_status SET serialization = 'py_pickle' WHERE workflow_uuid = ?"
+        change(old_data_folder, mark, FINISHED.removeprefix("assessments/"))
+        assert reason(await records.get(FINISHED)) == "RECORD_UNREADABLE"
+
+
+async def test_error_of_a_step_is_stored_as_json_without_its_text(tmp_path, launched, stored_values):
+    """Without surroundings a step fails as it would by a defect."""
+    folder = tmp_path / "data"
+    async with launched(folder) as records:
+        provide_surroundings(None)
+        found = await finished(records, (await created(records, folder)).name)
+    assert reason(found) == "INTERNAL"
+    errors = [value for _, column, value in stored_values(folder / "oncoresponse.sqlite") if column == "error"]
+    known = [json.loads(value)["$error"]["reason"] for value in errors if value is not None]
+    assert known == ["INTERNAL"] * 2
+    assert "provide_surroundings" not in str(errors)
+
+
+async def test_workflow_runs_under_the_version_of_its_code(tmp_path, launched, stored_values):
+    folder = tmp_path / "data"
+    async with launched(folder) as records:
+        await created(records, folder)
+    versions = {
+        value for _, column, value in stored_values(folder / "oncoresponse.sqlite") if column == "application_version"
+    }
+    assert versions == {workflow_version()}
+
+
+async def test_begun_runs_of_another_worker_wait_for_it_or_for_recover(old_data_folder, launched):
+    """It may still run; once it starts again, or is declared lost, they end."""
+    url = f"sqlite:///{old_data_folder / 'oncoresponse.sqlite'}"
+    async with launched(old_data_folder, executor_id="worker-2") as records:
+        assert (await records.get(BEGUN[0])).state == assessment_pb2.ASSESSMENT_STATE_RUNNING
+        await finished(records, WAITING)
+    assert hand_over("worker-1", url) == (0, 2)
+    async with launched(old_data_folder, executor_id="worker-2") as records:
+        assert [reason(await records.get(name)) for name in BEGUN] == ["ENDED_BY_UPGRADE"] * 2
+
+
+def test_recover_of_another_release_than_the_workers_is_refused(old_data_folder):
+    with pytest.raises(ConfigurationError, match=r"workers run version 0\.1\.0"):
+        hand_over("worker-1", f"sqlite:///{old_data_folder / 'oncoresponse.sqlite'}")
+
+
+async def test_unrecorded_prediction_of_another_version_begins_anew(old_data_folder, launched):
+    """There is no monitoring service here, which is an answer for good."""
+    run_id = FINISHED.removeprefix("assessments/") + "-record"
+    change(old_data_folder, "UPDATE workflow_status SET status = 'PENDING' WHERE workflow_uuid = ?", run_id)
+    change(old_data_folder, "DELETE FROM workflow_output WHERE workflow_uuid = ?", run_id)
+    async with launched(old_data_folder):
+        handle = await DBOS.retrieve_workflow_async(run_id)
+        assert await handle.get_result() == "CONFIGURATION_INVALID"
+        assert (await handle.get_status()).app_version == workflow_version()
