@@ -42,13 +42,17 @@ _MESSAGES = (
 @functools.cache
 def workflow_version() -> str:
     """``RELEASE+DIGEST``, such as ``0.2.0+1f0c2b9a7d34``."""
+    return version_of(oncoresponse.__version__, code_parts())
+
+
+def code_parts() -> dict[str, bytes]:
+    """What the digest is made of: source of each module of this package, descriptor of each file of messages, by name."""
     parts = {
         f"module {each.name}": each.read_bytes()
         for each in resources.files("oncoresponse.workflow").iterdir()
         if each.name.endswith(".py")
     }
-    parts |= {f"message {each.DESCRIPTOR.name}": each.DESCRIPTOR.serialized_pb for each in _MESSAGES}
-    return version_of(oncoresponse.__version__, parts)
+    return parts | {f"message {each.DESCRIPTOR.name}": each.DESCRIPTOR.serialized_pb for each in _MESSAGES}
 
 
 def version_of(release: str, parts: dict[str, bytes]) -> str:
