@@ -52,9 +52,10 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
         _, (model, fingerprints) = self._models.get(request.model, request.model_sha256)
         covariates = {covariate.name: covariate.value for covariate in request.covariates}
         document = self._document(request.features) if request.HasField("features") else None
+        provenance = InputProvenance.of(document) if document is not None else None
         used = self._used_in_training(request, fingerprints)
         if isinstance(model, MeasuresOnlyModel):
-            return self._answer(model.predict({}, used_in_training=used))
+            return self._answer(model.predict({}, provenance=provenance, used_in_training=used))
         if document is None and any(entry.source == "features" for entry in model.inputs):
             raise InvalidRequest("This model needs features of the tumor. Send those of ExtractFeatures.")
         variants = [self._document(reference) for reference in request.variant_features]
@@ -66,7 +67,7 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
             values,
             covariates,
             [variant.values() for variant in variants],
-            provenance=InputProvenance.of(document) if document is not None else None,
+            provenance=provenance,
             used_in_training=used or fingerprints.knows_row(model.inputs, {**values, **covariates}),
         )
         return self._answer(prediction)
