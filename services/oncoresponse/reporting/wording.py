@@ -352,6 +352,7 @@ def conclusion(context: ReportContext) -> str:
     lines += [
         f"Measures: {measures}.",
         " ".join(text for text in contour if text),
+        *([f"Please check: {' '.join(noted)}"] if (noted := warnings(context)) else []),
         f"Limits: {' '.join(reasons_to_distrust(context))}",
         f"{_sentence(research_use_statement(context))} {NOT_SIGNED}",
     ]
