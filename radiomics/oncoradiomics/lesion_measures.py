@@ -1,6 +1,6 @@
 """What an oncologist knows about a lesion.
 
-Volume and axial diameters of any image; of PET also SUVmax, SUVpeak, SUVmean, MTV and TLG, of CT the mean density, of
+Volume and three diameters of any image; of PET also SUVmax, SUVpeak, SUVmean, MTV and TLG, of CT the mean density, of
 another image the mean. No measure is given of a quantity that it is not named for.
 """
 
@@ -99,6 +99,14 @@ def _size_measures(image: sitk.Image, region: _BoolArray) -> tuple[Measure, ...]
             value=perpendicular_mm,
             unit="mm",
             method="Longest line at a right angle to the longest axial diameter, in the same slice.",
+        ),
+        Measure(
+            name="maximum_3d_diameter",
+            title="Maximum 3D diameter",
+            value=maximum_3d_diameter_mm(region, image.GetSpacing()),
+            unit="mm",
+            method="Longest straight line in space between two points of the contour's surface, all its parts together.",
+            ibsi_id="L0JK",
         ),
     )
 
@@ -213,7 +221,9 @@ def axial_diameters_mm(
         direction: Nine cosines, row-major; column n is the LPS direction of index axis n.
 
     Returns:
-        (longest, perpendicular). Source of the definition: RECIST 1.1, doi:10.1016/j.ejca.2008.10.026.
+        (longest, perpendicular). Sources of the definitions: the longest as in RECIST 1.1, in the plane of acquisition,
+        doi:10.1016/j.ejca.2008.10.026; the longest at a right angle to it as in the WHO criteria, Miller et al. 1981,
+        doi:10.1002/1097-0142(19810101)47:1<207::AID-CNCR2820470134>3.0.CO;2-6.
     """
     normal_axis = int(np.argmax(np.abs(np.asarray(direction).reshape(3, 3)[2])))
     in_plane_mm = np.delete(np.asarray(spacing_mm, dtype=np.float64), normal_axis)[::-1]
@@ -234,6 +244,26 @@ def axial_diameters_mm(
             along = (outline[second] - outline[first]) / distances[first, second]
             best = (float(distances[first, second]), _longest_perpendicular_chord(outline, along))
     return best
+
+
+def maximum_3d_diameter_mm(region: npt.NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> float:
+    """IBSI maximum 3D diameter (L0JK): greatest distance of two vertices of the surface mesh, in mm.
+
+    Vertices lie half-way between the centers of a voxel inside and a neighbor outside along a grid axis (marching cubes
+    on the mask), so the diameter is neither that of voxel centers nor that of voxel corners; what lies beyond the
+    image counts as outside. The points of :func:`axial_diameters_mm` are among them, so it is never below the longest
+    axial diameter. Unlike there, parts that do not touch count together, and the gap between them with them, as in IBSI.
+    It depends on no direction: distances are the same on an oblique grid.
+
+    Args:
+        region: Boolean, axes (k, j, i), with at least one voxel.
+        spacing_mm: Along i, j, k.
+    """
+    # Loads compiled code, which those who only ask for names of measures do without.
+    from oncoradiomics.native.morphology import mesh_diameters
+
+    box = ndimage.find_objects(region.astype(np.uint8))[0]
+    return mesh_diameters(np.pad(region[box], 1).astype(np.uint8), spacing_mm[::-1])[3]
 
 
 def _hull_of_outline(part: _BoolArray, in_plane_mm: _FloatArray) -> _FloatArray:
