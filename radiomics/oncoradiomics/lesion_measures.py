@@ -105,7 +105,7 @@ def _size_measures(image: sitk.Image, region: _BoolArray) -> tuple[Measure, ...]
             title="Maximum 3D diameter",
             value=maximum_3d_diameter_mm(region, image.GetSpacing()),
             unit="mm",
-            method="Longest straight line in space between two points of the contour's surface, all its parts together.",
+            method="Longest straight line in space between two points of the contour's surface, all parts together.",
             ibsi_id="L0JK",
         ),
     )
@@ -252,8 +252,8 @@ def maximum_3d_diameter_mm(region: npt.NDArray[np.bool_], spacing_mm: tuple[floa
     Vertices lie half-way between the centers of a voxel inside and a neighbor outside along a grid axis (marching cubes
     on the mask), so the diameter is neither that of voxel centers nor that of voxel corners; what lies beyond the
     image counts as outside. The points of :func:`axial_diameters_mm` are among them, so it is never below the longest
-    axial diameter. Unlike there, parts that do not touch count together, and the gap between them with them, as in IBSI.
-    It depends on no direction: distances are the same on an oblique grid.
+    axial diameter. Unlike there, parts that do not touch count together, with the gap between them, as in IBSI. It
+    depends on no direction: distances are the same on an oblique grid.
 
     Args:
         region: Boolean, axes (k, j, i), with at least one voxel.
