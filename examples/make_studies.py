@@ -426,6 +426,7 @@ def make_breast(folder: Path) -> None:
         },
         "voxels_of_segment": int(mask.sum()),
         "slices_of_segment": len(planes),
+        "slice_extent_of_segment_mm": round(len(planes) * SPACING_MM[2], 3),
         "volume_of_contour_ml": round(volume_ml(contours, normal, SPACING_MM[2]), 4),
         "phases": [
             {"folder": name, "acquisition_time": time, "contrast": phase > 0}
