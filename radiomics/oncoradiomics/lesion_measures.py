@@ -26,6 +26,7 @@ METABOLIC_THRESHOLD_FRACTION = 0.41
 """Of SUVmax; Boellaard et al. 2015, FDG PET/CT: EANM procedure guidelines 2.0, doi:10.1007/s00259-014-2961-x."""
 
 _MM3_PER_ML = 1000.0
+_TOUCHING = np.ones((3, 3, 3), dtype=bool)
 _BoolArray = npt.NDArray[np.bool_]
 _FloatArray = npt.NDArray[np.float64]
 
@@ -105,8 +106,9 @@ def _size_measures(image: sitk.Image, region: _BoolArray) -> tuple[Measure, ...]
             title="Maximum 3D diameter",
             value=maximum_3d_diameter_mm(region, image.GetSpacing()),
             unit="mm",
-            method="Longest straight line in space between two points of the contour's surface, all parts together.",
-            ibsi_id="L0JK",
+            method="Longest straight line in space between two points on the surface of one connected part.",
+            # IBSI measures across the gap between parts.
+            ibsi_id="L0JK" if ndimage.label(region, structure=_TOUCHING)[1] == 1 else None,
         ),
     )
 
@@ -247,13 +249,14 @@ def axial_diameters_mm(
 
 
 def maximum_3d_diameter_mm(region: npt.NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> float:
-    """IBSI maximum 3D diameter (L0JK): greatest distance of two vertices of the surface mesh, in mm.
+    """Greatest distance in space of two points on the surface of one connected part, in mm.
 
-    Vertices lie half-way between the centers of a voxel inside and a neighbor outside along a grid axis (marching cubes
-    on the mask), so the diameter is neither that of voxel centers nor that of voxel corners; what lies beyond the
-    image counts as outside. The points of :func:`axial_diameters_mm` are among them, so it is never below the longest
-    axial diameter. Unlike there, parts that do not touch count together, with the gap between them, as in IBSI. It
-    depends on no direction: distances are the same on an oblique grid.
+    The surface's points lie half-way between the centers of a voxel inside and a neighbor outside along a grid axis
+    (vertices of marching cubes on the mask), so the diameter is neither that of voxel centers nor that of voxel
+    corners; what lies beyond the image counts as outside. Of a region in one part it is the IBSI maximum 3D diameter (L0JK).
+    Each part (voxels that share a face, an edge or a corner) is measured by itself, as by :func:`axial_diameters_mm`,
+    whose points are among these: the gap between two parts never counts, and the longest axial diameter is never
+    greater. It depends on no direction: distances are the same on an oblique grid.
 
     Args:
         region: Boolean, axes (k, j, i), with at least one voxel.
@@ -262,8 +265,15 @@ def maximum_3d_diameter_mm(region: npt.NDArray[np.bool_], spacing_mm: tuple[floa
     # Loads compiled code, which those who only ask for names of measures do without.
     from oncoradiomics.native.morphology import mesh_diameters
 
-    box = ndimage.find_objects(region.astype(np.uint8))[0]
-    return mesh_diameters(np.pad(region[box], 1).astype(np.uint8), spacing_mm[::-1])[3]
+    step = (spacing_mm[2], spacing_mm[1], spacing_mm[0])
+    parts, _ = ndimage.label(region, structure=_TOUCHING)
+    longest = 0.0
+    for number, box in enumerate(ndimage.find_objects(parts), start=1):
+        part = parts[box] == number
+        # A part whose bounding box has a shorter diagonal cannot hold a longer line.
+        if np.linalg.norm(np.multiply(part.shape, step)) > longest:
+            longest = max(longest, mesh_diameters(np.pad(part, 1).astype(np.uint8), step)[3])
+    return longest
 
 
 def _hull_of_outline(part: _BoolArray, in_plane_mm: _FloatArray) -> _FloatArray:

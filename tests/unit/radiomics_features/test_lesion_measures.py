@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oncoradiomics.errors import EmptyMaskError, ExtractionError, GeometryError
-from oncoradiomics.features import MEASURE_NAMES, SIZE_MEASURE_NAMES
+from oncoradiomics.features import MEASURE_NAMES, SIZE_MEASURE_NAMES, Measure
 from oncoradiomics.lesion_measures import (
     PEAK_SPHERE_RADIUS_MM,
     axial_diameters_mm,
@@ -147,13 +147,37 @@ def test_one_voxel_is_as_long_as_its_longest_side():
     fill=st.floats(0.05, 0.9),
     spacing=st.tuples(*(st.floats(0.5, 6) for _ in range(3))),
 )
-def test_maximum_3d_diameter_is_that_of_the_marching_cubes_mesh_also_at_the_edge_and_of_parts(seed, fill, spacing):
+def test_maximum_3d_diameter_is_that_of_the_marching_cubes_mesh_of_a_part_also_at_the_edge(seed, fill, spacing):
     region = np.random.default_rng(seed).random((5, 6, 7)) < fill
     assume(region.any())
-    vertices, *_ = marching_cubes(np.pad(region, 1).astype(float), 0.5, spacing=spacing[::-1])
+    parts, count = ndimage.label(region, structure=np.ones((3, 3, 3)))
+    expected = 0.0
+    for number in range(1, count + 1):
+        padded = np.pad(parts == number, 1).astype(float)
+        vertices, *_ = marching_cubes(padded, 0.5, spacing=spacing[::-1], allow_degenerate=False)
+        expected = max(expected, pdist(vertices[ConvexHull(vertices).vertices]).max())
     found = maximum_3d_diameter_mm(region, spacing)
-    assert found == pytest.approx(pdist(vertices[ConvexHull(vertices).vertices]).max(), rel=1e-5)
+    assert found == pytest.approx(expected, rel=1e-5)
     assert found >= axial_diameters_mm(region, spacing, IDENTITY)[0] * (1 - 1e-12)
+
+
+def test_two_parts_are_not_joined_in_space_and_their_diameter_is_not_called_that_of_ibsi(make_image):
+    """Two lesions in one mask, one above the other: a line across both is the size of neither."""
+    mask = np.zeros((30, 20, 20), np.uint8)
+    mask[2:8, 4:10, 4:10] = 1
+    uptake = np.full(mask.shape, 2.0)
+
+    def measured() -> Measure:
+        images = (make_image(array, spacing=(1, 1, 1)) for array in (uptake, mask))
+        return next(item for item in measure_lesion(*images, SUV_BODY_WEIGHT) if item.name == "maximum_3d_diameter")
+
+    one = measured()
+    mask[22:26, 4:8, 4:8] = 1
+    two = measured()
+    assert two.value == one.value == pytest.approx(6 * np.sqrt(3), abs=1.5)
+    assert (one.ibsi_id, two.ibsi_id) == ("L0JK", None)
+    mask[8, 10, 10] = mask[9, 11, 11] = 1
+    assert measured().value > one.value, "what touches at a corner is one part"
 
 
 def test_diameters_of_a_large_mask_take_no_time():
