@@ -253,10 +253,10 @@ def maximum_3d_diameter_mm(region: npt.NDArray[np.bool_], spacing_mm: tuple[floa
 
     The surface's points lie half-way between the centers of a voxel inside and a neighbor outside along a grid axis
     (vertices of marching cubes on the mask), so the diameter is neither that of voxel centers nor that of voxel
-    corners; what lies beyond the image counts as outside. Of a region in one part it is the IBSI maximum 3D diameter (L0JK).
-    Each part (voxels that share a face, an edge or a corner) is measured by itself, as by :func:`axial_diameters_mm`,
-    whose points are among these: the gap between two parts never counts, and the longest axial diameter is never
-    greater. It depends on no direction: distances are the same on an oblique grid.
+    corners; what lies beyond the image counts as outside. Of a region in one part it is the IBSI maximum 3D diameter
+    (L0JK). Each part (voxels that share a face, an edge or a corner) is measured by itself, as by
+    :func:`axial_diameters_mm`, whose points are among these: the gap between two parts never counts, and the longest
+    axial diameter is never greater. It depends on no direction: distances are the same on an oblique grid.
 
     Args:
         region: Boolean, axes (k, j, i), with at least one voxel.
