@@ -43,6 +43,7 @@ _EXTENSIVE_MEASURES = frozenset(
         "lesion_volume",
         "longest_axial_diameter",
         "perpendicular_axial_diameter",
+        "maximum_3d_diameter",
         "metabolic_tumor_volume",
         "total_lesion_glycolysis",
     }
