@@ -10,7 +10,12 @@ from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SIZE_MEASURE_NAMES = ("lesion_volume", "longest_axial_diameter", "perpendicular_axial_diameter")
+SIZE_MEASURE_NAMES = (
+    "lesion_volume",
+    "longest_axial_diameter",
+    "perpendicular_axial_diameter",
+    "maximum_3d_diameter",
+)
 """Names of the measures that any image has."""
 
 MEASURE_NAMES = (

@@ -114,7 +114,7 @@ RUN = {
     ),
     "a hospital's NIfTI images": (
         "oncoresponse train segmentation --dry-run --data IMAGES --model models/lung-petct",
-        "oncoradiomics cohort IMAGES --image PET.nii.gz --mask PET_tumor.nii.gz "
+        "oncoradiomics cohort IMAGES --image PET.nii.gz --mask PET_tumor.nii.gz --quantity g/mL{SUVbw} "
         "--settings models/lung-petct/radiomics/settings.yaml --output image-features.csv",
         "oncoresponse train response --features image-features.csv --clinical image-clinical.csv "
         "--model models/lung-petct --run runs/lung-petct",

@@ -156,17 +156,24 @@ def test_contour_of_the_study_replaces_segmentation(client, sample_study, tmp_pa
 
 
 def test_segmentation_object_that_was_written_can_be_read_back_as_the_contour(client, result, tmp_path):
-    """The DICOM SEG of one assessment, sent with the study, gives the same volume in the next."""
+    """The DICOM SEG of one assessment, sent with the study, gives the same volume in the next: when it is named."""
     _, folder = result
     shutil.copytree(SAMPLE, tmp_path / "study")
     for structure_set in (tmp_path / "study").rglob("RTSTRUCT.dcm"):
         structure_set.unlink()
     shutil.copy(folder / "segmentation.dcm", tmp_path / "study")
     study = client.upload_study(tmp_path / "study", silent)
-    assessment = client.assess(study, Order("sts-petct", contour=study_pb2.SuppliedContour()), silent)
+    with pytest.raises(OncoResponseError) as caught:
+        client.assess(study, Order("sts-petct", contour=study_pb2.SuppliedContour()), silent)
+    assert caught.value.reason == "AUTOMATIC_CONTOUR"
+    uid = str(pydicom.dcmread(folder / "segmentation.dcm", stop_before_pixels=True).SOPInstanceUID)
+    named = study_pb2.SuppliedContour(sop_instance_uid=uid)
+    assessment = client.assess(study, Order("sts-petct", contour=named), silent)
     client.download_artifacts(assessment, tmp_path / "out")
     summaries = [json.loads((path / "segmentation.json").read_text()) for path in (folder, tmp_path / "out")]
     assert summaries[1]["method"] == "supplied_segmentation"
+    assert summaries[1]["supplied_algorithm_type"] == "AUTOMATIC"
+    assert "no physician drew or corrected" in assessment.result.summary
     assert summaries[0]["volume_ml"] == pytest.approx(summaries[1]["volume_ml"], rel=1e-9)
 
 
@@ -344,7 +351,7 @@ def _moved(distance):
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(_shrunk, "TUMOR_TOO_SMALL"), (_moved(-400.0), "EMPTY_MASK"), (_moved(66.0), "MASK_TOUCHES_BORDER")],
+    [(_shrunk, "TUMOR_TOO_SMALL"), (_moved(-400.0), "CONTOUR_OUTSIDE_IMAGE"), (_moved(66.0), "CONTOUR_OUTSIDE_IMAGE")],
     ids=["shrunk to nothing much", "beside the image", "half out of the image"],
 )
 def test_contour_that_cannot_be_used(client, changed_sample, change, reason):
@@ -353,8 +360,8 @@ def test_contour_that_cannot_be_used(client, changed_sample, change, reason):
 
 
 def test_contour_that_reaches_the_edge_of_the_images_is_answered_as_a_lower_bound(client, changed_sample, tmp_path):
-    """A tenth of the tumor of 17.2 ml lies beyond the images; the bound holds it."""
-    study = client.upload_study(changed_sample(_contours(_moved(57.0))), silent)
+    """A part of the tumor of 17.2 ml lies beyond the images; the bound holds it."""
+    study = client.upload_study(changed_sample(_contours(_moved(55.5))), silent)
     assessment = client.assess(study, Order("sts-petct", contour=study_pb2.SuppliedContour()), silent)
     assert assessment.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
     client.download_artifacts(assessment, tmp_path)
@@ -468,10 +475,9 @@ def test_no_log_of_the_server_names_the_patient(server, result):
         assert secret not in log
 
 
-def test_a_run_that_is_resumed_three_times_without_progress_fails_and_frees_the_queue(serve, tmp_path):
+def test_a_run_that_is_resumed_three_times_without_progress_fails_and_frees_the_queue(serve, silent_stages, tmp_path):
     settings = tmp_path / "settings.yaml"
-    dead = dict.fromkeys(("segmentation", "radiomics", "response", "reporting"), "127.0.0.1:9")
-    settings.write_text(yaml.safe_dump({"addresses": dead, "assessment_workers": 1}))
+    settings.write_text(yaml.safe_dump({"addresses": silent_stages.address, "assessment_workers": 1}))
     arguments = ("--roles", "study,assessment,model", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
     names = []
     for start in range(4):

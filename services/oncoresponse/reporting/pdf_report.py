@@ -100,11 +100,18 @@ def page_content(context: ReportContext) -> Json:
         ],
         "contour": " ".join(text for text in (lower_bound_sentence(context), contour_sentence(context)) if text),
         "inputs": _inputs(context.prediction, fixed),
-        "check": [_shortened(text, _LONGEST_SENTENCE) for text in warnings(context)[:_WARNINGS_SHOWN]],
+        "check": _to_check(context, fixed),
         "limits": [_shortened(text, _LONGEST_SENTENCE) for text in limits(context) if text not in distrusted],
         "footer": _footer(context),
         "closing": fixed["closing"],
     }
+
+
+def _to_check(context: ReportContext, fixed: Json) -> list[str]:
+    found = warnings(context)
+    shown = [_shortened(text, _LONGEST_SENTENCE) for text in found[:_WARNINGS_SHOWN]]
+    more = len(found) - _WARNINGS_SHOWN
+    return [*shown, fixed["more"].format(count=more)] if more > 0 else shown
 
 
 def _without_call(context: ReportContext) -> bool:

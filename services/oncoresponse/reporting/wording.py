@@ -43,6 +43,7 @@ _EXTENSIVE_MEASURES = frozenset(
         "lesion_volume",
         "longest_axial_diameter",
         "perpendicular_axial_diameter",
+        "maximum_3d_diameter",
         "metabolic_tumor_volume",
         "total_lesion_glycolysis",
     }
@@ -352,6 +353,7 @@ def conclusion(context: ReportContext) -> str:
     lines += [
         f"Measures: {measures}.",
         " ".join(text for text in contour if text),
+        *([f"Please check: {' '.join(noted)}"] if (noted := warnings(context)) else []),
         f"Limits: {' '.join(reasons_to_distrust(context))}",
         f"{_sentence(research_use_statement(context))} {NOT_SIGNED}",
     ]

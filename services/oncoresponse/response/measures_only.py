@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.readable_numbers import inside_sentence
-from oncoresponse.response.input_provenance import InputProvenance
+from oncoresponse.response.input_provenance import PROVENANCE_UNDECLARED, InputProvenance
 from oncoresponse.response.model import ResponseModel, require_same_radiomics
 from oncoresponse.response.model_document import DOCUMENT_FILE, TASK_FILE, MeasuresOnlyDocument
 from oncoresponse.response.prediction import NO_EVIDENCE_TEXT, AbstainReason, Answer, Prediction
@@ -37,8 +37,8 @@ class MeasuresOnlyModel:
         covariates: Mapping[str, float] | None = None,  # noqa: ARG002
         contour_variants: Sequence[Mapping[str, float]] = (),  # noqa: ARG002
         *,
-        provenance: InputProvenance | None = None,  # noqa: ARG002
         whole_tumor: Sequence[Mapping[str, float]] = (),  # noqa: ARG002
+        provenance: InputProvenance | None = None,
         used_in_training: bool = False,
     ) -> Prediction:
         """``no_evidence``, whatever the patient."""
@@ -53,6 +53,7 @@ class MeasuresOnlyModel:
             answer=Answer.NO_EVIDENCE,
             answer_text=NO_EVIDENCE_TEXT,
             used_in_training=used_in_training,
+            provenance=PROVENANCE_UNDECLARED if provenance is None else "DECLARED",
             sentences=(
                 f"No evidence that this model can predict {inside_sentence(title)}: it measures and does not predict.",
             ),

@@ -60,9 +60,10 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
         _, (model, fingerprints) = self._models.get(request.model, request.model_sha256)
         covariates = {covariate.name: covariate.value for covariate in request.covariates}
         document = self._document(request.features) if request.HasField("features") else None
+        provenance = InputProvenance.of(document) if document is not None else None
         used = self._used_in_training(request, fingerprints)
         if isinstance(model, MeasuresOnlyModel):
-            return self._answer(model.predict({}, used_in_training=used))
+            return self._answer(model.predict({}, provenance=provenance, used_in_training=used))
         if document is None and any(entry.source == "features" for entry in model.inputs):
             raise InvalidRequest("This model needs features of the tumor. Send those of ExtractFeatures.")
         variants = [self._document(reference) for reference in request.variant_features]
@@ -77,7 +78,7 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
             [variant.values() for variant in variants],
             whole_tumor=whole_tumor_variants(values, model.inputs, bounds),
             contour_review_reasons=request.contour_review_reasons,
-            provenance=InputProvenance.of(document) if document is not None else None,
+            provenance=provenance,
             used_in_training=used or fingerprints.knows_row(model.inputs, {**values, **covariates}),
         )
         if limit := _CONTOUR_LIMITS.get(request.contour_algorithm_type):

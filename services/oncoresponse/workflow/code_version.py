@@ -46,7 +46,7 @@ def workflow_version() -> str:
 
 
 def code_parts() -> dict[str, bytes]:
-    """What the digest is made of: source of each module of this package, descriptor of each file of messages, by name."""
+    """What the digest is made of: the source of each module here, the descriptor of each file of messages, by name."""
     parts = {
         f"module {each.name}": each.read_bytes()
         for each in resources.files("oncoresponse.workflow").iterdir()

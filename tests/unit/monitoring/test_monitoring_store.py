@@ -108,7 +108,7 @@ def test_database_that_is_not_there_is_named_without_its_address(record):
 
 
 def test_locked_database_is_unavailable_and_nothing_is_lost(tmp_path, record, monkeypatch):
-    monkeypatch.setattr("oncoresponse.monitoring.store._WAIT_FOR_OTHER_WRITERS_SECONDS", 0)
+    monkeypatch.setattr("oncoresponse.storage.database_engine._WAIT_FOR_OTHER_WRITERS_SECONDS", 0)
     path = tmp_path / "oncoresponse.sqlite"
     store = MonitoringStore(f"sqlite:///{path}")
     store.prepare()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -10,17 +11,19 @@ import SimpleITK as sitk
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oncoradiomics.errors import EmptyMaskError, ExtractionError, GeometryError
-from oncoradiomics.features import MEASURE_NAMES
+from oncoradiomics.features import MEASURE_NAMES, SIZE_MEASURE_NAMES, Measure
 from oncoradiomics.lesion_measures import (
     PEAK_SPHERE_RADIUS_MM,
     axial_diameters_mm,
+    maximum_3d_diameter_mm,
     measure_lesion,
     suv_peak,
 )
 from oncoradiomics.quantities import SUV_BODY_WEIGHT
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
-from skimage.measure import find_contours
+from skimage.measure import find_contours, marching_cubes
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -97,6 +100,96 @@ def test_longest_diameter_is_that_of_the_marching_squares_contour(seed, fill, sp
     assert 0 < perpendicular <= longest * (1 + 1e-12)
 
 
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.6, 1.6, 3.0), (1.3, 2.1, 1.7)])
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_maximum_3d_diameter_of_an_ellipsoid_is_its_longest_axis_whatever_axis_the_slices_follow(spacing, order):
+    direction = np.eye(3)[:, list(order)]
+    region = ellipsoid(direction, spacing, (28.0, 17.0, 31.0))
+    assert maximum_3d_diameter_mm(region, spacing) == pytest.approx(62.0, abs=max(spacing))
+
+
+def test_maximum_3d_diameter_does_not_see_how_the_grid_lies_where_the_axial_one_does():
+    angle = np.deg2rad(40)
+    tilt = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    spacing = (1.2, 0.9, 2.0)
+    region = ellipsoid(tilt, spacing, (12.0, 10.0, 26.0))
+    longest, perpendicular = axial_diameters_mm(region, spacing, tuple(tilt.ravel()))
+    assert maximum_3d_diameter_mm(region, spacing) == pytest.approx(52.0, abs=2.0)
+    # The section of the ellipsoid with the acquired plane, 40 degrees from axial: semi-axes of 12 mm along x and
+    # 1 / sqrt((cos 40 / 10)^2 + (sin 40 / 26)^2) mm across.
+    across = 2 / np.hypot(np.cos(angle) / 10, np.sin(angle) / 26)
+    assert (longest, perpendicular) == pytest.approx((max(24.0, across), min(24.0, across)), abs=1.5)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.8, 1.5, 2.5)])
+def test_three_diameters_of_a_box_are_its_diagonals_without_the_cut_corners(spacing):
+    region = np.zeros((30, 40, 50), bool)
+    region[5:25, 5:30, 5:35] = True
+    sides = np.array([30, 25, 20]) * spacing
+    longest, perpendicular = axial_diameters_mm(region, spacing, IDENTITY)
+    # A vertex of the mesh next to a corner is half a voxel away from it along all axes but one.
+    assert longest == pytest.approx(np.hypot(*sides[:2]), abs=max(spacing))
+    short, long = sorted(sides[:2])
+    assert perpendicular == pytest.approx(short * np.hypot(*sides[:2]) / long, abs=max(spacing))
+    assert maximum_3d_diameter_mm(region, spacing) == pytest.approx(np.linalg.norm(sides), abs=np.linalg.norm(spacing))
+
+
+def test_one_voxel_is_as_long_as_its_longest_side():
+    region = np.zeros((3, 4, 5), bool)
+    region[1, 2, 3] = True
+    for spacing in itertools.permutations((1.0, 2.0, 3.0)):
+        assert maximum_3d_diameter_mm(region, spacing) == pytest.approx(3.0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    fill=st.floats(0.05, 0.9),
+    spacing=st.tuples(*(st.floats(0.5, 6) for _ in range(3))),
+)
+def test_maximum_3d_diameter_is_that_of_the_marching_cubes_mesh_of_a_part_also_at_the_edge(seed, fill, spacing):
+    region = np.random.default_rng(seed).random((5, 6, 7)) < fill
+    assume(region.any())
+    parts, count = ndimage.label(region, structure=np.ones((3, 3, 3)))
+    expected = 0.0
+    for number in range(1, count + 1):
+        padded = np.pad(parts == number, 1).astype(float)
+        vertices, *_ = marching_cubes(padded, 0.5, spacing=spacing[::-1], allow_degenerate=False)
+        expected = max(expected, pdist(vertices[ConvexHull(vertices).vertices]).max())
+    found = maximum_3d_diameter_mm(region, spacing)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert found >= axial_diameters_mm(region, spacing, IDENTITY)[0] * (1 - 1e-12)
+
+
+def test_two_parts_are_not_joined_in_space_and_their_diameter_is_not_called_that_of_ibsi(make_image):
+    """Two lesions in one mask, one above the other: a line across both is the size of neither."""
+    mask = np.zeros((30, 20, 20), np.uint8)
+    mask[2:8, 4:10, 4:10] = 1
+    uptake = np.full(mask.shape, 2.0)
+
+    def measured() -> Measure:
+        images = (make_image(array, spacing=(1, 1, 1)) for array in (uptake, mask))
+        return next(item for item in measure_lesion(*images, SUV_BODY_WEIGHT) if item.name == "maximum_3d_diameter")
+
+    one = measured()
+    mask[22:26, 4:8, 4:8] = 1
+    two = measured()
+    assert two.value == one.value == pytest.approx(6 * np.sqrt(3), abs=1.5)
+    assert (one.ibsi_id, two.ibsi_id) == ("L0JK", None)
+    mask[8, 10, 10] = mask[9, 11, 11] = 1
+    assert measured().value > one.value, "what touches at a corner is one part"
+
+
+def test_diameters_of_a_large_mask_take_no_time():
+    """A second is far above what it takes, and far below all pairs of 50,000 vertices."""
+    axes = np.ogrid[-50:50, -50:50, -50:50]
+    region = sum(axis**2 for axis in axes) <= 48**2
+    maximum_3d_diameter_mm(region, (1.0, 1.0, 1.0))
+    start = time.process_time()
+    assert maximum_3d_diameter_mm(region, (1.0, 1.0, 1.0)) == pytest.approx(96.0, abs=1.5)
+    assert time.process_time() - start < 1.0
+
+
 def peak_by_brute_force(uptake: np.ndarray, region: np.ndarray, spacing: tuple[float, float, float]) -> float:
     centers = np.stack(np.meshgrid(*(np.arange(size) for size in uptake.shape), indexing="ij"), axis=-1)
     centers = centers * np.array(spacing[::-1])
@@ -155,7 +248,7 @@ def test_uptake_measures_scale_with_suv_and_sizes_do_not(factor, seed):
     second = values(sitk.GetImageFromArray(uptake * factor), mask)
     for name in ("suv_max", "suv_peak", "suv_mean"):
         assert second[name] == pytest.approx(first[name] * factor)
-    for name in ("lesion_volume", "longest_axial_diameter", "perpendicular_axial_diameter"):
+    for name in SIZE_MEASURE_NAMES:
         assert second[name] == first[name]
 
 

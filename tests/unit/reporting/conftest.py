@@ -101,6 +101,7 @@ def features() -> FeatureDocument:
             "Longest diameter at right angles, same slice",
             None,
         ),
+        ("maximum_3d_diameter", "Maximum 3D diameter", 104.6, "mm", "Longest line between two surface points", "L0JK"),
         ("suv_max", "SUVmax", 9.84, "g/mL", "Largest voxel", "84IY"),
         ("suv_peak", "SUVpeak", 8.21, "g/mL", "Mean of the 1 ml sphere with the highest mean", "0F91"),
         ("suv_mean", "SUVmean", 4.71, "g/mL", "Mean of the voxels", "Q4LE"),

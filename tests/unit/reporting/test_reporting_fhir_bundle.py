@@ -273,6 +273,7 @@ def test_a_measure_of_a_part_of_the_tumor_is_a_lower_bound(make_context: Callabl
     assert resource(bundle, "Observation", "118565006")["valueQuantity"]["comparator"] == ">="
     for component in resource(bundle, "Observation", "21889-1")["component"]:
         assert component["valueQuantity"]["comparator"] == ">="
+    assert resource(bundle, "Observation", "L0JK")["valueQuantity"]["comparator"] == ">="
     assert "comparator" not in resource(bundle, "Observation", "126401")["valueQuantity"]
     assert problems(bundle) == []
     assert "comparator" not in json.dumps(compose(make_context()))
@@ -336,7 +337,7 @@ def test_without_prediction_only_measures_are_reported(make_context: Callable[..
     bundle = compose(make_context(prediction=None))
     assert resources(bundle, "RiskAssessment") == []
     assert "No response prediction was made." in resource(bundle, "DiagnosticReport")["conclusion"]
-    assert len(resources(bundle, "Observation")) == 7
+    assert len(resources(bundle, "Observation")) == 8
 
 
 def test_measures_have_value_unit_and_code(bundle: Json) -> None:
@@ -352,6 +353,9 @@ def test_measures_have_value_unit_and_code(bundle: Json) -> None:
     size = resource(bundle, "Observation", "21889-1")
     assert "valueQuantity" not in size
     assert [item["valueQuantity"]["value"] for item in size["component"]] == [87.3, 61.2]
+    in_space = resource(bundle, "Observation", "L0JK")
+    assert {item["code"] for item in in_space["code"]["coding"]} == {"maximum-3d-diameter", "L0JK"}
+    assert (in_space["valueQuantity"]["value"], in_space["valueQuantity"]["code"]) == (104.6, "mm")
     peak = resource(bundle, "Observation", "suv-peak")
     assert peak["component"][0]["valueCodeableConcept"]["coding"][0]["code"] == "126031"
 

@@ -67,7 +67,7 @@ def test_a_supplied_contour_at_the_border_has_the_bound_of_contours(
     cut: ReportContext, make_context: MakeContext
 ) -> None:
     supplied = cut.segmentation.model_copy(
-        update={"method": "supplied_rtstruct", "volume_low_ml": 214.8, "volume_high_ml": 239.0, "expected_dice": None}
+        update={"method": "supplied_rtstruct", "volume_low_ml": 214.8, "volume_high_ml": 239.0}
     )
     said = lower_bound_sentence(make_context(segmentation=supplied))
     assert said is not None

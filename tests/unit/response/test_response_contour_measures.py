@@ -69,7 +69,7 @@ def test_a_contour_that_reaches_the_border_is_measured_as_at_least(
     assert found.volume_ml < found.volume_high_ml
     assert found.slice_extent_high_mm is not None
     assert found.slice_extent_mm < found.slice_extent_high_mm
-    shown = CliRunner().invoke(app, ["measure-contour", str(tmp_path)]).stdout
+    shown = CliRunner().invoke(app, ["measure-contour", str(tmp_path), "--modality", "MR"]).stdout
     assert "tumor_slice_extent_mm  at least 30.0000  (12 slices)" in shown
     assert "80 % have as a whole at most" in " ".join(shown.split())
     assert f"tumor_volume_ml_high        {found.volume_high_ml:.4f}" in shown

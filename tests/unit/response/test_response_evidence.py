@@ -137,7 +137,8 @@ def test_without_evidence_no_booster_ships_and_the_card_says_why(measures_only: 
 
 
 def test_a_table_is_answered_row_by_row_without_evidence(measures_only: MeasuresOnlyModel) -> None:
-    table = PredictionTable(("a", "b"), ({"m0": 1.0, "m1": 1.0, "m2": 1.0}, {"m0": 2.0, "m1": 1.0, "m2": 1.0}))
+    rows = ({"m0": 1.0, "m1": 1.0, "m2": 1.0}, {"m0": 2.0, "m1": 1.0, "m2": 1.0})
+    table = PredictionTable(("a", "b"), rows, highs=({}, {}))
     assert {found.answer for found in predict_table(measures_only, table)} == {Answer.NO_EVIDENCE}
 
 

@@ -1,0 +1,290 @@
+"""Every error OncoResponse raises on purpose, one class for each stable reason code.
+
+::
+
+    OncoResponseError
+    ├── RequestError            the request itself is wrong; change it and send it again
+    │   ├── InvalidRequest              INVALID_REQUEST
+    │   ├── RequestConflict             REQUEST_ID_REUSED
+    │   ├── StudyNotFound               STUDY_NOT_FOUND
+    │   ├── AssessmentNotFound          ASSESSMENT_NOT_FOUND
+    │   ├── ArtifactNotFound            ARTIFACT_NOT_FOUND
+    │   ├── ModelNotFound               MODEL_NOT_FOUND
+    │   ├── StudyNotComplete            STUDY_NOT_COMPLETE
+    │   ├── StudyAlreadyComplete        STUDY_ALREADY_COMPLETE
+    │   ├── AssessmentNotFinished       ASSESSMENT_NOT_FINISHED
+    │   ├── PathNotAllowed              PATH_NOT_ALLOWED
+    │   ├── UrlNotAllowed               URL_NOT_ALLOWED
+    │   ├── PacsAccessDenied            PACS_ACCESS_DENIED
+    │   ├── PredictionNotFound          PREDICTION_NOT_FOUND
+    │   ├── PredictionAlreadyRecorded   PREDICTION_ALREADY_RECORDED
+    │   ├── PredictionTableInvalid      PREDICTION_TABLE_INVALID
+    │   ├── QuantityMismatch            QUANTITY_MISMATCH
+    │   ├── SettingsMismatch            SETTINGS_MISMATCH
+    │   └── ChecksumMismatch            CHECKSUM_MISMATCH
+    ├── DicomError              a file or the study cannot be read as the model needs it
+    │   ├── NotDicom                    NOT_DICOM
+    │   ├── TruncatedFile               TRUNCATED_FILE
+    │   ├── DicomLimitExceeded          DICOM_LIMIT_EXCEEDED
+    │   ├── UnsupportedTransferSyntax   UNSUPPORTED_TRANSFER_SYNTAX
+    │   ├── MissingAttribute            MISSING_ATTRIBUTE
+    │   ├── InvalidAttribute            INVALID_ATTRIBUTE
+    │   ├── NoImages                    NO_IMAGES
+    │   ├── PatientMismatch             PATIENT_MISMATCH
+    │   └── SeriesError         a series does not make one regular volume, or is the wrong one
+    │       ├── MissingSlices           MISSING_SLICES
+    │       ├── DuplicateSlices         DUPLICATE_SLICES
+    │       ├── UnevenSlices            UNEVEN_SLICES
+    │       ├── GantryTilt              GANTRY_TILT
+    │       ├── MixedOrientation        MIXED_ORIENTATION
+    │       ├── TooFewSlices            TOO_FEW_SLICES
+    │       ├── UnsupportedSopClass     UNSUPPORTED_SOP_CLASS
+    │       ├── SeriesNotFound          REQUIRED_SERIES_MISSING
+    │       ├── AmbiguousSeries         AMBIGUOUS_SERIES
+    │       ├── FrameOfReferenceMismatch FRAME_OF_REFERENCE_MISMATCH
+    │       └── GeometryMismatch        GEOMETRY_MISMATCH
+    ├── SuvError                PET counts cannot be turned into SUV
+    │   ├── MissingPatientWeight        MISSING_PATIENT_WEIGHT
+    │   ├── MissingInjectedDose         MISSING_INJECTED_DOSE
+    │   ├── ImplausibleSuvInput         IMPLAUSIBLE_SUV_INPUT
+    │   ├── ContradictoryTimes          CONTRADICTORY_TIMES
+    │   ├── UnsupportedPetUnit          UNSUPPORTED_PET_UNIT
+    │   ├── UnsupportedTracer           UNSUPPORTED_TRACER
+    │   └── UnsupportedDecayCorrection  UNSUPPORTED_DECAY_CORRECTION
+    ├── ContourError            the supplied or computed tumour contour cannot be used
+    │   ├── ContourNotFound             CONTOUR_NOT_FOUND
+    │   │   └── AutomaticContour        AUTOMATIC_CONTOUR
+    │   ├── ContourNotClosed            CONTOUR_NOT_CLOSED
+    │   ├── ContourAmbiguous            CONTOUR_AMBIGUOUS
+    │   ├── ContourGap                  CONTOUR_GAP
+    │   ├── ContourOutsideImage         CONTOUR_OUTSIDE_IMAGE
+    │   ├── EmptyMask                   EMPTY_MASK
+    │   ├── MaskTouchesBorder           MASK_TOUCHES_BORDER
+    │   ├── TumorTooSmall               TUMOR_TOO_SMALL
+    │   ├── TumorTooLarge               TUMOR_TOO_LARGE
+    │   └── FieldOfViewTooLarge         FIELD_OF_VIEW_TOO_LARGE
+    ├── ModelError              an installed model cannot be used
+    │   ├── ModelFolderInvalid          MODEL_FOLDER_INVALID
+    │   ├── ModelHashMismatch           MODEL_HASH_MISMATCH
+    │   ├── ModelChanged                MODEL_CHANGED
+    │   └── FeatureExtractionFailed     FEATURE_EXTRACTION_FAILED
+    ├── TrainingError           a training run was refused
+    │   └── TrainingDataInvalid         TRAINING_DATA_INVALID
+    ├── ConfigurationError              CONFIGURATION_INVALID
+    │   ├── TlsHandshakeFailed          TLS_HANDSHAKE_FAILED
+    │   └── SchemaTooNew                SCHEMA_TOO_NEW
+    └── ServiceError            the service, not the request, is the cause; the request may be sent again
+        ├── QuotaExceeded               QUOTA_EXCEEDED
+        ├── DiskFull                    DISK_FULL
+        ├── OutOfMemory                 OUT_OF_MEMORY
+        ├── Busy                        BUSY
+        ├── PeerUnavailable             PEER_UNAVAILABLE
+        ├── DeadlineExceeded            DEADLINE_EXCEEDED
+        ├── Cancelled                   CANCELLED
+        ├── ResumedWithoutProgress      RESUMED_WITHOUT_PROGRESS
+        ├── EndedByUpgrade              ENDED_BY_UPGRADE
+        ├── RecordUnreadable            RECORD_UNREADABLE
+        └── InternalError               INTERNAL
+
+A message says what is wrong and what to do. It never holds a patient's data, a DICOM UID, or a file
+name that came from outside, because messages reach logs; ``metadata`` follows the same rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from oncoresponse.errors.base import DOMAIN, OncoResponseError
+from oncoresponse.errors.request import (
+    ArtifactNotFound,
+    AssessmentNotFinished,
+    AssessmentNotFound,
+    ChecksumMismatch,
+    InvalidRequest,
+    ModelNotFound,
+    PacsAccessDenied,
+    PathNotAllowed,
+    PredictionAlreadyRecorded,
+    PredictionNotFound,
+    PredictionTableInvalid,
+    QuantityMismatch,
+    RequestConflict,
+    RequestError,
+    SettingsMismatch,
+    StudyAlreadyComplete,
+    StudyNotComplete,
+    StudyNotFound,
+    UrlNotAllowed,
+)
+from oncoresponse.errors.service import (
+    Busy,
+    Cancelled,
+    ConfigurationError,
+    DeadlineExceeded,
+    DiskFull,
+    EndedByUpgrade,
+    FeatureExtractionFailed,
+    InternalError,
+    ModelChanged,
+    ModelError,
+    ModelFolderInvalid,
+    ModelHashMismatch,
+    OutOfMemory,
+    PeerUnavailable,
+    QuotaExceeded,
+    RecordUnreadable,
+    ResumedWithoutProgress,
+    SchemaTooNew,
+    ServiceError,
+    TlsHandshakeFailed,
+    TrainingDataInvalid,
+    TrainingError,
+)
+from oncoresponse.errors.study import (
+    AmbiguousSeries,
+    AutomaticContour,
+    ContourAmbiguous,
+    ContourError,
+    ContourGap,
+    ContourNotClosed,
+    ContourNotFound,
+    ContourOutsideImage,
+    ContradictoryTimes,
+    DicomError,
+    DicomLimitExceeded,
+    DuplicateSlices,
+    EmptyMask,
+    FieldOfViewTooLarge,
+    FrameOfReferenceMismatch,
+    GantryTilt,
+    GeometryMismatch,
+    ImplausibleSuvInput,
+    InvalidAttribute,
+    MaskTouchesBorder,
+    MissingAttribute,
+    MissingInjectedDose,
+    MissingPatientWeight,
+    MissingSlices,
+    MixedOrientation,
+    NoImages,
+    NotDicom,
+    PatientMismatch,
+    SeriesError,
+    SeriesNotFound,
+    SuvError,
+    TooFewSlices,
+    TruncatedFile,
+    TumorTooLarge,
+    TumorTooSmall,
+    UnevenSlices,
+    UnsupportedDecayCorrection,
+    UnsupportedPetUnit,
+    UnsupportedSopClass,
+    UnsupportedTracer,
+    UnsupportedTransferSyntax,
+)
+
+__all__ = [
+    "DOMAIN",
+    "AmbiguousSeries",
+    "ArtifactNotFound",
+    "AssessmentNotFinished",
+    "AssessmentNotFound",
+    "AutomaticContour",
+    "Busy",
+    "Cancelled",
+    "ChecksumMismatch",
+    "ConfigurationError",
+    "ContourAmbiguous",
+    "ContourError",
+    "ContourGap",
+    "ContourNotClosed",
+    "ContourNotFound",
+    "ContourOutsideImage",
+    "ContradictoryTimes",
+    "DeadlineExceeded",
+    "DicomError",
+    "DicomLimitExceeded",
+    "DiskFull",
+    "DuplicateSlices",
+    "EmptyMask",
+    "EndedByUpgrade",
+    "FeatureExtractionFailed",
+    "FieldOfViewTooLarge",
+    "FrameOfReferenceMismatch",
+    "GantryTilt",
+    "GeometryMismatch",
+    "ImplausibleSuvInput",
+    "InternalError",
+    "InvalidAttribute",
+    "InvalidRequest",
+    "MaskTouchesBorder",
+    "MissingAttribute",
+    "MissingInjectedDose",
+    "MissingPatientWeight",
+    "MissingSlices",
+    "MixedOrientation",
+    "ModelChanged",
+    "ModelError",
+    "ModelFolderInvalid",
+    "ModelHashMismatch",
+    "ModelNotFound",
+    "NoImages",
+    "NotDicom",
+    "OncoResponseError",
+    "OutOfMemory",
+    "PacsAccessDenied",
+    "PathNotAllowed",
+    "PatientMismatch",
+    "PeerUnavailable",
+    "PredictionAlreadyRecorded",
+    "PredictionNotFound",
+    "PredictionTableInvalid",
+    "QuantityMismatch",
+    "QuotaExceeded",
+    "RecordUnreadable",
+    "RequestConflict",
+    "RequestError",
+    "ResumedWithoutProgress",
+    "SchemaTooNew",
+    "SeriesError",
+    "SeriesNotFound",
+    "ServiceError",
+    "SettingsMismatch",
+    "StudyAlreadyComplete",
+    "StudyNotComplete",
+    "StudyNotFound",
+    "SuvError",
+    "TlsHandshakeFailed",
+    "TooFewSlices",
+    "TrainingDataInvalid",
+    "TrainingError",
+    "TruncatedFile",
+    "TumorTooLarge",
+    "TumorTooSmall",
+    "UnevenSlices",
+    "UnsupportedDecayCorrection",
+    "UnsupportedPetUnit",
+    "UnsupportedSopClass",
+    "UnsupportedTracer",
+    "UnsupportedTransferSyntax",
+    "UrlNotAllowed",
+    "concrete_errors",
+    "error_for_reason",
+]
+
+
+def concrete_errors(base: type[OncoResponseError] = OncoResponseError) -> Iterator[type[OncoResponseError]]:
+    """Every class below ``base`` that carries a reason code of its own, in the order of the tree."""
+    for kind in base.__subclasses__():
+        if "reason" in vars(kind):
+            yield kind
+        yield from concrete_errors(kind)
+
+
+def error_for_reason(reason: str, message: str, metadata: Mapping[str, str]) -> OncoResponseError:
+    """The error a peer sent as ``reason``; :class:`InternalError` for a reason this version does not know."""
+    for kind in concrete_errors():
+        if kind.reason == reason:
+            return kind(message, **metadata)
+    return InternalError(message, reason=reason)

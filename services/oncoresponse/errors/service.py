@@ -1,0 +1,137 @@
+"""A model, a training run, the configuration or the service is the cause."""
+
+from __future__ import annotations
+
+import grpc
+
+from oncoresponse.errors.base import OncoResponseError
+
+
+class ModelError(OncoResponseError):
+    """An installed model cannot be used; an administrator has to act."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class ModelFolderInvalid(ModelError):
+    reason = "MODEL_FOLDER_INVALID"
+
+
+class ModelHashMismatch(ModelError):
+    """A file of the model is not the one its manifest names."""
+
+    reason = "MODEL_HASH_MISMATCH"
+
+
+class ModelChanged(ModelError):
+    reason = "MODEL_CHANGED"
+
+
+class FeatureExtractionFailed(ModelError):
+    reason = "FEATURE_EXTRACTION_FAILED"
+    status = grpc.StatusCode.INTERNAL
+
+
+class TrainingError(OncoResponseError):
+    """A training run was refused or could not go on."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class TrainingDataInvalid(TrainingError):
+    reason = "TRAINING_DATA_INVALID"
+
+
+class ConfigurationError(OncoResponseError):
+    """A settings file, an environment variable or a command-line option is wrong."""
+
+    reason = "CONFIGURATION_INVALID"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class TlsHandshakeFailed(ConfigurationError):
+    reason = "TLS_HANDSHAKE_FAILED"
+
+
+class SchemaTooNew(ConfigurationError):
+    """A database was written by a newer release than this one."""
+
+    reason = "SCHEMA_TOO_NEW"
+
+
+class ServiceError(OncoResponseError):
+    """The service is the cause, not the request: the same request may succeed later."""
+
+    status = grpc.StatusCode.UNAVAILABLE
+
+
+class QuotaExceeded(ServiceError):
+    """Something is larger than allowed: ``scope`` is study, total (all studies together) or call."""
+
+    reason = "QUOTA_EXCEEDED"
+    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    retry_after_seconds = 60.0
+
+
+class DiskFull(ServiceError):
+    reason = "DISK_FULL"
+    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    retry_after_seconds = 60.0
+
+
+class OutOfMemory(ServiceError):
+    """A stage ran out of host or GPU memory."""
+
+    reason = "OUT_OF_MEMORY"
+    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    retry_after_seconds = 10.0
+
+
+class Busy(ServiceError):
+    reason = "BUSY"
+    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    retry_after_seconds = 5.0
+
+
+class PeerUnavailable(ServiceError):
+    """Another service, a PACS or the database did not answer."""
+
+    reason = "PEER_UNAVAILABLE"
+
+
+class DeadlineExceeded(ServiceError):
+    reason = "DEADLINE_EXCEEDED"
+    status = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class Cancelled(ServiceError):
+    reason = "CANCELLED"
+    status = grpc.StatusCode.CANCELLED
+
+
+class ResumedWithoutProgress(ServiceError):
+    """The service stopped again and again in one stage of an assessment, which is therefore not begun once more."""
+
+    reason = "RESUMED_WITHOUT_PROGRESS"
+    status = grpc.StatusCode.ABORTED
+
+
+class EndedByUpgrade(ServiceError):
+    """An assessment that another version of the service had begun: one report never comes from two versions."""
+
+    reason = "ENDED_BY_UPGRADE"
+    status = grpc.StatusCode.ABORTED
+
+
+class RecordUnreadable(ServiceError):
+    """What the workflow database holds of an assessment is not the plain data that this service writes."""
+
+    reason = "RECORD_UNREADABLE"
+    status = grpc.StatusCode.DATA_LOSS
+
+
+class InternalError(ServiceError):
+    """A defect of ours. The log holds the trace under the same error id; the caller gets only the id."""
+
+    reason = "INTERNAL"
+    status = grpc.StatusCode.INTERNAL
