@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -400,3 +402,37 @@ class CertificateAuthority:
 def make_authority(tmp_path_factory) -> Callable[[str], CertificateAuthority]:
     """Factory: a certificate authority of a name."""
     return lambda name: CertificateAuthority(tmp_path_factory.mktemp(name), name)
+
+
+@pytest.fixture(scope="session")
+def stored_values() -> Callable[[Path], list[tuple[str, str, object]]]:
+    """Every value in every column of every table of a SQLite file: table, column, value."""
+
+    def read(path: Path) -> list[tuple[str, str, object]]:
+        with sqlite3.connect(path) as connection:
+            connection.row_factory = sqlite3.Row
+            tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            found = [
+                (table, column, row[column])
+                for table in tables
+                for row in connection.execute(f'SELECT * FROM "{table}"')  # noqa: S608
+                for column in row.keys()  # noqa: SIM118
+            ]
+        connection.close()
+        return found
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def pickles_in(stored_values: Callable[[Path], list[tuple[str, str, object]]]) -> Callable[[Path], list[str]]:
+    """Where in a SQLite file a pickle stands, as it is or in base64."""
+
+    def is_pickle(value: object) -> bool:
+        data = value if isinstance(value, bytes) else str(value).encode()
+        with suppress(ValueError):
+            data = base64.b64decode(data, validate=True)
+        # PROTO is the first instruction of every pickle since protocol 2, and STOP the last of all.
+        return data[:1] == b"\x80" and data[-1:] == b"."
+
+    return lambda path: [f"{table}.{column}" for table, column, value in stored_values(path) if is_pickle(value)]

@@ -13,6 +13,7 @@ from dbos import DBOSClient
 from oncoresponse.client import Client, Order
 from oncoresponse.servers.settings import Role
 from oncoresponse.v1 import assessment_pb2
+from oncoresponse.workflow.stored_json import StoredJson
 
 ROOT = Path(__file__).parents[2]
 STAGE_ROLES = (
@@ -101,7 +102,7 @@ def test_chain_on_sqlite(serve, stages, tmp_path):
 
 def running_step(database_url: str, assessment_id: str) -> tuple[str, str] | None:
     """Executor and number of finished steps of a workflow, read by an independent client of the database."""
-    client = DBOSClient(system_database_url=database_url)
+    client = DBOSClient(system_database_url=database_url, serializer=StoredJson())
     try:
         rows = client.list_workflows(workflow_ids=[assessment_id])
         steps = client.list_workflow_steps(assessment_id) if rows else []

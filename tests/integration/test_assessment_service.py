@@ -475,6 +475,15 @@ def test_no_log_of_the_server_names_the_patient(server, result):
         assert secret not in log
 
 
+@pytest.mark.usefixtures("result")
+def test_the_database_holds_the_assessment_as_json_and_no_pickle(data_directory, stored_values, pickles_in):
+    path = data_directory / "oncoresponse.sqlite"
+    marks = [value for _, column, value in stored_values(path) if column == "serialization" and value is not None]
+    assert len(marks) > 10
+    assert set(marks) == {"oncoresponse_json"}
+    assert pickles_in(path) == []
+
+
 def test_a_run_that_is_resumed_three_times_without_progress_fails_and_frees_the_queue(serve, silent_stages, tmp_path):
     settings = tmp_path / "settings.yaml"
     settings.write_text(yaml.safe_dump({"addresses": silent_stages.address, "assessment_workers": 1}))

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, select, text
 from sqlalchemy.engine import Connection, RowMapping
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from oncoresponse.errors import DiskFull, PeerUnavailable, PredictionAlreadyRecorded, PredictionNotFound
 from oncoresponse.monitoring.records import MonitoredCase, OutcomeRecord, PredictionRecord
@@ -70,15 +70,7 @@ class MonitoringStore:
             PeerUnavailable: The database does not answer.
             DiskFull: There is no room for the tables.
         """
-        with _known_failures():
-            try:
-                self._make_tables()
-            except (IntegrityError, ProgrammingError):
-                # On PostgreSQL, two that make the same table at once get in each other's way; now it is there.
-                self._make_tables()
-
-    def _make_tables(self) -> None:
-        with self._engine.connect() as connection:
+        with _known_failures(), self._engine.connect() as connection:
             exclude_other_writers(connection)
 
             def execute(statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlite3
 
 import sqlalchemy
+from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine, make_url
 
 _WAIT_FOR_OTHER_WRITERS_SECONDS = 30
 _CONNECT_SECONDS = 10
+# Any number that no other program on the database uses: "onco" in ASCII.
+_LOCK = 0x6F6E636F
 
 
 def database_engine(database_url: str) -> Engine:
@@ -37,10 +40,13 @@ def database_engine(database_url: str) -> Engine:
 
 
 def exclude_other_writers(connection: Connection) -> None:
-    """Begin the transaction so that on SQLite nobody else writes until it ends.
+    """Begin a transaction that changes what tables there are: on one database, one at a time.
 
-    Python's sqlite3 begins a transaction before INSERT, UPDATE and DELETE alone: what is read before, and CREATE TABLE,
-    would stand outside of it.
+    On SQLite nobody else writes at all until it ends. Python's sqlite3 begins a transaction before INSERT, UPDATE and
+    DELETE alone: what is read before, and CREATE TABLE, would stand outside of it. On PostgreSQL those wait that call
+    this too.
     """
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import tarfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -73,23 +72,3 @@ def launched() -> Launch:
             await server.stop(None)
 
     return launch
-
-
-@pytest.fixture
-def stored_values() -> Callable[[Path], list[tuple[str, str, object]]]:
-    """Every value in every column of every table of a SQLite file: table, column, value."""
-
-    def read(path: Path) -> list[tuple[str, str, object]]:
-        with sqlite3.connect(path) as connection:
-            connection.row_factory = sqlite3.Row
-            tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            found = [
-                (table, column, row[column])
-                for table in tables
-                for row in connection.execute(f'SELECT * FROM "{table}"')  # noqa: S608
-                for column in row.keys()  # noqa: SIM118
-            ]
-        connection.close()
-        return found
-
-    return read

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
 import pickle
 import sqlite3
@@ -47,14 +46,6 @@ async def created(records, data_folder):
     )
     manifest = ArtifactStore((data_folder / "artifacts").as_uri()).put_bytes(b"{}", "application/json")
     return await records.create(request, manifest.to_message(), "0" * 64)
-
-
-def is_pickle(value):
-    data = value if isinstance(value, bytes) else str(value).encode()
-    with contextlib.suppress(ValueError):
-        data = base64.b64decode(data, validate=True)
-    # PROTO is the first instruction of every pickle since protocol 2, and STOP the last of all.
-    return data[:1] == b"\x80" and data[-1:] == b"."
 
 
 def change(data_folder, statement, *values):
@@ -106,15 +97,16 @@ async def test_waiting_assessment_of_another_version_is_done_by_this_one(old_dat
     assert found.stage == assessment_pb2.ASSESSMENT_STAGE_CONVERSION
 
 
-async def test_no_pickle_is_left_in_the_database_nor_written_to_it(old_data_folder, launched, stored_values):
+async def test_no_pickle_is_left_in_the_database_nor_written_to_it(
+    old_data_folder, launched, stored_values, pickles_in
+):
     path = old_data_folder / "oncoresponse.sqlite"
-    before = [entry for entry in stored_values(path) if is_pickle(entry[2])]
-    assert len(before) > 30
+    assert len(pickles_in(path)) > 30
     async with launched(old_data_folder) as records:
         await finished(records, WAITING)
         await finished(records, (await created(records, old_data_folder)).name)
     after = stored_values(path)
-    assert [entry for entry in after if is_pickle(entry[2])] == []
+    assert pickles_in(path) == []
     written = [value for _, column, value in after if column in VALUE_COLUMNS and value is not None]
     assert len(written) > 30
     for value in written:
