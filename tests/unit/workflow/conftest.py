@@ -41,7 +41,9 @@ def launched() -> Launch:
     """Context manager: the assessments of a data folder, with the study service, without models, as its only stage."""
 
     @asynccontextmanager
-    async def launch(data_folder: Path, executor_id: str = "worker-1") -> AsyncIterator[AssessmentRecords]:
+    async def launch(
+        data_folder: Path, executor_id: str = "worker-1", database_url: str = ""
+    ) -> AsyncIterator[AssessmentRecords]:
         data_folder.mkdir(exist_ok=True)
         artifacts = ArtifactStore((data_folder / "artifacts").as_uri())
         study_settings = StudySettings()
@@ -55,6 +57,7 @@ def launched() -> Launch:
             roles=(Role.STUDY, Role.ASSESSMENT),
             data_directory=data_folder,
             executor_id=executor_id,
+            database_url=database_url,
             stage_timeout_seconds=20,
         )
         peers = Peers(settings, f"127.0.0.1:{port}")

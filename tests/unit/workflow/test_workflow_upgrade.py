@@ -10,11 +10,13 @@ import sqlite3
 import uuid
 
 import pytest
+import sqlalchemy
 from dbos import DBOS
 from google.rpc import error_details_pb2
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.monitoring.store import MonitoringStore
 from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.storage.database_engine import database_engine
 from oncoresponse.storage.study_store import StudyQuota, StudyStore
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.assessment_records import hand_over, is_finished
@@ -219,3 +221,40 @@ async def test_unrecorded_prediction_of_another_version_begins_anew(old_data_fol
         handle = await DBOS.retrieve_workflow_async(run_id)
         assert await handle.get_result() == "CONFIGURATION_INVALID"
         assert (await handle.get_status()).app_version == workflow_version()
+
+
+async def test_pickles_and_begun_runs_in_postgresql_are_put_in_order(tmp_path, launched, postgresql):
+    """No data folder of 0.1.0 holds a PostgreSQL database, so what this release wrote is written as that one would."""
+    postgresql.psql("create database upgrade;")
+    url = postgresql.get_uri(database="upgrade")
+    folder = tmp_path / "data"
+    async with launched(folder, database_url=url) as records:
+        done, begun = [(await created(records, folder)).name for _ in range(2)]
+        results = [await finished(records, name) for name in (done, begun)]
+    begun_id = begun.removeprefix("assessments/")
+    engine = database_engine(url)
+    pickled = 0
+    with engine.begin() as connection:
+        for table, column in (
+            ("workflow_output", "output"),
+            ("workflow_input", "inputs"),
+            ("operation_outputs", "output"),
+        ):
+            found = sqlalchemy.Table(table, sqlalchemy.MetaData(), schema="dbos", autoload_with=connection)
+            for row in connection.execute(sqlalchemy.select(found)).mappings().all():
+                if row[column] is not None:
+                    text = base64.b64encode(pickle.dumps(json.loads(row[column]))).decode()
+                    this = [each == row[each.name] for each in found.primary_key]
+                    connection.execute(found.update().where(*this).values({column: text}))
+                    pickled += 1
+        for table in ("workflow_status", "operation_outputs"):
+            connection.exec_driver_sql(f"UPDATE dbos.{table} SET serialization = 'py_pickle'")  # noqa: S608
+        connection.exec_driver_sql("UPDATE dbos.workflow_status SET application_version = '0.1.0'")
+        connection.exec_driver_sql(
+            "UPDATE dbos.workflow_status SET status = 'PENDING' WHERE workflow_uuid = %s", (begun_id,)
+        )
+    engine.dispose()
+    assert pickled >= 6
+    async with launched(folder, database_url=url) as records:
+        assert await records.get(done) == results[0]
+        assert reason(await records.get(begun)) == "ENDED_BY_UPGRADE"
