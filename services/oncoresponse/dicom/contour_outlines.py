@@ -81,14 +81,22 @@ def same_outline(one: Points, other: Points) -> bool:
     return _lies_on(one, other) and _lies_on(other, one)
 
 
-def _lies_on(points: Points, path: Points) -> bool:
+def nearly_same_outline(one: Points, other: Points, distance: float) -> bool:
+    """Whether two polygons follow one path within a distance, in the unit of their points, shape (points, 2)."""
+    extent = np.abs(one.min(axis=0) - other.min(axis=0)), np.abs(one.max(axis=0) - other.max(axis=0))
+    if np.max(extent) > distance:
+        return False
+    return _lies_on(one, other, distance) and _lies_on(other, one, distance)
+
+
+def _lies_on(points: Points, path: Points, distance: float = SAME_OUTLINE_MM) -> bool:
     along = np.roll(path, -1, axis=0) - path
     squared = np.maximum((along**2).sum(axis=1), np.finfo(float).tiny)
     for first in range(0, len(points), _AT_ONCE):
         from_start = points[first : first + _AT_ONCE, None] - path[None]
         nearest = np.clip((from_start * along).sum(axis=2) / squared, 0, 1)
-        distance = np.linalg.norm(from_start - nearest[..., None] * along, axis=2).min(axis=1)
-        if distance.max() > SAME_OUTLINE_MM:
+        apart = np.linalg.norm(from_start - nearest[..., None] * along, axis=2).min(axis=1)
+        if apart.max() > distance:
             return False
     return True
 
