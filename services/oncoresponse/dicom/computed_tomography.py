@@ -27,7 +27,7 @@ _LARGEST_SHARE_BELOW_AIR = 0.1
 # Of what is denser than lung (-500 HU), fat, water, muscle and contrast medium are the most, in crops as well.
 _DENSER_THAN_LUNG_HU = -500
 _SOFT_TISSUE_HU = (-300, 400)
-_SMALLEST_SHARE_OF_SOFT_TISSUE = 0.05
+_SMALLEST_SHARE_OF_SOFT_TISSUE = 0.2
 _SMALLEST_SHARE_OF_TISSUE = 0.001
 _INT16 = np.iinfo(np.int16)
 

@@ -56,10 +56,13 @@ def clean_outline(points: Points) -> Points:
     kept: Points = points[np.abs(points - following).max(axis=1) > _SAME_POINT_MM]
     if len(kept) == 0:
         return points[:1]
+    extent = np.ptp(kept, axis=0)
     for rounds in range(len(kept) // 3, 1, -1):
         if len(kept) % rounds == 0:
             period = len(kept) // rounds
-            if np.abs(kept - np.roll(kept, period, axis=0)).max() <= SAME_OUTLINE_MM:
+            # Points that lie dense along one round are near those that follow, too, but do not span it.
+            spans_all = np.abs(np.ptp(kept[:period], axis=0) - extent).max() <= SAME_OUTLINE_MM
+            if spans_all and np.abs(kept - np.roll(kept, period, axis=0)).max() <= SAME_OUTLINE_MM:
                 return kept[:period]
     return kept
 

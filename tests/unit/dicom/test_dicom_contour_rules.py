@@ -85,6 +85,17 @@ def test_nearly_equal_contours_do_not_cancel_each_other_out(draw: Draw, again: A
         drawing.read()
 
 
+@pytest.mark.filterwarnings("ignore:The value for the data element")
+def test_a_contour_of_more_than_64_kib_is_read(draw: Draw) -> None:
+    """In Explicit VR it has to be stored as UN (PS3.5 6.2.2). Its points lie 0.01 mm apart, and go round once."""
+    angles = np.linspace(0, 2 * np.pi, 4000, endpoint=False)
+    drawing = draw().contour(3, list(zip(10 + 6.3 * np.cos(angles), 10 + 6.3 * np.sin(angles), strict=True)))
+    j, i = np.mgrid[:20, :24]
+    contour = drawing.read()
+    assert drawing.area(contour, 3) == np.count_nonzero((i - 10) ** 2 + (j - 10) ** 2 <= 6.3**2)
+    assert contour.warnings == ()
+
+
 def test_thin_parts_beside_each_other_are_not_taken_for_repeats(draw: Draw) -> None:
     drawing = draw().contour(3, rectangle(3, 3, 1, 6), XOR).contour(3, rectangle(4, 3, 1, 6), XOR)
     contour = drawing.read()
