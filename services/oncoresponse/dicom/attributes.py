@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import math
 
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from oncoresponse.errors import InvalidAttribute, MissingAttribute
 from oncoresponse.pydicom_messages import without_pydicom_messages
 
+# Value representations of numbers written as text.
+_TEXT_NUMBERS = ("DS", "IS")
+
 
 def _value(dataset: Dataset, keyword: str) -> object:
     try:
         with without_pydicom_messages():
             value = dataset.get(keyword)
+            if isinstance(value, bytes) and dictionary_VR(keyword) in _TEXT_NUMBERS:
+                # More than 64 KiB has to be stored as UN in Explicit VR (PS3.5 6.2.2), and pydicom leaves it so.
+                value = value.decode("ascii").strip(" \0").split("\\")
             # A DS or IS is converted when it is touched, so the list has to be made in here.
             return list(value) if isinstance(value, (list, tuple)) or _is_multiple(value) else value
     except (ValueError, TypeError, ArithmeticError, AttributeError, NotImplementedError, LookupError, OSError):

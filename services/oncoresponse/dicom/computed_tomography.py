@@ -20,6 +20,15 @@ _TISSUE_HU = (-500.0, 3071.0)
 # Noise beside air reaches some way below -1024 HU. A bone whose highest bit was taken for a sign lies further down.
 _LOWEST_NOISE_HU = -1200.0
 _FEWEST_VALUES = 3
+# Noise and streaks thin out below air; a sign that is none puts bone at the bottom of the range.
+_TAIL = 4
+# Of all voxels: what the noise of the sharpest kernels puts below -1200 HU stays far under this share.
+_LARGEST_SHARE_BELOW_AIR = 0.1
+# Of what is denser than lung (-500 HU), fat, water, muscle and contrast medium are the most, in crops as well.
+_DENSER_THAN_LUNG_HU = -500
+_SOFT_TISSUE_HU = (-300, 400)
+_SMALLEST_SHARE_OF_SOFT_TISSUE = 0.2
+_SMALLEST_SHARE_OF_TISSUE = 0.001
 _INT16 = np.iinfo(np.int16)
 
 
@@ -30,7 +39,7 @@ def convert_computed_tomography(stack: SliceStack) -> Volume:
 
     Raises:
         MissingAttribute: Rescale Slope or Intercept, or the frame of reference, is absent.
-        InvalidAttribute: Rescale Type names another unit than HU, or sign, intercept, padding or a Modality LUT
+        InvalidAttribute: Rescale Type names another unit than HU, or sign, slope, intercept, padding or a Modality LUT
             contradict values that shall be Hounsfield units.
         TruncatedFile: Pixel data cannot be decoded.
         DicomLimitExceeded: It takes too long to decode.
@@ -47,7 +56,34 @@ def convert_computed_tomography(stack: SliceStack) -> Volume:
             "series again at the source.",
             keyword="RescaleIntercept",
         )
+    _require_scale(hounsfield)
     return volume_of_stack(stack, hounsfield, Quantity.HOUNSFIELD)
+
+
+def _require_scale(hounsfield: npt.NDArray[np.int16]) -> None:
+    """Refuse values that are no Hounsfield units of a body: air at -1000 HU, fat at -100 HU, water at 0 HU.
+
+    An intercept that was applied already, and stayed in the header, moves everything by -1024 HU.
+    """
+    low = hounsfield[hounsfield < _LOWEST_NOISE_HU]
+    if low.size > _LARGEST_SHARE_BELOW_AIR * hounsfield.size:
+        # The most frequent value may be padding that nobody declared.
+        measured = low.size - int(np.unique(low, return_counts=True)[1].max())
+        if measured > _LARGEST_SHARE_BELOW_AIR * hounsfield.size:
+            raise _wrong_scale("puts much of the image below the density of air")
+    dense = int(np.count_nonzero(hounsfield > _DENSER_THAN_LUNG_HU))
+    low_hu, high_hu = _SOFT_TISSUE_HU
+    soft = int(np.count_nonzero((hounsfield >= low_hu) & (hounsfield <= high_hu)))
+    if dense < _SMALLEST_SHARE_OF_TISSUE * hounsfield.size or soft < _SMALLEST_SHARE_OF_SOFT_TISSUE * dense:
+        raise _wrong_scale("leaves hardly anything at the density of soft tissue")
+
+
+def _wrong_scale(what: str) -> InvalidAttribute:
+    return InvalidAttribute(
+        f"RescaleIntercept or RescaleSlope of the CT {what}, so the values are not Hounsfield units. Export the series "
+        "again at the source.",
+        keyword="RescaleIntercept",
+    )
 
 
 def _hounsfield(instance: Instance) -> npt.NDArray[np.int16]:
@@ -65,7 +101,7 @@ def _hounsfield(instance: Instance) -> npt.NDArray[np.int16]:
     if is_padding is not None and is_padding.any():
         _require_no_tissue(values[is_padding])
         values[is_padding] = _PADDING_HU
-    _require_no_false_sign(values, dataset)
+    _require_no_false_sign(values, dataset, rescale)
     rounded: npt.NDArray[np.float64] = np.rint(values, out=values)
     if rounded.max() > _INT16.max or rounded.min() < _INT16.min:
         unsigned = rescale.slope <= 1 and attributes.number(dataset, "PixelRepresentation") == 0
@@ -86,14 +122,23 @@ def _require_no_tissue(padding_hu: npt.NDArray[np.float64]) -> None:
         )
 
 
-def _require_no_false_sign(hounsfield: npt.NDArray[np.float64], dataset: Dataset) -> None:
-    """Refuse unsigned values that are called signed, where fewer bits are stored than allocated."""
+def _require_no_false_sign(hounsfield: npt.NDArray[np.float64], dataset: Dataset, rescale: Rescale) -> None:
+    """Refuse unsigned values that are called signed, where fewer bits are stored than allocated.
+
+    Bone then lies at the bottom of the range. The noise of a sharp kernel and the streaks beside metal lie below air as
+    well, but near it.
+    """
     stored, allocated = (attributes.required_number(dataset, name) for name in ("BitsStored", "BitsAllocated"))
     if stored == allocated or attributes.number(dataset, "PixelRepresentation") != 1:
         return
-    low = hounsfield[hounsfield < _LOWEST_NOISE_HU]
-    # One such value is padding that nobody declared; many are bones.
-    if low.size and len(np.unique(low)) >= _FEWEST_VALUES:
+    lowest = rescale.intercept - rescale.slope * 2.0 ** (stored - 1)
+    values, counts = np.unique(hounsfield[hounsfield < _LOWEST_NOISE_HU], return_counts=True)
+    # One such value is padding that nobody declared.
+    if len(values) < _FEWEST_VALUES:
+        return
+    counts[np.argmax(counts)] = 0
+    middle = (_LOWEST_NOISE_HU + lowest) / 2
+    if _TAIL * counts[values < middle].sum() > counts[values >= middle].sum():
         raise InvalidAttribute(
             "PixelRepresentation of the CT says that values are signed, which makes some lower than air. Export the "
             "series again at the source.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from oncoresponse.dicom.contour_outlines import (
     clean_outline,
     enclosed_area,
     fill_outline,
+    nearly_same_outline,
     same_outline,
 )
 from oncoresponse.dicom.contour_remarks import counted, milliliters, slices_text
@@ -25,6 +27,9 @@ from oncoresponse.errors import ContourAmbiguous, ContourOutsideImage, EmptyMask
 LARGEST_SHARE_OUTSIDE = 0.1
 # What a contour runs round twice may have been meant as a hole; small loops are slips of the pen.
 LARGEST_SHARE_WOUND_TWICE = 0.05
+# Two contours combined by exclusive or that lie this close to each other all round, in pixels, leave a shell that the
+# voxels cannot show, or are one contour that was exported twice.
+_SAME_BUT_FOR_PIXELS = 1.0
 # A contour this far from a slice plane, in slices, was not drawn on that slice.
 _OFF_PLANE_SLICES = 0.1
 # Bounds the memory that contours far away from the image can ask for: pixels along an axis, or twice the image.
@@ -83,6 +88,14 @@ class _Part:
         inside = self.filled.inside
         larger = int(other.filled.inside.sum()) > int(inside.sum())
         return larger and not np.any(inside & ~other.filled.inside[box])
+
+    def nearly_repeats(self, other: _Part) -> bool:
+        """Whether the two have nearly the same outline, and most of their voxels in common."""
+        if not nearly_same_outline(self.outline.pixels, other.outline.pixels, _SAME_BUT_FOR_PIXELS):
+            return False
+        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        inside, also = (Patch((int(p.low[0]), int(p.low[1])), p.filled.inside).on(low, high) for p in (self, other))
+        return bool(2 * (inside & also).sum() > (inside | also).sum())
 
 
 @dataclass(eq=False)
@@ -148,6 +161,12 @@ class _Filling:
                 "mixed, so their holes are ambiguous. Export the structure with one type."
             )
         parts = [self._part(outline) for outline in outlines]
+        if outlines[0].is_xor and any(one.nearly_repeats(other) for one, other in combinations(parts, 2)):
+            raise ContourAmbiguous(
+                f"On {slices_text([k], self.slices)}, two contours of type CLOSEDPLANAR_XOR lie within a voxel of each "
+                "other all round: they cancel each other out, and may be one contour stored twice. Remove one of them "
+                "at the source."
+            )
         low = np.min([part.low for part in parts], axis=0).astype(np.int64)
         high = np.max([part.high for part in parts], axis=0).astype(np.int64)
         _require_moderate(high - low, self.rows, self.columns)
@@ -313,7 +332,8 @@ def fill_contours(
     Raises:
         GeometryMismatch: Contours do not lie in slice planes of the grid.
         ContourGap: Slices are missing between drawn ones, and may not be interpolated.
-        ContourAmbiguous: Both closed types on one slice, or much of the region is run round twice.
+        ContourAmbiguous: Both closed types on one slice, two nearly equal contours combined by exclusive or, or much of
+            the region is run round twice.
         ContourOutsideImage: More than a tenth of the region lies outside the grid.
         EmptyMask: No voxel center is inside.
     """

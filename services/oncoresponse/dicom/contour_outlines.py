@@ -56,10 +56,13 @@ def clean_outline(points: Points) -> Points:
     kept: Points = points[np.abs(points - following).max(axis=1) > _SAME_POINT_MM]
     if len(kept) == 0:
         return points[:1]
+    extent = np.ptp(kept, axis=0)
     for rounds in range(len(kept) // 3, 1, -1):
         if len(kept) % rounds == 0:
             period = len(kept) // rounds
-            if np.abs(kept - np.roll(kept, period, axis=0)).max() <= SAME_OUTLINE_MM:
+            # Points that lie dense along one round are near those that follow, too, but do not span it.
+            spans_all = np.abs(np.ptp(kept[:period], axis=0) - extent).max() <= SAME_OUTLINE_MM
+            if spans_all and np.abs(kept - np.roll(kept, period, axis=0)).max() <= SAME_OUTLINE_MM:
                 return kept[:period]
     return kept
 
@@ -81,14 +84,22 @@ def same_outline(one: Points, other: Points) -> bool:
     return _lies_on(one, other) and _lies_on(other, one)
 
 
-def _lies_on(points: Points, path: Points) -> bool:
+def nearly_same_outline(one: Points, other: Points, distance: float) -> bool:
+    """Whether two polygons follow one path within a distance, in the unit of their points, shape (points, 2)."""
+    extent = np.abs(one.min(axis=0) - other.min(axis=0)), np.abs(one.max(axis=0) - other.max(axis=0))
+    if np.max(extent) > distance:
+        return False
+    return _lies_on(one, other, distance) and _lies_on(other, one, distance)
+
+
+def _lies_on(points: Points, path: Points, distance: float = SAME_OUTLINE_MM) -> bool:
     along = np.roll(path, -1, axis=0) - path
     squared = np.maximum((along**2).sum(axis=1), np.finfo(float).tiny)
     for first in range(0, len(points), _AT_ONCE):
         from_start = points[first : first + _AT_ONCE, None] - path[None]
         nearest = np.clip((from_start * along).sum(axis=2) / squared, 0, 1)
-        distance = np.linalg.norm(from_start - nearest[..., None] * along, axis=2).min(axis=1)
-        if distance.max() > SAME_OUTLINE_MM:
+        apart = np.linalg.norm(from_start - nearest[..., None] * along, axis=2).min(axis=1)
+        if apart.max() > distance:
             return False
     return True
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal
 
 from pydicom.dataset import Dataset
 
@@ -59,6 +60,10 @@ def automatic_contour() -> AutomaticContour:
 
 
 def algorithm_type(item: Dataset, keyword: str) -> AlgorithmType | None:
-    """How a structure was made; ``None`` when the file does not say."""
-    value = (attributes.text(item, keyword) or "").upper()
-    return cast(AlgorithmType, value) if value in get_args(AlgorithmType) else None
+    """How a structure was made; ``None`` when the file does not say.
+
+    Other spellings than the defined terms, such as "AUTO" and "SEMI-AUTOMATIC", mean what they begin with.
+    """
+    value = re.sub(r"[^A-Z]", "", (attributes.text(item, keyword) or "").upper())
+    beginnings: dict[str, AlgorithmType] = {"SEMI": "SEMIAUTOMATIC", "AUTO": "AUTOMATIC", "MANUAL": "MANUAL"}
+    return next((kind for beginning, kind in beginnings.items() if value.startswith(beginning)), None)

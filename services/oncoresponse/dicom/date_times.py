@@ -20,6 +20,7 @@ _DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
 _TIME = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.(\d{1,6}))?)?)?")
 _DATE_TIME = re.compile(r"(\d{8})(\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)([+-]\d{4})?")
 DAY = timedelta(days=1)
+_DATE_ALONE = re.compile(r"\d{4}(?:\d{2}){0,2}(?:[+-]\d{4})?")
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})")
 
 
@@ -67,6 +68,12 @@ def moment(dataset: Dataset, date_keyword: str | None, time_keyword: str) -> Mom
     return None if time is None else Moment(_time_of_day(time, time_keyword), day)
 
 
+def timed_text(dataset: Dataset, keyword: str) -> str | None:
+    """A DT with a time of day; ``None`` when it is absent, or stops at the date as PS3.5 6.2 allows."""
+    value = attributes.text(dataset, keyword)
+    return None if value is None or _DATE_ALONE.fullmatch(value) else value
+
+
 def zoned_moment(value: str, keyword: str, local: timedelta | None) -> Moment:
     """A DT to the hour or finer, brought to the clock of its data set.
 
@@ -102,7 +109,7 @@ def local_offset(dataset: Dataset) -> timedelta | None:
     stated = attributes.text(dataset, "TimezoneOffsetFromUTC")
     if stated is not None:
         return _offset(stated, "TimezoneOffsetFromUTC")
-    complete = attributes.text(dataset, "AcquisitionDateTime")
+    complete = timed_text(dataset, "AcquisitionDateTime")
     match = _DATE_TIME.fullmatch(complete or "")
     time = moment(dataset, None, "AcquisitionTime")
     if match is None or time is None or _time_of_day(match[2], "AcquisitionDateTime") != time.clock:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pydicom.dataset import Dataset
 
 from oncoresponse.dicom import attributes
-from oncoresponse.dicom.date_times import DAY, clock_difference, local_offset, moment, zoned_moment
+from oncoresponse.dicom.date_times import DAY, clock_difference, local_offset, moment, timed_text, zoned_moment
 from oncoresponse.dicom.scan_times import AGREEMENT, LONGEST_UPTAKE, Stated, Timeline, contradiction
 from oncoresponse.errors import ImplausibleSuvInput
 
@@ -26,7 +26,7 @@ def injection(dataset: Dataset, information: Dataset, timeline: Timeline, scan: 
         ImplausibleSuvInput: Not within the four hours before the scan.
     """
     clock = moment(information, None, "RadiopharmaceuticalStartTime")
-    text = attributes.text(information, "RadiopharmaceuticalStartDateTime")
+    text = timed_text(information, "RadiopharmaceuticalStartDateTime")
     complete = zoned_moment(text, "RadiopharmaceuticalStartDateTime", local_offset(dataset)) if text else None
     if complete is not None and complete.has_unknown_zone and clock is None:
         raise attributes.missing("TimezoneOffsetFromUTC")

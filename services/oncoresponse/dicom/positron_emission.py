@@ -48,7 +48,7 @@ def convert_positron_emission(stack: SliceStack) -> tuple[Volume, SuvConversion]
             "series again at the source.",
             keyword="PixelRepresentation",
         )
-    require_plausible_suv(float(suv.max()))
+    require_plausible_suv(float(suv.max()), is_computed=conversion.weight_grams is not None)
     if conversion.weight_grams is not None:
         voxel_ml = float(np.prod(stack.spacing_mm)) / 1000.0
         require_plausible_uptake(

@@ -43,15 +43,18 @@ _HALF_LIFE_TOLERANCE = 0.01
 
 # Everything below works on words of a-z and 0-9 separated by single blanks.
 _GLUCOSE = r"(?:d )?gl[uy][ck]os(?:e|a|io|en?)"
-_DEOXY = r"(?:deoxy|desoxy|desoxi|desossi)"
+_DEOXY = r"(?:deoxy|desoxy|deoxi|desoxi|desossi)"
 _FDG_NAME = re.compile(
     r"\b(?:"
     r"(?:f ?18 ?|18 ?f ?)?fdg(?: ?f ?18| ?18 ?f)?"
-    rf"|(?:2 )?(?:18 ?f ?|f ?18 ?)?flu(?:or?o?|d[eo]?)? ?(?:18 ?f |f ?18 )?(?:2 )?{_DEOXY} ?{_GLUCOSE}"
+    rf"|(?:2 )?(?:18 ?f ?|f ?18 ?)?flu(?:or?o?|ro|d[eo]?)? ?(?:18 ?f |f ?18 )?(?:2 )?{_DEOXY} ?{_GLUCOSE}"
+    r"(?: ?f ?18| ?18 ?f)?"
     rf"|(?:2 )?{_DEOXY} 2 (?:18 ?f ?|f ?18 ?|18 )?(?:fluoro ?)?(?:beta )?{_GLUCOSE}"
     r")\b"
 )
 _FLUORINE_18 = re.compile(r"\b(?:f ?18|18 ?f|fluor(?:ine|in|o|ure)? ?18|18 ?fluor(?:ine|in|o|ure)?)\b")
+# No other isotope of fluorine is used in PET; the half-life is looked at as well.
+_FLUORINE = re.compile(r"f|fluor(?:ine|in|o|ure)?")
 _OTHER_NUCLIDE = re.compile(
     r"\b(?:(?:c|carbon) ?11|11 ?(?:c|carbon)|(?:n|nitrogen) ?13|13 ?(?:n|nitrogen)|(?:o|oxygen) ?15|15 ?(?:o|oxygen)"
     r"|(?:cu|copper) ?6[0124]|6[0124] ?(?:cu|copper)|(?:ga|gallium) ?6[68]|6[68] ?(?:ga|gallium)"
@@ -62,7 +65,7 @@ _OTHER_NUCLIDE = re.compile(
 # Words that name no tracer, and the manufacturers' names for FDG.
 _SAYS_NOTHING = re.compile(
     r"solution|solutions|injection|injectable|inj|iv|unknown|unspecified|other|none|na|nos|n|a|not|"
-    r"specified|tracer|pet|ct|radiopharmaceutical|radiotracer|isotope|agent|dose|mbq|mci|bq|gbq|ml|usp|ph|"
+    r"specified|tracer|pet|ct|lot|batch|vial|nr|number|radiopharmaceutical|radiotracer|isotope|agent|dose|mbq|mci|bq|gbq|ml|usp|ph|"
     r"eur|in|for|the|of"
 )
 _BRANDS = re.compile(
@@ -139,7 +142,7 @@ def _require_fluorine_18(item: Dataset) -> None:
             said |= {code in _FLUORINE_18_CODES} if is_known else set()
         if _OTHER_NUCLIDE.search(words):
             said.add(False)
-        elif _FLUORINE_18.search(words):
+        elif _FLUORINE_18.search(words) or _FLUORINE.fullmatch(words):
             said.add(True)
         elif not said and (code or not _says_nothing(words)):
             said |= set() if _says_nothing(words) and words else {False}
@@ -179,7 +182,7 @@ def _text_says(text: str) -> _Says:
     if _OTHER_NUCLIDE.search(rest):
         return _Says.OTHER
     rest = _FLUORINE_18.sub(" ", rest)
-    left = [word for word in rest.split() if not word.isdecimal()]
+    left = [word for word in rest.split() if not word.isdecimal() and not _FLUORINE.fullmatch(word)]
     if not names:
         if _has(_BRANDS, left) and not _has(_CHANGES_FDG, left):
             return _Says.FDG

@@ -22,7 +22,7 @@ from datetime import timedelta
 from pydicom.dataset import Dataset
 
 from oncoresponse.dicom import attributes
-from oncoresponse.dicom.date_times import DAY, Moment, clock_difference, local_offset, moment, zoned_moment
+from oncoresponse.dicom.date_times import DAY, Moment, clock_difference, local_offset, moment, timed_text, zoned_moment
 from oncoresponse.dicom.reading import Instance
 from oncoresponse.errors import ContradictoryTimes, UnsupportedDecayCorrection
 
@@ -405,7 +405,7 @@ def _difference(anchor: Moment, other: Moment) -> tuple[timedelta, bool]:
 
 
 def _acquisition(dataset: Dataset) -> Moment:
-    text = attributes.text(dataset, "AcquisitionDateTime")
+    text = timed_text(dataset, "AcquisitionDateTime")
     complete = zoned_moment(text, "AcquisitionDateTime", local_offset(dataset)) if text else None
     parts = moment(dataset, "AcquisitionDate", "AcquisitionTime")
     if parts is None and complete is None:

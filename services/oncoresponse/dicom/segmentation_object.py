@@ -160,7 +160,7 @@ def segment_image(
     dataset = with_native_pixels(read_whole(segmentation), segmentation.limits)
     try:
         with without_pydicom_messages():
-            has_spacing = _states_slice_spacing(dataset)
+            is_gapless = _frames_reach_each_other(dataset)
             found = highdicom.seg.Segmentation.from_dataset(dataset, copy=False).get_volume(
                 segment_numbers=[segment_number]
             )
@@ -168,14 +168,15 @@ def segment_image(
     except (ValueError, TypeError, AttributeError, LookupError, RuntimeError, NotImplementedError, sqlite3.Error):
         # highdicom keeps its table of frames in SQLite, and lets its errors through.
         raise InvalidAttribute(
-            "The segmentation cannot be read as one regular volume. Export it again at the source."
+            "The segmentation is not one regular volume, or lacks an attribute that DICOM requires. Export it again at "
+            "the source."
         ) from None
     # highdicom's index axes are (slice, row, column); SimpleITK's are (column, row, slice).
     vectors = affine[:3, 2::-1]
     inside = array >= _INSIDE
     if not inside.any():
         raise EmptyMask("The segment holds no voxel. Check that it is the one that is meant.")
-    if is_own_series and not has_spacing:
+    if is_own_series and not is_gapless:
         inside, vectors = _on_slices_of(grid, inside, vectors, affine[:3, 3])
     own = grid.geometry
     to_index = np.linalg.inv(grid_affine(own.spacing_mm, own.origin_mm, own.direction))
@@ -188,13 +189,18 @@ def segment_image(
     return image, remarks
 
 
-def _states_slice_spacing(dataset: Dataset) -> bool:
+def _frames_reach_each_other(dataset: Dataset) -> bool:
+    """Whether Slice Thickness (0018,0050) says that a frame reaches as far as Spacing Between Slices (0018,0088)."""
     groups = (
         *attributes.items(dataset, "SharedFunctionalGroupsSequence"),
         *attributes.items(dataset, "PerFrameFunctionalGroupsSequence")[:1],
     )
     measures = [item for group in groups for item in attributes.items(group, "PixelMeasuresSequence")]
-    return any(attributes.number(item, "SpacingBetweenSlices") for item in measures)
+    thickness, spacing = (
+        next((value for item in measures if (value := attributes.number(item, keyword))), None)
+        for keyword in ("SliceThickness", "SpacingBetweenSlices")
+    )
+    return bool(thickness and spacing and thickness >= (1 - _ON_SLICE) * spacing)
 
 
 def _on_slices_of(
@@ -202,8 +208,8 @@ def _on_slices_of(
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
     """Put frames that lie on slices of the image, but not on all of them, on those alone.
 
-    Without Spacing Between Slices (0018,0088) a reader has only the distance of the stored frames, and would make each
-    as thick as the gap to the next.
+    Without Spacing Between Slices (0018,0088), or with the distance of source images of which every second was left
+    out, a reader has only the distance of the stored frames, and would make each as thick as the gap to the next.
     """
     own = grid.geometry
     to_index = np.linalg.inv(grid_affine(own.spacing_mm, own.origin_mm, own.direction))

@@ -90,6 +90,9 @@ def _is_slice(instance: Instance) -> bool:
     if _NOT_SLICES & set(instance.image_type[2:]):
         return False
     try:
+        # Series Type (PS3.3 C.8.9.1.1.1) says of a PET series whether it is one of projections.
+        if "REPROJECTION" in attributes.texts(instance.dataset, "SeriesType")[1:]:
+            return False
         samples = attributes.number(instance.dataset, "SamplesPerPixel")
         return samples in (None, 1.0)
     except InvalidAttribute:

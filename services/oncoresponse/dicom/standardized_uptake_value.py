@@ -127,11 +127,14 @@ def suv_conversion(slices: Sequence[Instance]) -> SuvConversion:
     )
 
 
-def require_plausible_suv(maximum: float) -> None:
-    """Refuse an image whose highest value cannot be SUV: then Units, or the scale of the values, is wrong.
+def require_plausible_suv(maximum: float, *, is_computed: bool) -> None:
+    """Refuse an image whose highest value cannot be SUV.
+
+    Then Units or the scale of the values is wrong, or the injected activity that SUV was computed with.
 
     Args:
         maximum: Highest body-weight SUV of the image, g/mL.
+        is_computed: Whether it was computed with injected activity and body weight, not stored as SUV.
 
     Raises:
         ImplausibleSuvInput: It is below 0.5 or above 200 g/mL.
@@ -141,8 +144,9 @@ def require_plausible_suv(maximum: float) -> None:
         return
     raise ImplausibleSuvInput(
         f"The highest SUV of the PET would be {'below' if maximum < low else 'above'} "
-        f"{low if maximum < low else high:g} g/mL, which no FDG-PET has. Units does not fit the pixel values, or they "
-        "are empty. Correct it at the source and send the series again.",
+        f"{low if maximum < low else high:g} g/mL, which no FDG-PET has. "
+        + ("RadionuclideTotalDose, Units or RescaleSlope is wrong" if is_computed else "Units does not fit the values")
+        + ", or they are empty. Correct it at the source and send the series again.",
         keyword="Units",
     )
 

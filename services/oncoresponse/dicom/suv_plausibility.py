@@ -149,6 +149,8 @@ def _check_size(weight: float, size: float) -> list[str]:
     if _is_size(size) and _is_mass_index(weight, size):
         if weight / size**2 > _USUAL_MASS_INDEX[1]:
             return ["PatientWeight is unusual for PatientSize (body mass index above 50); check its unit."]
+        if size >= _CHILD_BELOW_M and weight / size**2 < _USUAL_MASS_INDEX[0]:
+            return ["PatientWeight is unusual for PatientSize (body mass index below 12); check both."]
         return []
     in_metres = [size * unit for unit, low, high in _OTHER_SIZE_UNITS if low <= size <= high]
     not_metres = ["PatientSize is not in m. It is not used for SUV by body weight."]

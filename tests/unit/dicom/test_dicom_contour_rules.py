@@ -71,6 +71,39 @@ def test_a_contour_that_is_stored_twice_counts_once(draw: Draw, kind: str, again
     )
 
 
+@pytest.mark.parametrize(
+    "again",
+    [
+        [(i + 0.2 * (-1) ** n, j + 0.2) for n, (i, j) in enumerate(WHOLE)],
+        [(3.2, 2.5), (12.5, 3.2), (11.8, 12.5), (2.5, 11.8)],
+    ],
+    ids=["noise", "inside"],
+)
+def test_nearly_equal_contours_do_not_cancel_each_other_out(draw: Draw, again: Any) -> None:
+    drawing = draw().contour(3, WHOLE, XOR).contour(3, again, XOR)
+    with pytest.raises(ContourAmbiguous, match="slice 4, two contours"):
+        drawing.read()
+
+
+@pytest.mark.filterwarnings("ignore:The value for the data element")
+def test_a_contour_of_more_than_64_kib_is_read(draw: Draw) -> None:
+    """In Explicit VR it has to be stored as UN (PS3.5 6.2.2). Its points lie 0.01 mm apart, and go round once."""
+    angles = np.linspace(0, 2 * np.pi, 4000, endpoint=False)
+    drawing = draw().contour(3, list(zip(10 + 6.3 * np.cos(angles), 10 + 6.3 * np.sin(angles), strict=True)))
+    j, i = np.mgrid[:20, :24]
+    contour = drawing.read()
+    assert drawing.area(contour, 3) == np.count_nonzero((i - 10) ** 2 + (j - 10) ** 2 <= 6.3**2)
+    assert contour.warnings == ()
+
+
+def test_thin_parts_beside_each_other_are_not_taken_for_repeats(draw: Draw) -> None:
+    drawing = draw().contour(3, rectangle(3, 3, 1, 6), XOR).contour(3, rectangle(4, 3, 1, 6), XOR)
+    contour = drawing.read()
+    assert drawing.area(contour, 3) == 12
+    ring = draw().contour(3, WHOLE, XOR).contour(3, rectangle(5, 5, 6, 6), XOR)
+    assert ring.area(ring.read(), 3) == 100 - 36
+
+
 def test_a_contour_drawn_twice_in_one_go_counts_once(draw: Draw) -> None:
     other_points = [WHOLE[0], (8.0, 2.5), WHOLE[1], WHOLE[2], WHOLE[3], WHOLE[0]]
     for path in (WHOLE + WHOLE, [*WHOLE, WHOLE[0], *WHOLE], [*WHOLE, *other_points]):

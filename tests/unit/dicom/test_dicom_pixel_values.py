@@ -93,6 +93,34 @@ def test_a_ct_whose_bones_are_called_negative_is_refused(write_series):
     assert _refusal(_ct, write_series(stored=values.astype(np.int16), attributes=change)) == "PixelRepresentation"
 
 
+def test_noise_and_streaks_below_air_are_no_lost_sign(write_series):
+    """Twelve and thirteen signed bits, with a sharp kernel's noise, streaks beside metal, and undeclared padding."""
+    noisy = np.random.default_rng(5).normal(-1000, 100, (3, 40, 40)).round().astype(np.int16)
+    noisy[:, 10:30, 10:30] = 40
+    noisy[:, 20, 20:25], noisy[:, 21, 20:24] = 2047, (-1500, -1420, -1350, -1280)
+    noisy[:, :3] = -2048
+    for bits in (12, 13):
+        attributes = {"BitsStored": bits, "HighBit": bits - 1, "PixelRepresentation": 1, "RescaleIntercept": "0"}
+        np.testing.assert_array_equal(_ct(write_series(stored=noisy, attributes=attributes)), noisy)
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [("1", "-1024"), ("2", "0"), ("1", "3000")], ids=["twice", "slope", "intercept"]
+)
+def test_a_rescale_that_contradicts_the_density_of_a_body_is_refused(write_series, slope, intercept):
+    hounsfield = np.random.default_rng(6).normal(-1000, 15, (3, 40, 40)).round().astype(np.int16)
+    hounsfield[:, 10:30, 10:30] = np.random.default_rng(6).normal(45, 20, (3, 20, 20)).round()
+    hounsfield[:, 15:17, 15:17] = 900
+    assert _ct(write_series(stored=hounsfield, attributes={"RescaleIntercept": "0"})).max() == 900
+    attributes = {"RescaleSlope": slope, "RescaleIntercept": intercept}
+    stored = hounsfield * 10 if slope == "2" else hounsfield
+    assert _refusal(_ct, write_series(stored=stored, attributes=attributes)) == "RescaleIntercept"
+
+
+def test_an_empty_ct_is_refused(write_series):
+    assert _refusal(_ct, write_series(stored=np.zeros((3, 8, 8), np.int16))) == "RescaleIntercept"
+
+
 def test_a_pet_whose_large_values_are_called_negative_is_refused(write_series):
     values = (GRADIENT.astype(int) * 120).astype(np.uint16).view(np.int16)
     assert values.min() < -10000

@@ -153,6 +153,17 @@ def test_frames_on_every_second_slice_are_not_made_twice_as_thick(draw: Draw, tm
             read(drawing, write_segmentation(drawing.files, array, tmp_path / "seg", change=change))
 
 
+def test_a_segmentation_made_on_every_second_image_is_not_made_twice_as_thick(draw: Draw, tmp_path: Path) -> None:
+    """Spacing Between Slices is then the distance of those images, Slice Thickness their own."""
+    drawing = draw()
+    array = block(slice(1, 4), slice(4, 10), slice(5, 13))[:6]
+    path = write_segmentation(drawing.files[::2], array, tmp_path / "seg")
+    measures = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert (measures.SpacingBetweenSlices, measures.SliceThickness) == (4.0, 2.0)
+    with pytest.raises(ContourGap):
+        read(drawing, path)
+
+
 def test_an_empty_slice_in_a_segment_is_told_and_not_filled(draw: Draw, tmp_path: Path) -> None:
     drawing = draw()
     array = block(slice(2, 9), slice(4, 10), slice(5, 13))
@@ -221,6 +232,16 @@ def test_an_automatic_segmentation_is_used_only_when_named_and_told(draw: Draw, 
     np.testing.assert_array_equal(contour.mask.array, BLOCK)
     assert contour.algorithm_type == "AUTOMATIC"
     assert "no physician drew or corrected it" in contour.warnings[0]
+
+
+@pytest.mark.parametrize(("spelling", "meaning"), [("AUTO", "AUTOMATIC"), ("SEMIAUTO", "SEMIAUTOMATIC"), ("", None)])
+def test_other_spellings_of_who_drew_a_structure_are_understood(draw: Draw, spelling: str, meaning: Any) -> None:
+    drawing = draw().structure("GTV", spelling).contour(3, [(3, 3), (12, 3), (12, 12), (3, 12)])
+    if meaning == "AUTOMATIC":
+        with pytest.raises(AutomaticContour):
+            drawing.read()
+    else:
+        assert drawing.read().algorithm_type == meaning
 
 
 def test_a_physicians_contour_is_taken_beside_an_automatic_one(draw: Draw, tmp_path: Path) -> None:

@@ -83,7 +83,10 @@ def test_other_objects_beside_the_series_are_left_alone(write_series):
     projection = write_series(
         modality="PT", series="rotating", shape=(3, 5, 5), attributes={"ImageType": ["DERIVED", "SECONDARY", "MIP"]}
     )
-    chosen = _chosen(_study(pet, ct, mr, scout, screen, projection))
+    reprojection = write_series(
+        modality="PT", series="turning", shape=(3, 5, 5), attributes={"SeriesType": ["STATIC", "REPROJECTION"]}
+    )
+    chosen = _chosen(_study(pet, ct, mr, scout, screen, projection, reprojection))
     assert chosen == {"PT": pet.series_instance_uid, "CT": ct.series_instance_uid}
 
 

@@ -387,3 +387,13 @@ def test_suv_is_that_of_the_true_times_at_any_hour_with_any_dates(write_series, 
     attributes = _scan(start=start, injected=start - uptake, beds=range(removed, 5), **dates, **witness)
     expected = 70_000 / (370e6 * math.exp(-math.log(2) * uptake / HALF_LIFE))
     _assert_factor(write_series, attributes, expected, beds=5 - removed)
+
+
+@pytest.mark.parametrize("keyword", ["AcquisitionDateTime", "RadiopharmaceuticalStartDateTime"])
+def test_a_date_time_that_stops_at_the_date_leaves_the_time_to_its_sibling(write_series, keyword):
+    """PS3.5 6.2 lets a DT end after any component."""
+    plain = convert_study(read_study(write_series(modality="PT").directory), ["PT"]).volumes["PT"]
+    for text in ("2024", "20240501", "20240501+0200"):
+        series = write_series(modality="PT", attributes={keyword: text})
+        found = convert_study(read_study(series.directory), ["PT"]).volumes["PT"]
+        np.testing.assert_array_equal(found.array, plain.array)

@@ -144,3 +144,19 @@ def test_an_suv_type_beside_activity_is_said(write_series):
     )
     warnings = convert_study(read_study(series.directory), ["PT"]).description.series[0].warnings
     assert any("SUVType" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(("weight", "size", "word"), [(30, 1.75, "below 12"), (156.5, 1.63, "above 50")])
+def test_a_weight_that_is_unusual_for_the_size_is_told(weight, size, word):
+    assert word in _check(weight, 370e6, size).warnings[0]
+
+
+@pytest.mark.parametrize(("unit", "named"), [("BQML", "RadionuclideTotalDose"), ("GML", "Units does not fit")])
+def test_an_impossible_suv_names_what_may_be_at_fault(write_series, unit, named):
+    """An injected activity that misses a digit shows only in the values."""
+    stored = np.full((3, 4, 4), 20000, np.int16)
+    attributes = {"RescaleSlope": "9" if unit == "BQML" else "0.1", "RadionuclideTotalDose": "2e7"}
+    with pytest.raises(ImplausibleSuvInput, match=named):
+        convert_study(
+            read_study(write_series(modality="PT", unit=unit, stored=stored, attributes=attributes).directory), ["PT"]
+        )

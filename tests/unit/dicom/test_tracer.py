@@ -32,6 +32,10 @@ def _image(name=None, code=None, nuclide=None, half_life=HALF_LIFE):
 
 
 FDG_NAMES = [
+    "FluorodeoxyglucoseF18",
+    "F-18 Flurodeoxyglucose",
+    "Fluorodeoxiglucosa",
+    "FDG lot 12345",
     "FDG",
     "F-18 FDG",
     "[18F]FDG",
@@ -201,3 +205,11 @@ def test_one_slice_of_another_tracer_is_refused(write_series, unit):
     names = {"Radiopharmaceutical": lambda k: "PSMA-1007" if k == 2 else "FDG", "RescaleSlope": "0.001"}
     with pytest.raises(UnsupportedTracer):
         _convert(write_series, unit=unit, attributes=names)
+
+
+@pytest.mark.parametrize("meaning", ["Fluorine", "F", "Fluor"])
+def test_fluorine_without_its_mass_number_is_no_other_nuclide(meaning):
+    assert require_fdg(_image("FDG", nuclide=_code("", "", meaning)))
+    assert not require_fdg(_image(meaning))
+    with pytest.raises(UnsupportedTracer):
+        require_fdg(_image("FDG", nuclide=_code("", "", meaning), half_life="4062.6"))
