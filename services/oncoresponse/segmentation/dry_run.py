@@ -57,19 +57,32 @@ def _faults_of_patient(folder: Path) -> list[str]:
             headers[name] = reader
     if _PET in headers and _CT in headers and not _overlap(headers[_PET], headers[_CT]):
         faults.append(f"{_PET} and {_CT} do not overlap in patient space. Check their positions (LPS, mm).")
-    if _PET in headers:
-        highest = float(np.max(sitk.GetArrayViewFromImage(headers[_PET].Execute())))
+    pet, tumor = (_pixels(headers[name]) if name in headers else None for name in (_PET, _TUMOR))
+    faults += [
+        f"{name} cannot be read to its end. Export it again."
+        for name, image in ((_PET, pet), (_TUMOR, tumor))
+        if name in headers and image is None
+    ]
+    if pet is not None:
+        highest = float(np.max(sitk.GetArrayViewFromImage(pet)))
         if not _LOWEST_MAXIMUM_SUV <= highest <= _HIGHEST_MAXIMUM_SUV:
             faults.append(
                 f"{_PET}: the highest value is {highest:.3g}, which is no SUV in g/mL. Convert it to body-weight SUV."
             )
-    if _TUMOR in headers:
-        tumor = headers[_TUMOR].Execute()
-        if _PET in headers and not same_grid(headers[_PET].Execute(), tumor):
+    if tumor is not None:
+        if pet is not None and not same_grid(pet, tumor):
             faults.append(f"{_TUMOR} is not on the grid of {_PET}. Export it again.")
         if not np.any(sitk.GetArrayViewFromImage(tumor)):
             faults.append(f"{_TUMOR} is empty. Contour the tumor or remove the patient.")
     return faults
+
+
+def _pixels(header: sitk.ImageFileReader) -> sitk.Image | None:
+    """The image, to be kept in a name while it is looked at: a view of an array does not keep it alive."""
+    try:
+        return header.Execute()
+    except RuntimeError:
+        return None
 
 
 def _overlap(first: sitk.ImageFileReader, second: sitk.ImageFileReader) -> bool:

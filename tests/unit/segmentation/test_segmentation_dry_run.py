@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 import yaml
@@ -73,3 +74,15 @@ def test_the_command_lists_them_and_trains_nothing(cohort, tmp_path):
 
 def test_an_empty_folder_is_a_fault(tmp_path):
     assert check_segmentation_training(SETTINGS, tmp_path)[1] == ["The data folder holds no patient folders."]
+
+
+def test_an_image_that_breaks_off_behind_its_header_is_a_fault(cohort):
+    for patient, name in (("PATIENT_01", "PET.nii.gz"), ("PATIENT_02", "PET_tumor.nii.gz")):
+        path = cohort / patient / name
+        image = sitk.GetImageFromArray(np.random.default_rng(1).normal(size=(40, 40, 40)).astype(np.float32))
+        sitk.WriteImage(image, str(path))
+        path.write_bytes(path.read_bytes()[:20_000])
+    assert check_segmentation_training(SETTINGS, cohort)[1] == [
+        "PATIENT_01: PET.nii.gz cannot be read to its end. Export it again.",
+        "PATIENT_02: PET_tumor.nii.gz cannot be read to its end. Export it again.",
+    ]
