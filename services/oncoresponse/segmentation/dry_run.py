@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from oncoradiomics.errors import ImageFileError
+from oncoradiomics.image_files import read_image
 
 from oncoresponse.segmentation.cohort import PATIENT_FILES
 from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings
@@ -18,7 +20,7 @@ _LOWEST_MAXIMUM_SUV, _HIGHEST_MAXIMUM_SUV = 0.5, 200.0
 def check_segmentation_training(settings: SegmentationTrainingSettings, data: Path) -> tuple[int, list[str]]:
     """Look at each patient folder as training would.
 
-    The headers of all images are read, and the voxels of PET and contour, which are small.
+    All images are read to their ends.
 
     Args:
         settings: The run.
@@ -57,12 +59,10 @@ def _faults_of_patient(folder: Path) -> list[str]:
             headers[name] = reader
     if _PET in headers and _CT in headers and not _overlap(headers[_PET], headers[_CT]):
         faults.append(f"{_PET} and {_CT} do not overlap in patient space. Check their positions (LPS, mm).")
-    pet, tumor = (_pixels(headers[name]) if name in headers else None for name in (_PET, _TUMOR))
-    faults += [
-        f"{name} cannot be read to its end. Export it again."
-        for name, image in ((_PET, pet), (_TUMOR, tumor))
-        if name in headers and image is None
-    ]
+    images = {name: _whole_image(folder / name) for name in headers}
+    faults += [f"{name} cannot be read to its end. Export it again." for name in headers if images[name] is None]
+    # Each image is kept while it is looked at: a view of its array does not keep it alive.
+    pet, tumor = images.get(_PET), images.get(_TUMOR)
     if pet is not None:
         highest = float(np.max(sitk.GetArrayViewFromImage(pet)))
         if not _LOWEST_MAXIMUM_SUV <= highest <= _HIGHEST_MAXIMUM_SUV:
@@ -77,11 +77,10 @@ def _faults_of_patient(folder: Path) -> list[str]:
     return faults
 
 
-def _pixels(header: sitk.ImageFileReader) -> sitk.Image | None:
-    """The image, to be kept in a name while it is looked at: a view of an array does not keep it alive."""
+def _whole_image(path: Path) -> sitk.Image | None:
     try:
-        return header.Execute()
-    except RuntimeError:
+        return read_image(path)
+    except ImageFileError:
         return None
 
 

@@ -209,8 +209,8 @@ def _refusal(status: int) -> OncoResponseError:
     if status in (requests.codes.not_found, requests.codes.gone):
         # A wrong path below the right host gets the same status as a missing study.
         return NoImages(
-            "The server answers that there is no such study at this URL. Check the Study Instance UID, and that the URL "
-            "is the base of the DICOMweb service."
+            "The server answers that there is no such study at this URL. Check the Study Instance UID, and that the "
+            "URL is the base of the DICOMweb service."
         )
     if status in (requests.codes.unauthorized, requests.codes.forbidden, requests.codes.proxy_authentication_required):
         return PacsAccessDenied(

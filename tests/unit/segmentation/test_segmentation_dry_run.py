@@ -2,11 +2,12 @@
 
 import shutil
 
-import numpy as np
 import pytest
 import SimpleITK as sitk
 import yaml
 from oncoresponse.cli.main import app
+from oncoresponse.errors import TrainingDataInvalid
+from oncoresponse.segmentation.cohort import read_patient
 from oncoresponse.segmentation.dry_run import check_segmentation_training
 from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings
 from typer.testing import CliRunner
@@ -76,13 +77,18 @@ def test_an_empty_folder_is_a_fault(tmp_path):
     assert check_segmentation_training(SETTINGS, tmp_path)[1] == ["The data folder holds no patient folders."]
 
 
-def test_an_image_that_breaks_off_behind_its_header_is_a_fault(cohort):
-    for patient, name in (("PATIENT_01", "PET.nii.gz"), ("PATIENT_02", "PET_tumor.nii.gz")):
+def test_an_image_that_breaks_off_is_a_fault_and_is_not_trained_on(cohort):
+    for patient, name in (
+        ("PATIENT_01", "PET.nii.gz"),
+        ("PATIENT_02", "CT.nii.gz"),
+        ("PATIENT_03", "PET_tumor.nii.gz"),
+    ):
         path = cohort / patient / name
-        image = sitk.GetImageFromArray(np.random.default_rng(1).normal(size=(40, 40, 40)).astype(np.float32))
-        sitk.WriteImage(image, str(path))
-        path.write_bytes(path.read_bytes()[:20_000])
+        path.write_bytes(path.read_bytes()[:-9])
     assert check_segmentation_training(SETTINGS, cohort)[1] == [
         "PATIENT_01: PET.nii.gz cannot be read to its end. Export it again.",
-        "PATIENT_02: PET_tumor.nii.gz cannot be read to its end. Export it again.",
+        "PATIENT_02: CT.nii.gz cannot be read to its end. Export it again.",
+        "PATIENT_03: PET_tumor.nii.gz cannot be read to its end. Export it again.",
     ]
+    with pytest.raises(TrainingDataInvalid, match=r"CT\.nii\.gz cannot be read to its end"):
+        read_patient(cohort, "PATIENT_02")
