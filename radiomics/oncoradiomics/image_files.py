@@ -26,7 +26,7 @@ def read_image(path: Path) -> sitk.Image:
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-        image = reader.Execute()
+        image: sitk.Image = reader.Execute()
     except RuntimeError:
         # SimpleITK's message holds the path, which may hold a patient's name.
         raise ImageFileError(
@@ -44,7 +44,7 @@ def _holds_all_voxels(path: Path, reader: sitk.ImageFileReader) -> bool:
     first = float(reader.GetMetaData("vox_offset"))
     if first == 0:
         return True
-    wanted = first + math.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix")) / 8
+    wanted: float = first + math.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix")) / 8
     try:
         return _inflated_bytes(path) >= wanted
     except (EOFError, OSError, zlib.error):
