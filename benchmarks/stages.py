@@ -56,7 +56,7 @@ def segmentation(folder: Path, _study_directory: Path) -> Callable[[], None]:
 def features(folder: Path, _study_directory: Path) -> Callable[[], None]:
     """Mask to features and measures."""
     from oncoradiomics.extraction import describe_lesion
-    from oncoradiomics.extraction_processes import read_image
+    from oncoradiomics.image_files import read_image
     from oncoradiomics.quantities import SUV_BODY_WEIGHT
     from oncoradiomics.settings import Settings
 

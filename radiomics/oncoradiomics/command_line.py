@@ -18,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from oncoradiomics.cohort import cohort_patients, extract_cohort, write_provenance, write_table
 from oncoradiomics.errors import RadiomicsError, SettingsError
 from oncoradiomics.extraction import Engine, describe_lesion
-from oncoradiomics.extraction_processes import read_image, warm_up
+from oncoradiomics.extraction_processes import warm_up
+from oncoradiomics.image_files import read_image
 from oncoradiomics.quantities import image_quantity
 from oncoradiomics.robustness import VariantFeatures, robustness_table, variant_features, write_robustness
 from oncoradiomics.settings import Settings

@@ -23,9 +23,10 @@ from types import TracebackType
 
 import SimpleITK as sitk
 
-from oncoradiomics.errors import ExtractionError, ExtractionTimeout, ImageFileError
+from oncoradiomics.errors import ExtractionError, ExtractionTimeout
 from oncoradiomics.extraction import Engine, describe_lesion
 from oncoradiomics.features import FeatureDocument
+from oncoradiomics.image_files import read_image
 from oncoradiomics.quantities import SUV_BODY_WEIGHT
 from oncoradiomics.settings import Settings
 
@@ -217,18 +218,3 @@ def _describe_files(
     image_path: Path, mask_path: Path, settings: Settings, quantity: str, engine: Engine
 ) -> FeatureDocument:
     return describe_lesion(read_image(image_path), read_image(mask_path), settings, quantity, engine)
-
-
-def read_image(path: Path) -> sitk.Image:
-    """Read a volume in any format SimpleITK knows; LPS, mm.
-
-    Raises:
-        ImageFileError: The file cannot be read as an image.
-    """
-    try:
-        return sitk.ReadImage(str(path))
-    except RuntimeError:
-        # SimpleITK's message holds the path, which may hold a patient's name.
-        raise ImageFileError(
-            "The image or the mask cannot be read. Send NRRD, NIfTI or another format SimpleITK reads."
-        ) from None

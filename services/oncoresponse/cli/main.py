@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -85,6 +86,9 @@ def serve(
     """Run the services until SIGTERM. Prints 'ready HOST:PORT' when all of them can work."""
     if end_with_parent and data_dir is None:
         raise ConfigurationError("--end-with-parent needs --data-dir, which it removes.")
+    if not end_with_parent:
+        # Until the server itself listens for it: libraries take seconds to load, and nothing is open yet.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     with ending_with_parent(data_dir) if end_with_parent and data_dir is not None else nullcontext():
         was_ready = _serve(
             verbose,

@@ -56,7 +56,8 @@ def _page(report: MonitoringReport) -> Figure:
     if len(lines) > _MOST_FINDING_LINES:
         lines = [*lines[: _MOST_FINDING_LINES - 1], "- More in monitoring.json."]
     figure.text(0.04, 0.93, "\n".join(lines), va="top", linespacing=1.35)
-    drift_rows = -(-len(report.drift) // _COLUMNS)
+    # A model without evidence predicts nothing, so it has nothing that could drift.
+    drift_rows = max(1, -(-len(report.drift) // _COLUMNS))
     top = 0.87 - 0.017 * len(lines)
     sides = {"left": 0.05, "right": 0.98}
     drift = figure.add_gridspec(drift_rows, _COLUMNS, **sides, bottom=0.44, top=top, hspace=0.9, wspace=0.35)

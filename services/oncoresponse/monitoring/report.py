@@ -303,7 +303,9 @@ def _findings(
         sentences.append(f"Predictions recorded: {abstained.total}; drift is judged from {FEWEST_PATIENTS} on.")
     else:
         sentences.append(f"No call was made in {abstained.text} predictions.")
-        if all(entry.verdict is DriftVerdict.NONE for entry in drift):
+        if not drift:
+            sentences.append("The model predicts nothing, so it has no inputs in which drift could be judged.")
+        elif all(entry.verdict is DriftVerdict.NONE for entry in drift):
             sentences.append(f"No drift was seen against the {model.training_patients} training patients.")
     return tuple(sentences)
 

@@ -110,7 +110,11 @@ def read_prediction_table(path: Path, inputs: Sequence[ResponseInput]) -> Predic
                 identifiers.append(identifier)
                 rows.append({name: value for name, value in values.items() if name not in bounds})
                 highs.append(_upper_bounds(values, bounds, reader.line_num))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise PredictionTableInvalid(
+            f"The table cannot be opened ({error.strerror}). Check its path and permissions."
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise PredictionTableInvalid("The table cannot be read. Give a comma-separated file in UTF-8.") from error
     if not rows:
         raise PredictionTableInvalid("The table has no row beside its column names. Add one row a patient.")

@@ -24,6 +24,8 @@ from typing import Self
 
 import numpy as np
 import SimpleITK as sitk
+from oncoradiomics.errors import ImageFileError
+from oncoradiomics.image_files import read_image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
@@ -160,6 +162,6 @@ def hash_row(row: Sequence[float] | FloatArray) -> str:
 
 def _read_hounsfield(path: Path) -> np.ndarray:
     try:
-        return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
-    except RuntimeError as error:
+        return np.asarray(sitk.GetArrayFromImage(read_image(path)))
+    except ImageFileError as error:
         raise TrainingDataInvalid("An image of a training patient cannot be read. Give NIfTI, NRRD or MHA.") from error

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+from oncoradiomics.errors import ImageFileError
+from oncoradiomics.image_files import read_image
 
 from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.segmentation.preprocessing import NetworkInput, PreprocessingSettings, mask_on_grid, prepare
@@ -62,15 +64,22 @@ def read_patient(data: Path, patient: str) -> CohortImages:
     """Read one patient.
 
     Raises:
-        TrainingDataInvalid: The contour is not on the PET grid, or is empty.
+        TrainingDataInvalid: A file cannot be read to its end, or the contour is not on the PET grid, or is empty.
     """
-    pet, ct, tumor = (sitk.ReadImage(str(data / patient / name)) for name in PATIENT_FILES)
+    pet, ct, tumor = (_read(patient, data / patient / name) for name in PATIENT_FILES)
     tumor = sitk.Cast(tumor > 0, sitk.sitkUInt8)
     if not same_grid(pet, tumor):
         raise TrainingDataInvalid(f"{patient}: PET_tumor.nii.gz is not on the grid of PET.nii.gz. Export it again.")
     if not np.any(sitk.GetArrayViewFromImage(tumor)):
         raise TrainingDataInvalid(f"{patient}: PET_tumor.nii.gz is empty. Contour the tumor or remove the patient.")
     return CohortImages(patient, pet, ct, tumor)
+
+
+def _read(patient: str, path: Path) -> sitk.Image:
+    try:
+        return read_image(path)
+    except ImageFileError as error:
+        raise TrainingDataInvalid(f"{patient}: {path.name} cannot be read to its end. Export it again.") from error
 
 
 def read_training_patients(

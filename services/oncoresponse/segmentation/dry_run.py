@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from oncoradiomics.errors import ImageFileError
+from oncoradiomics.image_files import read_image
 
 from oncoresponse.segmentation.cohort import PATIENT_FILES
 from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings
@@ -18,7 +20,7 @@ _LOWEST_MAXIMUM_SUV, _HIGHEST_MAXIMUM_SUV = 0.5, 200.0
 def check_segmentation_training(settings: SegmentationTrainingSettings, data: Path) -> tuple[int, list[str]]:
     """Look at each patient folder as training would.
 
-    The headers of all images are read, and the voxels of PET and contour, which are small.
+    All images are read to their ends.
 
     Args:
         settings: The run.
@@ -57,19 +59,29 @@ def _faults_of_patient(folder: Path) -> list[str]:
             headers[name] = reader
     if _PET in headers and _CT in headers and not _overlap(headers[_PET], headers[_CT]):
         faults.append(f"{_PET} and {_CT} do not overlap in patient space. Check their positions (LPS, mm).")
-    if _PET in headers:
-        highest = float(np.max(sitk.GetArrayViewFromImage(headers[_PET].Execute())))
+    images = {name: _whole_image(folder / name) for name in headers}
+    faults += [f"{name} cannot be read to its end. Export it again." for name in headers if images[name] is None]
+    # Each image is kept while it is looked at: a view of its array does not keep it alive.
+    pet, tumor = images.get(_PET), images.get(_TUMOR)
+    if pet is not None:
+        highest = float(np.max(sitk.GetArrayViewFromImage(pet)))
         if not _LOWEST_MAXIMUM_SUV <= highest <= _HIGHEST_MAXIMUM_SUV:
             faults.append(
                 f"{_PET}: the highest value is {highest:.3g}, which is no SUV in g/mL. Convert it to body-weight SUV."
             )
-    if _TUMOR in headers:
-        tumor = headers[_TUMOR].Execute()
-        if _PET in headers and not same_grid(headers[_PET].Execute(), tumor):
+    if tumor is not None:
+        if pet is not None and not same_grid(pet, tumor):
             faults.append(f"{_TUMOR} is not on the grid of {_PET}. Export it again.")
         if not np.any(sitk.GetArrayViewFromImage(tumor)):
             faults.append(f"{_TUMOR} is empty. Contour the tumor or remove the patient.")
     return faults
+
+
+def _whole_image(path: Path) -> sitk.Image | None:
+    try:
+        return read_image(path)
+    except ImageFileError:
+        return None
 
 
 def _overlap(first: sitk.ImageFileReader, second: sitk.ImageFileReader) -> bool:

@@ -207,7 +207,11 @@ def _instances(session: _AllowedSession, base_url: str, uid: str, settings: Stud
 def _refusal(status: int) -> OncoResponseError:
     """The error behind an HTTP status of a server that is reached (RFC 9110 section 15)."""
     if status in (requests.codes.not_found, requests.codes.gone):
-        return NoImages("The DICOMweb server has no such study. Check the Study Instance UID.")
+        # A wrong path below the right host gets the same status as a missing study.
+        return NoImages(
+            "The server answers that there is no such study at this URL. Check the Study Instance UID, and that the "
+            "URL is the base of the DICOMweb service."
+        )
     if status in (requests.codes.unauthorized, requests.codes.forbidden, requests.codes.proxy_authentication_required):
         return PacsAccessDenied(
             "The DICOMweb server refuses the user name or password in the URL, or the study to that user. "

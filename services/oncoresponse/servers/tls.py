@@ -146,6 +146,12 @@ def _fault_with_tls(address: str, host: str, tls: CallerTls, connection: socket.
                 return _refused(address, tls, "")
     except ssl.SSLCertVerificationError as error:
         return _untrusted(address, error.verify_code)
+    except TimeoutError:
+        # A server that starts, or is stuck, lets the operating system take the connection and says nothing.
+        return PeerUnavailable(
+            f"The server at {address} takes the connection and does not answer. It may be starting; try again, and "
+            "look at its log."
+        )
     except (ssl.SSLError, OSError) as error:
         return _refused(address, tls, getattr(error, "reason", None) or "")
     return PeerUnavailable(f"The server at {address} broke the connection off. Try again.")

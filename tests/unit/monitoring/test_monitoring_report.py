@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -211,3 +212,13 @@ def test_documentation_names_every_field(report):
     counted = {"answers": {}, "abstain_reasons": {}}  # their keys are answers and codes
     found = names({**report.model_dump(mode="json"), **counted})
     assert found - set(re.findall(r"`([a-z0-9_]+)(?:\[\])?`", page)) == set()
+
+
+def test_model_that_predicts_nothing_has_a_page_and_no_claim_about_drift(model, record, tmp_path):
+    measures_only = dataclasses.replace(model, references=())
+    for cases in ([], [MonitoredCase(record(number, inputs={}, probability=None), None) for number in range(30)]):
+        report = monitoring_report(measures_only, cases)
+        assert report.drift == ()
+        assert not any("No drift was seen" in sentence for sentence in report.findings)
+        write_plots(report, tmp_path / "page.pdf")
+        assert "No drift was seen" not in PdfReader(tmp_path / "page.pdf").pages[0].extract_text()

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from oncoradiomics.errors import EmptyMaskError, ExtractionError, ExtractionTimeout, ImageFileError
 from oncoradiomics.extraction import describe_lesion
-from oncoradiomics.extraction_processes import ExtractionProcesses, read_image
+from oncoradiomics.extraction_processes import ExtractionProcesses
+from oncoradiomics.image_files import read_image
 from oncoradiomics.quantities import SUV_BODY_WEIGHT
 from oncoradiomics.settings import Settings
 

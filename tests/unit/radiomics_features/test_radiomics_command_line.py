@@ -11,8 +11,8 @@ import pytest
 import SimpleITK as sitk
 from oncoradiomics.command_line import app, run
 from oncoradiomics.extraction import describe_lesion
-from oncoradiomics.extraction_processes import read_image
 from oncoradiomics.features import FeatureDocument
+from oncoradiomics.image_files import read_image
 from oncoradiomics.quantities import SUV_BODY_WEIGHT
 from oncoradiomics.settings import Settings
 from typer.testing import CliRunner

@@ -187,8 +187,9 @@ def test_unreadable_files(model, header, tmp_path):
     for path in (tmp_path / "absent.csv", tmp_path / "latin.csv", tmp_path):
         if path.suffix and "latin" in path.name:
             path.write_bytes(header.encode() + b"\nM\xfcller,60,4,3.2,90\n")
-        with pytest.raises(PredictionTableInvalid):
+        with pytest.raises(PredictionTableInvalid) as refused:
             read_prediction_table(path, model.document.inputs)
+        assert ("UTF-8" in refused.value.message) == (path.suffix == ".csv" and path.exists())
 
 
 @settings(deadline=None)

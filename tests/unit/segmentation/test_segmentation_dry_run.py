@@ -6,6 +6,8 @@ import pytest
 import SimpleITK as sitk
 import yaml
 from oncoresponse.cli.main import app
+from oncoresponse.errors import TrainingDataInvalid
+from oncoresponse.segmentation.cohort import read_patient
 from oncoresponse.segmentation.dry_run import check_segmentation_training
 from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings
 from typer.testing import CliRunner
@@ -73,3 +75,20 @@ def test_the_command_lists_them_and_trains_nothing(cohort, tmp_path):
 
 def test_an_empty_folder_is_a_fault(tmp_path):
     assert check_segmentation_training(SETTINGS, tmp_path)[1] == ["The data folder holds no patient folders."]
+
+
+def test_an_image_that_breaks_off_is_a_fault_and_is_not_trained_on(cohort):
+    for patient, name in (
+        ("PATIENT_01", "PET.nii.gz"),
+        ("PATIENT_02", "CT.nii.gz"),
+        ("PATIENT_03", "PET_tumor.nii.gz"),
+    ):
+        path = cohort / patient / name
+        path.write_bytes(path.read_bytes()[:-9])
+    assert check_segmentation_training(SETTINGS, cohort)[1] == [
+        "PATIENT_01: PET.nii.gz cannot be read to its end. Export it again.",
+        "PATIENT_02: CT.nii.gz cannot be read to its end. Export it again.",
+        "PATIENT_03: PET_tumor.nii.gz cannot be read to its end. Export it again.",
+    ]
+    with pytest.raises(TrainingDataInvalid, match=r"CT\.nii\.gz cannot be read to its end"):
+        read_patient(cohort, "PATIENT_02")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from oncoresponse.errors import ConfigurationError
+from oncoresponse.errors import ConfigurationError, PeerUnavailable
+from oncoresponse.servers import tls as tls_module
 from oncoresponse.servers.tls import CallerTls, connection_fault
 
 Certificates = Callable[..., tuple[Path, Path]]
@@ -66,6 +67,17 @@ def test_each_cause_is_named(hospital, elsewhere):
         assert cause(port, CallerTls(hospital.file, *server)) == "client_certificate_refused"
         # Nothing is wrong any more: no cause in TLS is invented.
         assert cause(port, CallerTls(hospital.file, *client)) == ""
+
+
+def test_server_that_takes_the_connection_and_says_nothing_is_not_blamed_on_a_certificate(hospital, monkeypatch):
+    monkeypatch.setattr(tls_module, "_PROBE_SECONDS", 0.2)
+    shown = CallerTls(hospital.file, *hospital.issue("clinic", usage="client"))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"localhost:{silent.getsockname()[1]}"
+        for tls in (CallerTls(hospital.file), shown):
+            fault = connection_fault(address, tls)
+            assert isinstance(fault, PeerUnavailable)
+            assert "does not answer" in fault.message
 
 
 def test_where_nobody_listens_the_address_is_named():
