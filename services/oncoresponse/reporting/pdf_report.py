@@ -145,7 +145,7 @@ def _answer(context: ReportContext, fixed: Json) -> Json:
         answer["line"] = _shortened(answer_line(prediction), 120)
         number = probability_sentence(prediction)
         if number is None:
-            reasons = [_shortened(item.text, 220) for item in prediction.abstain_reasons[:_REASONS_SHOWN]]
+            reasons = [_shortened(item.text, _LONGEST_SENTENCE) for item in prediction.abstain_reasons[:_REASONS_SHOWN]]
             beside = [fixed["no_number"]]
         else:
             title, _, value = number.rpartition(": ")

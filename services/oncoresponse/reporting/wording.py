@@ -90,17 +90,17 @@ def research_use_statement(context: ReportContext) -> str:
 
 
 def probability_title(prediction: Prediction) -> str:
-    """Which outcome every probability of the prediction is of: ``Probability of durable response to treatment``."""
+    """Which outcome every probability of the prediction is of: ``Probability of pathologic complete response``."""
     return f"Probability of {inside_sentence(prediction.outcome_title)}"
 
 
 def prediction_title(prediction: Prediction) -> str:
-    """What the answer answers: ``Prediction of durable response to treatment``."""
+    """What the answer answers: ``Prediction of pathologic complete response``."""
     return f"Prediction of {inside_sentence(prediction.outcome_title)}"
 
 
 def probability_sentence(prediction: Prediction) -> str | None:
-    """``Probability of durable response: 72 % (90 % interval 51 % to 86 %)``, without a final full stop.
+    """``Probability of pathologic complete response: 72 % (90 % interval 51 % to 86 %)``, without a final full stop.
 
     ``None`` where the model abstains, as the number is no answer then.
     """
@@ -129,8 +129,11 @@ def answer_line(prediction: Prediction) -> str:
     """
     answer = prediction.answer_text.strip().rstrip(".")
     if prediction.abstains:
-        used = any(reason.code == "USED_IN_TRAINING" for reason in prediction.abstain_reasons)
-        return "No prediction: the model was trained on this patient" if used else answer
+        if not prediction.used_in_training:
+            return answer
+        if prediction.answer is Answer.NO_EVIDENCE:
+            return f"{answer}; patient used in training"
+        return "No prediction: the model was trained on this patient"
     return f"{re.sub(r'[ ,:]+(very )?likely$', '', answer)}: {_strength(prediction)}"
 
 

@@ -41,7 +41,7 @@ def plot_roc(evaluation: Evaluation, path: Path) -> matplotlib.figure.Figure:
     axes.set_xlabel("1 - specificity")
     axes.set_ylabel("Sensitivity for the favorable outcome")
     axes.set_title(f"Cross-validated, {evaluation.patients} patients", loc="left", fontsize=11)
-    _legend_below(axes)
+    _legend_below(axes, columns=1)
     figure.savefig(path, metadata={"Software": None})
     return figure
 
@@ -116,9 +116,9 @@ def _square_axes() -> tuple[matplotlib.figure.Figure, matplotlib.axes.Axes]:
     return figure, axes
 
 
-def _legend_below(axes: matplotlib.axes.Axes) -> None:
-    """Where it can lie on no point."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False, fontsize=9, ncols=2)
+def _legend_below(axes: matplotlib.axes.Axes, columns: int = 2) -> None:
+    """Where it can lie on no point; long labels below each other, as the figure is no wider for them."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False, fontsize=9, ncols=columns)
 
 
 def _without_frame(axes: matplotlib.axes.Axes) -> None:

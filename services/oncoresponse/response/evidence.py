@@ -23,6 +23,10 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+_SLOPE, _INTERCEPT = "Calibration slope", "Calibration-in-the-large"
+_ABOUT_PERCENTAGES = frozenset({_SLOPE, _INTERCEPT})
+
+
 class Criterion(_Strict):
     """One requirement of the rule.
 
@@ -174,13 +178,13 @@ def _judge(
             met=figures.scaled_brier.low > rule.lowest_scaled_brier,
         ),
         Criterion(
-            name="Calibration slope",
+            name=_SLOPE,
             required=f"interval within {low:g} to {high:g}",
             found=slope.text,
             met=low <= slope.low and slope.high <= high,
         ),
         Criterion(
-            name="Calibration-in-the-large",
+            name=_INTERCEPT,
             required=f"interval within -{most:g} to {most:g}",
             found=intercept.text,
             met=-most <= intercept.low and intercept.high <= most,
@@ -218,13 +222,12 @@ def _sentence(figures: Sequence[CandidateFigures], chosen: int | None, patients:
             else f"Validation on {patients} patients meets every requirement that was declared in advance."
         )
     found = figures[-1]
-    missed = "; ".join(
-        f"{criterion.name[:1].lower()}{criterion.name[1:]} {criterion.found} ({criterion.required})"
-        for criterion in found.criteria
-        if not criterion.met
-    )
-    which = f" {found.name}:" if len(figures) > 1 else ""
+    # No figures: physicians read this sentence, and some are in log-odds. They stand in the card's table.
+    names = [criterion.name for criterion in found.criteria if not criterion.met]
+    missed = ", ".join(f"{name[:1].lower()}{name[1:]}" for name in names)
+    which = f" by {found.name}" if len(figures) > 1 else ""
+    unknown = "what a percentage would mean" if set(names) <= _ABOUT_PERCENTAGES else "whether it beats chance"
     return (
-        f"Validation on {patients} patients does not show what was required in advance of any prediction.{which} "
-        f"{missed}."
+        f"Validation on {patients} patients does not show what was required in advance of any prediction: {unknown} is "
+        f"not known. Not met{which}: {missed}."
     )

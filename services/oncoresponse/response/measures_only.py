@@ -13,7 +13,13 @@ from oncoresponse.readable_numbers import inside_sentence
 from oncoresponse.response.input_provenance import PROVENANCE_UNDECLARED, InputProvenance
 from oncoresponse.response.model import ResponseModel, require_same_radiomics
 from oncoresponse.response.model_document import DOCUMENT_FILE, TASK_FILE, MeasuresOnlyDocument
-from oncoresponse.response.prediction import NO_EVIDENCE_TEXT, AbstainReason, Answer, Prediction
+from oncoresponse.response.prediction import (
+    MEASURES_USED_IN_TRAINING,
+    NO_EVIDENCE_TEXT,
+    AbstainReason,
+    Answer,
+    Prediction,
+)
 from oncoresponse.response.task import ResponseInput
 
 _DOCUMENT = f"response/{DOCUMENT_FILE}"
@@ -57,7 +63,10 @@ class MeasuresOnlyModel:
             sentences=(
                 f"No evidence that this model can predict {inside_sentence(title)}: it measures and does not predict.",
             ),
-            abstain_reasons=(AbstainReason(code="NO_EVIDENCE", text=document.statement),),
+            abstain_reasons=(
+                *((MEASURES_USED_IN_TRAINING,) if used_in_training else ()),
+                AbstainReason(code="NO_EVIDENCE", text=document.statement),
+            ),
             limits=(
                 *definition.outside_checks_of(document.candidate_boosters),
                 *document.limits,

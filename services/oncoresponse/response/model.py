@@ -39,6 +39,7 @@ from oncoresponse.response.model_document import (
 from oncoresponse.response.pipeline import ScoringModel
 from oncoresponse.response.prediction import (
     NO_EVIDENCE_TEXT,
+    USED_IN_TRAINING,
     AbstainReason,
     Answer,
     AnswerChange,
@@ -57,10 +58,6 @@ _FOLDER = "response"
 _RADIOMICS_SETTINGS = "radiomics/settings.yaml"
 _TRANSFORM_TOLERANCE = 1e-6
 _MARGIN_TOLERANCE = 1e-9
-_USED_IN_TRAINING = AbstainReason(
-    code="USED_IN_TRAINING",
-    text="The model was trained on this patient, so that its answer here would only repeat what it was told.",
-)
 _CALLS: tuple[ConformalOutcome, ConformalOutcome] = (Answer.FAVORABLE, Answer.UNFAVORABLE)
 
 
@@ -170,7 +167,7 @@ class ResponseModel:
             variants = [*contour_variants, *whole_tumor]
             contours = self._contour_interval(known.probability, answer, variants, covariates or {})
         if used_in_training:
-            reasons.insert(0, _USED_IN_TRAINING)
+            reasons.insert(0, USED_IN_TRAINING)
         if evidence is not None and not evidence.allowed:
             reasons.append(AbstainReason(code="CALL_NOT_SUPPORTED", text=evidence.text))
         border = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oncoresponse.readable_numbers import percent
+from oncoresponse.readable_numbers import inside_sentence, percent
 from oncoresponse.response.probability_interval import IntervalCoverage
 from oncoresponse.response.validation import Evaluation
 
@@ -31,6 +31,17 @@ def limits_from(evaluation: Evaluation, interval: IntervalCoverage | None) -> tu
             for cell in low
         )
         sentences.append(f"The prediction sets hold less than the promised {percent(conformal.promised)}: {named}.")
+    audited = evaluation.subgroups
+    if poor := [group for group in audited if not group.too_small and group.coverage.high < conformal.promised]:
+        named = "; ".join(
+            f"{percent(group.coverage.value)} of {group.patients} patients ({inside_sentence(group.group)}: "
+            f"{group.subgroup})"
+            for group in poor
+        )
+        sentences.append(
+            f"In {len(poor)} of {len(audited)} audited subgroups the prediction sets held the true outcome less often "
+            f"than the promised {percent(conformal.promised)}: {named}."
+        )
     if not evaluation.beats_baseline:
         sentences.append(
             f"The model is not better than a logistic regression on {len(evaluation.baseline_inputs)} measurements "

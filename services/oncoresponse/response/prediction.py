@@ -73,6 +73,18 @@ class AbstainReason(_Document):
     text: str
 
 
+USED_IN_TRAINING = AbstainReason(
+    code="USED_IN_TRAINING",
+    text="The model was trained on this patient, so that its answer here would only repeat what it was told.",
+)
+MEASURES_USED_IN_TRAINING = AbstainReason(
+    code="USED_IN_TRAINING",
+    text="Used in training: this patient is among those the model was made from. How well its contours fit others does "
+    "not show here.",
+)
+"""The same of a model that predicts nothing."""
+
+
 class Contribution(_Document):
     """How one input moved the prediction: association in the training data, not cause.
 

@@ -154,7 +154,7 @@ def call_evidence(outcome: Answer) -> CallEvidence:
 
 def prediction(answer: Answer = Answer.FAVORABLE, **changes: Any) -> Prediction:
     texts = {
-        Answer.FAVORABLE: "Durable response likely",
+        Answer.FAVORABLE: "Pathologic complete response likely",
         Answer.UNFAVORABLE: "Recurrence or metastasis likely",
         Answer.INDETERMINATE: "Indeterminate: the evidence does not allow a call",
         Answer.OUT_OF_DISTRIBUTION: "Out of distribution: no call is made",
@@ -192,8 +192,8 @@ def prediction(answer: Answer = Answer.FAVORABLE, **changes: Any) -> Prediction:
         "model_name": "sts-petct",
         "model_version": "0.1.0",
         "model_sha256": DIGEST,
-        "outcome_code": "durable-response",
-        "outcome_title": "Durable response to treatment",
+        "outcome_code": "pathologic-complete-response",
+        "outcome_title": "Pathologic complete response",
         "answer": answer,
         "answer_text": texts[answer],
         "probability": 0.734,

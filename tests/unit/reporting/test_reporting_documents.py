@@ -83,9 +83,9 @@ def test_page_says_who_what_and_how_sure(report: Report) -> None:
         "Doe, Jane Q",
         "STS_019",
         "1953-04-02",
-        "Durable response: more likely than not",
-        "Probability of durable response to treatment: 73 % (90 % interval 51 % to 88 %)",
-        "← less likely durable response to treatment more likely →",
+        "Pathologic complete response: more likely than not",
+        "Probability of pathologic complete response: 73 % (90 % interval 51 % to 88 %)",
+        "← less likely pathologic complete response more likely →",
         "MTV at 41 % of SUVmax 198 ml",
         "TLG at 41 % of SUVmax 934 g",
         "5th to 95th percentile",
@@ -267,10 +267,10 @@ def test_our_words_and_the_installed_model_hold_no_directive(
 def test_summary_holds_the_result_and_no_identity(report: Report) -> None:
     assert "Research use only." in report.summary
     assert (
-        "Probability of durable response to treatment: 73 % (90 % interval 51 % to 88 %).\n"
+        "Probability of pathologic complete response: 73 % (90 % interval 51 % to 88 %).\n"
         "In cross-validation 82 % of the 14 patients with this call had this outcome (80 % interval from 64 %)."
     ) in report.summary
-    assert "lowers the probability of durable response to treatment" in report.summary
+    assert "lowers the probability of pathologic complete response" in report.summary
     assert "Tumor volume" in report.summary
     for identity in ("Doe", "STS_019", "1953", "2144184978610994"):
         assert identity not in report.summary
@@ -284,7 +284,7 @@ def test_every_probability_says_of_which_outcome(
         Answer.UNFAVORABLE, probability=0.2, interval_low=0.04, interval_high=0.73, conformal_set=("unfavorable",)
     )
     context = make_context(prediction=made)
-    expected = "Probability of durable response to treatment: 20 % (90 % interval 4 % to 73 %)"
+    expected = "Probability of pathologic complete response: 20 % (90 % interval 4 % to 73 %)"
     page = page_text(pdf_report(context, key_image_panels(pet, None, mask)))
     for text in (page, readable_summary(context), conclusion(context), " ".join(answer_sentences(made))):
         assert expected in text
@@ -313,7 +313,7 @@ def test_without_a_call_no_outcome_is_hinted_at(make_prediction: MakePrediction,
     assert "favorable" not in " ".join(answer_sentences(made))
 
 
-def test_doubt_of_a_contour_is_a_calibrated_interval_or_said_to_be_unknown(make_context: MakeContext) -> None:
+def test_uncertainty_of_a_contour_is_a_calibrated_interval_or_said_to_be_unknown(make_context: MakeContext) -> None:
     summary = make_context().segmentation
     calibrated = contour_sentence(make_context())
     assert "A physician's contour would measure 164 to 281 ml (80 % interval from cross-validation)." in calibrated
@@ -328,14 +328,14 @@ def test_doubt_of_a_contour_is_a_calibrated_interval_or_said_to_be_unknown(make_
 
 def test_a_contour_that_needs_review_says_so_first(make_context: MakeContext, pet: Volume, mask: Volume) -> None:
     assert review_sentence(make_context()) is None
-    doubtful = make_context(
+    unsure = make_context(
         segmentation=make_context().segmentation.model_copy(
             update={"needs_review": True, "review_reasons": ("PET and CT lie at least 15 mm apart at the tumor.",)}
         )
     )
-    review = review_sentence(doubtful)
+    review = review_sentence(unsure)
     assert review is not None
-    page = page_text(pdf_report(doubtful, key_image_panels(pet, None, mask)))
-    for text in (page, readable_summary(doubtful), conclusion(doubtful)):
+    page = page_text(pdf_report(unsure, key_image_panels(pet, None, mask)))
+    for text in (page, readable_summary(unsure), conclusion(unsure)):
         assert review in text
     assert page.index(review) < page.index("Contour drawn by the network")

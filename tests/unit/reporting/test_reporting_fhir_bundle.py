@@ -406,27 +406,27 @@ def test_prediction_names_its_outcome_in_each_resource(
 ) -> None:
     made = make_prediction(Answer.UNFAVORABLE, probability=0.2, interval_low=0.04, interval_high=0.73)
     bundle = compose(make_context(prediction=made))
-    expected = "Probability of durable response to treatment: 20 % (90 % interval 4 % to 73 %)."
+    expected = "Probability of pathologic complete response: 20 % (90 % interval 4 % to 73 %)."
     observed = resource(bundle, "Observation", "predicted-response-probability")
-    assert observed["code"]["text"] == "Probability of durable response to treatment"
+    assert observed["code"]["text"] == "Probability of pathologic complete response"
     assert expected in observed["text"]["div"]
     assert expected in resource(bundle, "RiskAssessment")["text"]["div"]
     assert expected in resource(bundle, "DiagnosticReport")["conclusion"]
     texts = [item["code"].get("text") for item in observed["component"]]
-    assert "Probability of durable response to treatment: lower end of the 90 % interval" in texts
+    assert "Probability of pathologic complete response: lower end of the 90 % interval" in texts
     (left,) = [
         item["valueCodeableConcept"]
         for item in observed["component"]
         if item["code"]["coding"][0]["code"] == "conformal-set"
     ]
-    assert (left["coding"][0]["code"], left["text"]) == ("only-unfavorable", "Left: no durable response to treatment")
+    assert (left["coding"][0]["code"], left["text"]) == ("only-unfavorable", "Left: no pathologic complete response")
 
 
 def test_spelling_is_american(bundle: Json) -> None:
     assert "avour" not in json.dumps(bundle)
 
 
-def test_a_doubtful_contour_is_said_on_each_measure(make_context: Callable[..., ReportContext]) -> None:
+def test_a_unsure_contour_is_said_on_each_measure(make_context: Callable[..., ReportContext]) -> None:
     summary = make_context().segmentation.model_copy(
         update={"needs_review": True, "review_reasons": ("PET and CT lie at least 15 mm apart at the tumor.",)}
     )

@@ -13,12 +13,27 @@ from oncoresponse.reporting.key_image import key_image_panels
 from oncoresponse.reporting.pdf_report import pdf_report
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.typesetting import displayable
-from oncoresponse.reporting.wording import answer_line, conclusion, explanation_sentences
-from oncoresponse.response.prediction import AbstainReason, Answer, ContourInterval, Prediction
+from oncoresponse.reporting.wording import answer_line, conclusion, explanation_sentences, readable_summary
+from oncoresponse.response.prediction import (
+    MEASURES_USED_IN_TRAINING,
+    AbstainReason,
+    Answer,
+    ContourInterval,
+    Prediction,
+)
 from oncoresponse.volume import Volume
 
 MakeContext = Callable[..., ReportContext]
 MakePrediction = Callable[..., Prediction]
+
+NO_EVIDENCE_REASONS = (
+    AbstainReason(
+        code="NO_EVIDENCE",
+        text="Validation on 38 patients does not show what was required in advance of any prediction: whether it beats "
+        "chance is not known. Not met by Volume and SUVmax: discrimination (AUC), better than the average for "
+        "everybody (scaled Brier score), calibration slope, calibration-in-the-large, permutation test.",
+    ),
+)
 
 
 def page_text(data: bytes) -> str:
@@ -139,10 +154,10 @@ def test_side_and_site_are_shown_when_the_study_says_them(make_context: MakeCont
 @pytest.mark.parametrize(
     ("answer", "low", "high", "expected"),
     [
-        (Answer.FAVORABLE, 0.91, 0.98, "Durable response: very likely"),
-        (Answer.FAVORABLE, 0.66, 0.98, "Durable response: likely"),
-        (Answer.FAVORABLE, 0.65, 0.98, "Durable response: more likely than not"),
-        (Answer.FAVORABLE, 0.50, 0.98, "Durable response: weak evidence"),
+        (Answer.FAVORABLE, 0.91, 0.98, "Pathologic complete response: very likely"),
+        (Answer.FAVORABLE, 0.66, 0.98, "Pathologic complete response: likely"),
+        (Answer.FAVORABLE, 0.65, 0.98, "Pathologic complete response: more likely than not"),
+        (Answer.FAVORABLE, 0.50, 0.98, "Pathologic complete response: weak evidence"),
         (Answer.UNFAVORABLE, 0.06, 0.61, "Recurrence or metastasis: weak evidence"),
         (Answer.UNFAVORABLE, 0.06, 0.33, "Recurrence or metastasis: likely"),
         (Answer.UNFAVORABLE, None, None, "Recurrence or metastasis: weak evidence"),
@@ -186,8 +201,30 @@ def test_a_patient_of_the_training_is_told_apart(
     assert conclusion(context).startswith(said)
 
 
+def test_without_evidence_a_patient_of_the_training_is_told_apart_too(
+    make_context: MakeContext, make_prediction: MakePrediction, pet: Volume, mask: Volume
+) -> None:
+    made = make_prediction(
+        Answer.NO_EVIDENCE, used_in_training=True, abstain_reasons=(MEASURES_USED_IN_TRAINING, *NO_EVIDENCE_REASONS)
+    )
+    context = make_context(prediction=made)
+    page = page_text(pdf_report(context, key_image_panels(pet, None, mask)))
+    for text in (page, conclusion(context), readable_summary(context)):
+        assert "patient used in training" in text
+        assert MEASURES_USED_IN_TRAINING.text in text
+    assert "used in training" in conclusion(context)[:140]
+
+
+def test_why_nothing_is_predicted_stands_whole_on_the_page(
+    make_context: MakeContext, make_prediction: MakePrediction, pet: Volume, mask: Volume
+) -> None:
+    made = make_prediction(Answer.NO_EVIDENCE, abstain_reasons=NO_EVIDENCE_REASONS)
+    page = page_text(pdf_report(make_context(prediction=made), key_image_panels(pet, None, mask)))
+    assert NO_EVIDENCE_REASONS[0].text in page
+
+
 @pytest.mark.parametrize(
-    "title", ["Durable response to treatment", "No recurrence or metastasis " + "at follow-up " * 12]
+    "title", ["Pathologic complete response", "No recurrence or metastasis " + "at follow-up " * 12]
 )
 @pytest.mark.parametrize("answer", list(Answer))
 def test_answer_and_uncertainty_stand_in_the_first_140_characters(

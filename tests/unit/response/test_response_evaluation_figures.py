@@ -36,3 +36,12 @@ def test_no_legend_lies_on_the_data(evaluation: Evaluation, tmp_path: Path) -> N
         axes = figure.axes[0]
         legend = axes.get_legend().get_window_extent()
         assert legend.y1 <= axes.get_window_extent().y0, plot.__name__
+
+
+def test_nothing_leaves_the_picture(evaluation: Evaluation, tmp_path: Path) -> None:
+    for plot in (plot_roc, plot_calibration, plot_decision_curve):
+        figure = plot(evaluation, tmp_path / "plot.png")
+        drawn = figure.axes[0].get_tightbbox()
+        assert drawn is not None
+        assert figure.bbox.x0 <= drawn.x0 < drawn.x1 <= figure.bbox.x1, plot.__name__
+        assert figure.bbox.y0 <= drawn.y0 < drawn.y1 <= figure.bbox.y1, plot.__name__

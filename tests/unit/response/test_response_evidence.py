@@ -54,6 +54,8 @@ def test_the_same_signal_in_few_patients_is_not(make_task: MakeTask) -> None:
     assert "Calibration-in-the-large" in missed
     assert "Discrimination (AUC)" not in missed
     assert "Calibration-in-the-large".lower() in found.sentence.lower()
+    assert "what a percentage would mean is not known" in found.sentence
+    assert "[" not in found.sentence, "figures in log-odds are for the card, not for a physician"
 
 
 def test_noise_is_no_evidence(make_task: MakeTask) -> None:

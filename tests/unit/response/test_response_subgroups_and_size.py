@@ -102,6 +102,6 @@ def test_patients_of_another_kind_are_seen_as_such(make_task: MakeTask, draw_coh
     found = judge_under_shift(task, np.exp(values), values, favorable)
     assert found.trained_on == found.tested_on == 60
     assert found.limit == pytest.approx(np.exp(np.median(values[:, 1])), rel=1e-3)
-    assert found.outside > 0.1, "the larger half lies outside the smaller half's experience"
+    assert found.outside > 0.1, "the larger half is out of distribution of the smaller"
     assert f"{100 * found.covered:.0f} % (promised 80 %)" in found.sentence
     assert judge_under_shift(make_task(), np.exp(values), values, favorable) is None
