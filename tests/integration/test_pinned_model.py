@@ -16,7 +16,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from oncoradiomics.features import FeatureDocument, Measure
 from oncoresponse.errors import ModelChanged, ModelHashMismatch
 from oncoresponse.model_folder import ModelFolder, seal_model_folder
-from oncoresponse.response.model import ResponseModel
+from oncoresponse.response.measures_only import open_response_model
 from oncoresponse.response.prediction import Prediction
 from oncoresponse.servers.interceptors import RulesAndErrors
 from oncoresponse.servers.model_cache import ModelCache
@@ -104,7 +104,7 @@ def _half_done(artifacts: ArtifactStore, model_sha256: str) -> tuple[dict[str, A
         Measure(name=name, title=name, value=value, unit=unit, method="Stated")
         for name, value, unit in (("lesion_volume", 800.0, "ml"), ("suv_max", 24.0, "g/mL"))
     )
-    identity = ResponseModel.open(ModelFolder.open(MODEL)).document.extraction
+    identity = open_response_model(ModelFolder.open(MODEL)).document.extraction
     features = FeatureDocument(**identity.model_dump(), features=(), measures=measures)
     request = {
         "assessment_id": "a-1",

@@ -297,9 +297,16 @@ def _findings(
         if figures.auc.low <= 0.5:
             sentences.append("On these patients the model cannot be told from guessing: its AUC interval includes 0.5.")
         sentences += _weak_subgroups(figures.auc.value, subgroups)
+    elif outcomes.recorded.count and not outcomes.performance.patients:
+        sentences.append(
+            f"Outcomes recorded: {outcomes.recorded.count}, none of a prediction with a probability, so nothing can be "
+            "said about how good predictions were."
+        )
     else:
         sentences.append(outcomes.performance.too_few or "")
-    if abstained.total < FEWEST_PATIENTS:
+    if abstained.total < FEWEST_PATIENTS and not drift:
+        sentences.append(f"Predictions recorded: {abstained.total}. The model predicts nothing, so no drift is judged.")
+    elif abstained.total < FEWEST_PATIENTS:
         sentences.append(f"Predictions recorded: {abstained.total}; drift is judged from {FEWEST_PATIENTS} on.")
     else:
         sentences.append(f"No call was made in {abstained.text} predictions.")
