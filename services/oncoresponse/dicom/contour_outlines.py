@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from skimage.measure import grid_points_in_poly
+from skimage.measure import approximate_polygon, grid_points_in_poly
 
 Points = npt.NDArray[np.float64]
 
@@ -24,6 +24,7 @@ _LATTICE_PER_PIXEL = 2**16
 _CROSSING_PIXELS = 0.01
 # Pairs of edges are compared in blocks, which bounds the memory that a contour of many points asks for.
 _AT_ONCE = 256
+_MANY_POINTS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,7 @@ def nearly_same_outline(one: Points, other: Points, distance: float) -> bool:
 
 
 def _lies_on(points: Points, path: Points, distance: float = SAME_OUTLINE_MM) -> bool:
+    points, path = _thinned(points), _thinned(path)
     along = np.roll(path, -1, axis=0) - path
     squared = np.maximum((along**2).sum(axis=1), np.finfo(float).tiny)
     for first in range(0, len(points), _AT_ONCE):
@@ -102,6 +104,14 @@ def _lies_on(points: Points, path: Points, distance: float = SAME_OUTLINE_MM) ->
         if apart.max() > distance:
             return False
     return True
+
+
+def _thinned(path: Points) -> Points:
+    """A closed path of very many points with those it needs, because each point is compared with each edge."""
+    if len(path) <= _MANY_POINTS:
+        return path
+    kept: Points = approximate_polygon(np.vstack([path, path[:1]]), SAME_OUTLINE_MM / 10)[:-1]  # type: ignore[no-untyped-call]
+    return kept
 
 
 def fill_outline(outline: Points, shape: tuple[int, int]) -> FilledOutline:

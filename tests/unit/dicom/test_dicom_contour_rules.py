@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from oncoresponse.cli.main import app
+from oncoresponse.dicom.contour_outlines import same_outline
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.study import read_contour, read_study
@@ -94,6 +95,13 @@ def test_a_contour_of_more_than_64_kib_is_read(draw: Draw) -> None:
     contour = drawing.read()
     assert drawing.area(contour, 3) == np.count_nonzero((i - 10) ** 2 + (j - 10) ** 2 <= 6.3**2)
     assert contour.warnings == ()
+
+
+def test_repeats_of_many_points_are_found_in_seconds() -> None:
+    angles = np.linspace(0, 2 * np.pi, 20_000, endpoint=False)
+    one = 30 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    assert same_outline(one, one[::-1])
+    assert not same_outline(one, one * 1.01)
 
 
 def test_thin_parts_beside_each_other_are_not_taken_for_repeats(draw: Draw) -> None:
