@@ -74,9 +74,9 @@ def prediction(folder: Path, _study_directory: Path) -> Callable[[], None]:
     """Features to prediction."""
     from oncoradiomics.features import FeatureDocument
     from oncoresponse.model_folder import ModelFolder
-    from oncoresponse.response.model import ResponseModel
+    from oncoresponse.response.measures_only import open_response_model
 
-    model = ResponseModel.open(ModelFolder.open(MODEL))
+    model = open_response_model(ModelFolder.open(MODEL))
 
     def call() -> None:
         document = FeatureDocument.model_validate_json((folder / "features.json").read_bytes())
