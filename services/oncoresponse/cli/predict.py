@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from oncoresponse.answer_words import answer_line
 from oncoresponse.cli.embedded_server import default_models_directory
 from oncoresponse.cli.output_folder import require_writable_folder
 from oncoresponse.errors import PredictionTableInvalid
@@ -58,7 +59,7 @@ def predict(
         predictions = predict_table(opened, read, lambda done: bar.update(task, completed=done), fingerprint_key=key)
     write_predictions(out, read, predictions)
     definition = opened.folder.definition
-    answers = Counter(prediction.answer_text for prediction in predictions)
+    answers = Counter(answer_line(prediction) for prediction in predictions)
     printed = Console(highlight=False, soft_wrap=True)
     printed.print(f"[bold]{definition.intended_use.device_status}[/bold]")
     printed.print(f"{definition.title}, {definition.name} {definition.version}: {len(predictions)} patients")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fhir.resources.R4B.observation import Observation
 from oncoradiomics.features import MEASURE_NAMES, Measure
 
+from oncoresponse.answer_words import answer_line
 from oncoresponse.readable_numbers import inside_sentence, readable_unit, significant, spoken_value
 from oncoresponse.reporting.code_systems import (
     CATEGORY_IMAGING,
@@ -44,7 +45,6 @@ from oncoresponse.reporting.imaging_study import imaging_study_reference, lesion
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import (
     TRAINING_RANGE,
-    answer_line,
     answer_sentences,
     contour_sentence,
     explanation_sentences,

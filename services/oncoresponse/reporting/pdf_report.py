@@ -12,6 +12,7 @@ from typing import Any
 
 from pydicom.valuerep import PersonName
 
+from oncoresponse.answer_words import answer_line
 from oncoresponse.readable_numbers import inside_sentence, significant, spoken_value
 from oncoresponse.reporting.key_image import Panel, panel_content, panel_png
 from oncoresponse.reporting.report_content import ReportContext
@@ -19,7 +20,6 @@ from oncoresponse.reporting.typesetting import displayable, set_pdf, words
 from oncoresponse.reporting.wording import (
     ASSOCIATION,
     COMPARE_FIRST,
-    answer_line,
     call_error_sentence,
     contour_sentence,
     contour_variants_sentence,

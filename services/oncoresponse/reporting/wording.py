@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from oncoradiomics.features import MEASURE_NAMES, Measure
 
+from oncoresponse.answer_words import WEAK, answer_line, strength
 from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.readable_numbers import inside_sentence, percent, readable_unit, significant, spoken_value
 from oncoresponse.reporting.report_content import ReportContext
@@ -35,8 +36,6 @@ _DIRECTIVE = re.compile(
     re.IGNORECASE,
 )
 
-_STRENGTHS = (("very likely", 0.90), ("likely", 0.66))
-_MORE, _WEAK = "more likely than not", "weak evidence"
 _LONGEST_FIRST_LINE = 140
 _EXTENSIVE_MEASURES = frozenset(
     {
@@ -119,39 +118,9 @@ def interval_name(prediction: Prediction) -> str:
     return "interval" if prediction.interval_level is None else f"{percent(prediction.interval_level)} interval"
 
 
-def answer_line(prediction: Prediction) -> str:
-    """The answer in one line, as strong as its interval: ``Recurrence or metastasis: weak evidence``.
-
-    The words are those of the Intergovernmental Panel on Climate Change for a calibrated likelihood (Mastrandrea et al.
-    2010, table 1), read at the end of the interval that speaks least for the outcome called: *very likely* from 90 %,
-    *likely* from 66 %, *more likely than not* above 50 %. Where the interval holds 50 % the evidence is weak, whatever
-    the estimate.
-    """
-    answer = prediction.answer_text.strip().rstrip(".")
-    if prediction.abstains:
-        if not prediction.used_in_training:
-            return answer
-        if prediction.answer is Answer.NO_EVIDENCE:
-            return f"{answer}; patient used in training"
-        return "No prediction: the model was trained on this patient"
-    return f"{re.sub(r'[ ,:]+(very )?likely$', '', answer)}: {_strength(prediction)}"
-
-
-def _strength(prediction: Prediction) -> str:
-    share = _least_share(prediction)
-    return next((words for words, least in _STRENGTHS if share >= least), _MORE if share > 0.5 else _WEAK)
-
-
-def _least_share(prediction: Prediction) -> float:
-    """Probability of the outcome that is called, at the end of the interval that speaks least for it; 0 without one."""
-    if prediction.interval_low is None or prediction.interval_high is None:
-        return 0.0
-    return prediction.interval_low if prediction.answer is Answer.FAVORABLE else 1 - prediction.interval_high
-
-
 def strength_sentence(prediction: Prediction) -> str | None:
     """What the weakest words mean; ``None`` for others and without a call."""
-    if prediction.abstains or _strength(prediction) != _WEAK:
+    if prediction.abstains or strength(prediction) != WEAK:
         return None
     return "Weak evidence: the interval includes even odds, so the other outcome may be as likely."
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oncoresponse.answer_words import answer_line
 from oncoresponse.errors import PredictionTableInvalid
 from oncoresponse.response.input_provenance import InputProvenance, read_provenance
 from oncoresponse.response.measures_only import MeasuresOnlyModel
@@ -250,7 +251,7 @@ def _cells(prediction: Prediction) -> dict[str, str]:
     score = None if outside is None else outside.score
     return {
         "answer": prediction.answer.value,
-        "answer_text": prediction.answer_text,
+        "answer_text": answer_line(prediction),
         "probability": _number(prediction.probability),
         "interval_low": _number(prediction.interval_low),
         "interval_high": _number(prediction.interval_high),

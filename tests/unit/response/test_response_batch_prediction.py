@@ -115,6 +115,11 @@ def test_each_row_is_what_the_model_says_of_that_patient(model, table, header, r
     assert found[2]["probability"] == ""
     assert "OUTSIDE_TRAINING_DATA" in found[3]["reasons"]
     assert "OUTSIDE_ALLOWED_RANGE" in found[4]["reasons"]
+    for row in found[:2]:
+        low, high = float(row["interval_low"]), float(row["interval_high"])
+        least = low if row["answer"] == "favorable" else 1 - high
+        words = "very likely" if least >= 0.9 else "likely" if least >= 0.66 else "more likely than not"
+        assert row["answer_text"].endswith(f": {words if least > 0.5 else 'weak evidence'}")
     assert all(row["research_use"].startswith("Research use only") for row in found)
     assert all(row["interval_low"] and row["prediction_set_coverage"] for row in found if row["probability"])
     assert seen == [1, 2, 3, 4, 5]
