@@ -128,8 +128,7 @@ def read_timeline(slices: Sequence[Instance]) -> Timeline:
         )
         for found, when in zip(slices, acquired, strict=True)
     )
-    for found, when in zip(slices, acquired, strict=True):
-        _require_made_after(found.dataset, when)
+    _require_made_after(slices, acquired)
     return Timeline(
         origin=origin,
         series=None if series is None else begin,
@@ -425,12 +424,22 @@ def _acquisition(dataset: Dataset) -> Moment:
     return Moment(parts.clock, parts.day or complete.day)
 
 
-def _require_made_after(dataset: Dataset, acquired: Moment) -> None:
-    """Content Date and Time (PS3.3 C.7.6.1) is when the making of the image began: never before the acquisition."""
-    made = moment(dataset, "ContentDate", "ContentTime")
-    if made is None or made.day is None or made.day != acquired.day:
+def _require_made_after(slices: Sequence[Instance], acquired: Sequence[Moment]) -> None:
+    """Content Date and Time (PS3.3 C.7.6.1) is when the making of the image began: never before the acquisition.
+
+    Some scanners state the start of the series for all beds, so it is held against the first bed alone.
+    """
+    pairs = [
+        (moment(found.dataset, "ContentDate", "ContentTime"), when)
+        for found, when in zip(slices, acquired, strict=True)
+    ]
+    same_day = [
+        (made, when) for made, when in pairs if made is not None and made.day is not None and made.day == when.day
+    ]
+    if not same_day:
         return
-    if acquired.clock - made.clock > AGREEMENT:
+    first_made, first_acquired = min(made.clock for made, _ in same_day), min(when.clock for _, when in same_day)
+    if first_acquired - first_made > AGREEMENT:
         raise contradiction(
             "Acquisition Time of the PET is later than Content Time, at which the image was made: the acquisition "
             f"times were rewritten, and the start of the scan cannot be established. {_REWRITTEN}",

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import fft
 
+from oncoresponse.segmentation.mask_checks import open_faces
 from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.volume import Volume, require_same_frame_of_reference, require_same_grid, resample_to
 
@@ -59,7 +60,8 @@ class Misregistration:
 
     Attributes:
         outline_shift_mm: Shortest shift of the CT (L, P, S) after which its body outline fits that of the PET as well
-            as after any; ``None`` where the field shows too little outline, or the outlines fit badly everywhere.
+            as after any; ``None`` where the field shows too little outline, the tumor reaches the edge of the images,
+            or the outlines fit badly everywhere.
         uptake_outside_ml: Volume of the tumor's uptake (at least 41 % of its maximum) more than 3 mm outside the body
             as the CT shows it.
         uptake_outside_mm: How far outside the outermost of it lies; 0 without any.
@@ -127,7 +129,11 @@ def measure_misregistration(pet: Volume, ct: Volume, tumor: Volume) -> Misregist
     if tissue is None:
         return Misregistration(None, 0.0, 0.0)
     volume_ml, distance_mm = _uptake_outside(uptake, mask, tissue)
-    return Misregistration(_outline_shift(uptake, mask, tissue), volume_ml, distance_mm)
+    # Images that end at the tumor show the outline on one side only: of 40 tumors cut at 50 and 90 %, 14 of 80 then
+    # seemed to lie 11 to 24 mm apart along the cut, which the whole images contradict.
+    at_edge = next(open_faces(tumor.image), None) is not None
+    shift = None if at_edge else _outline_shift(uptake, mask, tissue)
+    return Misregistration(shift, volume_ml, distance_mm)
 
 
 def with_misregistration(

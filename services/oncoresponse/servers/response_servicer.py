@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 from oncoradiomics.features import FeatureDocument
 
+from oncoresponse.answer_words import answer_line
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model_folder import ModelFolder
 from oncoresponse.response.input_provenance import InputProvenance, require_same_extraction
@@ -118,7 +119,7 @@ def to_message(prediction: Prediction) -> response_pb2.Prediction:
     outside, contours, evidence = prediction.outside, prediction.contour_interval, prediction.call_evidence
     return response_pb2.Prediction(
         answer=_ANSWERS[prediction.answer],
-        answer_text=prediction.answer_text,
+        answer_text=answer_line(prediction),
         probability=prediction.probability,
         interval_low=prediction.interval_low,
         interval_high=prediction.interval_high,

@@ -140,6 +140,11 @@ def test_series_and_acquisition_times_after_the_image_was_made_are_refused(write
     assert "Content Time" in _assert_refused(write_series, attributes).message
 
 
+def test_content_time_at_the_start_of_the_series_for_every_bed_is_read(write_series):
+    made = {"ContentDate": "20240301", "ContentTime": _clock(TEN)}
+    _assert_factor(write_series, _scan(**made), _factor())
+
+
 def test_rewritten_times_that_put_the_scan_hours_after_the_injection_are_refused(write_series):
     attributes = _scan(start=14 * 3600, beds=[0] * 5)
     assert "four hours" in _assert_refused(write_series, attributes, ImplausibleSuvInput).message

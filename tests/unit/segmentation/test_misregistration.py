@@ -114,6 +114,18 @@ def test_a_shift_across_a_cylinder_is_seen_and_one_along_it_is_not_invented() ->
     assert along == (0.0, 0.0, 0.0)  # the outline does not show it: a lower bound
 
 
+def test_at_the_edge_of_the_images_no_shift_is_invented() -> None:
+    """STS_032 lies 0 mm apart; of its images cut through the tumor the outlines would say 20 mm."""
+    pet, ct, tumor = sample("STS_032")
+    slices = np.flatnonzero(sitk.GetArrayViewFromImage(tumor.image).any(axis=(1, 2)))
+    end = int(slices[0] + 0.8 * (slices[-1] - slices[0]))
+    cut = [volume.with_image(volume.image[:, :, :end], volume.quantity) for volume in (pet, tumor)]
+    found = measure_misregistration(cut[0], ct, cut[1])
+    assert found.outline_shift_mm is None
+    assert not found.needs_review
+    assert found.unmeasured_warning is not None
+
+
 def test_without_an_outline_nothing_is_guessed() -> None:
     pet, ct, tumor = phantom(air=False)
     found = measure_misregistration(pet, ct, tumor)
