@@ -79,7 +79,8 @@ def settle_earlier_versions(engine: Engine, executor_id: str, version: str) -> S
     """Convert pickles, then adopt or end the runs of every other version than ``version``; once is enough.
 
     Args:
-        engine: The workflow database; one without tables is left as it is.
+        engine: The workflow database; one whose tables are not all there is left as it is: it is new, or another
+            worker is making it at this moment, so it holds no run.
         executor_id: The worker that starts here, or that is lost: nobody works on what it began.
         version: Of this code, see :func:`~oncoresponse.workflow.code_version.workflow_version`.
     """
@@ -87,7 +88,7 @@ def settle_earlier_versions(engine: Engine, executor_id: str, version: str) -> S
     with engine.connect() as connection:
         exclude_other_writers(connection)
         tables = _tables(connection)
-        if _STATUS not in tables:
+        if not _is_whole(tables):
             return settled
         _convert_pickles(connection, tables, settled.unreadable)
         status = tables[_STATUS]
@@ -225,6 +226,13 @@ def _tables(connection: Connection) -> dict[str, Table]:
     here = names & set(sqlalchemy.inspect(connection).get_table_names(schema=schema))
     metadata = MetaData()
     return {name: Table(name, metadata, schema=schema, autoload_with=connection) for name in sorted(here)}
+
+
+def _is_whole(tables: Mapping[str, Table]) -> bool:
+    """Whether the engine has made all tables and columns that runs are read from; it makes them one after another."""
+    if not {_STATUS, "operation_outputs", "workflow_output"} <= set(tables):
+        return False
+    return {"application_version", "serialization"} <= set(tables[_STATUS].c.keys())
 
 
 def _release(version: str | None) -> str:

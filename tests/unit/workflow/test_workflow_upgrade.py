@@ -22,6 +22,7 @@ from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.assessment_records import hand_over, is_finished
 from oncoresponse.workflow.assessment_workflow import provide_surroundings
 from oncoresponse.workflow.code_version import workflow_version
+from oncoresponse.workflow.earlier_versions import Settled, settle_earlier_versions
 
 FINISHED = "assessments/8da719fb-efd2-5a04-9cca-e669e4b08a66"
 BEGUN = ("assessments/13d40ad2-4b8b-5175-b443-9a9fad951121", "assessments/d136f19c-cb96-536a-b27d-cb8097a59430")
@@ -258,3 +259,23 @@ async def test_pickles_and_begun_runs_in_postgresql_are_put_in_order(tmp_path, l
     async with launched(folder, database_url=url) as records:
         assert await records.get(done) == results[0]
         assert reason(await records.get(begun)) == "ENDED_BY_UPGRADE"
+
+
+@pytest.mark.parametrize(
+    "made_so_far",
+    [
+        ("CREATE TABLE workflow_status (workflow_uuid TEXT PRIMARY KEY, status TEXT)",),
+        (
+            "CREATE TABLE workflow_status (workflow_uuid TEXT, application_version TEXT, serialization TEXT)",
+            "CREATE TABLE operation_outputs (workflow_uuid TEXT PRIMARY KEY)",
+        ),
+    ],
+)
+def test_tables_that_another_worker_is_making_at_this_moment_are_left_to_it(made_so_far, tmp_path):
+    """Workers that start together on a new database: the engine makes its tables one after another."""
+    engine = database_engine(f"sqlite:///{tmp_path / 'workflows.db'}")
+    with engine.begin() as connection:
+        for statement in made_so_far:
+            connection.execute(sqlalchemy.text(statement))
+    assert settle_earlier_versions(engine, "first", workflow_version()) == Settled()
+    engine.dispose()
