@@ -57,7 +57,6 @@ _FEWEST_PATIENTS = 10
 _KIND_WEIGHTS = {"one plane": 0.5, "one axis": 0.25, "two axes": 0.25}
 _NETWORK_CUTS = 14
 _SEED = 20261126
-_COHORT = "TCIA Soft-tissue-Sarcoma, contours on the grids of PET and CT"
 
 Indices = npt.NDArray[np.int64]
 
