@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -44,7 +45,8 @@ def fhir_server() -> Iterator[Callable[..., tuple[int, Json]]]:
         if os.environ.get("CI"):
             pytest.fail(what)
         pytest.skip(what)
-    process = subprocess.Popen([node, SERVER / "server.mjs"], stdout=subprocess.PIPE, text=True)
+    # A session of its own: the wheel's node is a launcher, and what it launches has to end with it.
+    process = subprocess.Popen([node, SERVER / "server.mjs"], stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         base = process.stdout.readline().strip()
         assert base.startswith("http://127.0.0.1:")
@@ -59,7 +61,7 @@ def fhir_server() -> Iterator[Callable[..., tuple[int, Json]]]:
 
         yield call
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
         process.stdout.close()
 
