@@ -34,9 +34,9 @@ Segment = Callable[[], Any]
 
 def ours(folder: Path, model: Path, device: str) -> Segment:
     """The product's segmenter, as the service holds it."""
-    from oncoresponse.model_folder import ModelFolder
+    from oncoresponse.case.volume import read_volume
+    from oncoresponse.model.folder import ModelFolder
     from oncoresponse.segmentation.inference import Segmenter
-    from oncoresponse.volume import read_volume
 
     segmenter = Segmenter.open(ModelFolder.open(model), device)
 
@@ -62,9 +62,9 @@ def plain(folder: Path, model: Path, device: str) -> Segment:
         ScaleIntensityRanged,
         Spacingd,
     )
+    from oncoresponse.case.volume import read_volume
     from oncoresponse.segmentation.mask_selection import mask_from_probability
     from oncoresponse.segmentation.network import INPUT_CHANNELS, load_networks, read_network_description
-    from oncoresponse.volume import read_volume
 
     # What MONAI says about optional readers of other formats.
     warnings.filterwarnings("ignore", message=".*nvImageCodec", category=UserWarning)
@@ -149,8 +149,8 @@ def _in_a_fresh_process(function: Callable[..., None], *arguments: object) -> No
 
 def _convert(folder: Path, study_directory: Path) -> None:
     import SimpleITK as sitk
+    from oncoresponse.case.volume import write_volume
     from oncoresponse.dicom.study import convert_study, read_study
-    from oncoresponse.volume import write_volume
 
     for modality, volume in convert_study(read_study(study_directory), ("PT", "CT")).volumes.items():
         write_volume(volume, folder / f"{modality}.nrrd")

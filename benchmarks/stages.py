@@ -25,8 +25,8 @@ WARM_CALLS = 5
 
 def conversion(folder: Path, study_directory: Path) -> Callable[[], None]:
     """DICOM files to volumes on disk."""
+    from oncoresponse.case.volume import write_volume
     from oncoresponse.dicom.study import convert_study, read_study
-    from oncoresponse.volume import write_volume
 
     def call() -> None:
         converted = convert_study(read_study(study_directory), ("PT", "CT"))
@@ -39,9 +39,9 @@ def conversion(folder: Path, study_directory: Path) -> Callable[[], None]:
 
 def segmentation(folder: Path, _study_directory: Path) -> Callable[[], None]:
     """Volumes to mask."""
-    from oncoresponse.model_folder import ModelFolder
+    from oncoresponse.case.volume import read_volume, write_volume
+    from oncoresponse.model.folder import ModelFolder
     from oncoresponse.segmentation.inference import Segmenter
-    from oncoresponse.volume import read_volume, write_volume
 
     segmenter = Segmenter.open(ModelFolder.open(MODEL))
 
@@ -73,7 +73,7 @@ def features(folder: Path, _study_directory: Path) -> Callable[[], None]:
 def prediction(folder: Path, _study_directory: Path) -> Callable[[], None]:
     """Features to prediction."""
     from oncoradiomics.features import FeatureDocument
-    from oncoresponse.model_folder import ModelFolder
+    from oncoresponse.model.folder import ModelFolder
     from oncoresponse.response.measures_only import open_response_model
 
     model = open_response_model(ModelFolder.open(MODEL))
@@ -89,14 +89,14 @@ def report(folder: Path, study_directory: Path) -> Callable[[], None]:
     """Everything to FHIR, PDF, PNG and DICOM SEG."""
     import oncoresponse
     from oncoradiomics.features import FeatureDocument
+    from oncoresponse.case.contour_summary import SegmentationSummary
+    from oncoresponse.case.prediction import Prediction
+    from oncoresponse.case.study_description import StudyDescription
+    from oncoresponse.case.volume import read_volume
     from oncoresponse.dicom.study import read_study
-    from oncoresponse.model_folder import ModelFolder
+    from oncoresponse.model.folder import ModelFolder
     from oncoresponse.reporting.compose import compose_report
     from oncoresponse.reporting.report_content import ReportContext
-    from oncoresponse.response.prediction import Prediction
-    from oncoresponse.segmentation.summary import SegmentationSummary
-    from oncoresponse.study_description import StudyDescription
-    from oncoresponse.volume import read_volume
 
     model = ModelFolder.open(MODEL)
     description = StudyDescription.model_validate_json((folder / "description.json").read_bytes())

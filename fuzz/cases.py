@@ -15,7 +15,7 @@ from oncoresponse.dicom.limits import DicomLimits
 from oncoresponse.dicom.reading import read_instance
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import OncoResponseError
-from oncoresponse.servers.interceptors import require_valid
+from oncoresponse.rpc.interceptors import require_valid
 from oncoresponse.v1 import assessment_pb2, monitoring_pb2, response_pb2, segmentation_pb2, study_pb2
 
 from fuzz.mutations import mutated_file, mutated_message

@@ -295,9 +295,9 @@ def models_that_predict(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import yaml
     from oncoradiomics.extraction import engine_version
     from oncoradiomics.settings import Settings
-    from oncoresponse.model_folder import seal_model_folder
-    from oncoresponse.response.model_card import write_model_card
-    from oncoresponse.response.training import train_response
+    from oncoresponse.model.folder import seal_model_folder
+    from oncoresponse.response.training.model_card import write_model_card
+    from oncoresponse.response.training.training import train_response
 
     shipped = Path(__file__).parents[1] / "models"
     directory = tmp_path_factory.mktemp("models-that-predict")

@@ -21,7 +21,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 import yaml
-from oncoresponse.client import Client, Order
+from oncoresponse.rpc.client import Client, Order
 from oncoresponse.v1 import study_pb2
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from dbos import DBOSClient
-from oncoresponse.client import Client, Order
-from oncoresponse.servers.settings import Role
+from oncoresponse.rpc.client import Client, Order
+from oncoresponse.rpc.settings import Role
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.stored_json import StoredJson
 

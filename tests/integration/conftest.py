@@ -17,13 +17,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import HealthServicer
 from oncoresponse.errors import OncoResponseError
-from oncoresponse.model_folder import seal_model_folder
-from oncoresponse.servers.interceptors import RulesAndErrors
-from oncoresponse.servers.peers import SERVICE_NAMES
-from oncoresponse.servers.rpc_status import from_rpc_error
-from oncoresponse.servers.settings import Role
+from oncoresponse.intake.study_settings import StudySettings
+from oncoresponse.model.folder import seal_model_folder
+from oncoresponse.rpc.interceptors import RulesAndErrors
+from oncoresponse.rpc.peers import SERVICE_NAMES
+from oncoresponse.rpc.settings import Role
+from oncoresponse.rpc.status import from_rpc_error
 from oncoresponse.servers.study_servicer import StudyServicer
-from oncoresponse.servers.study_settings import StudySettings
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_store import StudyStore
 from oncoresponse.v1 import study_pb2, study_pb2_grpc

@@ -14,11 +14,11 @@ import pytest
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from oncoresponse.artifact_names import ARTIFACT_FILE_NAMES
-from oncoresponse.client import Client, Order
+from oncoresponse.case.artifact_names import ARTIFACT_FILE_NAMES
+from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.errors import OncoResponseError
-from oncoresponse.segmentation.summary import SegmentationSummary
-from oncoresponse.servers.rpc_status import from_status
+from oncoresponse.rpc.client import Client, Order
+from oncoresponse.rpc.status import from_status
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, response_pb2, study_pb2
 from pydicom.config import disable_value_validation
 

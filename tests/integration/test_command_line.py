@@ -10,7 +10,7 @@ from pathlib import Path
 import oncoresponse
 import pytest
 import yaml
-from oncoresponse.client import Client
+from oncoresponse.rpc.client import Client
 from oncoresponse.v1 import assessment_pb2
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "STS_019"

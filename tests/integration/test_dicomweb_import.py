@@ -22,12 +22,12 @@ import pydicom
 import pytest
 import requests
 from dicomweb_client.web import DICOMwebClient
+from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.errors import UrlNotAllowed
-from oncoresponse.servers.dicomweb_import import require_allowed_url
-from oncoresponse.servers.rpc_status import from_rpc_error
-from oncoresponse.storage.artifact_store import StoredArtifact
+from oncoresponse.intake.dicomweb_import import require_allowed_url
+from oncoresponse.rpc.artifact_messages import stored_artifact
+from oncoresponse.rpc.status import from_rpc_error
 from oncoresponse.storage.study_manifest import StudyManifest
-from oncoresponse.study_description import StudyDescription
 from oncoresponse.v1 import study_pb2
 
 PET = sorted((Path(__file__).parents[2] / "examples" / "STS_019" / "PET").glob("0*.dcm"))
@@ -116,7 +116,7 @@ async def test_a_study_comes_from_orthanc_byte_for_byte(run_study_service, ortha
         study = events[-1].study
         assert study.complete
         assert study.instance_count == events[-2].progress.imported == len(PET)
-        manifest = service.artifacts.read_document(StoredArtifact.from_message(study.manifest), StudyManifest)
+        manifest = service.artifacts.read_document(stored_artifact(study.manifest), StudyManifest)
         kept = {hashlib.sha256(data).hexdigest() for data in orthanc.files()}
         assert {item.sha256 for item in manifest.instances} == kept
         sent = {dataset.SOPInstanceUID: dataset for dataset in map(pydicom.dcmread, PET)}
@@ -254,7 +254,7 @@ async def _study_with(run_study_service, tmp_path, objects: list[bytes]):
                 converted = await service.stub.ConvertStudy(request)
             except grpc.aio.AioRpcError as error:
                 return events[-2].progress, from_rpc_error(error), None
-            description = StoredArtifact.from_message(converted.description)
+            description = stored_artifact(converted.description)
             return events[-2].progress, None, service.artifacts.read_document(description, StudyDescription)
 
 

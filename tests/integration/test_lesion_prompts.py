@@ -7,11 +7,11 @@ import grpc
 import numpy as np
 import pydicom
 import pytest
-from oncoresponse.client import Client, Order
+from oncoresponse.case.volume import read_volume
 from oncoresponse.errors import OncoResponseError
+from oncoresponse.rpc.client import Client, Order
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, lesion_pb2, study_pb2
-from oncoresponse.volume import read_volume
 from pydicom.config import disable_value_validation
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "STS_032"

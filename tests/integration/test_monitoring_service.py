@@ -15,8 +15,8 @@ import grpc
 import pytest
 import yaml
 from google.protobuf.timestamp_pb2 import Timestamp
-from oncoresponse.client import Client, Order
 from oncoresponse.errors import OncoResponseError
+from oncoresponse.rpc.client import Client, Order
 from oncoresponse.v1 import artifact_pb2, assessment_pb2, monitoring_pb2, monitoring_pb2_grpc, study_pb2
 from prometheus_client.parser import text_string_to_metric_families
 

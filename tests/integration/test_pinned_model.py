@@ -14,21 +14,24 @@ import pytest
 import SimpleITK as sitk
 from google.protobuf.json_format import MessageToDict, ParseDict
 from oncoradiomics.features import FeatureDocument, Measure
+from oncoresponse.case.prediction import Prediction
+from oncoresponse.case.stored_artifact import StoredArtifact
+from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.errors import ModelChanged, ModelHashMismatch
-from oncoresponse.model_folder import ModelFolder, seal_model_folder
+from oncoresponse.intake.study_settings import StudySettings
+from oncoresponse.model.cache import ModelCache
+from oncoresponse.model.folder import ModelFolder, seal_model_folder
 from oncoresponse.response.measures_only import open_response_model
-from oncoresponse.response.prediction import Prediction
-from oncoresponse.servers.interceptors import RulesAndErrors
-from oncoresponse.servers.model_cache import ModelCache
-from oncoresponse.servers.peers import Peers
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
+from oncoresponse.rpc.interceptors import RulesAndErrors
+from oncoresponse.rpc.peers import Peers
+from oncoresponse.rpc.settings import ServerSettings
 from oncoresponse.servers.radiomics_servicer import RadiomicsServicer
 from oncoresponse.servers.reporting_servicer import ReportingServicer
 from oncoresponse.servers.response_servicer import ResponseServicer
 from oncoresponse.servers.segmentation_servicer import SegmentationServicer
-from oncoresponse.servers.settings import ServerSettings
 from oncoresponse.servers.study_servicer import StudyServicer
-from oncoresponse.servers.study_settings import StudySettings
-from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_store import StudyStore
 from oncoresponse.v1 import (
     radiomics_pb2_grpc,
@@ -38,7 +41,6 @@ from oncoresponse.v1 import (
     segmentation_pb2_grpc,
     study_pb2_grpc,
 )
-from oncoresponse.volume import Quantity, Volume
 from oncoresponse.workflow import assessment_workflow as workflow
 
 MODEL = Path(__file__).parents[2] / "models" / "sts-petct"
@@ -90,7 +92,7 @@ async def _services(data: Path, models: Path) -> AsyncIterator[ArtifactStore]:
 
 
 def _plain(artifact: StoredArtifact) -> dict[str, Any]:
-    return MessageToDict(artifact.to_message(), preserving_proto_field_name=True)
+    return MessageToDict(artifact_message(artifact), preserving_proto_field_name=True)
 
 
 def _half_done(artifacts: ArtifactStore, model_sha256: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -160,7 +162,7 @@ async def test_the_prediction_names_exactly_the_pinned_model(tmp_path: Path, mod
         answer = ParseDict(
             (await workflow.prediction_step(request, done))["answer"], response_pb2.PredictResponseResponse()
         )
-        found = artifacts.read_document(StoredArtifact.from_message(answer.prediction_document), Prediction)
+        found = artifacts.read_document(stored_artifact(answer.prediction_document), Prediction)
         assert found.model_sha256 == pinned
 
 

@@ -17,17 +17,18 @@ import pytest
 import SimpleITK as sitk
 import torch
 from google.rpc import error_details_pb2, status_pb2
+from oncoresponse.case.contour_summary import SegmentationSummary
+from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.errors import Busy, DeadlineExceeded, ModelNotFound, SeriesNotFound
-from oncoresponse.model_folder import seal_model_folder
-from oncoresponse.segmentation.summary import SegmentationSummary
+from oncoresponse.model.folder import seal_model_folder
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
+from oncoresponse.rpc.interceptors import RulesAndErrors
+from oncoresponse.rpc.peers import Peers
+from oncoresponse.rpc.settings import Role, ServerSettings
+from oncoresponse.rpc.status import DETAILS_KEY
 from oncoresponse.servers import segmentation_servicer
-from oncoresponse.servers.interceptors import RulesAndErrors
-from oncoresponse.servers.peers import Peers
-from oncoresponse.servers.rpc_status import DETAILS_KEY
-from oncoresponse.servers.settings import Role, ServerSettings
-from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import segmentation_pb2, segmentation_pb2_grpc
-from oncoresponse.volume import Quantity, Volume
 
 ROOT = Path(__file__).parents[2]
 MODEL = "models/sts-petct"
@@ -79,7 +80,7 @@ def segment_request(artifacts: ArtifactStore) -> segmentation_pb2.SegmentRequest
     ):
         image = sitk.GetImageFromArray(array)
         image.SetSpacing((3.0, 3.0, 3.0))
-        target.CopyFrom(artifacts.put_volume(Volume(image, quantity, "1.2.3", "1.2.3.4")).to_message())
+        target.CopyFrom(artifact_message(artifacts.put_volume(Volume(image, quantity, "1.2.3", "1.2.3.4"))))
     return message
 
 
@@ -106,9 +107,9 @@ async def test_network_from_elsewhere(models, tmp_path, refusal):
         request.ClearField("ct")
         assert isinstance(await refusal(stub.Segment(request)), SeriesNotFound)
     assert answer.volume_ml == pytest.approx(8**3 * 0.027)
-    mask = artifacts.read_volume(StoredArtifact.from_message(answer.mask))
+    mask = artifacts.read_volume(stored_artifact(answer.mask))
     assert sitk.GetArrayFromImage(mask.image)[6:14, 6:14, 6:14].all()
-    summary = artifacts.read_document(StoredArtifact.from_message(answer.summary), SegmentationSummary)
+    summary = artifacts.read_document(stored_artifact(answer.summary), SegmentationSummary)
     assert "Uptake" in summary.review_reasons[0]
     assert answer.needs_review
     assert tuple(answer.review_reasons) == summary.review_reasons

@@ -14,10 +14,10 @@ import grpc
 import numpy as np
 import pydicom
 import pytest
+from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.dicom.study import convert_study, read_study
-from oncoresponse.storage.artifact_store import StoredArtifact
+from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.storage.study_manifest import StudyManifest
-from oncoresponse.study_description import StudyDescription
 from oncoresponse.v1 import study_pb2
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "STS_019"
@@ -54,7 +54,7 @@ async def test_upload_of_a_series(study_service, upload_messages, pet_files, tmp
     assert (complete.instance_count, complete.size_bytes) == (len(PET), sum(map(len, pet_files)))
     assert (await study_service.stub.CompleteStudy(request)).study == complete
     assert (await study_service.stub.GetStudy(study_pb2.GetStudyRequest(name=study))).study == complete
-    manifest = study_service.artifacts.read_document(StoredArtifact.from_message(complete.manifest), StudyManifest)
+    manifest = study_service.artifacts.read_document(stored_artifact(complete.manifest), StudyManifest)
     stored = {study_service.artifacts.read_bytes(item.artifact) for item in manifest.instances}
     assert stored == set(pet_files)
     # Nothing of the patient is in a name.
@@ -353,15 +353,15 @@ async def test_convert_study_with_its_contour(run_study_service, tmp_path, caplo
         volumes = {}
         for series in answer.series:
             assert series.volume.media_type == "application/x-nrrd"
-            volume = service.artifacts.read_volume(StoredArtifact.from_message(series.volume))
+            volume = service.artifacts.read_volume(stored_artifact(series.volume))
             np.testing.assert_array_equal(volume.array, expected.volumes[series.modality].array)
             volumes[series.modality] = series.volume
         assert set(volumes) == {"CT", "PT"}
         assert answer.contour_kind == "rtstruct"
         assert answer.contour_mask.grid == volumes["PT"].grid
-        mask = service.artifacts.read_volume(StoredArtifact.from_message(answer.contour_mask))
+        mask = service.artifacts.read_volume(stored_artifact(answer.contour_mask))
         assert set(np.unique(mask.array)) == {0, 1}
-        description = service.artifacts.read_document(StoredArtifact.from_message(answer.description), StudyDescription)
+        description = service.artifacts.read_document(stored_artifact(answer.description), StudyDescription)
         assert description.patient.patient_id == patient_id
         assert not [record for record in caplog.records if patient_id in record.getMessage()]
 

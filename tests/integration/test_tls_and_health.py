@@ -17,11 +17,11 @@ import grpc
 import pytest
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from oncoresponse.client import Client, Order
 from oncoresponse.errors import OncoResponseError
-from oncoresponse.servers.peers import SERVICE_NAMES
-from oncoresponse.servers.settings import Role
-from oncoresponse.servers.tls import CallerTls
+from oncoresponse.rpc.client import Client, Order
+from oncoresponse.rpc.peers import SERVICE_NAMES
+from oncoresponse.rpc.settings import Role
+from oncoresponse.rpc.tls import CallerTls
 from oncoresponse.v1 import study_pb2
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy
 from google.rpc import error_details_pb2, status_pb2
 from oncoresponse.errors import DOMAIN, InternalError, QuotaExceeded, concrete_errors, error_for_reason
-from oncoresponse.servers.rpc_status import FieldViolations, from_status, intended_error, to_status
+from oncoresponse.rpc.status import FieldViolations, from_status, intended_error, to_status
 
 ROOT = Path(__file__).parents[2]
 KINDS = list(concrete_errors())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch, ModelNotFound
-from oncoresponse.model_folder import (
+from oncoresponse.model.folder import (
     ModelFolder,
     find_model,
     installed_model_names,

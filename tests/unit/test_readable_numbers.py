@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oncoresponse.readable_numbers import inside_sentence, percent, readable_unit, significant, spoken_value
+from oncoresponse.case.readable_numbers import inside_sentence, percent, readable_unit, significant, spoken_value
 
 
 @pytest.mark.parametrize(

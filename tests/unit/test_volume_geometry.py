@@ -7,8 +7,7 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oncoresponse.errors import FrameOfReferenceMismatch, GeometryMismatch
-from oncoresponse.volume import (
+from oncoresponse.case.volume import (
     Quantity,
     Volume,
     read_volume,
@@ -17,6 +16,7 @@ from oncoresponse.volume import (
     same_grid,
     write_volume,
 )
+from oncoresponse.errors import FrameOfReferenceMismatch, GeometryMismatch
 from scipy.spatial.transform import Rotation
 
 FRAME = "1.2.826.0.1.3680043.8.498.1"

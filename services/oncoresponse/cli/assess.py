@@ -15,17 +15,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from oncoresponse.assessment_rules import require_covariates, require_images
 from oncoresponse.cli.contour_options import CONTOUR_HELP, STRUCTURE_HELP
 from oncoresponse.cli.embedded_server import default_models_directory, embedded_server
 from oncoresponse.cli.output_folder import OutputFolder, output_folder
 from oncoresponse.cli.parent_process import signals_end_by_exit
 from oncoresponse.cli.server_options import CertificateAuthority, ClientCertificate, ClientKey, connect
-from oncoresponse.client import Client, Order, require_valid_order, study_files
-from oncoresponse.client import Progress as ShowProgress
 from oncoresponse.errors import ConfigurationError
-from oncoresponse.model_folder import ModelFolder, find_model
-from oncoresponse.servers.rpc_status import from_status
+from oncoresponse.model.folder import ModelFolder, find_model
+from oncoresponse.model.request_rules import require_covariates, require_images
+from oncoresponse.rpc.client import Client, Order, require_valid_order, study_files
+from oncoresponse.rpc.client import Progress as ShowProgress
+from oncoresponse.rpc.status import from_status
 from oncoresponse.v1 import assessment_pb2, lesion_pb2, study_pb2
 
 _CHOICE_NEEDED = 3

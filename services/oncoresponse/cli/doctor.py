@@ -14,9 +14,9 @@ from rich.console import Console
 
 from oncoresponse.cli.embedded_server import default_models_directory
 from oncoresponse.errors import OncoResponseError
-from oncoresponse.model_folder import ModelFolder, find_model, installed_model_names
+from oncoresponse.model.folder import ModelFolder, find_model, installed_model_names
+from oncoresponse.rpc.settings import load_settings
 from oncoresponse.segmentation.external.declaration import EXTERNAL_NETWORK_FILE, read_declaration
-from oncoresponse.servers.settings import load_settings
 
 _MINIMUM_FREE_BYTES = 5 * 1024**3
 _PACKAGES = {"nnunet": ("dynamic_network_architectures", "nnunet"), "onnx": ("onnxruntime", "onnx")}

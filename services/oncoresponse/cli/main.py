@@ -25,7 +25,7 @@ from oncoresponse.cli import series as series_command
 from oncoresponse.cli import training as training_command
 from oncoresponse.cli.parent_process import ending_with_parent
 from oncoresponse.errors import ConfigurationError, OncoResponseError
-from oncoresponse.servers.rpc_status import FieldViolations
+from oncoresponse.rpc.status import FieldViolations
 
 app = typer.Typer(
     help="Tumor study in as DICOM, therapy-response report out as FHIR. Research use only.",
@@ -110,9 +110,9 @@ def serve(
 
 
 def _serve(verbose: bool, settings: Path | None, **overrides: object) -> bool:
-    from oncoresponse.servers.process_log import log_to_standard_error
+    from oncoresponse.rpc.process_log import log_to_standard_error
+    from oncoresponse.rpc.settings import load_settings
     from oncoresponse.servers.server_process import ServerProcess
-    from oncoresponse.servers.settings import load_settings
 
     log_to_standard_error(verbose=verbose)
     loaded = load_settings(settings, **overrides)

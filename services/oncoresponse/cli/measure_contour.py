@@ -24,12 +24,12 @@ def measure_contour(
     the upper bounds can stand beside them in a table for 'oncoresponse predict'. What was left out of the contour, or
     repaired, follows.
     """
-    from oncoresponse.contour_measures import measure_contour as measure
+    from oncoresponse.case.readable_numbers import percent
+    from oncoresponse.cohort.contour_measures import measure_contour as measure
     from oncoresponse.dicom.contour_request import ContourRequest
     from oncoresponse.dicom.patient_identity import ExpectedPatient
     from oncoresponse.dicom.study import read_study
-    from oncoresponse.readable_numbers import percent
-    from oncoresponse.servers.settings import load_settings
+    from oncoresponse.rpc.settings import load_settings
 
     found = measure(
         read_study(study, load_settings().dicom_limits),

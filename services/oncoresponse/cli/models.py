@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from oncoresponse.cli.embedded_server import default_models_directory
-from oncoresponse.model_folder import ModelFolder, find_model, installed_model_names, seal_version
+from oncoresponse.model.folder import ModelFolder, find_model, installed_model_names, seal_version
 
 app = typer.Typer(help="Installed models.", no_args_is_help=True)
 

@@ -16,11 +16,11 @@ from oncoresponse.cli.embedded_server import default_models_directory
 from oncoresponse.cli.output_folder import require_writable_folder, written_whole
 from oncoresponse.cli.server_options import CertificateAuthority, ClientCertificate, ClientKey, connect
 from oncoresponse.errors import ConfigurationError
-from oncoresponse.model_folder import ModelFolder, find_model
+from oncoresponse.model.folder import ModelFolder, find_model
 
 if TYPE_CHECKING:
-    from oncoresponse.client import Client
     from oncoresponse.monitoring.report import MonitoringReport
+    from oncoresponse.rpc.client import Client
 
 _MONTH = r"(|[0-9]{4}-(0[1-9]|1[0-2]))"
 
@@ -144,7 +144,7 @@ def _report_of_database(
 
 
 def _database(data_dir: Path | None, database_url: str | None, settings: Path | None) -> str:
-    from oncoresponse.servers.settings import load_settings
+    from oncoresponse.rpc.settings import load_settings
 
     loaded = load_settings(settings, data_directory=data_dir, database_url=database_url)
     if not loaded.database_url and not (loaded.data_directory / "oncoresponse.sqlite").is_file():

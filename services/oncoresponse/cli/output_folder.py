@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from oncoresponse.artifact_names import ARTIFACT_FILE_NAMES
+from oncoresponse.case.artifact_names import ARTIFACT_FILE_NAMES
 from oncoresponse.errors import ConfigurationError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

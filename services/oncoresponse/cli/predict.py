@@ -10,11 +10,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from oncoresponse.answer_words import answer_line
+from oncoresponse.case.answer_words import answer_line
 from oncoresponse.cli.embedded_server import default_models_directory
 from oncoresponse.cli.output_folder import require_writable_folder
 from oncoresponse.errors import PredictionTableInvalid
-from oncoresponse.model_folder import ModelFolder, find_model
+from oncoresponse.model.folder import ModelFolder, find_model
 
 
 def predict(

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from oncoresponse.client import Client
 from oncoresponse.errors import ConfigurationError
-from oncoresponse.servers.settings import CALLER_VARIABLES
-from oncoresponse.servers.tls import CallerTls
+from oncoresponse.rpc.client import Client
+from oncoresponse.rpc.settings import CALLER_VARIABLES
+from oncoresponse.rpc.tls import CallerTls
 
 _CA, _CERTIFICATE, _KEY = CALLER_VARIABLES
 

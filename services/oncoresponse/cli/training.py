@@ -24,7 +24,7 @@ from oncoresponse.cli.quick_trial import (
     quick_segmentation_settings,
     quick_task,
 )
-from oncoresponse.model_folder import ModelFolder, find_model, raise_version_if_changed, seal_version
+from oncoresponse.model.folder import ModelFolder, find_model, raise_version_if_changed, seal_version
 
 app = typer.Typer(help="Train the parts of a model.", no_args_is_help=True)
 
@@ -55,16 +55,19 @@ def train_segmentation(
     quick: _Quick = False,
 ) -> None:
     """Train the segmentation networks by cross-validation and evaluate them on the patients left out."""
-    from oncoresponse.segmentation.documentation import write_documentation
-    from oncoresponse.segmentation.evaluation import evaluate_segmentation
-    from oncoresponse.segmentation.training import train_segmentation as train
-    from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings, read_training_settings
+    from oncoresponse.segmentation.training.documentation import write_documentation
+    from oncoresponse.segmentation.training.evaluation import evaluate_segmentation
+    from oncoresponse.segmentation.training.training import train_segmentation as train
+    from oncoresponse.segmentation.training.training_settings import (
+        SegmentationTrainingSettings,
+        read_training_settings,
+    )
 
     if docs is not None:
         require_writable_folder(docs)
     settings = read_training_settings(config) if config is not None else SegmentationTrainingSettings()
     if dry_run:
-        from oncoresponse.segmentation.dry_run import check_segmentation_training
+        from oncoresponse.segmentation.training.dry_run import check_segmentation_training
 
         patients, faults = check_segmentation_training(settings, data)
         _tell_faults(f"{patients} patients", faults)
@@ -123,11 +126,11 @@ def train_response(
     quick: _Quick = False,
 ) -> None:
     """Validate the response model by nested cross-validation, fit what holds, write its model card, and seal it."""
-    from oncoresponse.response.documentation import write_documentation
+    from oncoresponse.model.template import require_filled_in
     from oncoresponse.response.fit_checkpoint import keep_fits
-    from oncoresponse.response.model_card import CARD_FILES, write_model_card
-    from oncoresponse.response.model_template import require_filled_in
-    from oncoresponse.response.training import train_response as train
+    from oncoresponse.response.training.documentation import write_documentation
+    from oncoresponse.response.training.model_card import CARD_FILES, write_model_card
+    from oncoresponse.response.training.training import train_response as train
     from oncoresponse.response.training_fingerprints import read_key
 
     if docs is not None:
@@ -188,7 +191,7 @@ def train_response(
 @app.command("model-card")
 def write_card(model: _Model) -> None:
     """Write the model card anew after a change of model.yaml, and seal the model. The figures stay as they are."""
-    from oncoresponse.response.model_card import write_model_card
+    from oncoresponse.response.training.model_card import write_model_card
 
     raise_version_if_changed(model)
     write_model_card(model)
@@ -200,7 +203,7 @@ def new_model(
     folder: Annotated[Path, typer.Argument(help="Folder to make, such as models/lung-petct; its name is the model's.")],
 ) -> None:
     """Make a model folder to fill in: model.yaml, response/task.yaml and radiomics/settings.yaml with comments."""
-    from oncoresponse.response.model_template import write_template
+    from oncoresponse.model.template import write_template
 
     for path in write_template(folder):
         typer.echo(f"Edit {path}")
@@ -215,8 +218,8 @@ def _check_response(
     robustness: Path | None,
 ) -> None:
     from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
-    from oncoresponse.response.dry_run import check_response_training
-    from oncoresponse.response.model_template import require_filled_in
+    from oncoresponse.model.template import require_filled_in
+    from oncoresponse.response.training.dry_run import check_response_training
 
     found = check_response_training(
         task,
@@ -252,8 +255,8 @@ def _tell_faults(cohort: str, faults: list[str]) -> None:
 def _measured(
     studies: Path, clinical: Path, task_file: Path, model: Path, run: Path, show: Callable[[str, float], None]
 ) -> Path:
+    from oncoresponse.cohort.studies import measure_studies
     from oncoresponse.response.task import read_task
-    from oncoresponse.study_cohort import measure_studies
 
     measured = measure_studies(studies, clinical, read_task(task_file), model, run, progress=show)
     for patient, sentences in measured.warnings.items():
@@ -314,8 +317,8 @@ def _show_segmentation(console: Console, folder: ModelFolder) -> None:
 
 
 def _show_response(console: Console, folder: ModelFolder) -> None:
-    from oncoresponse.response.evaluation_tables import SHOWN_FIGURES, baseline_verdict
-    from oncoresponse.response.validation import Evaluation
+    from oncoresponse.response.training.evaluation_tables import SHOWN_FIGURES, baseline_verdict
+    from oncoresponse.response.training.validation import Evaluation
 
     found = Evaluation.model_validate_json(folder.file("response/evaluation.json").read_bytes())
     table = Table(f"response, cross-validated, {found.patients} patients", "XGBoost", "logistic regression", box=None)

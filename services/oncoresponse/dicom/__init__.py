@@ -1,4 +1,4 @@
-"""DICOM intake: files to one :class:`~oncoresponse.study_description.StudyDescription` and its volumes.
+"""DICOM intake: files to one :class:`~oncoresponse.case.study_description.StudyDescription` and its volumes.
 
 The way through the modules is the way of the data: ``reading`` (one file), ``series`` (which files belong
 together), ``slice_geometry`` (are they one regular volume), ``selection`` (which series the model needs),

@@ -2,7 +2,7 @@
 
 pydicom reports odd values through warnings and its logger, and both quote the value, which may identify a
 patient. Everything that touches a pydicom object therefore runs inside
-:func:`oncoresponse.pydicom_messages.without_pydicom_messages`.
+:func:`oncoresponse.case.pydicom_messages.without_pydicom_messages`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from oncoresponse.case.pydicom_messages import without_pydicom_messages
 from oncoresponse.errors import InvalidAttribute, MissingAttribute
-from oncoresponse.pydicom_messages import without_pydicom_messages
 
 # Value representations of numbers written as text.
 _TEXT_NUMBERS = ("DS", "IS")

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
+from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.reading import Instance, read_pixels
 from oncoresponse.dicom.rescale import Rescale, padding_mask, require_sign
 from oncoresponse.dicom.slice_geometry import SliceStack, volume_of_stack
 from oncoresponse.errors import InvalidAttribute
-from oncoresponse.volume import Quantity, Volume
 
 # What scanners write outside the reconstructed circle is no measurement; air is the nearest truth.
 _PADDING_HU = -1024.0

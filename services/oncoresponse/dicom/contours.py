@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
+from oncoresponse.case.volume import Quantity, Volume, resample_to
 from oncoresponse.dicom import attributes, rtstruct, segmentation_object
 from oncoresponse.dicom.contour_filling import fill_contours, outside_remark, require_enough_inside
 from oncoresponse.dicom.contour_remarks import milliliters, slices_text
@@ -17,7 +18,6 @@ from oncoresponse.dicom.reading import RTSTRUCT_SOP_CLASS, SEGMENTATION_SOP_CLAS
 from oncoresponse.dicom.series import ImageSeries
 from oncoresponse.dicom.slice_geometry import SliceStack, grid_affine, stack_slices, volume_of_stack
 from oncoresponse.errors import AmbiguousSeries, ContourNotFound, EmptyMask
-from oncoresponse.volume import Quantity, Volume, resample_to
 
 __all__ = ["Contour", "ContourRequest", "contour_mask"]
 

@@ -18,6 +18,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from oncoresponse.case.pydicom_messages import without_pydicom_messages
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.data_set_size import LONG_VRS, require_limited_size
 from oncoresponse.dicom.file_kind import is_dicom, meta_start
@@ -29,7 +30,6 @@ from oncoresponse.errors import (
     TruncatedFile,
     UnsupportedTransferSyntax,
 )
-from oncoresponse.pydicom_messages import without_pydicom_messages
 
 PARSE_ERRORS = (
     ArithmeticError,

@@ -7,9 +7,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from oncoresponse.case.study_description import PatientIdentity
 from oncoresponse.dicom.reading import Instance
 from oncoresponse.errors import PatientMismatch
-from oncoresponse.study_description import PatientIdentity
 
 _COMPARED = ("patient_id", "issuer_of_patient_id", "name", "birth_date", "sex")
 _KEYWORDS = {

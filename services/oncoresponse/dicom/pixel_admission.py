@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
+from oncoresponse.case.pydicom_messages import without_pydicom_messages
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.codestreams import Codestream, read_codestream
 from oncoresponse.dicom.file_parsing import lenient_uid, require_limit, truncated, unsupported
 from oncoresponse.dicom.limits import DicomLimits
 from oncoresponse.dicom.pixel_decoding import is_decodable
 from oncoresponse.errors import InvalidAttribute
-from oncoresponse.pydicom_messages import without_pydicom_messages
 
 
 def require_decodable(dataset: Dataset, transfer_syntax: str, limits: DicomLimits) -> None:

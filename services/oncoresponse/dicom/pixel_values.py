@@ -12,6 +12,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import pack_bits
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000TransferSyntaxes
 
+from oncoresponse.case.pydicom_messages import without_pydicom_messages
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.codestreams import Codestream, read_codestream
 from oncoresponse.dicom.file_parsing import lenient_uid
@@ -19,7 +20,6 @@ from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.pixel_admission import compressed_frames, require_decodable
 from oncoresponse.dicom.pixel_decoding import FrameFormat, decode_frames
 from oncoresponse.errors import InvalidAttribute, TruncatedFile
-from oncoresponse.pydicom_messages import without_pydicom_messages
 
 _GRAY = ("MONOCHROME1", "MONOCHROME2")
 _WHOLE_BYTES = (8, 16, 32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.reading import Instance, read_pixels
 from oncoresponse.dicom.rescale import Rescale, padding_mask, require_sign
@@ -16,7 +17,6 @@ from oncoresponse.dicom.standardized_uptake_value import (
 )
 from oncoresponse.dicom.suv_plausibility import require_plausible_uptake
 from oncoresponse.errors import InvalidAttribute, MissingSlices
-from oncoresponse.volume import Quantity, Volume
 
 # Reconstructions may go a little below zero; values whose highest bit was taken for a sign go as far below as above.
 _LARGEST_NEGATIVE_SHARE = 0.5

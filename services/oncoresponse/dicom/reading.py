@@ -27,6 +27,8 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
+from oncoresponse.case.pydicom_messages import without_pydicom_messages
+from oncoresponse.case.study_description import PatientIdentity
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.file_kind import is_dicom, is_media_directory
 from oncoresponse.dicom.file_parsing import lenient_uid, parse_file, require_limit, truncated
@@ -34,8 +36,6 @@ from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.pixel_admission import require_all_pixels, require_decodable
 from oncoresponse.dicom.pixel_values import stored_values
 from oncoresponse.errors import DicomError
-from oncoresponse.pydicom_messages import without_pydicom_messages
-from oncoresponse.study_description import PatientIdentity
 
 __all__ = [
     "ENHANCED_SOP_CLASSES",

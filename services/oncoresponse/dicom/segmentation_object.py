@@ -12,6 +12,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
+from oncoresponse.case.pydicom_messages import without_pydicom_messages
+from oncoresponse.case.volume import Volume
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.contour_gaps import refuse_regular_gaps
 from oncoresponse.dicom.contour_request import (
@@ -25,8 +27,6 @@ from oncoresponse.dicom.pixel_values import with_native_pixels
 from oncoresponse.dicom.reading import Instance, read_whole
 from oncoresponse.dicom.slice_geometry import grid_affine, place_image
 from oncoresponse.errors import ContourNotFound, EmptyMask, FrameOfReferenceMismatch, InvalidAttribute
-from oncoresponse.pydicom_messages import without_pydicom_messages
-from oncoresponse.volume import Volume
 
 # SNOMED CT: neoplasm (morphology), neoplasm primary, mass, gross tumor volume.
 _TUMOR_CODES = frozenset({"108369006", "86049000", "4147007", "228791004", "M-80000", "M-80003", "M-03000"})

@@ -1,6 +1,6 @@
 """Which series of a study a model works on: the one the request names, else by modality, geometry and preference.
 
-A preference is a rule of the model on an attribute (:mod:`oncoresponse.series_rules`); nothing here looks at a
+A preference is a rule of the model on an attribute (:mod:`oncoresponse.model.series_rules`); nothing here looks at a
 description by itself.
 """
 
@@ -30,7 +30,7 @@ from oncoresponse.errors import (
     TooFewSlices,
     UnsupportedSopClass,
 )
-from oncoresponse.series_rules import SeriesRule, preferred
+from oncoresponse.model.series_rules import SeriesRule, preferred
 
 # What fails so was never meant as a volume (a scout, a rotating projection). Any other failure is a volume
 # with a defect, which must not silently give way to another series.

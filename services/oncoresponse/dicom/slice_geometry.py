@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.reading import Instance
 from oncoresponse.errors import (
@@ -27,7 +28,6 @@ from oncoresponse.errors import (
     TooFewSlices,
     UnevenSlices,
 )
-from oncoresponse.volume import Quantity, Volume
 
 Vector = npt.NDArray[np.float64]
 

@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
+from oncoresponse.case.study_description import SeriesDescription, StudyDescription
+from oncoresponse.case.volume import QUANTITY_OF_MODALITY, Volume
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.computed_tomography import convert_computed_tomography
 from oncoresponse.dicom.contour_request import ContourRequest
@@ -28,9 +30,7 @@ from oncoresponse.dicom.series import ImageSeries, group_series, without_repeats
 from oncoresponse.dicom.standardized_uptake_value import SuvConversion
 from oncoresponse.directory_walk import files_below
 from oncoresponse.errors import ConfigurationError, InvalidAttribute, NoImages
-from oncoresponse.series_rules import SeriesRule
-from oncoresponse.study_description import SeriesDescription, StudyDescription
-from oncoresponse.volume import QUANTITY_OF_MODALITY, Volume
+from oncoresponse.model.series_rules import SeriesRule
 
 CONVERTED_MODALITIES = tuple(QUANTITY_OF_MODALITY)
 """Modalities that have a quantity: CT in HU, PT in SUVbw."""

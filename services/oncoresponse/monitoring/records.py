@@ -13,8 +13,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from oncoresponse.response.prediction import Contribution, Prediction
-from oncoresponse.study_description import StudyDescription
+from oncoresponse.case.prediction import Contribution, Prediction
+from oncoresponse.case.study_description import StudyDescription
 
 _NOT_IN_A_GROUP = re.compile(r"[^A-Za-z0-9 +<>=/_.-]+")
 _LONGEST_GROUP = 40
@@ -34,7 +34,7 @@ class PredictionRecord:
         inputs: Values by input name in the units of the model, before any transform; ``None`` where one could not be
             computed. Empty when the prediction names none because an input was not finite. Ages above 90 are kept
             as 90.
-        answer: Value of :class:`~oncoresponse.response.prediction.Answer`.
+        answer: Value of :class:`~oncoresponse.case.prediction.Answer`.
         abstained: Whether the model made no call.
         probability: Of the favorable outcome; ``None`` when an input could not be computed.
         interval_low, interval_high: Interval of the probability.

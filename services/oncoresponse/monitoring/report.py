@@ -10,14 +10,14 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from oncoresponse.model_folder import ModelFolder
+from oncoresponse.case.prediction import Answer
+from oncoresponse.model.folder import ModelFolder
 from oncoresponse.monitoring.drift import FEWEST_PATIENTS, FEWEST_SHOWN, DriftOfInput, DriftVerdict, drift_of_input
 from oncoresponse.monitoring.performance import Performance, Share, performance, share
 from oncoresponse.monitoring.records import MonitoredCase
 from oncoresponse.monitoring.training_reference import PROBABILITY, TrainingReference, training_references
 from oncoresponse.response.measures_only import open_response_model
 from oncoresponse.response.model import ResponseModel
-from oncoresponse.response.prediction import Answer
 
 SubgroupKind = Literal["audit", "input", "call"]
 

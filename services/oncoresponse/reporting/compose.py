@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
+from oncoresponse.case.volume import Volume
 from oncoresponse.reporting.fhir_bundle import fhir_bundle
 from oncoresponse.reporting.key_image import key_image_panels, key_image_png
 from oncoresponse.reporting.pdf_report import pdf_report
@@ -18,7 +19,6 @@ from oncoresponse.reporting.wording import (
     research_use_statement,
     spoken_texts,
 )
-from oncoresponse.volume import Volume
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ import SimpleITK as sitk
 from PIL import Image
 from skimage.measure import find_contours
 
+from oncoresponse.case.volume import Volume, require_same_frame_of_reference, require_same_grid, resample_to
 from oncoresponse.errors import EmptyMask
 from oncoresponse.reporting.typesetting import displayable, set_picture
-from oncoresponse.volume import Volume, require_same_frame_of_reference, require_same_grid, resample_to
 
 CONTOUR_COLOR = "#D55E00"
 """Vermilion of the Okabe-Ito palette: distinct on grey for every kind of color vision."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fhir.resources.R4B.observation import Observation
 from oncoradiomics.features import MEASURE_NAMES, Measure
 
-from oncoresponse.answer_words import answer_line
-from oncoresponse.readable_numbers import inside_sentence, readable_unit, significant, spoken_value
+from oncoresponse.case.answer_words import answer_line
+from oncoresponse.case.prediction import Answer, Contribution, Prediction
+from oncoresponse.case.readable_numbers import inside_sentence, readable_unit, significant, spoken_value
 from oncoresponse.reporting.code_systems import (
     CATEGORY_IMAGING,
     CONFORMAL_SET,
@@ -57,7 +58,6 @@ from oncoresponse.reporting.wording import (
     probability_title,
     review_sentence,
 )
-from oncoresponse.response.prediction import Answer, Contribution, Prediction
 
 _LONGEST, _PERPENDICULAR = "longest_axial_diameter", "perpendicular_axial_diameter"
 

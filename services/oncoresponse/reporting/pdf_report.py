@@ -12,8 +12,9 @@ from typing import Any
 
 from pydicom.valuerep import PersonName
 
-from oncoresponse.answer_words import answer_line
-from oncoresponse.readable_numbers import inside_sentence, significant, spoken_value
+from oncoresponse.case.answer_words import answer_line
+from oncoresponse.case.prediction import Contribution, Prediction
+from oncoresponse.case.readable_numbers import inside_sentence, significant, spoken_value
 from oncoresponse.reporting.key_image import Panel, panel_content, panel_png
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.typesetting import displayable, set_pdf, words
@@ -34,7 +35,6 @@ from oncoresponse.reporting.wording import (
     uncertainty_sentence,
     warnings,
 )
-from oncoresponse.response.prediction import Contribution, Prediction
 
 Json = dict[str, Any]
 

@@ -12,11 +12,11 @@ from datetime import datetime
 
 from oncoradiomics.features import Feature, FeatureDocument, Measure
 
+from oncoresponse.case.contour_summary import SegmentationSummary
+from oncoresponse.case.prediction import Prediction
+from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.errors import InvalidRequest
-from oncoresponse.model_folder import ModelDefinition
-from oncoresponse.response.prediction import Prediction
-from oncoresponse.segmentation.summary import SegmentationSummary
-from oncoresponse.study_description import StudyDescription
+from oncoresponse.model.definition import ModelDefinition
 
 _PATIENT_REFERENCE = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}")
 _SERVICE_REQUEST_REFERENCE = re.compile(r"ServiceRequest/[A-Za-z0-9.-]{1,64}")

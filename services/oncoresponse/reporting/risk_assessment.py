@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fhir.resources.R4B.riskassessment import RiskAssessment
 
+from oncoresponse.case.prediction import Prediction
 from oncoresponse.reporting.code_systems import Json, concept, local
 from oncoresponse.reporting.devices import Algorithm
 from oncoresponse.reporting.fhir_elements import ai_asserted, narrative
@@ -18,7 +19,6 @@ from oncoresponse.reporting.wording import (
     explanation_sentences,
     limits,
 )
-from oncoresponse.response.prediction import Prediction
 
 _REASONS_SHOWN = 5
 

@@ -17,8 +17,9 @@ from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import validate_value
 
+from oncoresponse.case.pydicom_messages import without_pydicom_messages
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
-from oncoresponse.pydicom_messages import without_pydicom_messages
 from oncoresponse.reporting.fhir_identifiers import derived_dicom_uid
 from oncoresponse.reporting.imaging_study import (
     segmentation_series_uid,
@@ -27,7 +28,6 @@ from oncoresponse.reporting.imaging_study import (
     tracking_uid,
 )
 from oncoresponse.reporting.report_content import ReportContext
-from oncoresponse.volume import Volume
 
 _INDEX_TOLERANCE = 0.1  # of a voxel: DS rounding and the mean slice spacing of a volume stay far below
 _SERIES_NUMBER = 9001  # high, so that it sorts behind the acquired series

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 
 from oncoradiomics.features import MEASURE_NAMES, Measure
 
-from oncoresponse.answer_words import WEAK, answer_line, strength
+from oncoresponse.case.answer_words import WEAK, answer_line, strength
+from oncoresponse.case.prediction import Answer, Contribution, Prediction
+from oncoresponse.case.readable_numbers import inside_sentence, percent, readable_unit, significant, spoken_value
 from oncoresponse.errors import ModelFolderInvalid
-from oncoresponse.readable_numbers import inside_sentence, percent, readable_unit, significant, spoken_value
 from oncoresponse.reporting.report_content import ReportContext
-from oncoresponse.response.prediction import Answer, Contribution, Prediction
 
 COMPARE_FIRST = "Compare contour and images, and correct the contour, before using any figure of this report."
 NOT_SIGNED = "Preliminary: not reviewed or signed by a physician."

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from oncoresponse.case.prediction import Answer
+from oncoresponse.response.arrays import FloatArray
 from oncoresponse.response.call_rule import CALL_FAVORABLE, NO_CALL, calls_of_sets
-from oncoresponse.response.cohort import FloatArray
 from oncoresponse.response.conformal import conformal_p_values, conformal_sets
 from oncoresponse.response.model_document import ResponseDocument
 from oncoresponse.response.pipeline import ScoringModel
-from oncoresponse.response.prediction import Answer
 
 
 def answers(

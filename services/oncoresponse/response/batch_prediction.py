@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oncoresponse.answer_words import answer_line
+from oncoresponse.case.answer_words import answer_line
+from oncoresponse.case.prediction import Answer, Prediction
 from oncoresponse.errors import PredictionTableInvalid
 from oncoresponse.response.input_provenance import InputProvenance, read_provenance
 from oncoresponse.response.measures_only import MeasuresOnlyModel
 from oncoresponse.response.model import ResponseModel
-from oncoresponse.response.prediction import Answer, Prediction
 from oncoresponse.response.task import ResponseInput
 from oncoresponse.response.training_fingerprints import TrainingFingerprints
 from oncoresponse.response.whole_tumor import whole_tumor_variants

@@ -8,7 +8,7 @@ import numpy as np
 import xgboost
 
 from oncoresponse.errors import ModelFolderInvalid
-from oncoresponse.response.cohort import FloatArray, IntArray
+from oncoresponse.response.arrays import FloatArray, IntArray
 from oncoresponse.response.task import ResponseTask
 
 CONSTANT_BELOW = 1e-6

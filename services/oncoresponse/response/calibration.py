@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import expit, logit
 from sklearn.model_selection import StratifiedKFold
 
-from oncoresponse.response.cohort import FloatArray, IntArray
+from oncoresponse.response.arrays import FloatArray, IntArray
 from oncoresponse.response.task import CalibrationMethod
 
 _STEPS = 100

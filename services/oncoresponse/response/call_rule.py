@@ -16,8 +16,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import beta
 
-from oncoresponse.readable_numbers import percent
-from oncoresponse.response.cohort import FloatArray, IntArray
+from oncoresponse.case.readable_numbers import percent
+from oncoresponse.response.arrays import FloatArray, IntArray
 from oncoresponse.response.task import CallRule
 
 CALL_FAVORABLE = 1
@@ -26,7 +26,7 @@ NO_CALL = -1
 
 
 class CallFigures(BaseModel):
-    """One kind of call in nested validation; see :class:`~oncoresponse.response.prediction.CallEvidence`.
+    """One kind of call in nested validation; see :class:`~oncoresponse.case.prediction.CallEvidence`.
 
     Attributes:
         favorable: The outcome called.

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from oncoresponse.response.cohort import FloatArray, IntArray
+from oncoresponse.response.arrays import FloatArray, IntArray
 from oncoresponse.response.figures_of_merit import Estimate, wilson_interval
 from oncoresponse.response.task import ResponseInput, ResponseTask, StrataTask
 

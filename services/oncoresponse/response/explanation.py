@@ -7,13 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from oncoresponse.readable_numbers import inside_sentence, spoken_value
-from oncoresponse.response.answer_rule import answers
-from oncoresponse.response.booster import contributions as tree_contributions
-from oncoresponse.response.cohort import FloatArray
-from oncoresponse.response.model_document import ResponseDocument
-from oncoresponse.response.pipeline import ScoringModel
-from oncoresponse.response.prediction import (
+from oncoresponse.case.prediction import (
     AbstainReason,
     Answer,
     AnswerChange,
@@ -21,6 +15,12 @@ from oncoresponse.response.prediction import (
     GroupedContribution,
     NearestCase,
 )
+from oncoresponse.case.readable_numbers import inside_sentence, spoken_value
+from oncoresponse.response.answer_rule import answers
+from oncoresponse.response.arrays import FloatArray
+from oncoresponse.response.booster import contributions as tree_contributions
+from oncoresponse.response.model_document import ResponseDocument
+from oncoresponse.response.pipeline import ScoringModel
 from oncoresponse.response.task import ResponseInput
 
 NEAREST_CASES = 3

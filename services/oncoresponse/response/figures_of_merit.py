@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from oncoresponse.response.arrays import FloatArray, IntArray
 from oncoresponse.response.calibration import calibration_slope_and_intercept
-from oncoresponse.response.cohort import FloatArray, IntArray
 
 _LOW, _HIGH = 2.5, 97.5
 _ROWS_AT_ONCE = 500

@@ -22,7 +22,7 @@ import sklearn
 import xgboost
 
 import oncoresponse
-from oncoresponse.response.cohort import FloatArray, IntArray
+from oncoresponse.response.arrays import FloatArray, IntArray
 from oncoresponse.response.task import ResponseTask
 
 FITS_FILE = "fits.sqlite"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oncoresponse.readable_numbers import percent
-from oncoresponse.response.cohort import FloatArray
-from oncoresponse.response.prediction import AbstainReason, Answer, ConformalOutcome, ContourInterval
+from oncoresponse.case.prediction import AbstainReason, Answer, ConformalOutcome, ContourInterval
+from oncoresponse.case.readable_numbers import percent
+from oncoresponse.response.arrays import FloatArray
 
 
 @dataclass(frozen=True)

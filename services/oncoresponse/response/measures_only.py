@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
-from oncoresponse.model_folder import ModelFolder
-from oncoresponse.readable_numbers import inside_sentence
-from oncoresponse.response.input_provenance import PROVENANCE_UNDECLARED, InputProvenance
-from oncoresponse.response.model import ResponseModel, require_same_radiomics
-from oncoresponse.response.model_document import DOCUMENT_FILE, TASK_FILE, MeasuresOnlyDocument
-from oncoresponse.response.prediction import (
+from oncoresponse.case.prediction import (
     MEASURES_USED_IN_TRAINING,
     NO_EVIDENCE_TEXT,
     AbstainReason,
     Answer,
     Prediction,
 )
+from oncoresponse.case.readable_numbers import inside_sentence
+from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
+from oncoresponse.model.folder import ModelFolder
+from oncoresponse.response.input_provenance import PROVENANCE_UNDECLARED, InputProvenance
+from oncoresponse.response.model import ResponseModel, require_same_radiomics
+from oncoresponse.response.model_document import DOCUMENT_FILE, TASK_FILE, MeasuresOnlyDocument
 from oncoresponse.response.task import ResponseInput
 
 _DOCUMENT = f"response/{DOCUMENT_FILE}"

@@ -11,12 +11,25 @@ import numpy as np
 import xgboost
 from pydantic import ValidationError
 
+from oncoresponse.case.prediction import (
+    NO_EVIDENCE_TEXT,
+    USED_IN_TRAINING,
+    AbstainReason,
+    Answer,
+    AnswerChange,
+    BaselinePrediction,
+    CallEvidence,
+    ConformalOutcome,
+    ContourInterval,
+    OutsideTrainingData,
+    Prediction,
+)
+from oncoresponse.case.readable_numbers import inside_sentence, significant, spoken_value
 from oncoresponse.errors import InvalidRequest, ModelFolderInvalid, ModelHashMismatch
-from oncoresponse.model_folder import ModelFolder
-from oncoresponse.readable_numbers import inside_sentence, significant, spoken_value
+from oncoresponse.model.folder import ModelFolder
 from oncoresponse.response.answer_rule import answers
+from oncoresponse.response.arrays import FloatArray
 from oncoresponse.response.booster import open_booster
-from oncoresponse.response.cohort import FloatArray
 from oncoresponse.response.conformal import conformal_p_values, conformal_sets
 from oncoresponse.response.explanation import (
     answer_changes,
@@ -37,19 +50,6 @@ from oncoresponse.response.model_document import (
     ResponseDocument,
 )
 from oncoresponse.response.pipeline import ScoringModel
-from oncoresponse.response.prediction import (
-    NO_EVIDENCE_TEXT,
-    USED_IN_TRAINING,
-    AbstainReason,
-    Answer,
-    AnswerChange,
-    BaselinePrediction,
-    CallEvidence,
-    ConformalOutcome,
-    ContourInterval,
-    OutsideTrainingData,
-    Prediction,
-)
 from oncoresponse.response.probability_interval import Ensemble
 from oncoresponse.response.task import ResponseInput
 from oncoresponse.response.whole_tumor import BORDER_CHANGES_ANSWER

@@ -8,9 +8,9 @@ import numpy as np
 from oncoradiomics.features import ExtractionIdentity
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from oncoresponse.response.arrays import FloatArray, IntArray
 from oncoresponse.response.calibration import Sigmoid
 from oncoresponse.response.call_rule import CallFigures
-from oncoresponse.response.cohort import FloatArray, IntArray
 from oncoresponse.response.conformal import CoverageCell, stratum_of
 from oncoresponse.response.pipeline import LogisticBaseline
 from oncoresponse.response.task import CalibrationMethod, ResponseInput, StrataTask

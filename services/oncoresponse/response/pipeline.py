@@ -15,9 +15,9 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
+from oncoresponse.response.arrays import FloatArray, IntArray
 from oncoresponse.response.booster import fit_booster, is_constant, margins
 from oncoresponse.response.calibration import Sigmoid, choose_calibration
-from oncoresponse.response.cohort import FloatArray, IntArray
 from oncoresponse.response.fit_checkpoint import booster_from_text, booster_to_text, current_fits, fit_key
 from oncoresponse.response.task import CalibrationMethod, ResponseTask
 

@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict
 from scipy.special import expit, logit
 
 from oncoresponse.errors import ModelFolderInvalid
+from oncoresponse.response.arrays import FloatArray, IntArray
 from oncoresponse.response.calibration import Sigmoid
-from oncoresponse.response.cohort import FloatArray, IntArray
 from oncoresponse.response.pipeline import LogisticBaseline, ScoringModel, fit_baseline, fit_pipeline
 from oncoresponse.response.progress import Progress, no_progress
 from oncoresponse.response.task import ResponseTask

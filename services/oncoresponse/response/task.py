@@ -14,6 +14,7 @@ from typing import Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from oncoresponse.case.prediction import PhysicianGroup
 from oncoresponse.errors import TrainingDataInvalid
 
 CalibrationMethod = Literal["none", "intercept", "platt"]
@@ -229,9 +230,6 @@ class ShiftTest(_Strict):
 
     input: str
 
-
-PhysicianGroup = Literal["size", "uptake", "heterogeneity", "shape", "patient"]
-"""Things a physician knows, to which each input belongs."""
 
 _TEXTURE = ("glcm", "glrlm", "glszm", "gldm", "ngtdm")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.covariance import LedoitWolf
 
-from oncoresponse.response.cohort import FloatArray
+from oncoresponse.response.arrays import FloatArray
 
 _MAD_TO_STANDARD_DEVIATION = 1.4826
 

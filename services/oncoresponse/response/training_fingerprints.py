@@ -29,8 +29,8 @@ from oncoradiomics.image_files import read_image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
-from oncoresponse.model_folder import ModelFolder
-from oncoresponse.response.cohort import FloatArray
+from oncoresponse.model.folder import ModelFolder
+from oncoresponse.response.arrays import FloatArray
 from oncoresponse.response.task import ResponseInput
 
 FINGERPRINTS_FILE = "training-fingerprints.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from oncoresponse.response.prediction import AbstainReason
+from oncoresponse.case.prediction import AbstainReason
 from oncoresponse.response.task import ResponseInput
 
 BORDER_CHANGES_ANSWER = AbstainReason(

@@ -1,7 +1,8 @@
 """How large a tumor may be of which the image border cuts a part away.
 
 A mask that reaches the outermost voxels may go on beyond them, so what is measured on it is a lower bound. How much can
-be missing was calibrated by cutting whole tumors artificially (:mod:`oncoresponse.segmentation.border_calibration`);
+be missing was calibrated by cutting whole tumors artificially
+(:mod:`oncoresponse.segmentation.training.border_calibration`);
 ``border_calibration.json`` holds what came of it.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from oncoresponse.volume import Quantity, Volume
+from oncoresponse.case.volume import Quantity, Volume
 
 
 def variants_of_contour(mask: Volume) -> dict[str, Volume]:

@@ -11,8 +11,11 @@ import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 
+from oncoresponse.case.contour_summary import SegmentationSummary
+from oncoresponse.case.volume import Quantity, Volume, file_sha256, require_same_frame_of_reference
 from oncoresponse.errors import ConfigurationError, FieldOfViewTooLarge, InvalidRequest, SeriesNotFound
-from oncoresponse.model_folder import ModelFolder, TumorLimits
+from oncoresponse.model.definition import TumorLimits
+from oncoresponse.model.folder import ModelFolder
 from oncoresponse.segmentation.border_interval import grown
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, rank_candidates
@@ -37,7 +40,6 @@ from oncoresponse.segmentation.scan_region import (
     region_around,
     region_of_uptake,
 )
-from oncoresponse.segmentation.summary import SegmentationSummary
 from oncoresponse.segmentation.uncertainty import (
     UncertaintyMeasures,
     mask_of_volume,
@@ -51,7 +53,6 @@ from oncoresponse.segmentation.windowed_prediction import (
     warm_up_shapes,
     with_equal_windows,
 )
-from oncoresponse.volume import Quantity, Volume, file_sha256, require_same_frame_of_reference
 
 SEGMENTATION_FOLDER = "segmentation"
 _FULL_COVERAGE = 0.9

@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 from pydantic import BaseModel, ConfigDict, Field
 
-from oncoresponse.model_folder import TumorLimits
+from oncoresponse.model.definition import TumorLimits
 from oncoresponse.segmentation.lesion_prompt import box_of_voxels
 
 LARGEST_NUMBER = 12

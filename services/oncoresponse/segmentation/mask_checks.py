@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from oncoresponse.case.readable_numbers import percent
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import EmptyMask, MaskTouchesBorder, TumorTooLarge, TumorTooSmall
-from oncoresponse.model_folder import TumorLimits
-from oncoresponse.readable_numbers import percent
+from oncoresponse.model.definition import TumorLimits
 from oncoresponse.segmentation.border_interval import (
     AutomaticBand,
     BorderBand,
@@ -19,7 +20,6 @@ from oncoresponse.segmentation.border_interval import (
     border_surface,
     grown,
 )
-from oncoresponse.volume import Volume
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import fft
 
+from oncoresponse.case.contour_summary import SegmentationSummary
+from oncoresponse.case.volume import Volume, require_same_frame_of_reference, require_same_grid, resample_to
 from oncoresponse.segmentation.mask_checks import open_faces
-from oncoresponse.segmentation.summary import SegmentationSummary
-from oncoresponse.volume import Volume, require_same_frame_of_reference, require_same_grid, resample_to
 
 SHIFT_LIMIT_MM = 10.0
 """Outlines at least this far apart are said to: two voxels of a clinical PET (4 to 5.5 mm), which blur and noise of the

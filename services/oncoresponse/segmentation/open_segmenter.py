@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oncoresponse.errors import ModelFolderInvalid
-from oncoresponse.model_folder import ModelFolder
+from oncoresponse.model.folder import ModelFolder
 from oncoresponse.segmentation.external.declaration import EXTERNAL_NETWORK_FILE
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
 from oncoresponse.segmentation.inference import SEGMENTATION_FOLDER, Segmenter

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 
 import grpc
 
-from oncoresponse.assessment_rules import require_covariates, require_images, require_inputs
 from oncoresponse.errors import ArtifactNotFound, AssessmentNotFinished, StudyNotComplete
-from oncoresponse.servers.page_tokens import offset_from_token, token_from_offset
-from oncoresponse.servers.peers import Peers
-from oncoresponse.servers.settings import Role
-from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.model.request_rules import require_covariates, require_images, require_inputs
+from oncoresponse.rpc.artifact_messages import stored_artifact
+from oncoresponse.rpc.page_tokens import offset_from_token, token_from_offset
+from oncoresponse.rpc.peers import Peers
+from oncoresponse.rpc.settings import Role
+from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, model_pb2, study_pb2
 from oncoresponse.workflow.assessment_records import AssessmentRecords, is_finished
 
@@ -108,7 +109,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         if request.file_name not in assessment.result.artifacts:
             raise ArtifactNotFound("The assessment has no artifact of this name. AssessmentResult lists them.")
         reference = assessment.result.artifacts[request.file_name]
-        data = await asyncio.to_thread(self._artifacts.read_bytes, StoredArtifact.from_message(reference))
+        data = await asyncio.to_thread(self._artifacts.read_bytes, stored_artifact(reference))
         yield assessment_pb2.GetArtifactResponse(artifact=reference)
         for start in range(0, len(data), _CHUNK_BYTES):
             yield assessment_pb2.GetArtifactResponse(data=data[start : start + _CHUNK_BYTES])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import grpc
 
-from oncoresponse.model_folder import ModelFolder, find_model, installed_model_names
-from oncoresponse.servers.page_tokens import offset_from_token, token_from_offset
+from oncoresponse.model.folder import ModelFolder, find_model, installed_model_names
+from oncoresponse.rpc.page_tokens import offset_from_token, token_from_offset
 from oncoresponse.v1 import model_pb2, model_pb2_grpc
 
 

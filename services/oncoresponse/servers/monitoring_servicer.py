@@ -8,15 +8,16 @@ from pathlib import Path
 
 import grpc
 
+from oncoresponse.case.prediction import Prediction
+from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.errors import InvalidRequest
+from oncoresponse.model.cache import ModelCache
 from oncoresponse.monitoring.prometheus import prometheus_text
 from oncoresponse.monitoring.records import OutcomeRecord, prediction_record
 from oncoresponse.monitoring.report import MonitoredModel, monitoring_report
 from oncoresponse.monitoring.store import MonitoringStore
-from oncoresponse.response.prediction import Prediction
-from oncoresponse.servers.model_cache import ModelCache
-from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
-from oncoresponse.study_description import StudyDescription
+from oncoresponse.rpc.artifact_messages import stored_artifact
+from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import monitoring_pb2, monitoring_pb2_grpc
 
 _FAVORABLE = {
@@ -51,12 +52,10 @@ class MonitoringServicer(monitoring_pb2_grpc.MonitoringServiceServicer):
     def _record_prediction(
         self, request: monitoring_pb2.RecordPredictionRequest
     ) -> monitoring_pb2.RecordPredictionResponse:
-        prediction = self._artifacts.read_document(StoredArtifact.from_message(request.prediction_document), Prediction)
+        prediction = self._artifacts.read_document(stored_artifact(request.prediction_document), Prediction)
         study = None
         if request.HasField("study_description"):
-            study = self._artifacts.read_document(
-                StoredArtifact.from_message(request.study_description), StudyDescription
-            )
+            study = self._artifacts.read_document(stored_artifact(request.study_description), StudyDescription)
         record = prediction_record(
             request.assessment,
             request.create_time.ToDatetime(tzinfo=datetime.UTC),

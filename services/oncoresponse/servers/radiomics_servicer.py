@@ -11,12 +11,14 @@ from oncoradiomics.errors import EmptyMaskError, ExtractionError, RadiomicsError
 from oncoradiomics.extraction_processes import ExtractionProcesses
 from oncoradiomics.settings import Settings
 
+from oncoresponse.case.volume import QUANTITY_OF_MODALITY, Quantity, quantity_of_file
 from oncoresponse.errors import InvalidRequest, QuantityMismatch, error_for_reason
-from oncoresponse.model_folder import ModelDefinition, ModelFolder
-from oncoresponse.servers.model_cache import ModelCache
-from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.model.cache import ModelCache
+from oncoresponse.model.definition import ModelDefinition
+from oncoresponse.model.folder import ModelFolder
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
+from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import radiomics_pb2, radiomics_pb2_grpc
-from oncoresponse.volume import QUANTITY_OF_MODALITY, Quantity, quantity_of_file
 
 
 class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
@@ -42,9 +44,9 @@ class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
         """Compute features and measures. Cancelling the call ends the child that computes them."""
         folder, settings = await asyncio.to_thread(self._models.get, request.model, request.model_sha256)
         with ExitStack() as stack:
-            image = stack.enter_context(self._artifacts.local_volume(StoredArtifact.from_message(request.image)))
+            image = stack.enter_context(self._artifacts.local_volume(stored_artifact(request.image)))
             masks = [
-                stack.enter_context(self._artifacts.local_volume(StoredArtifact.from_message(mask), Quantity.MASK))
+                stack.enter_context(self._artifacts.local_volume(stored_artifact(mask), Quantity.MASK))
                 for mask in (request.mask, *request.variant_masks)
             ]
             quantity = _measured_quantity(folder.definition, image)
@@ -65,7 +67,7 @@ class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
                 raise variant
             stored_variants.append(await asyncio.to_thread(self._artifacts.put_document, variant))
         return radiomics_pb2.ExtractFeaturesResponse(
-            features=stored_document.to_message(),
+            features=artifact_message(stored_document),
             measures=[
                 radiomics_pb2.Feature(
                     name=measure.name, value=measure.value, unit=measure.unit, ibsi_id=measure.ibsi_id or ""
@@ -73,7 +75,7 @@ class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
                 for measure in document.measures
             ],
             feature_count=len(document.features),
-            variant_features=[stored.to_message() for stored in stored_variants],
+            variant_features=[artifact_message(stored) for stored in stored_variants],
         )
 
 

@@ -11,19 +11,21 @@ import grpc
 from oncoradiomics.features import FeatureDocument
 
 import oncoresponse
+from oncoresponse.case.contour_summary import SegmentationSummary
+from oncoresponse.case.prediction import Prediction
+from oncoresponse.case.stored_artifact import StoredArtifact
+from oncoresponse.case.study_description import StudyDescription
+from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.dicom.reading import read_instance
 from oncoresponse.errors import InvalidRequest, QuantityMismatch
-from oncoresponse.model_folder import ModelFolder
+from oncoresponse.model.cache import ModelCache
+from oncoresponse.model.folder import ModelFolder
 from oncoresponse.reporting.compose import compose_report
 from oncoresponse.reporting.report_content import ReportContext, SourceArtifact
-from oncoresponse.response.prediction import Prediction
-from oncoresponse.segmentation.summary import SegmentationSummary
-from oncoresponse.servers.model_cache import ModelCache
-from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
+from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_manifest import StudyManifest
-from oncoresponse.study_description import StudyDescription
 from oncoresponse.v1 import artifact_pb2, reporting_pb2, reporting_pb2_grpc
-from oncoresponse.volume import Quantity, Volume
 
 
 class ReportingServicer(reporting_pb2_grpc.ReportingServiceServicer):
@@ -77,10 +79,10 @@ class ReportingServicer(reporting_pb2_grpc.ReportingServiceServicer):
                 [read_instance(path).dataset for path in paths],
             )
         return reporting_pb2.ComposeReportResponse(
-            fhir_bundle=store.put_bytes(report.bundle_json, "application/fhir+json").to_message(),
-            pdf=store.put_bytes(report.pdf, "application/pdf").to_message(),
-            key_image=store.put_bytes(report.key_image, "image/png").to_message(),
-            segmentation=store.put_bytes(report.segmentation, "application/dicom").to_message(),
+            fhir_bundle=artifact_message(store.put_bytes(report.bundle_json, "application/fhir+json")),
+            pdf=artifact_message(store.put_bytes(report.pdf, "application/pdf")),
+            key_image=artifact_message(store.put_bytes(report.key_image, "image/png")),
+            segmentation=artifact_message(store.put_bytes(report.segmentation, "application/dicom")),
             summary=report.summary,
         )
 
@@ -101,7 +103,7 @@ def _folder_itself(folder: ModelFolder) -> ModelFolder:
 
 
 def _stored(reference: artifact_pb2.ArtifactReference) -> StoredArtifact:
-    return StoredArtifact.from_message(reference)
+    return stored_artifact(reference)
 
 
 def _sources(request: reporting_pb2.ComposeReportRequest) -> tuple[SourceArtifact, ...]:

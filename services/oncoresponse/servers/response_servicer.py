@@ -8,20 +8,21 @@ from pathlib import Path
 import grpc
 from oncoradiomics.features import FeatureDocument
 
-from oncoresponse.answer_words import answer_line
+from oncoresponse.case.answer_words import answer_line
+from oncoresponse.case.prediction import Answer, CallEvidence, Prediction
+from oncoresponse.case.study_description import StudyDescription
+from oncoresponse.case.volume import Quantity
 from oncoresponse.errors import InvalidRequest
-from oncoresponse.model_folder import ModelFolder
+from oncoresponse.model.cache import ModelCache
+from oncoresponse.model.folder import ModelFolder
 from oncoresponse.response.input_provenance import InputProvenance, require_same_extraction
 from oncoresponse.response.measures_only import MeasuresOnlyModel, open_response_model
 from oncoresponse.response.model import ResponseModel
-from oncoresponse.response.prediction import Answer, CallEvidence, Prediction
 from oncoresponse.response.training_fingerprints import TrainingFingerprints
 from oncoresponse.response.whole_tumor import bounds_from_volume, whole_tumor_variants
-from oncoresponse.servers.model_cache import ModelCache
-from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
-from oncoresponse.study_description import StudyDescription
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
+from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import artifact_pb2, response_pb2, response_pb2_grpc
-from oncoresponse.volume import Quantity
 
 _ANSWERS = {
     Answer.FAVORABLE: response_pb2.PREDICTION_ANSWER_FAVORABLE,
@@ -89,25 +90,25 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
     def _answer(self, prediction: Prediction) -> response_pb2.PredictResponseResponse:
         stored = self._artifacts.put_document(prediction)
         return response_pb2.PredictResponseResponse(
-            prediction_document=stored.to_message(), prediction=to_message(prediction)
+            prediction_document=artifact_message(stored), prediction=to_message(prediction)
         )
 
     def _used_in_training(
         self, request: response_pb2.PredictResponseRequest, fingerprints: TrainingFingerprints
     ) -> bool:
         if request.HasField("study_description") and self._fingerprint_key is not None:
-            stored = StoredArtifact.from_message(request.study_description)
+            stored = stored_artifact(request.study_description)
             identifier = self._artifacts.read_document(stored, StudyDescription).patient.patient_id
             if fingerprints.knows_identifier(identifier or "", self._fingerprint_key):
                 return True
         for reference in request.images:
-            volume = self._artifacts.read_volume(StoredArtifact.from_message(reference))
+            volume = self._artifacts.read_volume(stored_artifact(reference))
             if volume.quantity is Quantity.HOUNSFIELD and fingerprints.knows_slices(volume.array):
                 return True
         return False
 
     def _document(self, reference: artifact_pb2.ArtifactReference) -> FeatureDocument:
-        return self._artifacts.read_document(StoredArtifact.from_message(reference), FeatureDocument)
+        return self._artifacts.read_document(stored_artifact(reference), FeatureDocument)
 
 
 def _opened(folder: ModelFolder) -> tuple[ResponseModel | MeasuresOnlyModel, TrainingFingerprints]:

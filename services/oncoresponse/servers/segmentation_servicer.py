@@ -9,8 +9,12 @@ from typing import Literal
 
 import grpc
 
+from oncoresponse.case.contour_summary import SegmentationSummary
+from oncoresponse.case.volume import Quantity, Volume, require_same_grid
 from oncoresponse.errors import Busy, ContourNotFound, EmptyMask, InvalidRequest
-from oncoresponse.model_folder import ModelFolder
+from oncoresponse.model.cache import ModelCache
+from oncoresponse.model.folder import ModelFolder
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.segmentation.border_interval import border_calibration
 from oncoresponse.segmentation.candidate_picture import draw_candidates
 from oncoresponse.segmentation.contour_variants import variants_of_contour
@@ -21,11 +25,8 @@ from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, Lesi
 from oncoresponse.segmentation.mask_checks import border_warnings, check_mask
 from oncoresponse.segmentation.misregistration import with_misregistration
 from oncoresponse.segmentation.open_segmenter import open_segmenter
-from oncoresponse.segmentation.summary import SegmentationSummary
-from oncoresponse.servers.model_cache import ModelCache
-from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import artifact_pb2, lesion_pb2, segmentation_pb2, segmentation_pb2_grpc
-from oncoresponse.volume import Quantity, Volume, require_same_grid
 
 _METHODS: dict[str, Literal["supplied_rtstruct", "supplied_segmentation"]] = {
     "rtstruct": "supplied_rtstruct",
@@ -105,21 +106,21 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         found = segmenter.segment(pet, ct, prompt)
         summary = with_misregistration(found.summary, pet, ct, found.mask)
         response = self._answer(found.mask, summary, found.variants)
-        response.probability.CopyFrom(self._artifacts.put_volume(found.probability).to_message())
+        response.probability.CopyFrom(artifact_message(self._artifacts.put_volume(found.probability)))
         return response
 
     def _answer(
         self, mask: Volume, summary: SegmentationSummary, variants: Mapping[str, Volume]
     ) -> segmentation_pb2.SegmentResponse:
         return segmentation_pb2.SegmentResponse(
-            mask=self._artifacts.put_volume(mask).to_message(),
-            summary=self._artifacts.put_document(summary).to_message(),
+            mask=artifact_message(self._artifacts.put_volume(mask)),
+            summary=artifact_message(self._artifacts.put_document(summary)),
             volume_ml=summary.volume_ml,
             volume_high_ml=summary.whole_volume_high_ml or 0.0,
             needs_review=summary.asks_for_review,
             review_reasons=summary.review_reasons,
             variants=[
-                segmentation_pb2.MaskVariant(name=name, mask=self._artifacts.put_volume(variant).to_message())
+                segmentation_pb2.MaskVariant(name=name, mask=artifact_message(self._artifacts.put_volume(variant)))
                 for name, variant in variants.items()
             ],
         )
@@ -137,8 +138,8 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         picture = self._artifacts.put_bytes(draw_candidates(pet.image, found), "image/png")
         return segmentation_pb2.SegmentResponse(
             candidates=[_candidate(item) for item in found],
-            candidates_document=document.to_message(),
-            candidates_picture=picture.to_message(),
+            candidates_document=artifact_message(document),
+            candidates_picture=artifact_message(picture),
         )
 
     def _prompt(self, request: segmentation_pb2.SegmentRequest, pet: Volume) -> LesionPrompt | None:
@@ -159,7 +160,7 @@ class SegmentationServicer(segmentation_pb2_grpc.SegmentationServiceServicer):
         return self._volume(request.ct) if request.HasField("ct") else None
 
     def _volume(self, reference: artifact_pb2.ArtifactReference) -> Volume:
-        return self._artifacts.read_volume(StoredArtifact.from_message(reference))
+        return self._artifacts.read_volume(stored_artifact(reference))
 
 
 def _position(position: lesion_pb2.PatientPosition) -> tuple[float, float, float]:

@@ -15,11 +15,11 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from oncoresponse.errors import ConfigurationError
-from oncoresponse.model_folder import installed_model_names
-from oncoresponse.servers.interceptors import RulesAndErrors
-from oncoresponse.servers.own_socket import own_socket
-from oncoresponse.servers.peers import SERVICE_NAMES, Peers
-from oncoresponse.servers.settings import Role, ServerSettings
+from oncoresponse.model.folder import installed_model_names
+from oncoresponse.rpc.interceptors import RulesAndErrors
+from oncoresponse.rpc.own_socket import own_socket
+from oncoresponse.rpc.peers import SERVICE_NAMES, Peers
+from oncoresponse.rpc.settings import Role, ServerSettings
 from oncoresponse.storage.artifact_store import ArtifactStore
 
 _log = logging.getLogger(__name__)
@@ -162,8 +162,8 @@ class ServerProcess:
             return _nothing
         if role is Role.STUDY:
             from oncoresponse.dicom.pixel_decoding import close_decoders
+            from oncoresponse.intake.study_settings import StudySettings
             from oncoresponse.servers.study_servicer import StudyServicer
-            from oncoresponse.servers.study_settings import StudySettings
             from oncoresponse.storage.study_store import StudyStore
             from oncoresponse.v1 import study_pb2_grpc
 

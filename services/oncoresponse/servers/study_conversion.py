@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from oncoresponse.assessment_rules import require_images
+from oncoresponse.case.left_out import LeftOutInstance, unreadable_sentence
+from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.selection import require_input_roles
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
-from oncoresponse.dicom.unreadable import LeftOutInstance, unreadable_sentence
 from oncoresponse.errors import ContourNotFound, NoImages, SeriesError, error_for_reason
-from oncoresponse.model_folder import ModelDefinition
-from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.model.definition import ModelDefinition
+from oncoresponse.model.request_rules import require_images
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
+from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_manifest import StudyManifest
-from oncoresponse.study_description import StudyDescription
 from oncoresponse.v1 import study_pb2
 
 
@@ -34,7 +35,7 @@ def convert(
         DicomError, SuvError, ContourError: What the intake stage raises.
     """
     require_images(bool(model.required_series))
-    manifest = artifacts.read_document(StoredArtifact.from_message(request.study_manifest), StudyManifest)
+    manifest = artifacts.read_document(stored_artifact(request.study_manifest), StudyManifest)
     expected = None
     if request.HasField("expected_patient"):
         patient = request.expected_patient
@@ -68,13 +69,13 @@ def convert(
         description = description.model_copy(update={"warnings": (*description.warnings, *contour.warnings)})
     response = study_pb2.ConvertStudyResponse(
         series=[
-            study_pb2.ConvertedSeries(modality=modality, volume=artifacts.put_volume(volume).to_message())
+            study_pb2.ConvertedSeries(modality=modality, volume=artifact_message(artifacts.put_volume(volume)))
             for modality, volume in converted.volumes.items()
         ],
-        description=artifacts.put_document(_with_warning(description, manifest.left_out)).to_message(),
+        description=artifact_message(artifacts.put_document(_with_warning(description, manifest.left_out))),
     )
     if contour is not None:
-        response.contour_mask.CopyFrom(artifacts.put_volume(contour.mask).to_message())
+        response.contour_mask.CopyFrom(artifact_message(artifacts.put_volume(contour.mask)))
         response.contour_kind = contour.kind
         response.contour_algorithm_type = contour.algorithm_type or ""
     return response

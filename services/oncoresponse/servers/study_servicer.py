@@ -9,14 +9,15 @@ from pathlib import Path
 
 import grpc
 
+from oncoresponse.case.left_out import LeftOutInstance, unreadable_sentence
 from oncoresponse.dicom.reading import read_instance
-from oncoresponse.dicom.unreadable import LeftOutInstance, unreadable_sentence
 from oncoresponse.errors import NoImages
-from oncoresponse.servers.dicomweb_import import import_dicomweb, require_allowed_url
-from oncoresponse.servers.directory_import import ImportCount, allowed_directory, import_directory
-from oncoresponse.servers.model_cache import ModelCache
+from oncoresponse.intake.dicomweb_import import import_dicomweb, require_allowed_url
+from oncoresponse.intake.directory_import import ImportCount, allowed_directory, import_directory
+from oncoresponse.intake.study_settings import StudySettings
+from oncoresponse.model.cache import ModelCache
+from oncoresponse.rpc.artifact_messages import artifact_message
 from oncoresponse.servers.study_conversion import convert
-from oncoresponse.servers.study_settings import StudySettings
 from oncoresponse.servers.study_upload import StudyUpload
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_database import StudyRecord
@@ -183,7 +184,7 @@ def _study(record: StudyRecord) -> study_pb2.Study:
         complete=record.complete,
         instance_count=record.instance_count,
         size_bytes=record.size_bytes,
-        manifest=None if record.manifest is None else record.manifest.to_message(),
+        manifest=None if record.manifest is None else artifact_message(record.manifest),
     )
     study.create_time.FromNanoseconds(record.create_time_ns)
     return study

@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from oncoresponse.errors import ArtifactNotFound, ChecksumMismatch, GeometryMismatch, InvalidRequest
-from oncoresponse.storage.byte_store import open_byte_store
-from oncoresponse.storage.disk_space import require_free_space
-from oncoresponse.v1 import artifact_pb2
-from oncoresponse.volume import (
+from oncoresponse.case.stored_artifact import StoredArtifact
+from oncoresponse.case.volume import (
     Quantity,
     Volume,
     VolumeGeometry,
@@ -25,12 +22,14 @@ from oncoresponse.volume import (
     read_volume,
     write_volume,
 )
+from oncoresponse.errors import ArtifactNotFound, ChecksumMismatch, GeometryMismatch, InvalidRequest
+from oncoresponse.storage.byte_store import open_byte_store
+from oncoresponse.storage.disk_space import require_free_space
 
 DICOM_MEDIA_TYPE = "application/dicom"
 NRRD_MEDIA_TYPE = "application/x-nrrd"
 JSON_MEDIA_TYPE = "application/json"
 
-_URI_PREFIX = "artifact:sha256/"
 # NRRD stores spacing times direction, so both come back with the last bits changed.
 _SPACING_TOLERANCE_MM = 1e-5
 _POSITION_TOLERANCE_MM = 1e-4
@@ -38,67 +37,6 @@ _DIRECTION_TOLERANCE = 1e-5
 _NRRD_HEADER_BYTES = 4096
 
 _Document = TypeVar("_Document", bound=BaseModel)
-
-
-class StoredArtifact(BaseModel):
-    """Reference to bytes in the store.
-
-    Attributes:
-        sha256: Lower-case hexadecimal digest of the bytes.
-        size_bytes: Length.
-        media_type: RFC 6838.
-        grid: Voxel grid (LPS, mm) of a volume or a mask, else ``None``.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    size_bytes: int = Field(ge=0)
-    media_type: str = Field(min_length=3, max_length=100)
-    grid: VolumeGeometry | None = None
-
-    @property
-    def uri(self) -> str:
-        """``artifact:sha256/<digest>``."""
-        return _URI_PREFIX + self.sha256
-
-    def to_message(self) -> artifact_pb2.ArtifactReference:
-        """The reference as it travels."""
-        message = artifact_pb2.ArtifactReference(
-            uri=self.uri, sha256=self.sha256, size_bytes=self.size_bytes, media_type=self.media_type
-        )
-        if self.grid is not None:
-            message.grid.size.extend(self.grid.size)
-            message.grid.spacing_mm.extend(self.grid.spacing_mm)
-            message.grid.origin_mm.extend(self.grid.origin_mm)
-            message.grid.direction.extend(self.grid.direction)
-            message.grid.frame_of_reference_uid = self.grid.frame_of_reference_uid
-        return message
-
-    @classmethod
-    def from_message(cls, message: artifact_pb2.ArtifactReference) -> StoredArtifact:
-        """Inverse of :meth:`to_message`.
-
-        Raises:
-            InvalidRequest: The URI names another digest than the reference, or a field is malformed.
-        """
-        if message.uri != _URI_PREFIX + message.sha256:
-            raise InvalidRequest("The uri and the sha256 of an artifact reference differ. Pass it on unchanged.")
-        grid = None
-        try:
-            if message.HasField("grid"):
-                grid = VolumeGeometry.model_validate(
-                    {
-                        "size": tuple(message.grid.size),
-                        "spacing_mm": tuple(message.grid.spacing_mm),
-                        "origin_mm": tuple(message.grid.origin_mm),
-                        "direction": tuple(message.grid.direction),
-                        "frame_of_reference_uid": message.grid.frame_of_reference_uid,
-                    }
-                )
-            return cls(sha256=message.sha256, size_bytes=message.size_bytes, media_type=message.media_type, grid=grid)
-        except ValidationError as error:
-            raise InvalidRequest("An artifact reference is malformed. Pass it on unchanged.") from error
 
 
 class ArtifactStore:

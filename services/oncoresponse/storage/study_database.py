@@ -16,8 +16,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.errors import DiskFull, InvalidRequest, RequestConflict, StudyNotFound
-from oncoresponse.storage.artifact_store import JSON_MEDIA_TYPE, StoredArtifact
+from oncoresponse.storage.artifact_store import JSON_MEDIA_TYPE
 from oncoresponse.storage.disk_space import NO_ROOM_MESSAGE
 from oncoresponse.storage.schema_migrations import migrate
 

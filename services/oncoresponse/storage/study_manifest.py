@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from oncoresponse.dicom.unreadable import LeftOutInstance
-from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, StoredArtifact
+from oncoresponse.case.left_out import LeftOutInstance
+from oncoresponse.case.stored_artifact import StoredArtifact
+from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE
 
 
 class ManifestInstance(BaseModel):

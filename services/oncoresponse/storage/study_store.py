@@ -11,7 +11,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from oncoresponse.dicom.unreadable import LeftOutInstance
+from oncoresponse.case.left_out import LeftOutInstance
+from oncoresponse.case.stored_artifact import StoredArtifact
+from oncoresponse.case.volume import file_sha256
 from oncoresponse.errors import (
     ChecksumMismatch,
     DicomError,
@@ -22,12 +24,11 @@ from oncoresponse.errors import (
     StudyNotComplete,
     StudyNotFound,
 )
-from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, ArtifactStore, StoredArtifact
+from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, ArtifactStore
 from oncoresponse.storage.disk_space import disk_full_when_no_room, require_free_space
 from oncoresponse.storage.instance_upload import InstanceUpload
 from oncoresponse.storage.study_database import InstanceRow, StudyDatabase, StudyPage, StudyRecord
 from oncoresponse.storage.study_manifest import ManifestInstance, StudyManifest
-from oncoresponse.volume import file_sha256
 
 _PREFIX = "studies/"
 # Names derive from request ids, so that the same request finds its study after any crash.

@@ -27,11 +27,11 @@ from oncoresponse.errors import (
     RequestConflict,
     error_for_reason,
 )
-from oncoresponse.servers.database_errors import known_database_error
-from oncoresponse.servers.process_log import TextWithheld
-from oncoresponse.servers.rpc_status import to_status
-from oncoresponse.servers.settings import ServerSettings
+from oncoresponse.rpc.process_log import TextWithheld
+from oncoresponse.rpc.settings import ServerSettings
+from oncoresponse.rpc.status import to_status
 from oncoresponse.storage.database_engine import database_engine
+from oncoresponse.storage.database_errors import known_database_error
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.v1.artifact_pb2 import ArtifactReference
 from oncoresponse.workflow import recording_workflow

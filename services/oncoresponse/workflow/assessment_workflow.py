@@ -21,9 +21,10 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
 from oncoresponse.errors import OncoResponseError, ResumedWithoutProgress
-from oncoresponse.servers.peers import Peers
-from oncoresponse.servers.rpc_status import intended_error
-from oncoresponse.servers.settings import Role
+from oncoresponse.rpc.artifact_messages import artifact_message
+from oncoresponse.rpc.peers import Peers
+from oncoresponse.rpc.settings import Role
+from oncoresponse.rpc.status import intended_error
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import (
     artifact_pb2,
@@ -310,9 +311,9 @@ async def collect_step(request: Json, done: dict[str, Json], seconds: dict[str, 
         "prediction.json": predicted.prediction_document,
         "segmentation.json": segmented.summary,
         "mask.nrrd": segmented.mask,
-        "timings.json": _around()
-        .artifacts.put_bytes((json.dumps(timings, indent=2) + "\n").encode(), "application/json")
-        .to_message(),
+        "timings.json": artifact_message(
+            _around().artifacts.put_bytes((json.dumps(timings, indent=2) + "\n").encode(), "application/json")
+        ),
     }
     if segmented.HasField("probability"):
         artifacts["probability.nrrd"] = segmented.probability

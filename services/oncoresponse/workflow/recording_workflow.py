@@ -13,9 +13,9 @@ from dbos import DBOS, SetWorkflowID
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from oncoresponse.errors import InternalError, OncoResponseError, ServiceError
-from oncoresponse.servers.peers import Peers
-from oncoresponse.servers.rpc_status import intended_error
-from oncoresponse.servers.settings import Role
+from oncoresponse.rpc.peers import Peers
+from oncoresponse.rpc.settings import Role
+from oncoresponse.rpc.status import intended_error
 from oncoresponse.v1 import assessment_pb2, monitoring_pb2, response_pb2, study_pb2
 
 WORKFLOW_NAME = "record-prediction"

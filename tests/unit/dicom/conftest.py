@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from oncoresponse.case.volume import Volume
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.contours import Contour
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
-from oncoresponse.volume import Volume
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 

@@ -5,6 +5,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from oncoresponse.case.volume import Quantity, same_grid
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import (
@@ -16,7 +17,6 @@ from oncoresponse.errors import (
     InvalidAttribute,
     MissingAttribute,
 )
-from oncoresponse.volume import Quantity, same_grid
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid

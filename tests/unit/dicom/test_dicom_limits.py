@@ -11,7 +11,7 @@ import pytest
 from oncoresponse.dicom.limits import DicomLimits
 from oncoresponse.dicom.reading import read_instance
 from oncoresponse.errors import DicomLimitExceeded, InvalidAttribute
-from oncoresponse.servers.settings import load_settings
+from oncoresponse.rpc.settings import load_settings
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (

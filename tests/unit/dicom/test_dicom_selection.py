@@ -6,6 +6,7 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oncoresponse.case.volume import Quantity
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.study import convert_study, read_study
 from oncoresponse.errors import (
@@ -21,7 +22,6 @@ from oncoresponse.errors import (
     SeriesNotFound,
     UnsupportedSopClass,
 )
-from oncoresponse.volume import Quantity
 from pydicom.uid import EnhancedPETImageStorage, SecondaryCaptureImageStorage
 
 BOTH = ("PT", "CT")

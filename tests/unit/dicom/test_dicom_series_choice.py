@@ -10,7 +10,7 @@ import pytest
 from oncoresponse.dicom.selection import require_input_roles
 from oncoresponse.dicom.study import DicomStudy, convert_study, read_study
 from oncoresponse.errors import AmbiguousSeries, InvalidRequest, MissingSlices, SeriesNotFound
-from oncoresponse.series_rules import SeriesRule
+from oncoresponse.model.series_rules import SeriesRule
 from pydantic import ValidationError
 from pydicom.uid import generate_uid
 

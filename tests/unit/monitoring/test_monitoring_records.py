@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oncoresponse.model_folder import ModelFolder
+from oncoresponse.case.study_description import PatientIdentity, SeriesDescription, StudyDescription
+from oncoresponse.model.folder import ModelFolder
 from oncoresponse.monitoring.records import age_decade, prediction_record
 from oncoresponse.monitoring.training_reference import PROBABILITY, training_references
 from oncoresponse.response.model import ResponseModel
-from oncoresponse.study_description import PatientIdentity, SeriesDescription, StudyDescription
 
 CREATED = datetime.datetime(2026, 3, 31, 23, 30, tzinfo=datetime.UTC)
 SECRETS = (

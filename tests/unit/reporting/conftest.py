@@ -13,10 +13,8 @@ import pytest
 import SimpleITK as sitk
 import yaml
 from oncoradiomics.features import Feature, FeatureDocument, Measure
-from oncoresponse.model_folder import ModelDefinition
-from oncoresponse.reporting.compose import Report, compose_report
-from oncoresponse.reporting.report_content import ReportContext, SourceArtifact
-from oncoresponse.response.prediction import (
+from oncoresponse.case.contour_summary import SegmentationSummary
+from oncoresponse.case.prediction import (
     AbstainReason,
     Answer,
     BaselinePrediction,
@@ -25,9 +23,11 @@ from oncoresponse.response.prediction import (
     OutsideTrainingData,
     Prediction,
 )
-from oncoresponse.segmentation.summary import SegmentationSummary
-from oncoresponse.study_description import PatientIdentity, SeriesDescription, StudyDescription
-from oncoresponse.volume import Quantity, Volume
+from oncoresponse.case.study_description import PatientIdentity, SeriesDescription, StudyDescription
+from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.model.definition import ModelDefinition
+from oncoresponse.reporting.compose import Report, compose_report
+from oncoresponse.reporting.report_content import ReportContext, SourceArtifact
 from pydicom.dataset import Dataset
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -11,8 +11,10 @@ import numpy as np
 import pypdf
 import pytest
 import SimpleITK as sitk
+from oncoresponse.case.prediction import Answer, Prediction
+from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.errors import EmptyMask, FrameOfReferenceMismatch, GeometryMismatch, ModelFolderInvalid
-from oncoresponse.model_folder import ModelDefinition
+from oncoresponse.model.definition import ModelDefinition
 from oncoresponse.reporting.compose import Report, compose_report
 from oncoresponse.reporting.key_image import CONTOUR_COLOR, anatomical_label, key_image_panels, key_image_png
 from oncoresponse.reporting.pdf_report import pdf_report
@@ -27,8 +29,6 @@ from oncoresponse.reporting.wording import (
     review_sentence,
     treatment_directives,
 )
-from oncoresponse.response.prediction import Answer, Prediction
-from oncoresponse.volume import Quantity, Volume
 from PIL import Image
 
 MakeContext = Callable[..., ReportContext]

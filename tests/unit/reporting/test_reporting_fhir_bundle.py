@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
 from fhir.resources.R4B.bundle import Bundle
+from oncoresponse.case.prediction import Answer, Prediction
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.reporting.compose import Report
 from oncoresponse.reporting.fhir_bundle import fhir_bundle
 from oncoresponse.reporting.report_content import ReportContext
-from oncoresponse.response.prediction import Answer, Prediction
 from pydicom.sr._concepts_dict import concepts
 
 Json = dict[str, Any]

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from oncoresponse.case.prediction import Answer, Prediction
+from oncoresponse.case.volume import Volume
 from oncoresponse.reporting.compose import compose_report
 from oncoresponse.reporting.report_content import ReportContext
-from oncoresponse.response.prediction import Answer, Prediction
-from oncoresponse.volume import Volume
 
 
 def test_the_whole_report_says_that_nothing_is_predicted(

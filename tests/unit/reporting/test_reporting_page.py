@@ -8,21 +8,21 @@ from typing import Any
 
 import pypdf
 import pytest
-from oncoresponse.answer_words import answer_line
-from oncoresponse.reporting.compose import Report
-from oncoresponse.reporting.key_image import key_image_panels
-from oncoresponse.reporting.pdf_report import pdf_report
-from oncoresponse.reporting.report_content import ReportContext
-from oncoresponse.reporting.typesetting import displayable
-from oncoresponse.reporting.wording import conclusion, explanation_sentences, readable_summary
-from oncoresponse.response.prediction import (
+from oncoresponse.case.answer_words import answer_line
+from oncoresponse.case.prediction import (
     MEASURES_USED_IN_TRAINING,
     AbstainReason,
     Answer,
     ContourInterval,
     Prediction,
 )
-from oncoresponse.volume import Volume
+from oncoresponse.case.volume import Volume
+from oncoresponse.reporting.compose import Report
+from oncoresponse.reporting.key_image import key_image_panels
+from oncoresponse.reporting.pdf_report import pdf_report
+from oncoresponse.reporting.report_content import ReportContext
+from oncoresponse.reporting.typesetting import displayable
+from oncoresponse.reporting.wording import conclusion, explanation_sentences, readable_summary
 
 MakeContext = Callable[..., ReportContext]
 MakePrediction = Callable[..., Prediction]

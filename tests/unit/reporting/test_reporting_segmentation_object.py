@@ -15,16 +15,16 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.contours import Contour
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import AutomaticContour, EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
-from oncoresponse.model_folder import ModelDefinition
+from oncoresponse.model.definition import ModelDefinition
 from oncoresponse.reporting.compose import Report
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.segmentation_object import segmentation_object
 from oncoresponse.reporting.wording import contour_sentence
-from oncoresponse.volume import Quantity, Volume
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, generate_uid
 

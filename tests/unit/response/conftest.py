@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from oncoresponse.model_folder import ModelFolder, seal_model_folder
+from oncoresponse.model.folder import ModelFolder, seal_model_folder
 from oncoresponse.response.task import ResponseTask
-from oncoresponse.response.training import TrainedResponse, train_response
+from oncoresponse.response.training.training import TrainedResponse, train_response
 
 REPOSITORY = Path(__file__).parents[3]
 

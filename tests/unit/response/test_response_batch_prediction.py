@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oncoresponse.cli.main import app
 from oncoresponse.errors import OncoResponseError, PredictionTableInvalid
-from oncoresponse.model_folder import ModelFolder
+from oncoresponse.model.folder import ModelFolder
 from oncoresponse.response.batch_prediction import (
     OUTPUT_COLUMNS,
     predict_table,

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from oncoresponse.errors import TrainingDataInvalid
-from oncoresponse.response.cohort import make_cohort, read_cohort, read_robustness, without_fragile_inputs
 from oncoresponse.response.task import ResponseTask, read_task
+from oncoresponse.response.training.cohort import make_cohort, read_cohort, read_robustness, without_fragile_inputs
 
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
 MakeTask = Callable[..., ResponseTask]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from oncoresponse.cli.main import app
-from oncoresponse.contour_measures import measure_contour
+from oncoresponse.cohort.contour_measures import measure_contour
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import read_study
 from oncoresponse.errors import AmbiguousSeries, ContourNotFound, MaskTouchesBorder, SeriesNotFound

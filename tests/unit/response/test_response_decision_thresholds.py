@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oncoresponse.response.decision_thresholds import decision_curve, net_benefit, threshold_figures
 from oncoresponse.response.figures_of_merit import bootstrap_weights
+from oncoresponse.response.training.decision_thresholds import decision_curve, net_benefit, threshold_figures
 from sklearn.metrics import recall_score
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 from oncoresponse.errors import TrainingDataInvalid
-from oncoresponse.model_folder import ModelDefinition
-from oncoresponse.response.documentation import begin_mark, end_mark, write_documentation
-from oncoresponse.response.evaluation_tables import overview_table, summary_tables
+from oncoresponse.model.definition import ModelDefinition
 from oncoresponse.response.model_document import MeasuresOnlyDocument, ResponseDocument, read_document
-from oncoresponse.response.training import TrainedResponse
-from oncoresponse.response.validation import Evaluation
+from oncoresponse.response.training.documentation import begin_mark, end_mark, write_documentation
+from oncoresponse.response.training.evaluation_tables import overview_table, summary_tables
+from oncoresponse.response.training.training import TrainedResponse
+from oncoresponse.response.training.validation import Evaluation
 
 REPOSITORY = Path(__file__).parents[3]
 

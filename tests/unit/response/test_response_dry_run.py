@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from oncoresponse.cli.main import app
-from oncoresponse.response.dry_run import check_response_training
 from oncoresponse.response.task import OutcomeRule
+from oncoresponse.response.training.dry_run import check_response_training
 from typer.testing import CliRunner
 
 from .conftest import TrainingFiles

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from oncoresponse.response.evaluation_figures import plot_calibration, plot_decision_curve, plot_roc
-from oncoresponse.response.validation import Evaluation
+from oncoresponse.response.training.evaluation_figures import plot_calibration, plot_decision_curve, plot_roc
+from oncoresponse.response.training.validation import Evaluation
 
 MODELS = Path(__file__).parents[3] / "models"
 

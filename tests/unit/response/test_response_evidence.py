@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from oncoresponse.case.prediction import Answer
 from oncoresponse.errors import ModelHashMismatch
-from oncoresponse.model_folder import seal_model_folder
+from oncoresponse.model.folder import seal_model_folder
 from oncoresponse.response.batch_prediction import PredictionTable, predict_table
-from oncoresponse.response.evidence import ValidatedCandidate, decide
 from oncoresponse.response.figures_of_merit import bootstrap_weights, figures_of_merit
 from oncoresponse.response.measures_only import MeasuresOnlyModel, open_response_model
-from oncoresponse.response.model_card import write_model_card
 from oncoresponse.response.model_document import MeasuresOnlyDocument
-from oncoresponse.response.prediction import Answer
 from oncoresponse.response.task import Candidate, ResponseTask
-from oncoresponse.response.training import train_response
+from oncoresponse.response.training.evidence import ValidatedCandidate, decide
+from oncoresponse.response.training.model_card import write_model_card
+from oncoresponse.response.training.training import train_response
 
 MakeTask = Callable[..., ResponseTask]
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]

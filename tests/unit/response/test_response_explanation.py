@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oncoresponse.model_folder import ModelFolder
+from oncoresponse.case.prediction import Answer, Prediction
+from oncoresponse.model.folder import ModelFolder
 from oncoresponse.reporting.wording import treatment_directives
 from oncoresponse.response.answer_rule import answers
 from oncoresponse.response.model import ResponseModel
-from oncoresponse.response.prediction import Answer, Prediction
 
 MODELS = Path(__file__).parents[3] / "models"
 OUTCOME = "no recurrence or metastasis at last follow-up (median 2.3 years)"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from oncoresponse.response import pipeline
 from oncoresponse.response.fit_checkpoint import FITS_FILE, FitCheckpoint, keep_fits
-from oncoresponse.response.training import TrainedResponse, train_response
+from oncoresponse.response.training.training import TrainedResponse, train_response
 
 from .conftest import TrainingFiles
 

@@ -13,7 +13,7 @@ from oncoradiomics.features import ExtractionIdentity
 from oncoradiomics.settings import Settings
 from oncoresponse.cli.main import app
 from oncoresponse.errors import PredictionTableInvalid, QuantityMismatch, SettingsMismatch, TrainingDataInvalid
-from oncoresponse.model_folder import ModelFolder, seal_model_folder
+from oncoresponse.model.folder import ModelFolder, seal_model_folder
 from oncoresponse.response.batch_prediction import predict_table, read_prediction_table
 from oncoresponse.response.input_provenance import (
     NOT_DECLARED,

@@ -13,11 +13,11 @@ import pytest
 import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oncoresponse.case.prediction import ABSTAIN_CODES, Answer, Prediction
 from oncoresponse.errors import InvalidRequest, ModelFolderInvalid, ModelHashMismatch, TrainingDataInvalid
-from oncoresponse.model_folder import ModelFolder, seal_model_folder
+from oncoresponse.model.folder import ModelFolder, seal_model_folder
 from oncoresponse.response.model import ResponseModel
-from oncoresponse.response.prediction import ABSTAIN_CODES, Answer, Prediction
-from oncoresponse.response.training import TrainedResponse, train_response
+from oncoresponse.response.training.training import TrainedResponse, train_response
 
 TYPICAL = {"m0": 1.0, "m1": 1.0, "m2": 1.0}
 

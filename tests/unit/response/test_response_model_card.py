@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
-from oncoresponse.response.model_card import ModelCard, write_model_card
-from oncoresponse.response.model_template import require_filled_in, write_template
-from oncoresponse.response.segmentation_figures import segmentation_section
-from oncoresponse.response.source_attributes import ATTRIBUTES
+from oncoresponse.model.template import require_filled_in, write_template
 from oncoresponse.response.task import read_task
-from oncoresponse.response.training import TrainedResponse
+from oncoresponse.response.training.model_card import ModelCard, write_model_card
+from oncoresponse.response.training.segmentation_figures import segmentation_section
+from oncoresponse.response.training.source_attributes import ATTRIBUTES
+from oncoresponse.response.training.training import TrainedResponse
 
 MODELS = Path(__file__).parents[3] / "models"
 

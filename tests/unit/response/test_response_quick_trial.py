@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from oncoresponse.cli.main import app
 from oncoresponse.errors import ModelFolderInvalid
-from oncoresponse.model_folder import ModelFolder
+from oncoresponse.model.folder import ModelFolder
 from typer.testing import CliRunner
 
 from .conftest import TrainingFiles

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from oncoresponse.errors import InvalidRequest, ModelFolderInvalid, ModelHashMismatch
-from oncoresponse.model_folder import ModelFolder, seal_model_folder
+from oncoresponse.model.folder import ModelFolder, seal_model_folder
 from oncoresponse.response.model import ResponseModel
 
 MODELS = Path(__file__).parents[3] / "models"

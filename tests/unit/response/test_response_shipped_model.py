@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oncoresponse.model_folder import ModelFolder, seal_model_folder
+from oncoresponse.case.prediction import Answer
+from oncoresponse.model.folder import ModelFolder, seal_model_folder
 from oncoresponse.response.answer_rule import answers
 from oncoresponse.response.measures_only import MeasuresOnlyModel, open_response_model
 from oncoresponse.response.model import ResponseModel
-from oncoresponse.response.model_limits import limits_from
-from oncoresponse.response.prediction import Answer
 from oncoresponse.response.task import read_task
+from oncoresponse.response.training.model_limits import limits_from
+from oncoresponse.response.training.validation import Evaluation
 from oncoresponse.response.training_fingerprints import TrainingFingerprints
-from oncoresponse.response.validation import Evaluation
 from scipy.special import logit
 
 REPOSITORY = Path(__file__).parents[3]

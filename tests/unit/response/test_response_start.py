@@ -10,7 +10,7 @@ import xgboost
 from oncoresponse.response.pipeline import fit_baseline, fit_pipeline, fit_start
 from oncoresponse.response.probability_interval import Ensemble, fit_ensemble
 from oncoresponse.response.task import ResponseTask
-from oncoresponse.response.validation import cross_validate
+from oncoresponse.response.training.validation import cross_validate
 from sklearn.metrics import roc_auc_score
 
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]

@@ -12,12 +12,12 @@ import pydicom
 import pytest
 import yaml
 from oncoradiomics.settings import Settings
-from oncoresponse import study_cohort
+from oncoresponse.cohort import studies as study_cohort
+from oncoresponse.cohort.studies import measure_studies
 from oncoresponse.errors import ModelFolderInvalid, QuantityMismatch, TrainingDataInvalid
+from oncoresponse.model.template import write_template
 from oncoresponse.response.input_provenance import read_provenance
-from oncoresponse.response.model_template import write_template
 from oncoresponse.response.task import ResponseTask
-from oncoresponse.study_cohort import measure_studies
 from pydicom.uid import generate_uid
 
 Write = Callable[..., object]

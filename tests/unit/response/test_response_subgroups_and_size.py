@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from oncoresponse.response.distribution_shift import judge_under_shift
 from oncoresponse.response.figures_of_merit import Estimate
-from oncoresponse.response.optimism import correct_optimism
 from oncoresponse.response.pipeline import fit_pipeline
 from oncoresponse.response.probability_interval import fit_ensemble
-from oncoresponse.response.statistical_power import auc_interval_width, state_power
-from oncoresponse.response.subgroup_audit import SubgroupFigures, audit_subgroups
 from oncoresponse.response.task import ResponseTask
+from oncoresponse.response.training.distribution_shift import judge_under_shift
+from oncoresponse.response.training.optimism import correct_optimism
+from oncoresponse.response.training.statistical_power import auc_interval_width, state_power
+from oncoresponse.response.training.subgroup_audit import SubgroupFigures, audit_subgroups
 from sklearn.metrics import roc_auc_score
 
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oncoresponse.response.cohort import FollowUp
-from oncoresponse.response.survival import concordance, concordance_estimate, describe_follow_up
 from oncoresponse.response.task import FollowUpTask
+from oncoresponse.response.training.cohort import FollowUp
+from oncoresponse.response.training.survival import concordance, concordance_estimate, describe_follow_up
 
 # 30 simulated patients, judged by scikit-survival 0.28.0 (concordance_index_censored, concordance_index_ipcw).
 # fmt: off

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from oncoresponse.case.prediction import Answer
 from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
-from oncoresponse.model_folder import ModelFolder
+from oncoresponse.model.folder import ModelFolder
 from oncoresponse.response.batch_prediction import predict_table, read_prediction_table
 from oncoresponse.response.model import ResponseModel
-from oncoresponse.response.prediction import Answer
 from oncoresponse.response.training_fingerprints import (
     MATCHING_SLICES,
     TrainingFingerprints,

@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from oncoresponse.response import validation
 from oncoresponse.response.booster import fit_booster, is_constant, margins
 from oncoresponse.response.calibration import calibration_slope_and_intercept
 from oncoresponse.response.figures_of_merit import area_under_curve
 from oncoresponse.response.pipeline import fit_baseline, fit_pipeline, patient_folds
 from oncoresponse.response.probability_interval import fit_ensemble, simulate_interval_coverage
 from oncoresponse.response.task import ResponseTask
-from oncoresponse.response.validation import cross_validate, evaluate
+from oncoresponse.response.training import validation
+from oncoresponse.response.training.validation import cross_validate, evaluate
 from scipy import stats
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score

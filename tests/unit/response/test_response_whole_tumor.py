@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oncoresponse.model_folder import ModelFolder
+from oncoresponse.case.prediction import ABSTAIN_CODES, Answer
+from oncoresponse.model.folder import ModelFolder
 from oncoresponse.response.model import ResponseModel
-from oncoresponse.response.prediction import ABSTAIN_CODES, Answer
 from oncoresponse.response.whole_tumor import bounds_from_volume, whole_tumor_variants
 
 _CALLS = (Answer.FAVORABLE, Answer.UNFAVORABLE)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from oncoresponse.model_folder import TumorLimits
+from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.model.definition import TumorLimits
 from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.network import (
     FieldOfView,
@@ -23,7 +24,6 @@ from oncoresponse.segmentation.network import (
     WeightsFile,
 )
 from oncoresponse.segmentation.preprocessing import PreprocessingSettings
-from oncoresponse.volume import Quantity, Volume
 
 FRAME = "1.2.826.0.1.3680043.8.498.7"
 

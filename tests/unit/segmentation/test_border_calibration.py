@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 from oncoresponse.errors import TrainingDataInvalid
-from oncoresponse.segmentation.border_calibration import (
+from oncoresponse.segmentation.border_interval import border_calibration, border_surface
+from oncoresponse.segmentation.training.border_calibration import (
     CONTACTS,
     calibrate,
     coverage_left_out,
@@ -17,7 +18,6 @@ from oncoresponse.segmentation.border_calibration import (
     measure_cuts,
     write_border_tables,
 )
-from oncoresponse.segmentation.border_interval import border_calibration, border_surface
 
 
 def ellipsoid(random, spacing):

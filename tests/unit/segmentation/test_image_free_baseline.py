@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from oncoresponse.segmentation.image_free_baseline import ellipsoid_within_borders
+from oncoresponse.segmentation.training.image_free_baseline import ellipsoid_within_borders
 
 
 def test_the_ellipsoid_has_its_volume_and_lies_the_margin_inside():

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from oncoresponse.case.volume import Quantity
 from oncoresponse.errors import EmptyMask, MaskTouchesBorder, TumorTooLarge, TumorTooSmall
-from oncoresponse.model_folder import TumorLimits
+from oncoresponse.model.definition import TumorLimits
 from oncoresponse.segmentation.mask_checks import border_warnings, check_mask, measure_mask
-from oncoresponse.volume import Quantity
 
 LIMITS = TumorLimits(minimum_volume_ml=0.5, maximum_volume_ml=5.0)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from oncoresponse.case.contour_summary import SegmentationSummary
+from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.dicom.contours import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import FrameOfReferenceMismatch, GeometryMismatch
@@ -16,8 +18,6 @@ from oncoresponse.segmentation.misregistration import (
     measure_misregistration,
     with_misregistration,
 )
-from oncoresponse.segmentation.summary import SegmentationSummary
-from oncoresponse.volume import Quantity, Volume
 
 REPOSITORY = Path(__file__).parents[3]
 # One lattice step of 4 mm and what the shortest of the equally good shifts leaves out; docs/segmentation.md.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from oncoresponse.errors import TrainingDataInvalid
-from oncoresponse.segmentation.documentation import BEGIN, END, evaluation_tables, write_documentation
+from oncoresponse.segmentation.training.documentation import BEGIN, END, evaluation_tables, write_documentation
 
 REPOSITORY = Path(__file__).parents[3]
 SEGMENTATION = REPOSITORY / "models" / "sts-petct" / "segmentation"

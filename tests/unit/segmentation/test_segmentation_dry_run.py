@@ -7,9 +7,9 @@ import SimpleITK as sitk
 import yaml
 from oncoresponse.cli.main import app
 from oncoresponse.errors import TrainingDataInvalid
-from oncoresponse.segmentation.cohort import read_patient
-from oncoresponse.segmentation.dry_run import check_segmentation_training
-from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings
+from oncoresponse.segmentation.training.cohort import read_patient
+from oncoresponse.segmentation.training.dry_run import check_segmentation_training
+from oncoresponse.segmentation.training.training_settings import SegmentationTrainingSettings
 from typer.testing import CliRunner
 
 SETTINGS = SegmentationTrainingSettings(held_out_patients=("PATIENT_00",), folds=2)

@@ -7,16 +7,21 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 import torch
+from oncoresponse.case.volume import Quantity, read_volume, same_grid
 from oncoresponse.errors import ConfigurationError, TrainingDataInvalid
-from oncoresponse.segmentation import training
-from oncoresponse.segmentation.augmentation import PatchSampler
-from oncoresponse.segmentation.cohort import assign_folds, cohort_patients, read_patient, read_training_patients
-from oncoresponse.segmentation.evaluation import evaluate_segmentation
-from oncoresponse.segmentation.fingerprint import Fingerprint
 from oncoresponse.segmentation.network import NetworkSettings, load_networks, read_network_description
 from oncoresponse.segmentation.preprocessing import PreprocessingSettings
-from oncoresponse.segmentation.training_settings import SegmentationTrainingSettings, read_training_settings
-from oncoresponse.volume import Quantity, read_volume, same_grid
+from oncoresponse.segmentation.training import training
+from oncoresponse.segmentation.training.augmentation import PatchSampler
+from oncoresponse.segmentation.training.cohort import (
+    assign_folds,
+    cohort_patients,
+    read_patient,
+    read_training_patients,
+)
+from oncoresponse.segmentation.training.evaluation import evaluate_segmentation
+from oncoresponse.segmentation.training.fingerprint import Fingerprint
+from oncoresponse.segmentation.training.training_settings import SegmentationTrainingSettings, read_training_settings
 
 SETTINGS = SegmentationTrainingSettings(
     held_out_patients=("PATIENT_00",),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from oncoresponse.case.volume import Quantity, Volume, require_same_grid
 from oncoresponse.errors import (
     ConfigurationError,
     EmptyMask,
@@ -14,7 +15,7 @@ from oncoresponse.errors import (
     OutOfMemory,
     TumorTooSmall,
 )
-from oncoresponse.model_folder import TumorLimits
+from oncoresponse.model.definition import TumorLimits
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint
@@ -22,7 +23,6 @@ from oncoresponse.segmentation.mask_selection import mask_from_probability
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.segmentation.network import InferenceSettings, NetworkSettings, build_network
 from oncoresponse.segmentation.windowed_prediction import predict_probabilities, warm_up_shapes
-from oncoresponse.volume import Quantity, Volume, require_same_grid
 from scipy.spatial.transform import Rotation
 
 CENTER = (12.0, -20.0, 8.0)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
-from oncoresponse.model_folder import ModelFolder, TumorLimits
+from oncoresponse.model.definition import TumorLimits
+from oncoresponse.model.folder import ModelFolder
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.lesion_prompt import box_of_mask

@@ -1,7 +1,7 @@
 """Thresholds against values worked out by hand."""
 
 import numpy as np
-from oncoresponse.segmentation.thresholds import fixed_suv, share_of_maximum
+from oncoresponse.segmentation.training.thresholds import fixed_suv, share_of_maximum
 
 SUV = np.array([[[0.3, 2.0, 2.4], [2.5, 10.0, 4.1], [4.09, 30.0, 0.0]]])
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from oncoresponse.model_folder import ModelFolder, seal_model_folder
+from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.model.folder import ModelFolder, seal_model_folder
 from oncoresponse.segmentation.external.declaration import EXTERNAL_NETWORK_FILE
-from oncoresponse.volume import Quantity, Volume
 
 ROOT = Path(__file__).parents[3]
 FRAME = "1.2.826.0.1.3680043.8.498.9"

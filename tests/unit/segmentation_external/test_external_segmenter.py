@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from oncoresponse.case.volume import Quantity, Volume, require_same_grid
 from oncoresponse.cli import doctor
 from oncoresponse.errors import (
     ConfigurationError,
@@ -27,7 +28,6 @@ from oncoresponse.segmentation.external.declaration import EXTERNAL_NETWORK_FILE
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
 from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint
 from oncoresponse.segmentation.open_segmenter import open_segmenter
-from oncoresponse.volume import Quantity, Volume, require_same_grid
 from scipy.spatial.transform import Rotation
 
 from .conftest import PREPROCESSING, ROOT

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
 from oncoresponse.segmentation.external.declaration import read_declaration
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter, open_tumor_network
 from oncoresponse.segmentation.external.nnunet_plans import build_nnunet, read_plans
 from oncoresponse.segmentation.external.nnunet_preprocessing import normalize
 from oncoresponse.segmentation.external.torch_checkpoint import load_checkpoint
-from oncoresponse.volume import Quantity, Volume
 
 pytest.importorskip("dynamic_network_architectures")
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from oncoresponse.servers.own_socket import own_socket
+from oncoresponse.rpc.own_socket import own_socket
 
 
 def folder_of(address: str) -> Path:
@@ -37,7 +37,7 @@ def test_a_path_that_is_too_long_for_a_socket_is_not_used(tmp_path, monkeypatch)
 
 def test_the_folder_of_a_killed_process_is_removed_and_that_of_a_living_one_is_not(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from oncoresponse.servers.own_socket import own_socket\n"
+        "import sys; from pathlib import Path; from oncoresponse.rpc.own_socket import own_socket\n"
         "with own_socket(Path(sys.argv[1])) as address: print(address, flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]

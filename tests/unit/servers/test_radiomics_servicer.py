@@ -7,13 +7,14 @@ import pytest
 import SimpleITK as sitk
 import yaml
 from oncoradiomics.features import FeatureDocument
+from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.errors import InvalidRequest, QuantityMismatch
-from oncoresponse.model_folder import seal_model_folder
-from oncoresponse.response.model_template import write_template
+from oncoresponse.model.folder import seal_model_folder
+from oncoresponse.model.template import write_template
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.servers.radiomics_servicer import RadiomicsServicer
-from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import radiomics_pb2
-from oncoresponse.volume import Quantity, Volume
 
 MODELS = Path(__file__).parents[3] / "models"
 
@@ -31,7 +32,7 @@ async def test_reference_of_another_kind_is_an_invalid_request(tmp_path, image, 
         "document": artifacts.put_bytes(b"{}", "application/json"),
     }
     request = radiomics_pb2.ExtractFeaturesRequest(
-        model="models/sts-petct", image=stored[image].to_message(), mask=stored[mask].to_message()
+        model="models/sts-petct", image=artifact_message(stored[image]), mask=artifact_message(stored[mask])
     )
     with pytest.raises(InvalidRequest):
         await RadiomicsServicer(artifacts, MODELS, 1).ExtractFeatures(request, None)
@@ -66,7 +67,7 @@ async def test_ct_is_measured_in_hounsfield_units_and_never_as_suv(tmp_path, ct_
     servicer = RadiomicsServicer(artifacts, ct_model, 1)
     try:
         request = radiomics_pb2.ExtractFeaturesRequest(
-            model="models/lung-ct", image=stored.to_message(), mask=mask.to_message()
+            model="models/lung-ct", image=artifact_message(stored), mask=artifact_message(mask)
         )
         answer = await servicer.ExtractFeatures(request, None)
     finally:
@@ -74,7 +75,7 @@ async def test_ct_is_measured_in_hounsfield_units_and_never_as_suv(tmp_path, ct_
     measures = {measure.name: (measure.value, measure.unit) for measure in answer.measures}
     assert measures["mean_density"] == (pytest.approx(density[region == 1].mean()), "[hnsf'U]")
     assert not [name for name in measures if "suv" in name or "metabolic" in name or "glycolysis" in name]
-    document = artifacts.read_document(StoredArtifact.from_message(answer.features), FeatureDocument)
+    document = artifacts.read_document(stored_artifact(answer.features), FeatureDocument)
     assert document.image_quantity == "HU"
 
 
@@ -82,12 +83,12 @@ async def test_an_image_of_another_quantity_than_the_model_measures_is_refused(t
     artifacts = ArtifactStore(str(tmp_path / "store"))
     grid = sitk.GetImageFromArray(np.ones((4, 4, 4), np.float32))
     pet = Volume(grid, Quantity.SUV_BODY_WEIGHT, "1.2.3", "1.2.4")
-    mask = artifacts.put_volume(pet.with_image(sitk.Cast(grid, sitk.sitkUInt8), Quantity.MASK)).to_message()
+    mask = artifact_message(artifacts.put_volume(pet.with_image(sitk.Cast(grid, sitk.sitkUInt8), Quantity.MASK)))
     for models, model, quantity in (
         (MODELS, "models/sts-petct", Quantity.HOUNSFIELD),
         (ct_model, "models/lung-ct", Quantity.SUV_BODY_WEIGHT),
     ):
-        image = artifacts.put_volume(pet.with_image(grid, quantity)).to_message()
+        image = artifact_message(artifacts.put_volume(pet.with_image(grid, quantity)))
         request = radiomics_pb2.ExtractFeaturesRequest(model=model, image=image, mask=mask)
         with pytest.raises(QuantityMismatch) as caught:
             await RadiomicsServicer(artifacts, models, 1).ExtractFeatures(request, None)

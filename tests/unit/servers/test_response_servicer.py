@@ -12,17 +12,18 @@ import SimpleITK as sitk
 from oncoradiomics.extraction import engine_version
 from oncoradiomics.features import ExtractionIdentity, FeatureDocument, Measure
 from oncoradiomics.settings import Settings
+from oncoresponse.case.prediction import Answer, Prediction
+from oncoresponse.case.study_description import PatientIdentity, StudyDescription
+from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.errors import InvalidRequest, QuantityMismatch, SettingsMismatch
-from oncoresponse.model_folder import seal_model_folder
+from oncoresponse.model.folder import seal_model_folder
 from oncoresponse.response.input_provenance import NOT_DECLARED, PROVENANCE_UNDECLARED
-from oncoresponse.response.prediction import Answer, Prediction
 from oncoresponse.response.training_fingerprints import FINGERPRINTS_FILE, TrainingFingerprints
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.servers.radiomics_servicer import RadiomicsServicer
 from oncoresponse.servers.response_servicer import ResponseServicer
-from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
-from oncoresponse.study_description import PatientIdentity, StudyDescription
+from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import artifact_pb2, response_pb2
-from oncoresponse.volume import Quantity, Volume
 
 MODELS = Path(__file__).parents[3] / "models"
 KEY = b"a secret that only the site has"
@@ -61,7 +62,7 @@ def _features(store: ArtifactStore, volume: float, uptake: float, **changed: str
         for name, value, unit in (("lesion_volume", volume, "ml"), ("suv_max", uptake, "g/mL"))
     )
     document = FeatureDocument(**(IDENTITY.model_dump() | changed), features=(), measures=measures)
-    return store.put_document(document).to_message()
+    return artifact_message(store.put_document(document))
 
 
 def _covariates(**values: float) -> list[response_pb2.Covariate]:
@@ -73,7 +74,7 @@ async def test_a_model_of_a_table_is_predicted_from_covariates_alone(
 ) -> None:
     request = response_pb2.PredictResponseRequest(model="models/breast-nac", covariates=_covariates(**PATIENT))
     response = await servicer.PredictResponse(request, None)
-    full = store.read_document(StoredArtifact.from_message(response.prediction_document), Prediction)
+    full = store.read_document(stored_artifact(response.prediction_document), Prediction)
     assert full.model_name == "breast-nac"
     assert response.prediction.probability == full.probability
     assert list(response.prediction.sentences) == list(full.sentences)
@@ -88,7 +89,7 @@ async def test_an_automatic_contour_of_the_study_is_the_first_limit(
             model="models/sts-petct", features=_features(store, 50.0, 8.0), contour_algorithm_type=kind
         )
         response = await servicer.PredictResponse(request, None)
-        full = store.read_document(StoredArtifact.from_message(response.prediction_document), Prediction)
+        full = store.read_document(stored_artifact(response.prediction_document), Prediction)
         assert (word is None) == ("came with the study" not in full.limits[0])
         assert word is None or word in full.limits[0]
 
@@ -169,8 +170,8 @@ async def test_a_training_patient_is_recognized_by_images_or_identifier_and_gets
         request = response_pb2.PredictResponseRequest(
             model="models/sts-petct",
             features=_features(store, 800.0, 24.0),
-            images=[store.put_volume(_tomography(tomography)).to_message()],
-            study_description=store.put_document(described).to_message(),
+            images=[artifact_message(store.put_volume(_tomography(tomography)))],
+            study_description=artifact_message(store.put_document(described)),
         )
         return (await servicer.PredictResponse(request, None)).prediction
 
@@ -206,7 +207,7 @@ async def test_without_evidence_the_answer_says_so_and_holds_no_number(
     assert not found.HasField("probability")
     assert not found.HasField("call_evidence")
     assert list(found.abstain_reasons) == ["Nothing was found."]
-    full = store.read_document(StoredArtifact.from_message(response.prediction_document), Prediction)
+    full = store.read_document(stored_artifact(response.prediction_document), Prediction)
     assert full.answer is Answer.NO_EVIDENCE
 
 
@@ -220,7 +221,7 @@ async def test_a_contour_that_needs_review_gets_no_answer(store: ArtifactStore, 
     response = await servicer.PredictResponse(request, None)
     assert response.prediction.answer == response_pb2.PREDICTION_ANSWER_INDETERMINATE
     assert reason in response.prediction.abstain_reasons
-    full = store.read_document(StoredArtifact.from_message(response.prediction_document), Prediction)
+    full = store.read_document(stored_artifact(response.prediction_document), Prediction)
     assert "CONTOUR_NEEDS_REVIEW" in [item.code for item in full.abstain_reasons]
 
 
@@ -238,7 +239,7 @@ async def test_features_made_otherwise_than_those_of_the_training_are_refused(
 ) -> None:
     right = response_pb2.PredictResponseRequest(model="models/sts-petct", features=_features(store, 800.0, 24.0))
     response = await servicer.PredictResponse(right, None)
-    full = store.read_document(StoredArtifact.from_message(response.prediction_document), Prediction)
+    full = store.read_document(stored_artifact(response.prediction_document), Prediction)
     assert full.provenance == "DECLARED"
     wrong = _features(store, 800.0, 24.0, **changed)
     for request in (
@@ -256,6 +257,6 @@ async def test_an_answer_from_covariates_alone_says_that_nobody_declared_how_the
 ) -> None:
     request = response_pb2.PredictResponseRequest(model="models/breast-nac", covariates=_covariates(**PATIENT))
     response = await servicer.PredictResponse(request, None)
-    full = store.read_document(StoredArtifact.from_message(response.prediction_document), Prediction)
+    full = store.read_document(stored_artifact(response.prediction_document), Prediction)
     assert full.provenance == PROVENANCE_UNDECLARED
     assert NOT_DECLARED in full.limits

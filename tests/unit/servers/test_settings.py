@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from oncoresponse.errors import ConfigurationError
-from oncoresponse.servers.settings import Role, load_settings, split_addresses
+from oncoresponse.rpc.settings import Role, load_settings, split_addresses
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,13 @@ from pathlib import Path
 import pydicom
 import pytest
 import yaml
+from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.errors import AutomaticContour
-from oncoresponse.model_folder import ModelDefinition
+from oncoresponse.model.definition import ModelDefinition
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.servers.study_conversion import convert
-from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, ArtifactStore, StoredArtifact
+from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, ArtifactStore
 from oncoresponse.storage.study_manifest import ManifestInstance, StudyManifest
-from oncoresponse.study_description import StudyDescription
 from oncoresponse.v1 import study_pb2
 
 
@@ -36,7 +37,7 @@ def _request(
         instances=tuple(ManifestInstance(sha256=item.sha256, size_bytes=item.size_bytes) for item in stored)
     )
     return study_pb2.ConvertStudyRequest(
-        study_manifest=store.put_document(manifest).to_message(), model="models/sts-petct", contour=contour
+        study_manifest=artifact_message(store.put_document(manifest)), model="models/sts-petct", contour=contour
     )
 
 
@@ -55,7 +56,7 @@ def test_what_is_said_of_a_contour_travels_with_the_description(
     named = study_pb2.SuppliedContour(sop_instance_uid=structures.SOPInstanceUID, structure_name="#1")
     response = convert(store, definition, _request(store, files, named))
     assert (response.contour_kind, response.contour_algorithm_type) == ("rtstruct", "AUTOMATIC")
-    description = store.read_document(StoredArtifact.from_message(response.description), StudyDescription)
+    description = store.read_document(stored_artifact(response.description), StudyDescription)
     automatic, repeated = description.warnings[-2:]
     assert "no physician drew or corrected it" in automatic
     assert "1 contour stored more than once" in repeated

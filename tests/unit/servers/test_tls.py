@@ -11,8 +11,8 @@ from pathlib import Path
 import grpc
 import pytest
 from oncoresponse.errors import ConfigurationError, PeerUnavailable
-from oncoresponse.servers import tls as tls_module
-from oncoresponse.servers.tls import CallerTls, connection_fault
+from oncoresponse.rpc import tls as tls_module
+from oncoresponse.rpc.tls import CallerTls, connection_fault
 
 Certificates = Callable[..., tuple[Path, Path]]
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from oncoresponse.case.stored_artifact import StoredArtifact
+from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.errors import (
     ArtifactNotFound,
     ChecksumMismatch,
@@ -23,8 +25,8 @@ from oncoresponse.errors import (
     GeometryMismatch,
     InvalidRequest,
 )
-from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
-from oncoresponse.volume import Quantity, Volume
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
+from oncoresponse.storage.artifact_store import ArtifactStore
 from pydantic import BaseModel, ConfigDict
 
 
@@ -212,7 +214,7 @@ def test_a_volume_comes_back_with_its_place_in_the_patient(store):
     artifact = store.put_volume(volume)
     assert artifact.grid == volume.geometry
     assert artifact.media_type == "application/x-nrrd"
-    again = store.read_volume(StoredArtifact.from_message(artifact.to_message()))
+    again = store.read_volume(stored_artifact(artifact_message(artifact)))
     np.testing.assert_array_equal(again.array, volume.array)
     np.testing.assert_allclose(again.image.GetDirection(), volume.image.GetDirection(), atol=1e-12)
     np.testing.assert_allclose(again.image.GetOrigin(), volume.image.GetOrigin(), atol=1e-12)
@@ -265,11 +267,11 @@ def test_a_reference_survives_the_wire_and_a_false_one_is_refused():
     artifact = StoredArtifact(
         sha256="ab" * 32, size_bytes=3, media_type="application/x-nrrd", grid=_oblique_volume().geometry
     )
-    message = artifact.to_message()
-    assert StoredArtifact.from_message(message) == artifact
+    message = artifact_message(artifact)
+    assert stored_artifact(message) == artifact
     message.uri = "artifact:sha256/" + "cd" * 32
     with pytest.raises(InvalidRequest):
-        StoredArtifact.from_message(message)
+        stored_artifact(message)
 
 
 def test_an_unknown_protocol_is_a_configuration_error():

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from oncoresponse.servers.interceptors import RulesAndErrors
-from oncoresponse.servers.peers import Peers
-from oncoresponse.servers.settings import Role, ServerSettings
+from oncoresponse.intake.study_settings import StudySettings
+from oncoresponse.rpc.interceptors import RulesAndErrors
+from oncoresponse.rpc.peers import Peers
+from oncoresponse.rpc.settings import Role, ServerSettings
 from oncoresponse.servers.study_servicer import StudyServicer
-from oncoresponse.servers.study_settings import StudySettings
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_store import StudyStore
 from oncoresponse.v1 import study_pb2_grpc

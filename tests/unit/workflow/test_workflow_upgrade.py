@@ -15,7 +15,8 @@ from dbos import DBOS
 from google.rpc import error_details_pb2
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.monitoring.store import MonitoringStore
-from oncoresponse.storage.artifact_store import ArtifactStore, StoredArtifact
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
+from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.database_engine import database_engine
 from oncoresponse.storage.study_store import StudyQuota, StudyStore
 from oncoresponse.v1 import assessment_pb2
@@ -48,7 +49,7 @@ async def created(records, data_folder):
         request_id=str(uuid.uuid4()), study="studies/gone", model="models/sts-petct"
     )
     manifest = ArtifactStore((data_folder / "artifacts").as_uri()).put_bytes(b"{}", "application/json")
-    return await records.create(request, manifest.to_message(), "0" * 64)
+    return await records.create(request, artifact_message(manifest), "0" * 64)
 
 
 def change(data_folder, statement, *values):
@@ -76,9 +77,9 @@ async def test_finished_assessment_of_0_1_0_keeps_its_result_and_artifacts(old_d
         found = await records.get(FINISHED)
     assert found.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
     assert 0 < found.result.prediction.probability < 1
-    report = StoredArtifact.from_message(found.result.artifacts["report.pdf"])
+    report = stored_artifact(found.result.artifacts["report.pdf"])
     assert artifacts.read_bytes(report).startswith(b"%PDF-")
-    measured = json.loads(artifacts.read_bytes(StoredArtifact.from_message(found.result.artifacts["prediction.json"])))
+    measured = json.loads(artifacts.read_bytes(stored_artifact(found.result.artifacts["prediction.json"])))
     assert measured["model_name"] == "sts-petct"
 
 

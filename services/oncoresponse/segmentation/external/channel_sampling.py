@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from oncoresponse.case.volume import Volume, same_grid
 from oncoresponse.errors import GeometryMismatch, SeriesNotFound
 from oncoresponse.segmentation.external.declaration import Modality
-from oncoresponse.volume import Volume, same_grid
 
 _SPACING_TOLERANCE = 1e-6
 

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import torch
 from monai.inferers.utils import sliding_window_inference
 
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.segmentation.device import gpu_memory_errors
 from oncoresponse.segmentation.external.channel_sampling import (
@@ -28,7 +29,6 @@ from oncoresponse.segmentation.external.declaration import (
     Windows,
 )
 from oncoresponse.segmentation.external.tumor_network import TumorNetwork
-from oncoresponse.volume import Volume
 
 Predictor = Callable[[torch.Tensor], torch.Tensor]
 """Float32 of axes (1, channel, three of space) to the network's raw output on the same space axes."""

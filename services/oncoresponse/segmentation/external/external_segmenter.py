@@ -7,8 +7,11 @@ from pathlib import Path
 import SimpleITK as sitk
 import torch
 
+from oncoresponse.case.contour_summary import SegmentationSummary
+from oncoresponse.case.volume import Quantity, Volume, file_sha256, require_same_frame_of_reference
 from oncoresponse.errors import FieldOfViewTooLarge
-from oncoresponse.model_folder import ModelFolder, TumorLimits
+from oncoresponse.model.definition import TumorLimits
+from oncoresponse.model.folder import ModelFolder
 from oncoresponse.segmentation.contour_variants import variants_of_contour
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.external.channel_sampling import ct_coverage
@@ -34,8 +37,6 @@ from oncoresponse.segmentation.mask_checks import border_warnings, check_mask
 from oncoresponse.segmentation.mask_selection import mask_from_probability
 from oncoresponse.segmentation.metrics import mean_binary_entropy
 from oncoresponse.segmentation.preprocessing import field_of_view_mm
-from oncoresponse.segmentation.summary import SegmentationSummary
-from oncoresponse.volume import Quantity, Volume, file_sha256, require_same_frame_of_reference
 
 _FULL_COVERAGE = 0.9
 

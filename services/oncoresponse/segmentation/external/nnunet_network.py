@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.segmentation.device import gpu_memory_errors
 from oncoresponse.segmentation.external.channel_sampling import (
@@ -28,7 +29,6 @@ from oncoresponse.segmentation.external.nnunet_preprocessing import (
 from oncoresponse.segmentation.external.torch_checkpoint import load_checkpoint, load_weights, only_tensors
 from oncoresponse.segmentation.external.tumor_network import TumorNetwork
 from oncoresponse.segmentation.windowed_prediction import place_network
-from oncoresponse.volume import Volume
 
 
 def open_nnunet(directory: Path, declaration: NnunetDeclaration, device: torch.device) -> TumorNetwork:

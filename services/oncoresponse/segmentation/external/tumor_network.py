@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import SimpleITK as sitk
 
-from oncoresponse.volume import Volume
+from oncoresponse.case.volume import Volume
 
 
 class TumorNetwork(ABC):

@@ -1,0 +1,1 @@
+"""Studies from a DICOMweb server or a directory."""

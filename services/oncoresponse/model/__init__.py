@@ -1,0 +1,1 @@
+"""What a model folder declares, and how it is read."""

@@ -1,0 +1,1 @@
+"""Calls between processes: status, interceptors, peers, client, settings, log."""

@@ -1,0 +1,153 @@
+"""What every call passes through: the rules of the protos, the error tree, one line of log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Set
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import protovalidate
+from google.protobuf.message import Message
+
+from oncoresponse.errors import PeerUnavailable
+from oncoresponse.rpc.status import DETAILS_KEY, FieldViolations, intended_error, to_status
+
+_log = logging.getLogger(__name__)
+
+
+def require_valid(message: Message) -> None:
+    """Check a message against the rules written in its proto.
+
+    Raises:
+        FieldViolations: One or more fields break a rule. The values themselves are not repeated.
+    """
+    violations = protovalidate.collect_violations(message)
+    if violations:
+        raise FieldViolations(
+            (
+                ".".join(element.field_name for element in violation.proto.field.elements)
+                if violation.proto.field is not None
+                else "",
+                violation.proto.message,
+                violation.proto.rule_id,
+            )
+            for violation in violations
+        )
+
+
+class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Refuses requests that break the protos' rules; turns every exception into a rich status; logs the outcome.
+
+    The log line holds method, status, reason code and duration. It holds nothing of the request.
+
+    Args:
+        starting: Full names of services that cannot work yet; their calls are refused as UNAVAILABLE, so that callers
+            try again. The server process takes a name out when the service is ready.
+    """
+
+    def __init__(self, starting: Set[str] = frozenset()) -> None:
+        self._starting = starting
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """Wrap the handler of one call."""
+        handler = await continuation(details)
+        if handler is None or not details.method.startswith("/oncoresponse."):
+            return handler
+        method = details.method
+        if method.split("/")[1] in self._starting:
+            handler = _still_starting(handler)
+        shape = (handler.request_streaming, handler.response_streaming)
+        codecs = (handler.request_deserializer, handler.response_serializer)
+        if shape == (False, False):
+            return grpc.unary_unary_rpc_method_handler(_unary_answer(handler.unary_unary, method), *codecs)
+        if shape == (False, True):
+            return grpc.unary_stream_rpc_method_handler(
+                _streamed_answer(handler.unary_stream, method),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if shape == (True, False):
+            return grpc.stream_unary_rpc_method_handler(_unary_answer(handler.stream_unary, method), *codecs)
+        raise NotImplementedError(f"{method} streams both ways; no service of this project does.")
+
+
+def _still_starting(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
+    """The same handler, but each call ends with an error that is worth another try."""
+    refused = PeerUnavailable("The service is still starting. Try again in a moment; its health says when it can work.")
+
+    async def answer(*_: object) -> Message:
+        raise refused
+
+    async def stream(*_: object) -> AsyncIterator[Message]:
+        raise refused
+        yield
+
+    codecs = (handler.request_deserializer, handler.response_serializer)
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(stream, *codecs)
+    make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+    return make(answer, *codecs)
+
+
+def _unary_answer(behavior: Callable[..., Awaitable[Message]], method: str) -> Callable[..., Awaitable[Message]]:
+    async def call(request: Any, context: grpc.aio.ServicerContext) -> Message:
+        async with _outcome(method, context):
+            return await behavior(_checked(request), context)
+
+    return call
+
+
+def _streamed_answer(
+    behavior: Callable[..., AsyncIterator[Message]], method: str
+) -> Callable[..., AsyncIterator[Message]]:
+    async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
+        async with _outcome(method, context):
+            async for answer in behavior(_checked(request), context):
+                yield answer
+
+    return call
+
+
+@asynccontextmanager
+async def _outcome(method: str, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
+    """Log how a call ended, and end it with a rich status when it raised."""
+    start = time.perf_counter()
+    try:
+        yield
+    except asyncio.CancelledError:
+        _note(method, "CANCELLED", "", start)
+        raise
+    except grpc.aio.AbortError:
+        raise
+    except Exception as error:
+        intended = intended_error(error)
+        _note(method, intended.status.name, intended.reason, start)
+        details = ((DETAILS_KEY, to_status(intended).SerializeToString()),)
+        await context.abort(intended.status, intended.message, trailing_metadata=details)
+    else:
+        _note(method, "OK", "", start)
+
+
+def _checked(request: Any) -> Any:
+    if isinstance(request, Message):
+        require_valid(request)
+        return request
+    return _checked_stream(request)
+
+
+async def _checked_stream(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    async for request in requests:
+        require_valid(request)
+        yield request
+
+
+def _note(method: str, status: str, reason: str, start: float) -> None:
+    _log.info("%s %s %s %.0f ms", method, status, reason or "-", (time.perf_counter() - start) * 1000)

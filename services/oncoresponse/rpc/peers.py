@@ -1,0 +1,194 @@
+"""Calls from the workflow to the stage services: one deadline, retries while a peer is away or busy.
+
+Roles of this process are called through its own socket (:mod:`oncoresponse.rpc.own_socket`), others at their
+address.
+
+A role may run in several processes (one for each GPU). Each call goes to the process that has the fewest calls of this
+worker, in turn among equals; one that does not answer is passed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from oncoresponse.errors import Busy, ConfigurationError, DeadlineExceeded
+from oncoresponse.rpc.settings import Role, ServerSettings, split_addresses
+from oncoresponse.rpc.status import from_rpc_error, is_answered
+from oncoresponse.rpc.tls import connection_fault
+from oncoresponse.v1 import (
+    model_pb2_grpc,
+    monitoring_pb2_grpc,
+    radiomics_pb2_grpc,
+    reporting_pb2_grpc,
+    response_pb2_grpc,
+    segmentation_pb2_grpc,
+    study_pb2_grpc,
+)
+
+_Answer = TypeVar("_Answer", bound=Message)
+_CHECK_SECONDS = 5.0
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
+
+SERVICE_NAMES = {role: f"oncoresponse.v1.{role.value.capitalize()}Service" for role in Role}
+"""Full names of the services, as gRPC and its health protocol use them."""
+
+_STUBS: Mapping[Role, Any] = {
+    Role.STUDY: study_pb2_grpc.StudyServiceStub,
+    Role.SEGMENTATION: segmentation_pb2_grpc.SegmentationServiceStub,
+    Role.RADIOMICS: radiomics_pb2_grpc.RadiomicsServiceStub,
+    Role.RESPONSE: response_pb2_grpc.ResponseServiceStub,
+    Role.REPORTING: reporting_pb2_grpc.ReportingServiceStub,
+    Role.MODEL: model_pb2_grpc.ModelServiceStub,
+    Role.MONITORING: monitoring_pb2_grpc.MonitoringServiceStub,
+}
+
+
+class Peers:
+    """Channels to the roles, wherever they run. All calls go over gRPC, also within one process.
+
+    Args:
+        settings: Addresses and TLS files.
+        own_socket: gRPC address of the socket of this process, for the roles that it runs.
+    """
+
+    def __init__(self, settings: ServerSettings, own_socket: str) -> None:
+        self._settings = settings
+        self._own_socket = own_socket
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._calls_under_way: Counter[str] = Counter()
+        self._turn = 0
+
+    async def call(
+        self, role: Role, method: str, request: Message, answer_type: type[_Answer], *, timeout_seconds: float
+    ) -> _Answer:
+        """Call a unary method until it answers, fails for good, or the deadline passes.
+
+        A peer that is away, restarts or has a full queue is waited for, or another process of its role is asked; any
+        other failure is final.
+
+        Raises:
+            OncoResponseError: What the peer answered, or DeadlineExceeded with what keeps it from answering.
+            ConfigurationError: The role has no address, or what answers there does not offer it.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        pause = _FIRST_PAUSE_SECONDS
+        busy: Busy | None = None
+        cause = ""
+        while True:
+            for address in self._in_order(role):
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    raise busy or DeadlineExceeded(
+                        f"The {role} service did not answer within {timeout_seconds:.0f} s. "
+                        + (cause or "Check that it runs, or raise stage_timeout_seconds.")
+                    )
+                stub = _STUBS[role](self._channel(address))
+                self._calls_under_way[address] += 1
+                try:
+                    answer = await getattr(stub, method)(request, timeout=remaining)
+                except grpc.aio.AioRpcError as error:
+                    failure = from_rpc_error(error)
+                    if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                        raise self._other_service(role, address) from None
+                    if error.code() is grpc.StatusCode.UNAVAILABLE and not cause:
+                        cause = failure.message if is_answered(error) else await self._cause(role, address)
+                    busy = failure if isinstance(failure, Busy) else None
+                    if busy is None and error.code() is not grpc.StatusCode.UNAVAILABLE:
+                        raise failure from None
+                else:
+                    if not isinstance(answer, answer_type):
+                        raise TypeError(f"{method} answered {type(answer).__name__}, not {answer_type.__name__}")
+                    return answer
+                finally:
+                    self._calls_under_way[address] -= 1
+            wanted = pause if busy is None else busy.retry_after_seconds or pause
+            await asyncio.sleep(min(wanted, max(deadline - time.monotonic(), 0)))
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    async def wait_until_serving(self, roles: Collection[Role]) -> None:
+        """Return when each role says, over the way that calls will take, that it can work; log what keeps it from it.
+
+        Raises:
+            ConfigurationError: What answers at an address does not offer the role.
+        """
+        told: set[tuple[str, str]] = set()
+        for role in roles:
+            while not await self._is_serving(role, told):
+                await asyncio.sleep(_FIRST_PAUSE_SECONDS * 5)
+
+    async def _is_serving(self, role: Role, told: set[tuple[str, str]]) -> bool:
+        for address in self._in_order(role):
+            health = health_pb2_grpc.HealthStub(self._channel(address))
+            request = health_pb2.HealthCheckRequest(service=SERVICE_NAMES[role])
+            try:
+                found = await health.Check(request, timeout=_CHECK_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED):
+                    raise self._other_service(role, address) from None
+                cause = await self._cause(role, address)
+            else:
+                if found.status == health_pb2.HealthCheckResponse.SERVING:
+                    return True
+                cause = f"The {role} service at {address} is not ready yet."
+            if (address, cause) not in told:
+                told.add((address, cause))
+                _log.warning("waiting for the %s service: %s", role, cause)
+        return False
+
+    async def _cause(self, role: Role, address: str) -> str:
+        """Why an address does not answer, in words for the administrator."""
+        if address == self._own_socket:
+            return ""
+        fault = await asyncio.to_thread(connection_fault, address, self._settings.caller_tls)
+        return f"{fault.message} The address is that of addresses.{role}."
+
+    def _other_service(self, role: Role, address: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"What answers at {address} does not offer the {role} service. Correct addresses.{role}, or the roles of "
+            "the process there.",
+            setting=f"addresses.{role}",
+        )
+
+    async def close(self) -> None:
+        """Close all channels."""
+        for channel in self._channels.values():
+            await channel.close()
+        self._channels.clear()
+
+    def _in_order(self, role: Role) -> list[str]:
+        """Addresses of a role, the one to ask first in front."""
+        elsewhere = self._settings.addresses.get(role)
+        if elsewhere is None and role not in self._settings.roles:
+            raise ConfigurationError(
+                f"The {role} service runs neither in this process nor at a known address. Set addresses.{role}.",
+                setting=f"addresses.{role}",
+            )
+        addresses = split_addresses(elsewhere) if elsewhere is not None else [self._own_socket]
+        turn = self._turn % len(addresses)
+        self._turn += 1
+        return sorted(addresses[turn:] + addresses[:turn], key=lambda address: self._calls_under_way[address])
+
+    def _channel(self, address: str) -> grpc.aio.Channel:
+        if address not in self._channels:
+            self._channels[address] = self._open(address)
+        return self._channels[address]
+
+    def _open(self, address: str) -> grpc.aio.Channel:
+        # A peer that restarts should be found again in about a second, not after gRPC's default of up to two minutes.
+        options = [("grpc.max_reconnect_backoff_ms", 1000), ("grpc.initial_reconnect_backoff_ms", 100)]
+        tls = self._settings.caller_tls
+        if address == self._own_socket or not tls.is_wanted:
+            return grpc.aio.insecure_channel(address, options=options)
+        return grpc.aio.secure_channel(address, tls.channel_credentials(), options=[*options, *tls.channel_options()])

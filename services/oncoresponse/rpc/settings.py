@@ -1,0 +1,323 @@
+"""Settings of the server process: from a YAML file and the environment, unknown keys refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
+from oncoresponse.errors import ConfigurationError
+from oncoresponse.rpc.tls import CallerTls, require_readable_pem
+
+_LAST_PORT = 65535
+_HOST_AND_PORT = r"[^\s,{}\"]+:[0-9]{1,5}"
+_PREFIX = "ONCORESPONSE_"
+CALLER_VARIABLES = tuple(f"{_PREFIX}{name}" for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
+"""Environment variables of commands that call a server; no settings of a server."""
+
+
+class Role(StrEnum):
+    """A service that a process may run. One process runs all of them unless told otherwise."""
+
+    STUDY = "study"
+    ASSESSMENT = "assessment"
+    SEGMENTATION = "segmentation"
+    RADIOMICS = "radiomics"
+    RESPONSE = "response"
+    REPORTING = "reporting"
+    MODEL = "model"
+    MONITORING = "monitoring"
+
+
+class ServerSettings(BaseSettings):
+    """Everything an administrator can set.
+
+    Each field may stand in the settings file under its own name, or in the environment in upper case
+    behind ``ONCORESPONSE_``. The environment wins over the file, the command line over both. A list may be written as
+    one item, as items with commas between, or as JSON; a map in the environment is JSON. Relative paths are relative to
+    the working folder at the start.
+
+    Attributes:
+        roles: Services this process runs.
+        listen: Address to listen on. Port 0 takes a free port.
+        data_directory: Studies, artifacts and the SQLite database. Holds patient data.
+        artifact_url: Where artifacts are kept, as an fsspec URL; empty for a folder in ``data_directory``.
+        models_directory: Installed models.
+        database_url: ``postgresql://...``; empty for SQLite in ``data_directory``.
+        executor_id: Name of this worker in the database. After a crash a worker of the same name goes on
+            with what the old one had begun. Workers that run at the same time need different names.
+        addresses: Where a role that runs elsewhere answers; missing ones answer at ``listen``. Several processes of
+            one role: their addresses with commas between, or a list; calls are spread over them. One address instead
+            of a map is that of every role that this process does not run.
+        assessment_workers: Assessments this process runs at the same time.
+        assessment_queue_limit: Assessments that may wait; one more is refused with BUSY.
+        stage_timeout_seconds: Deadline of one stage, retries included.
+        radiomics_processes: Child processes for feature extraction; 0 for one a core.
+        segmentation_queue_limit: Studies that one segmentation process holds, the one at work included; one more is
+            refused with BUSY.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        torch_compile: Compile the segmentation networks: a slower start for faster studies.
+        import_directories: Directories that ImportDirectory may read.
+        dicomweb_urls: Base URLs that ImportDicomWeb may read.
+        study_quota_bytes: Largest study.
+        total_quota_bytes: All studies together.
+        minimum_free_bytes: Writing stops when the disk has less than this.
+        tls_certificate, tls_key: PEM files. Required to listen beyond the loopback address.
+        tls_client_authority: PEM file; when given, callers must show a certificate of this authority.
+        tls_authority: PEM file to trust when calling other roles over TLS.
+        tls_peer_name: Name in the certificates of other roles, where it is not that in their address.
+        tls_client_certificate, tls_client_key: PEM files to show when calling other roles; ``tls_certificate`` and
+            ``tls_key`` when not given. For server certificates that must not act as a client.
+        allow_insecure_network: Listen beyond loopback without TLS. For a network you trust, and say so.
+        performing_organization: Name of the institution, for DiagnosticReport.performer; empty for none.
+        fingerprint_key: File with the site's secret under which training wrote the fingerprints of its patients;
+            without one patients are recognized by their images and measurements alone.
+        reflection: Offer gRPC reflection.
+        dicom_limits: How large a DICOM file may be and become; fields as
+            :class:`~oncoresponse.dicom.limits.DicomLimits`.
+        drain_seconds: Time that running calls get on shutdown.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
+
+    roles: Annotated[tuple[Role, ...], NoDecode] = tuple(Role)
+    listen: str = "127.0.0.1:50051"
+    data_directory: Path = Path.home() / ".local" / "share" / "oncoresponse"
+    artifact_url: str = ""
+    models_directory: Path = Path("models")
+    database_url: str = ""
+    executor_id: str = Field(default="worker-1", pattern=r"^[A-Za-z0-9._-]{1,63}$")
+    addresses: Annotated[dict[Role, str], NoDecode] = {}
+    assessment_workers: int = Field(default=2, ge=1, le=64)
+    assessment_queue_limit: int = Field(default=1000, ge=1)
+    stage_timeout_seconds: float = Field(default=600.0, gt=0)
+    radiomics_processes: int = Field(default=0, ge=0, le=256)
+    segmentation_queue_limit: int = Field(default=64, ge=1, le=10_000)
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda|cuda:[0-9]{1,2})$")
+    torch_compile: bool = False
+    import_directories: Annotated[tuple[Path, ...], NoDecode] = ()
+    dicomweb_urls: Annotated[tuple[str, ...], NoDecode] = ()
+    study_quota_bytes: int = Field(default=4 * 1024**3, gt=0)
+    total_quota_bytes: int = Field(default=200 * 1024**3, gt=0)
+    minimum_free_bytes: int = Field(default=1024**3, ge=0)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_authority: Path | None = None
+    tls_authority: Path | None = None
+    tls_peer_name: str = ""
+    tls_client_certificate: Path | None = None
+    tls_client_key: Path | None = None
+    allow_insecure_network: bool = False
+    performing_organization: str = ""
+    fingerprint_key: Path | None = None
+    reflection: bool = False
+    dicom_limits: DicomLimits = DEFAULT_LIMITS
+    drain_seconds: float = Field(default=30.0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_address_for_all_other_roles(cls, values: Any) -> Any:
+        address = _decoded(values.get("addresses"))
+        if not isinstance(address, str) or not address.strip():
+            return values if address != "" else {**values, "addresses": {}}
+        if not all(re.fullmatch(_HOST_AND_PORT, part) for part in split_addresses(address)):
+            raise ValueError("addresses is one HOST:PORT, or a map of roles to HOST:PORT (in the environment as JSON)")
+        own = {str(role).strip() for role in _as_list(values.get("roles", tuple(Role)))}
+        return {**values, "addresses": {role: address for role in Role if role.value not in own}}
+
+    @field_validator("addresses", mode="before")
+    @classmethod
+    def _join_lists_of_addresses(cls, value: object) -> object:
+        decoded = _decoded(value)
+        if not isinstance(decoded, dict):
+            return decoded
+        return {role: ",".join(map(str, item)) if isinstance(item, list) else item for role, item in decoded.items()}
+
+    @field_validator("addresses")
+    @classmethod
+    def _addresses_are_complete(cls, value: dict[Role, str]) -> dict[Role, str]:
+        for role, text in value.items():
+            for address in split_addresses(text):
+                if not re.fullmatch(_HOST_AND_PORT, address):
+                    raise ValueError(f"{role}: {address!r} is not HOST:PORT")
+        return value
+
+    @field_validator("roles", "import_directories", "dicomweb_urls", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return _as_list(value)
+
+    @field_validator("roles")
+    @classmethod
+    def _each_role_once(cls, value: tuple[Role, ...]) -> tuple[Role, ...]:
+        if not value:
+            raise ValueError("name at least one role, or leave the setting out for all of them")
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("data_directory", "models_directory")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("import_directories")
+    @classmethod
+    def _absolute_each(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(path.expanduser().absolute() for path in value)
+
+    @field_validator(
+        "tls_certificate",
+        "tls_key",
+        "tls_client_authority",
+        "tls_authority",
+        "tls_client_certificate",
+        "tls_client_key",
+    )
+    @classmethod
+    def _home_folder(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line (init) over environment over file; no dotenv, no secrets folder."""
+        return init_settings, env_settings, _SettingsFile(settings_cls)
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or int(port) > _LAST_PORT:
+            raise ValueError("an address is HOST:PORT, for instance 127.0.0.1:50051")
+        return value
+
+    @property
+    def system_database_url(self) -> str:
+        """URL of the database of workflows and monitoring."""
+        return self.database_url or f"sqlite:///{self.data_directory / 'oncoresponse.sqlite'}"
+
+    @property
+    def caller_tls(self) -> CallerTls:
+        """What this process shows and trusts when it calls other roles."""
+        own = self.tls_client_certificate is not None
+        certificate = self.tls_client_certificate if own else self.tls_certificate
+        return CallerTls(
+            self.tls_authority, certificate, self.tls_client_key if own else self.tls_key, self.tls_peer_name
+        )
+
+    def require_complete_roles(self) -> None:
+        """Refuse to run assessments that could never end.
+
+        Raises:
+            ConfigurationError: A role that an assessment calls runs neither here nor at a known address.
+        """
+        if Role.ASSESSMENT not in self.roles:
+            return
+        called = (role for role in Role if role not in (Role.ASSESSMENT, Role.MONITORING))
+        if lacking := [role for role in called if role not in self.roles and role not in self.addresses]:
+            raise ConfigurationError(
+                f"This process runs assessments, which need the roles {', '.join(lacking)}. Run them here (roles), or "
+                "say where they answer (addresses)."
+            )
+
+    def require_safe_listening(self) -> None:
+        """Refuse to offer patient data in the clear to a network.
+
+        Raises:
+            ConfigurationError: The address is not loopback, there is no TLS, and nobody allowed it.
+        """
+        host = self.listen.rpartition(":")[0].strip("[]")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigurationError("tls_certificate and tls_key belong together; set both.")
+        if self.tls_client_authority is not None and self.tls_certificate is None:
+            raise ConfigurationError("tls_client_authority needs TLS: set tls_certificate and tls_key too.")
+        require_readable_pem(authority=self.tls_client_authority, certificate=self.tls_certificate, key=self.tls_key)
+        self.caller_tls.require_usable()
+        loopback = host in ("localhost", "::1") or host.startswith("127.")
+        if not loopback and self.tls_certificate is None and not self.allow_insecure_network:
+            raise ConfigurationError(
+                f"Listening on {self.listen} would send patient data unencrypted. Set tls_certificate and tls_key, "
+                "or allow_insecure_network for a network that is protected otherwise."
+            )
+
+
+def split_addresses(text: str) -> list[str]:
+    """``HOST:PORT,HOST:PORT`` as a list."""
+    return [part.strip() for part in text.split(",")]
+
+
+def _decoded(value: object) -> object:
+    """A string that is written as JSON, as what it says; anything else as it is."""
+    if not isinstance(value, str) or not value.strip().startswith(("[", "{", '"')):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        # "[::1]:50051" begins like a list.
+        return value
+
+
+def _as_list(value: object) -> Any:
+    decoded = _decoded(value)
+    if isinstance(decoded, str):
+        return tuple(part.strip() for part in decoded.split(",") if part.strip())
+    return (decoded,) if isinstance(decoded, Path) else decoded
+
+
+class _SettingsFile(PydanticBaseSettingsSource):
+    """Reads the YAML file that ``ONCORESPONSE_SETTINGS_FILE`` names."""
+
+    def get_field_value(self, field: object, field_name: str) -> tuple[object, str, bool]:  # noqa: ARG002
+        """Not used: the whole mapping is given at once."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        path = os.environ.get(f"{_PREFIX}SETTINGS_FILE")
+        if not path:
+            return {}
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        if content is None:
+            return {}
+        if not isinstance(content, dict):
+            raise ConfigurationError("The settings file must be a mapping of setting names to values.")
+        return content
+
+
+def load_settings(file: Path | None = None, **overrides: object) -> ServerSettings:
+    """Settings from file, environment and ``overrides`` (``None`` values are left out).
+
+    Raises:
+        ConfigurationError: A key is unknown or a value is not allowed.
+    """
+    known = {f"{_PREFIX}{name.upper()}" for name in ServerSettings.model_fields}
+    known |= {f"{_PREFIX}SETTINGS_FILE", *CALLER_VARIABLES}
+    if unknown := sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known):
+        raise ConfigurationError(f"Unknown environment variables: {', '.join(unknown)}. Check their spelling.")
+    if file is not None:
+        os.environ[f"{_PREFIX}SETTINGS_FILE"] = str(file)
+    try:
+        settings = ServerSettings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ConfigurationError(f"Settings are not valid: {problems}") from error
+    except SettingsError as error:
+        # Its text may hold the value, and with it a password.
+        raise ConfigurationError(
+            "An environment variable ONCORESPONSE_... is not written as its setting asks."
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"The settings file cannot be read: {error}") from error
+    return settings
