@@ -199,7 +199,7 @@ def _print_candidates(assessment: assessment_pb2.Assessment, written: list[Path]
 def _require_installed(models_directory: Path, order: Order) -> None:
     """What the server that is started here would say after the upload, before it is started."""
     definition = ModelFolder.open(find_model(models_directory, order.model), verify=False).definition
-    require_images(bool(definition.required_series))
+    require_images(bool(definition.inputs))
     require_covariates({item.name: item.required for item in definition.covariates}, order.covariates)
 
 

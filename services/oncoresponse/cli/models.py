@@ -38,7 +38,7 @@ def show_model(name: str, models_dir: _ModelsDirectory = None) -> None:
     console.print(f"[bold]{use.device_status}[/bold]\n")
     preferences = [
         f"{series.modality}: {', then '.join(rule.text for rule in series.prefer)}"
-        for series in definition.required_series
+        for series in definition.inputs
         if series.prefer
     ]
     rows = (
@@ -47,7 +47,7 @@ def show_model(name: str, models_dir: _ModelsDirectory = None) -> None:
         ("User", use.user),
         ("Role", use.role),
         ("Not for", "\n".join(use.contraindications)),
-        ("Needs", ", ".join(f"{series.modality} ({series.purpose})" for series in definition.required_series)),
+        ("Needs", ", ".join(f"{series.modality} ({series.purpose})" for series in definition.inputs)),
         ("Prefers", "\n".join(preferences) or "nothing; of several series that fit, a request has to name one"),
         ("Covariates", ", ".join(item.name for item in definition.covariates) or "none"),
         ("Predicts", f"{definition.outcome.title}: {definition.outcome.definition}"),

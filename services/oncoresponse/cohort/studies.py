@@ -19,12 +19,12 @@ from oncoradiomics.errors import RadiomicsError
 from oncoradiomics.extraction import describe_lesion, engine_version
 from oncoradiomics.features import FeatureDocument
 from oncoradiomics.settings import Settings
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import ModelFolderInvalid, OncoResponseError, TrainingDataInvalid
-from oncoresponse.model.definition import ModelDefinition
+from oncoresponse.model.definition import ImagingResponse, parse_definition
 from oncoresponse.response.input_provenance import SIDECAR_SUFFIX, require_measures_of
 from oncoresponse.response.progress import Progress, no_progress
 from oncoresponse.response.task import ResponseTask
@@ -90,7 +90,7 @@ def measure_studies(
         QuantityMismatch: An input does not exist for the quantity of the model's images, such as SUVmax of CT.
     """
     definition, settings = _model(model_directory)
-    require_measures_of(task.inputs, _quantity(definition))
+    require_measures_of(task.inputs, str(definition.measured_quantity))
     rows = read_table(clinical, task.patient_column)
     patients = [
         patient
@@ -104,7 +104,7 @@ def measure_studies(
             patients=len(absent),
         )
     # What was measured otherwise, or on a series chosen otherwise, is measured again.
-    what = [settings.sha256, engine_version("native"), definition.model_dump_json(include={"required_series"})]
+    what = [settings.sha256, engine_version("native"), definition.model_dump_json(include={"inputs"})]
     kept = run_directory / _DONE / hashlib.sha256("\n".join(what).encode()).hexdigest()[:16]
     kept.mkdir(parents=True, exist_ok=True)
     documents: dict[str, FeatureDocument] = {}
@@ -135,41 +135,37 @@ def measure_studies(
         write_table(documents, table)
         if documents:
             write_provenance(
-                documents, definition.contour_modality, "contour of the study", (), table.with_suffix(SIDECAR_SUFFIX)
+                documents, definition.features_from, "contour of the study", (), table.with_suffix(SIDECAR_SUFFIX)
             )
     return MeasuredCohort(table, refused, cut, warnings)
 
 
-def _measure(folder: Path, definition: ModelDefinition, settings: Settings, series: str) -> _Measured:
+def _measure(folder: Path, definition: ImagingResponse, settings: Settings, series: str) -> _Measured:
     study = read_study(folder)
     # The contour is needed on one series; the others would only make more studies fail.
     converted = convert_study(
         study,
-        [definition.contour_modality],
+        [definition.features_from],
         series_instance_uids=[series] if series else [],
-        preferences={item.modality: item.prefer for item in definition.required_series},
+        preferences={item.modality: item.prefer for item in definition.inputs},
     )
-    volume = converted.volumes[definition.contour_modality]
+    volume = converted.volumes[definition.features_from]
     contour = read_contour(study, ContourRequest(), volume)
     measures = check_mask(contour.mask, definition.tumor_limits)
     document = describe_lesion(volume.image, contour.mask.image, settings, volume.quantity.value)
     return _Measured(document=document, border_share=measures.border_share, warnings=contour.warnings)
 
 
-def _quantity(definition: ModelDefinition) -> str:
-    if definition.measured_quantity is None:
-        raise ModelFolderInvalid(
-            "The model reads no images (required_series in model.yaml), so studies cannot be measured. Name the "
-            "series, or train from a table."
-        )
-    return definition.measured_quantity
-
-
-def _model(model_directory: Path) -> tuple[ModelDefinition, Settings]:
+def _model(model_directory: Path) -> tuple[ImagingResponse, Settings]:
     try:
-        definition = ModelDefinition.model_validate(yaml.safe_load((model_directory / "model.yaml").read_bytes()))
-    except (OSError, ValidationError, yaml.YAMLError) as error:
+        definition = parse_definition(yaml.safe_load((model_directory / "model.yaml").read_bytes()))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ModelFolderInvalid("Measuring studies needs a valid model.yaml in the model folder.") from error
+    if not isinstance(definition, ImagingResponse):
+        raise ModelFolderInvalid(
+            "The model reads no images (inputs in model.yaml), so studies cannot be measured. Name the inputs, or "
+            "train from a table."
+        )
     settings = model_directory / "radiomics" / "settings.yaml"
     if not settings.is_file():
         raise ModelFolderInvalid(

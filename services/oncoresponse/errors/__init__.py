@@ -62,7 +62,8 @@
     │   ├── MaskTouchesBorder           MASK_TOUCHES_BORDER
     │   ├── TumorTooSmall               TUMOR_TOO_SMALL
     │   ├── TumorTooLarge               TUMOR_TOO_LARGE
-    │   └── FieldOfViewTooLarge         FIELD_OF_VIEW_TOO_LARGE
+    │   ├── FieldOfViewTooLarge         FIELD_OF_VIEW_TOO_LARGE
+    │   └── LesionsOverlap              LESIONS_OVERLAP
     ├── ModelError              an installed model cannot be used
     │   ├── ModelFolderInvalid          MODEL_FOLDER_INVALID
     │   ├── ModelHashMismatch           MODEL_HASH_MISMATCH
@@ -72,7 +73,8 @@
     │   └── TrainingDataInvalid         TRAINING_DATA_INVALID
     ├── ConfigurationError              CONFIGURATION_INVALID
     │   ├── TlsHandshakeFailed          TLS_HANDSHAKE_FAILED
-    │   └── SchemaTooNew                SCHEMA_TOO_NEW
+    │   ├── SchemaTooNew                SCHEMA_TOO_NEW
+    │   └── DocumentVersionUnsupported  DOCUMENT_VERSION_UNSUPPORTED
     └── ServiceError            the service, not the request, is the cause; the request may be sent again
         ├── QuotaExceeded               QUOTA_EXCEEDED
         ├── DiskFull                    DISK_FULL
@@ -94,7 +96,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from oncoresponse.errors.base import DOMAIN, OncoResponseError
+from oncoresponse.errors.base import DOMAIN, ErrorKind, OncoResponseError
 from oncoresponse.errors.request import (
     ArtifactNotFound,
     AssessmentNotFinished,
@@ -122,6 +124,7 @@ from oncoresponse.errors.service import (
     ConfigurationError,
     DeadlineExceeded,
     DiskFull,
+    DocumentVersionUnsupported,
     EndedByUpgrade,
     FeatureExtractionFailed,
     InternalError,
@@ -160,6 +163,7 @@ from oncoresponse.errors.study import (
     GeometryMismatch,
     ImplausibleSuvInput,
     InvalidAttribute,
+    LesionsOverlap,
     MaskTouchesBorder,
     MissingAttribute,
     MissingInjectedDose,
@@ -206,9 +210,11 @@ __all__ = [
     "DicomError",
     "DicomLimitExceeded",
     "DiskFull",
+    "DocumentVersionUnsupported",
     "DuplicateSlices",
     "EmptyMask",
     "EndedByUpgrade",
+    "ErrorKind",
     "FeatureExtractionFailed",
     "FieldOfViewTooLarge",
     "FrameOfReferenceMismatch",
@@ -218,6 +224,7 @@ __all__ = [
     "InternalError",
     "InvalidAttribute",
     "InvalidRequest",
+    "LesionsOverlap",
     "MaskTouchesBorder",
     "MissingAttribute",
     "MissingInjectedDose",

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import ClassVar
-
-import grpc
 
 DOMAIN = "oncoresponse"
 """Value of ``google.rpc.ErrorInfo.domain`` on every error this project raises."""
+
+
+class ErrorKind(StrEnum):
+    """What kind of failure it is, without a protocol; tables at the edges turn it into a gRPC, HTTP or DIMSE status."""
+
+    INVALID_INPUT = "invalid input"
+    NOT_FOUND = "not found"
+    ALREADY_EXISTS = "already exists"
+    WRONG_STATE = "wrong state"
+    FORBIDDEN = "forbidden"
+    DATA_DAMAGED = "data damaged"
+    EXHAUSTED = "exhausted"
+    UNAVAILABLE = "unavailable"
+    DEADLINE = "deadline"
+    CANCELLED = "cancelled"
+    INTERNAL = "internal"
+    ABORTED = "aborted"
 
 
 class OncoResponseError(Exception):
@@ -20,7 +36,7 @@ class OncoResponseError(Exception):
     """
 
     reason: ClassVar[str]
-    status: ClassVar[grpc.StatusCode]
+    kind: ClassVar[ErrorKind]
     retry_after_seconds: float | None = None
 
     def __init__(self, message: str, **metadata: object) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import grpc
-
-from oncoresponse.errors.base import OncoResponseError
+from oncoresponse.errors.base import ErrorKind, OncoResponseError
 
 
 class RequestError(OncoResponseError):
     """The request is wrong and will stay wrong until the caller changes it."""
 
-    status = grpc.StatusCode.INVALID_ARGUMENT
+    kind = ErrorKind.INVALID_INPUT
 
 
 class InvalidRequest(RequestError):
@@ -23,79 +21,79 @@ class RequestConflict(RequestError):
     """A ``request_id`` was used before for a different request."""
 
     reason = "REQUEST_ID_REUSED"
-    status = grpc.StatusCode.ALREADY_EXISTS
+    kind = ErrorKind.ALREADY_EXISTS
 
 
 class StudyNotFound(RequestError):
     reason = "STUDY_NOT_FOUND"
-    status = grpc.StatusCode.NOT_FOUND
+    kind = ErrorKind.NOT_FOUND
 
 
 class AssessmentNotFound(RequestError):
     reason = "ASSESSMENT_NOT_FOUND"
-    status = grpc.StatusCode.NOT_FOUND
+    kind = ErrorKind.NOT_FOUND
 
 
 class ArtifactNotFound(RequestError):
     reason = "ARTIFACT_NOT_FOUND"
-    status = grpc.StatusCode.NOT_FOUND
+    kind = ErrorKind.NOT_FOUND
 
 
 class ModelNotFound(RequestError):
     reason = "MODEL_NOT_FOUND"
-    status = grpc.StatusCode.NOT_FOUND
+    kind = ErrorKind.NOT_FOUND
 
 
 class StudyNotComplete(RequestError):
     """The study still accepts instances; an assessment needs the whole of it."""
 
     reason = "STUDY_NOT_COMPLETE"
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    kind = ErrorKind.WRONG_STATE
 
 
 class StudyAlreadyComplete(RequestError):
     """The study was declared complete; what was assessed must not change afterwards."""
 
     reason = "STUDY_ALREADY_COMPLETE"
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    kind = ErrorKind.WRONG_STATE
 
 
 class AssessmentNotFinished(RequestError):
     reason = "ASSESSMENT_NOT_FINISHED"
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    kind = ErrorKind.WRONG_STATE
 
 
 class PathNotAllowed(RequestError):
     """The directory lies outside those the administrator allows for import."""
 
     reason = "PATH_NOT_ALLOWED"
-    status = grpc.StatusCode.PERMISSION_DENIED
+    kind = ErrorKind.FORBIDDEN
 
 
 class UrlNotAllowed(RequestError):
     """The DICOMweb address is not on the administrator's allow-list."""
 
     reason = "URL_NOT_ALLOWED"
-    status = grpc.StatusCode.PERMISSION_DENIED
+    kind = ErrorKind.FORBIDDEN
 
 
 class PacsAccessDenied(RequestError):
     reason = "PACS_ACCESS_DENIED"
-    status = grpc.StatusCode.PERMISSION_DENIED
+    kind = ErrorKind.FORBIDDEN
 
 
 class PredictionNotFound(RequestError):
     """Monitoring holds no prediction of this assessment, so there is nothing an outcome could belong to."""
 
     reason = "PREDICTION_NOT_FOUND"
-    status = grpc.StatusCode.NOT_FOUND
+    kind = ErrorKind.NOT_FOUND
 
 
 class PredictionAlreadyRecorded(RequestError):
     """Monitoring holds another prediction of the same assessment; what was said once is not rewritten."""
 
     reason = "PREDICTION_ALREADY_RECORDED"
-    status = grpc.StatusCode.ALREADY_EXISTS
+    kind = ErrorKind.ALREADY_EXISTS
 
 
 class PredictionTableInvalid(RequestError):
@@ -106,16 +104,16 @@ class PredictionTableInvalid(RequestError):
 
 class QuantityMismatch(RequestError):
     reason = "QUANTITY_MISMATCH"
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    kind = ErrorKind.WRONG_STATE
 
 
 class SettingsMismatch(RequestError):
     reason = "SETTINGS_MISMATCH"
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    kind = ErrorKind.WRONG_STATE
 
 
 class ChecksumMismatch(RequestError):
     """Bytes changed on the way; send the chunk or the instance again."""
 
     reason = "CHECKSUM_MISMATCH"
-    status = grpc.StatusCode.DATA_LOSS
+    kind = ErrorKind.DATA_DAMAGED

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import grpc
-
-from oncoresponse.errors.base import OncoResponseError
+from oncoresponse.errors.base import ErrorKind, OncoResponseError
 
 
 class ModelError(OncoResponseError):
     """An installed model cannot be used; an administrator has to act."""
 
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    kind = ErrorKind.WRONG_STATE
 
 
 class ModelFolderInvalid(ModelError):
@@ -29,13 +27,13 @@ class ModelChanged(ModelError):
 
 class FeatureExtractionFailed(ModelError):
     reason = "FEATURE_EXTRACTION_FAILED"
-    status = grpc.StatusCode.INTERNAL
+    kind = ErrorKind.INTERNAL
 
 
 class TrainingError(OncoResponseError):
     """A training run was refused or could not go on."""
 
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    kind = ErrorKind.WRONG_STATE
 
 
 class TrainingDataInvalid(TrainingError):
@@ -46,7 +44,7 @@ class ConfigurationError(OncoResponseError):
     """A settings file, an environment variable or a command-line option is wrong."""
 
     reason = "CONFIGURATION_INVALID"
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    kind = ErrorKind.WRONG_STATE
 
 
 class TlsHandshakeFailed(ConfigurationError):
@@ -59,23 +57,27 @@ class SchemaTooNew(ConfigurationError):
     reason = "SCHEMA_TOO_NEW"
 
 
+class DocumentVersionUnsupported(ConfigurationError):
+    reason = "DOCUMENT_VERSION_UNSUPPORTED"
+
+
 class ServiceError(OncoResponseError):
     """The service is the cause, not the request: the same request may succeed later."""
 
-    status = grpc.StatusCode.UNAVAILABLE
+    kind = ErrorKind.UNAVAILABLE
 
 
 class QuotaExceeded(ServiceError):
     """Something is larger than allowed: ``scope`` is study, total (all studies together) or call."""
 
     reason = "QUOTA_EXCEEDED"
-    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    kind = ErrorKind.EXHAUSTED
     retry_after_seconds = 60.0
 
 
 class DiskFull(ServiceError):
     reason = "DISK_FULL"
-    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    kind = ErrorKind.EXHAUSTED
     retry_after_seconds = 60.0
 
 
@@ -83,13 +85,13 @@ class OutOfMemory(ServiceError):
     """A stage ran out of host or GPU memory."""
 
     reason = "OUT_OF_MEMORY"
-    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    kind = ErrorKind.EXHAUSTED
     retry_after_seconds = 10.0
 
 
 class Busy(ServiceError):
     reason = "BUSY"
-    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    kind = ErrorKind.EXHAUSTED
     retry_after_seconds = 5.0
 
 
@@ -101,37 +103,37 @@ class PeerUnavailable(ServiceError):
 
 class DeadlineExceeded(ServiceError):
     reason = "DEADLINE_EXCEEDED"
-    status = grpc.StatusCode.DEADLINE_EXCEEDED
+    kind = ErrorKind.DEADLINE
 
 
 class Cancelled(ServiceError):
     reason = "CANCELLED"
-    status = grpc.StatusCode.CANCELLED
+    kind = ErrorKind.CANCELLED
 
 
 class ResumedWithoutProgress(ServiceError):
     """The service stopped again and again in one stage of an assessment, which is therefore not begun once more."""
 
     reason = "RESUMED_WITHOUT_PROGRESS"
-    status = grpc.StatusCode.ABORTED
+    kind = ErrorKind.ABORTED
 
 
 class EndedByUpgrade(ServiceError):
     """An assessment that another version of the service had begun: one report never comes from two versions."""
 
     reason = "ENDED_BY_UPGRADE"
-    status = grpc.StatusCode.ABORTED
+    kind = ErrorKind.ABORTED
 
 
 class RecordUnreadable(ServiceError):
     """What the workflow database holds of an assessment is not the plain data that this service writes."""
 
     reason = "RECORD_UNREADABLE"
-    status = grpc.StatusCode.DATA_LOSS
+    kind = ErrorKind.DATA_DAMAGED
 
 
 class InternalError(ServiceError):
     """A defect of ours. The log holds the trace under the same error id; the caller gets only the id."""
 
     reason = "INTERNAL"
-    status = grpc.StatusCode.INTERNAL
+    kind = ErrorKind.INTERNAL

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import grpc
-
-from oncoresponse.errors.base import OncoResponseError
+from oncoresponse.errors.base import ErrorKind, OncoResponseError
 
 
 class DicomError(OncoResponseError):
     """A file or the study cannot be read as the model needs it."""
 
-    status = grpc.StatusCode.INVALID_ARGUMENT
+    kind = ErrorKind.INVALID_INPUT
 
 
 class NotDicom(DicomError):
@@ -47,13 +45,13 @@ class PatientMismatch(DicomError):
     """The series, or the series and the request, name different patients."""
 
     reason = "PATIENT_MISMATCH"
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    kind = ErrorKind.WRONG_STATE
 
 
 class SeriesError(DicomError):
     """A series does not make one regular volume, or is not the one a model needs."""
 
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    kind = ErrorKind.WRONG_STATE
 
 
 class MissingSlices(SeriesError):
@@ -107,7 +105,7 @@ class GeometryMismatch(SeriesError):
 class SuvError(OncoResponseError):
     """PET pixel values cannot be turned into body-weight SUV (g/mL)."""
 
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    kind = ErrorKind.WRONG_STATE
 
 
 class MissingPatientWeight(SuvError):
@@ -143,7 +141,7 @@ class UnsupportedDecayCorrection(SuvError):
 class ContourError(OncoResponseError):
     """The supplied or computed tumour contour cannot be used."""
 
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    kind = ErrorKind.WRONG_STATE
 
 
 class ContourNotFound(ContourError):
@@ -190,3 +188,7 @@ class FieldOfViewTooLarge(ContourError):
     """Automatic segmentation has not seen so much of the body; a physician's contour is needed."""
 
     reason = "FIELD_OF_VIEW_TOO_LARGE"
+
+
+class LesionsOverlap(ContourError):
+    reason = "LESIONS_OVERLAP"

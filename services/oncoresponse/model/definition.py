@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -28,25 +28,28 @@ class IntendedUse(Strict):
     device_status: str
 
 
-class RequiredSeries(Strict):
-    """One image series the model cannot do without.
+class ImageInput(Strict):
+    """One image series the model reads, by its input role.
 
     Attributes:
+        role: Input role: the name by which everything else (requests, ``segment_on``, a case) speaks of this input.
+            Several inputs may be of one modality.
         modality: DICOM modality.
         quantity: What a voxel measures: that to which the intake converts the modality.
         purpose: What the model does with it.
+        match: Rules on attributes that a series must fulfil to be used for this input, all of them; empty: any series
+            of the modality may be.
         prefer: Which of several series that fit is used, by rules in order; empty: several are ambiguous.
+        required: Whether the model cannot do without.
     """
 
+    role: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
     modality: Literal["CT", "PT", "MR"]
     quantity: str = Field(min_length=1)
     purpose: str
+    match: tuple[SeriesRule, ...] = ()
     prefer: tuple[SeriesRule, ...] = ()
-
-    @property
-    def input_role(self) -> str:
-        """The name by which a request selects a series for this input."""
-        return self.modality
+    required: bool = True
 
     @model_validator(mode="after")
     def _intake_gives_the_quantity(self) -> Self:
@@ -54,6 +57,29 @@ class RequiredSeries(Strict):
         if given is not None and self.quantity != given.value:
             raise ValueError(f"{self.modality} is converted to {given.value}; {self.quantity} is not available.")
         return self
+
+    @model_validator(mode="after")
+    def _requirements_are_yes_or_no(self) -> Self:
+        if any(rule.nearest is not None or rule.smallest or rule.largest for rule in self.match):
+            raise ValueError("A rule under match says yes or no: equals, contains or matches.")
+        return self
+
+
+class MeasuredInput(Strict):
+    """An input of the response model that is measured in the images of the study, and under what name.
+
+    Attributes:
+        input: Name in ``response/task.yaml``.
+        measure: Name of the measure or feature that gives it.
+        same_definition: Whether the measure was shown to be the same quantity as the input in the training data. Where
+            not, the images are measured, and no prediction is made from them.
+        definition: How the training data define the quantity, and what is known about the difference; one sentence.
+    """
+
+    input: str
+    measure: str
+    same_definition: bool
+    definition: str
 
 
 class Covariate(Strict):
@@ -109,22 +135,28 @@ class OutsideCheck(Strict):
         return f"{self.sentence} (version {self.model_version}, {self.date}; {self.source})."
 
 
+Stage = Literal["conversion", "segmentation", "features", "prediction", "report"]
+"""A stage that a plan may name; see :mod:`oncoresponse.model.plan`."""
+
+LesionChoice = Literal["the only lesion", "the largest lesion", "the lesion with the highest uptake", "all lesions"]
+"""Which lesion of several a prediction is made from; ``all lesions`` takes the totals of the patient."""
+
+
 class ModelDefinition(Strict):
-    """Contents of ``model.yaml``. Unknown keys are refused.
+    """What every ``model.yaml`` declares. Unknown keys are refused.
 
     ``limitations`` come heaviest first. ``source_attributes`` states, for the model card, what no training run can know
     (see :mod:`oncoresponse.response.training.source_attributes`).
     """
 
+    kind: str
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,62}$")
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     title: str
     manufacturer: str
     intended_use: IntendedUse
-    required_series: tuple[RequiredSeries, ...]
-    contour_modality: Literal["CT", "PT", "MR"]
+    inputs: tuple[ImageInput, ...] = ()
     covariates: tuple[Covariate, ...] = ()
-    tumor_limits: TumorLimits
     outcome: Outcome
     limitations: tuple[str, ...]
     training_data: str
@@ -135,16 +167,117 @@ class ModelDefinition(Strict):
         """What was found outside about any of the boosters (SHA-256), in words."""
         return tuple(check.text for check in self.outside_checks if check.booster_sha256 in boosters)
 
+    def input_of(self, role: str) -> ImageInput | None:
+        """The input of that role."""
+        return next((item for item in self.inputs if item.role == role), None)
+
     @property
     def measured_quantity(self) -> str | None:
-        """What a voxel of the series measures on which contour and features are; ``None`` where no image is read."""
-        return next((item.quantity for item in self.required_series if item.modality == self.contour_modality), None)
+        """What a voxel of the series measures on which the features are; ``None`` where no image is read."""
+        return None
+
+
+class TableResponse(ModelDefinition):
+    """A model that predicts a response from a table and reads no image."""
+
+    kind: Literal["table response"] = "table response"
 
     @model_validator(mode="after")
-    def _one_series_for_each_input(self) -> Self:
-        roles = [item.input_role for item in self.required_series]
-        if len(set(roles)) < len(roles):
-            raise ValueError("A modality is required twice; this version takes one series of each.")
-        if roles and self.contour_modality not in roles:
-            raise ValueError(f"contour_modality {self.contour_modality} is not among required_series.")
+    def _reads_no_image(self) -> Self:
+        if self.inputs:
+            raise ValueError("A table response has no image inputs; kind: imaging response has.")
         return self
+
+
+class ImagingResponse(ModelDefinition):
+    """A model that measures lesions in images and, where it has a response model, predicts from them.
+
+    Attributes:
+        segment_on: Input role on whose grid lesions are contoured.
+        features_from: Input role in which they are measured.
+        show: Input roles that the key image shows, the first as the image, the second below it.
+        stages: The plan: which stages run, in this order.
+        predict_from: Which lesion of several the prediction is made from.
+        measured_inputs: Inputs of the response model that go by another name than the measure that gives them.
+        tumor_limits: What a contour must satisfy.
+    """
+
+    kind: Literal["imaging response"] = "imaging response"
+    inputs: tuple[ImageInput, ...] = Field(min_length=1)
+    segment_on: str
+    features_from: str
+    show: tuple[str, ...] = Field(min_length=1)
+    stages: tuple[Stage, ...] = ("conversion", "segmentation", "features", "prediction", "report")
+    predict_from: LesionChoice = "the only lesion"
+    measured_inputs: tuple[MeasuredInput, ...] = ()
+    tumor_limits: TumorLimits
+
+    @property
+    def measured_quantity(self) -> str | None:
+        """See :attr:`ModelDefinition.measured_quantity`."""
+        measured = self.input_of(self.features_from)
+        return None if measured is None else measured.quantity
+
+    @property
+    def measured_modality(self) -> str:
+        """DICOM modality in which lesions are measured."""
+        return next(item.modality for item in self.inputs if item.role == self.features_from)
+
+    @model_validator(mode="after")
+    def _roles_are_declared(self) -> Self:
+        roles = [item.role for item in self.inputs]
+        if len(set(roles)) < len(roles):
+            raise ValueError("An input role is declared twice.")
+        for field, used in (
+            ("segment_on", (self.segment_on,)),
+            ("features_from", (self.features_from,)),
+            ("show", self.show),
+        ):
+            if unknown := [role for role in used if role not in roles]:
+                raise ValueError(f"{field} names {unknown[0]}, which is not among the inputs.")
+        needed = {self.segment_on, self.features_from}
+        if optional := [item.role for item in self.inputs if item.role in needed and not item.required]:
+            raise ValueError(f"Input {optional[0]} is contoured or measured on, so it has to be required.")
+        return self
+
+
+_KINDS: dict[str, type[ModelDefinition]] = {
+    "imaging response": ImagingResponse,
+    "table response": TableResponse,
+}
+
+
+def parse_definition(content: object) -> ModelDefinition:
+    """The definition that the contents of a ``model.yaml`` declare, also in the form of releases before 0.3.
+
+    Raises:
+        ValueError: The contents follow no known kind, or (:class:`pydantic.ValidationError`) not their own.
+    """
+    if not isinstance(content, dict):
+        raise ValueError("model.yaml must be a mapping.")
+    stated = _without_earlier_form(content)
+    kind = stated.get("kind")
+    if kind not in _KINDS:
+        raise ValueError(f"kind is one of: {', '.join(_KINDS)}.")
+    return _KINDS[kind].model_validate(stated)
+
+
+def _without_earlier_form(content: Mapping[str, Any]) -> dict[str, Any]:
+    """``required_series`` and ``contour_modality``, where one series of each modality was read, as inputs by role."""
+    stated = dict(content)
+    if "required_series" not in stated:
+        return stated
+    series = stated.pop("required_series") or []
+    modality = stated.pop("contour_modality", None)
+    if not series:
+        stated.pop("tumor_limits", None)
+        return {"kind": "table response", **stated}
+    roles = [item.get("modality") for item in series]
+    return {
+        "kind": "imaging response",
+        **stated,
+        "inputs": [{"role": item.get("modality"), **item} for item in series],
+        "segment_on": modality,
+        "features_from": modality,
+        "show": sorted(roles, key=lambda role: role != modality),
+    }

@@ -27,7 +27,8 @@ from pydantic import ValidationError
 
 from oncoresponse.case.volume import file_sha256
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch, ModelNotFound
-from oncoresponse.model.definition import ModelDefinition, Strict
+from oncoresponse.model.definition import ImagingResponse, ModelDefinition, Strict, parse_definition
+from oncoresponse.model.request_rules import require_images
 
 _DEFINITION_FILE = "model.yaml"
 _MANIFEST_FILE = "manifest.json"
@@ -66,7 +67,7 @@ class ModelFolder:
             ModelHashMismatch: A file is not the one the manifest names.
         """
         try:
-            definition = ModelDefinition.model_validate(yaml.safe_load((path / _DEFINITION_FILE).read_bytes()))
+            definition = parse_definition(yaml.safe_load((path / _DEFINITION_FILE).read_bytes()))
             manifest = Manifest.model_validate_json((path / _MANIFEST_FILE).read_bytes())
         except OSError as error:
             raise ModelFolderInvalid(
@@ -104,6 +105,18 @@ class ModelFolder:
                     "Install the model again; do not edit a sealed model.",
                     file=name,
                 )
+
+    @property
+    def imaging(self) -> ImagingResponse:
+        """The definition of a model that reads images.
+
+        Raises:
+            InvalidRequest: It reads none.
+        """
+        require_images(bool(self.definition.inputs))
+        if not isinstance(self.definition, ImagingResponse):
+            raise ModelFolderInvalid(f"Model '{self.definition.name}' is no imaging response.")
+        return self.definition
 
     def has(self, relative: str) -> bool:
         """Whether the model has a file, or a part of that folder's name such as ``segmentation``."""

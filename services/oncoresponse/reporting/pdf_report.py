@@ -241,7 +241,7 @@ def _date(stated: str | None) -> str | None:
 
 def _site(context: ReportContext) -> str | None:
     """Body part and side as the study states them; what it does not state is not guessed."""
-    series = context.study.series_of(context.model.contour_modality)
+    series = context.study.series_of(context.model.measured_modality)
     if series is None:
         return None
     side = {"R": "right", "L": "left", "B": "both sides"}.get(series.laterality or "", series.laterality)
@@ -250,7 +250,7 @@ def _site(context: ReportContext) -> str | None:
 
 
 def _scanner(context: ReportContext) -> str:
-    series = context.study.series_of(context.model.contour_modality)
+    series = context.study.series_of(context.model.measured_modality)
     if series is None:
         return ""
     return " ".join(part for part in (series.manufacturer, series.manufacturer_model_name) if part)

@@ -16,7 +16,7 @@ from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.prediction import Prediction
 from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.errors import InvalidRequest
-from oncoresponse.model.definition import ModelDefinition
+from oncoresponse.model.definition import ImagingResponse
 
 _PATIENT_REFERENCE = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}")
 _SERVICE_REQUEST_REFERENCE = re.compile(r"ServiceRequest/[A-Za-z0-9.-]{1,64}")
@@ -65,7 +65,7 @@ class ReportContext:
 
     assessment_id: str
     issued: datetime
-    model: ModelDefinition
+    model: ImagingResponse
     model_sha256: str
     study: StudyDescription
     features: FeatureDocument

@@ -14,7 +14,7 @@ import protovalidate
 from google.protobuf.message import Message
 
 from oncoresponse.errors import PeerUnavailable
-from oncoresponse.rpc.status import DETAILS_KEY, FieldViolations, intended_error, to_status
+from oncoresponse.rpc.status import DETAILS_KEY, STATUS_OF_KIND, FieldViolations, intended_error, to_status
 
 _log = logging.getLogger(__name__)
 
@@ -129,9 +129,9 @@ async def _outcome(method: str, context: grpc.aio.ServicerContext) -> AsyncItera
         raise
     except Exception as error:
         intended = intended_error(error)
-        _note(method, intended.status.name, intended.reason, start)
+        _note(method, STATUS_OF_KIND[intended.kind].name, intended.reason, start)
         details = ((DETAILS_KEY, to_status(intended).SerializeToString()),)
-        await context.abort(intended.status, intended.message, trailing_metadata=details)
+        await context.abort(STATUS_OF_KIND[intended.kind], intended.message, trailing_metadata=details)
     else:
         _note(method, "OK", "", start)
 

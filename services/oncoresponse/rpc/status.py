@@ -19,6 +19,7 @@ from oncoresponse.errors import (
     ConfigurationError,
     DeadlineExceeded,
     DiskFull,
+    ErrorKind,
     InternalError,
     InvalidRequest,
     OncoResponseError,
@@ -31,6 +32,22 @@ from oncoresponse.storage.database_errors import known_database_error
 
 DETAILS_KEY = "grpc-status-details-bin"
 """Trailing metadata key of the serialized google.rpc.Status (gRPC's own convention)."""
+
+STATUS_OF_KIND = {
+    ErrorKind.INVALID_INPUT: grpc.StatusCode.INVALID_ARGUMENT,
+    ErrorKind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    ErrorKind.ALREADY_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
+    ErrorKind.WRONG_STATE: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorKind.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
+    ErrorKind.DATA_DAMAGED: grpc.StatusCode.DATA_LOSS,
+    ErrorKind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ErrorKind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    ErrorKind.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
+    ErrorKind.CANCELLED: grpc.StatusCode.CANCELLED,
+    ErrorKind.INTERNAL: grpc.StatusCode.INTERNAL,
+    ErrorKind.ABORTED: grpc.StatusCode.ABORTED,
+}
+"""The gRPC status of each kind of error."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +81,7 @@ def to_status(error: OncoResponseError) -> status_pb2.Status:
         delay = Duration()
         delay.FromMilliseconds(round(error.retry_after_seconds * 1000))
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
-    return status_pb2.Status(code=error.status.value[0], message=error.message, details=details)
+    return status_pb2.Status(code=STATUS_OF_KIND[error.kind].value[0], message=error.message, details=details)
 
 
 def from_status(status: status_pb2.Status) -> OncoResponseError:

@@ -140,7 +140,7 @@ class Segmenter:
         description = read_network_description(directory)
         networks = load_networks(directory, description)
         digest = file_sha256(directory / NETWORK_FILE)
-        limits, chosen = model.definition.tumor_limits, choose_device(device)
+        limits, chosen = model.imaging.tumor_limits, choose_device(device)
         return cls(description, networks, limits, digest, chosen, torch_compile=torch_compile)
 
     def warm_up(self) -> None:

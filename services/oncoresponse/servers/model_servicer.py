@@ -52,7 +52,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
                 contraindications=use.contraindications,
                 device_status=use.device_status,
             ),
-            required_modalities=[series.modality for series in definition.required_series],
+            required_modalities=[series.modality for series in definition.inputs],
             covariates=[
                 model_pb2.CovariateDefinition(
                     name=item.name, title=item.title, unit=item.unit or "", required=item.required

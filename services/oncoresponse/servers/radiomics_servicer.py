@@ -14,7 +14,7 @@ from oncoradiomics.settings import Settings
 from oncoresponse.case.volume import QUANTITY_OF_MODALITY, Quantity, quantity_of_file
 from oncoresponse.errors import InvalidRequest, QuantityMismatch, error_for_reason
 from oncoresponse.model.cache import ModelCache
-from oncoresponse.model.definition import ModelDefinition
+from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.storage.artifact_store import ArtifactStore
@@ -49,7 +49,7 @@ class RadiomicsServicer(radiomics_pb2_grpc.RadiomicsServiceServicer):
                 stack.enter_context(self._artifacts.local_volume(stored_artifact(mask), Quantity.MASK))
                 for mask in (request.mask, *request.variant_masks)
             ]
-            quantity = _measured_quantity(folder.definition, image)
+            quantity = _measured_quantity(folder.imaging, image)
             document, *variants = await asyncio.gather(
                 *(self._processes.extract(image, mask, settings, quantity) for mask in masks), return_exceptions=True
             )
@@ -83,7 +83,7 @@ def _settings_of(folder: ModelFolder) -> Settings:
     return Settings.from_yaml(folder.file("radiomics/settings.yaml"))
 
 
-def _measured_quantity(definition: ModelDefinition, image: Path) -> str:
+def _measured_quantity(definition: ImagingResponse, image: Path) -> str:
     """What the voxels of the image measure, if that is what the model measures."""
     found = quantity_of_file(image)
     if found not in set(QUANTITY_OF_MODALITY.values()):
@@ -91,7 +91,7 @@ def _measured_quantity(definition: ModelDefinition, image: Path) -> str:
     needed = definition.measured_quantity
     if needed is not None and found != needed:
         raise QuantityMismatch(
-            f"The model measures {needed} (on {definition.contour_modality}), and the image holds {found}. Send the "
+            f"The model measures {needed} (on {definition.features_from}), and the image holds {found}. Send the "
             "volume of the model's own series.",
             needed=needed,
             found=found,

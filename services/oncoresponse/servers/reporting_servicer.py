@@ -49,7 +49,7 @@ class ReportingServicer(reporting_pb2_grpc.ReportingServiceServicer):
         context = ReportContext(
             assessment_id=request.report_id,
             issued=request.issued.ToDatetime(tzinfo=datetime.UTC),
-            model=folder.definition,
+            model=folder.imaging,
             model_sha256=folder.sha256,
             study=study,
             features=store.read_document(_stored(request.features), FeatureDocument),
@@ -62,7 +62,7 @@ class ReportingServicer(reporting_pb2_grpc.ReportingServiceServicer):
             service_request_reference=request.service_request_reference or None,
             performing_organization=self._performing_organization,
         )
-        series = study.series_of(folder.definition.contour_modality)
+        series = study.series_of(folder.imaging.measured_modality)
         if series is None:
             raise InvalidRequest("The study description does not hold the series the contour is drawn on.")
         manifest = store.read_document(_stored(request.study_manifest), StudyManifest)

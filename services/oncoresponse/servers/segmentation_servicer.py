@@ -196,7 +196,7 @@ def _check_supplied(
     if mask.quantity is not Quantity.MASK or kind not in _METHODS:
         raise InvalidRequest("supplied_mask must be a mask, and supplied_mask_kind must say what it was drawn as.")
     require_same_grid(pet, mask)
-    measures = check_mask(mask, folder.definition.tumor_limits)
+    measures = check_mask(mask, folder.imaging.tumor_limits)
     return SegmentationSummary(
         method=_METHODS[kind],
         supplied_algorithm_type=_ALGORITHM_TYPES.get(request.supplied_mask_algorithm_type),

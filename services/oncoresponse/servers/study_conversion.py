@@ -13,8 +13,7 @@ from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.selection import require_input_roles
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import ContourNotFound, NoImages, SeriesError, error_for_reason
-from oncoresponse.model.definition import ModelDefinition
-from oncoresponse.model.request_rules import require_images
+from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_manifest import StudyManifest
@@ -23,7 +22,7 @@ from oncoresponse.v1 import study_pb2
 
 def convert(
     artifacts: ArtifactStore,
-    model: ModelDefinition,
+    model: ImagingResponse,
     request: study_pb2.ConvertStudyRequest,
     limits: DicomLimits = DEFAULT_LIMITS,
 ) -> study_pb2.ConvertStudyResponse:
@@ -34,7 +33,6 @@ def convert(
             is not what the manifest says.
         DicomError, SuvError, ContourError: What the intake stage raises.
     """
-    require_images(bool(model.required_series))
     manifest = artifacts.read_document(stored_artifact(request.study_manifest), StudyManifest)
     expected = None
     if request.HasField("expected_patient"):
@@ -47,7 +45,7 @@ def convert(
     with _true_cause(manifest.left_out), ExitStack() as stack:
         paths = [stack.enter_context(artifacts.local_path(instance.artifact)) for instance in manifest.instances]
         study = read_study(paths, limits)
-        modalities = [series.modality for series in model.required_series]
+        modalities = [series.modality for series in model.inputs]
         require_input_roles(
             study.series, modalities, [(item.input_role, item.series_instance_uid) for item in request.series]
         )
@@ -55,14 +53,14 @@ def convert(
             study,
             modalities,
             series_instance_uids=[item.series_instance_uid for item in request.series],
-            preferences={series.modality: series.prefer for series in model.required_series},
+            preferences={series.modality: series.prefer for series in model.inputs},
             expected_patient=expected,
         )
         _require_whole(converted.description, manifest.left_out)
         contour = None
         if request.HasField("contour"):
             wanted = ContourRequest(request.contour.sop_instance_uid, request.contour.structure_name)
-            grid = converted.volumes[model.contour_modality]
+            grid = converted.volumes[model.segment_on]
             contour = read_contour(study, wanted, grid, expected_patient=expected)
     description = converted.description
     if contour is not None:

@@ -132,8 +132,8 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request: study_pb2.ConvertStudyRequest, context: grpc.aio.ServicerContext
     ) -> study_pb2.ConvertStudyResponse:
         """Choose and convert the series a model requires."""
-        _, definition = await asyncio.to_thread(self._models.get, request.model, request.model_sha256)
-        return await asyncio.to_thread(convert, self._artifacts, definition, request, self._settings.dicom_limits)
+        folder, _ = await asyncio.to_thread(self._models.get, request.model, request.model_sha256)
+        return await asyncio.to_thread(convert, self._artifacts, folder.imaging, request, self._settings.dicom_limits)
 
     async def _import(self, counts: Iterator[ImportCount]) -> AsyncIterator[ImportCount]:
         """Advance an import file by file in a thread; gives some of its counts, and always the last."""

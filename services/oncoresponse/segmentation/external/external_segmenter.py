@@ -69,7 +69,7 @@ class ExternalSegmenter:
         declaration = read_declaration(directory)
         network = open_tumor_network(directory, declaration, device)
         digest = file_sha256(directory / EXTERNAL_NETWORK_FILE)
-        return cls(declaration, network, model.definition.tumor_limits, digest)
+        return cls(declaration, network, model.imaging.tumor_limits, digest)
 
     def warm_up(self) -> None:
         """Run the network once, so that the first study does not pay for it."""
