@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy
 from google.rpc import error_details_pb2, status_pb2
 from oncoresponse.errors import DOMAIN, InternalError, QuotaExceeded, concrete_errors, error_for_reason
-from oncoresponse.rpc.status import FieldViolations, from_status, intended_error, to_status
+from oncoresponse.rpc.status import STATUS_OF_KIND, FieldViolations, from_status, intended_error, to_status
 
 ROOT = Path(__file__).parents[2]
 KINDS = list(concrete_errors())
@@ -39,7 +39,7 @@ def test_the_table_in_the_documentation_lists_exactly_the_reason_codes():
 def test_error_survives_the_way_to_a_client_and_to_a_parent_process(kind):
     error = kind("What is wrong. What to do.", limit=3)
     status = to_status(error)
-    assert grpc.StatusCode(tuple(_code(status.code))) is kind.status
+    assert grpc.StatusCode(tuple(_code(status.code))) is STATUS_OF_KIND[kind.kind]
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     assert (info.reason, info.domain, info.metadata["limit"]) == (kind.reason, DOMAIN, "3")
