@@ -64,7 +64,7 @@ define generate_stubs
 	$(STUBS) --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) $(PROTOS)
 	$(STUBS) --python_out=$(1) --pyi_out=$(1) buf/validate/validate.proto
 endef
-PROTOS := $(patsubst protos/%,%,$(wildcard protos/oncoresponse/v1/*.proto))
+PROTOS := $(patsubst protos/%,%,$(wildcard protos/oncoresponse/v1/*.proto protos/oncoresponse/stages/v1/*.proto))
 
 stubs: $(VENV)/installed
 	$(call generate_stubs,services)
@@ -73,6 +73,7 @@ stubs-check: $(VENV)/installed
 	rm -rf build/stubs
 	$(call generate_stubs,build/stubs)
 	diff -r -x __pycache__ -x __init__.py build/stubs/oncoresponse/v1 services/oncoresponse/v1
+	diff -r -x __pycache__ -x __init__.py build/stubs/oncoresponse/stages services/oncoresponse/stages
 	diff -r -x __pycache__ build/stubs/buf services/buf
 
 bench: $(VENV)/installed

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-ARTIFACT_FILE_NAMES = frozenset(
+import re
+
+_OF_PATIENT = frozenset(
     {
         "report.json",
         "report.pdf",
         "key-image.png",
         "segmentation.dcm",
-        "segmentation.json",
-        "mask.nrrd",
-        "probability.nrrd",
-        "features.json",
         "prediction.json",
         "timings.json",
         "lesion-candidates.json",
         "lesion-candidates.png",
     }
 )
+_OF_LESION = frozenset({"segmentation.json", "mask.nrrd", "probability.nrrd", "features.json"})
+
+
+def lesion_file_name(name: str, number: int, count: int) -> str:
+    """Name of a file of one lesion: as it is where there is one, with its number before the ending among several."""
+    if count == 1:
+        return name
+    stem, _, ending = name.rpartition(".")
+    return f"{stem}-{number}.{ending}"
+
+
+def is_artifact_name(name: str) -> bool:
+    """Whether an assessment makes a file of this name."""
+    return name in _OF_PATIENT or re.sub(r"-[1-9][0-9]?(?=\.[a-z]+$)", "", name) in _OF_LESION

@@ -31,6 +31,8 @@ class Answer(StrEnum):
     """The patient is unlike those the model was trained on."""
     NO_EVIDENCE = "no_evidence"
     """Validation found no evidence for any prediction: the model measures and does not predict."""
+    MEASURED_ONLY = "measured_only"
+    """What was measured is not what the model predicts from: another definition, or not the lesion that it means."""
 
 
 NO_EVIDENCE_TEXT = "No evidence for a prediction: measures only"
@@ -52,13 +54,16 @@ ABSTAIN_CODES = (
     "CALL_NOT_SUPPORTED",
     "USED_IN_TRAINING",
     "NO_EVIDENCE",
+    "DEFINITION_DIFFERS",
+    "SEVERAL_LESIONS",
 )
 """Every reason for abstaining: an input is NaN or infinite; an input cannot be true; the inputs are too far from the
 training patients; neither outcome can be ruled out; both can; the set and the probability point to different
 outcomes; another plausible contour would give the opposite call; the tumor goes on beyond the images, perhaps so far
 that the call would be another; the contour must not be believed before a physician has reviewed it; calls of this kind
 were not right often enough in validation; the model was trained on this patient; the model has no evidence for a
-prediction of anybody.
+prediction of anybody; what was measured is not shown to be the same quantity as in the training data; the model
+predicts from one lesion, and several were measured.
 """
 
 

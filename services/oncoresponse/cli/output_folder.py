@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from oncoresponse.case.artifact_names import ARTIFACT_FILE_NAMES
+from oncoresponse.case.artifact_names import is_artifact_name
 from oncoresponse.errors import ConfigurationError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -43,7 +43,7 @@ class OutputFolder:
         moved: list[Path] = []
         with _signals_wait():
             try:
-                for name in ARTIFACT_FILE_NAMES:
+                for name in _results_in(self.path):
                     with suppress(FileNotFoundError):
                         (self.path / name).rename(earlier / name)
                 for file in new:
@@ -154,7 +154,7 @@ def _holds_result(path: Path) -> bool:
     Raises:
         ConfigurationError: It holds files with the names of one, but none that shows that they are ours.
     """
-    named = sorted(name for name in ARTIFACT_FILE_NAMES if (path / name).exists())
+    named = _results_in(path)
     if not named:
         return False
     for file, key in (("timings.json", "stage_seconds"), ("lesion-candidates.json", "candidates")):
@@ -166,3 +166,9 @@ def _holds_result(path: Path) -> bool:
         f"The output folder holds {', '.join(named[:3])}, which no assessment of this program wrote. Nothing was "
         "changed. Give another folder."
     )
+
+
+def _results_in(path: Path) -> list[str]:
+    if not path.is_dir():
+        return []
+    return sorted(entry.name for entry in path.iterdir() if is_artifact_name(entry.name))

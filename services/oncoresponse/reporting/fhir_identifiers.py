@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from urllib.parse import quote
 
+from oncoresponse.case.identifiers import derived_uuid
 from oncoresponse.reporting.code_systems import DICOM_UID, ENTRY_TAG, IDENTIFIER_TYPE, URI, Json
 from oncoresponse.reporting.report_content import ReportContext
-
-# Fixed for ever: another value would give every report, sent again, new identifiers.
-_NAMESPACE = uuid.UUID("6e9b9a2c-6a8b-5b53-9b83-3a0b8f0c2d11")
-
-
-def derived_uuid(*parts: str) -> uuid.UUID:
-    """Name-based UUID (RFC 4122 version 5) of the parts, in order."""
-    return uuid.uuid5(_NAMESPACE, "\x1f".join(parts))
-
-
-def derived_dicom_uid(*parts: str) -> str:
-    """DICOM UID below 2.25 (PS3.5 B.2) of the same parts."""
-    return f"2.25.{derived_uuid(*parts).int}"
 
 
 def full_url(*parts: str) -> str:

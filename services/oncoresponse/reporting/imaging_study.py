@@ -6,6 +6,8 @@ from fhir.resources.R4B.bodystructure import BodyStructure
 from fhir.resources.R4B.documentreference import DocumentReference
 from fhir.resources.R4B.imagingstudy import ImagingStudy
 
+from oncoresponse.case import identifiers
+from oncoresponse.case.identifiers import derived_dicom_uid
 from oncoresponse.reporting.code_systems import (
     DCM,
     DICOM_UID,
@@ -18,8 +20,6 @@ from oncoresponse.reporting.code_systems import (
 )
 from oncoresponse.reporting.fhir_elements import ai_asserted, attachment, narrative
 from oncoresponse.reporting.fhir_identifiers import (
-    derived_dicom_uid,
-    derived_uuid,
     dicom_identifier,
     full_url,
     identifier,
@@ -43,12 +43,12 @@ def segmentation_sop_instance_uid(context: ReportContext) -> str:
 
 def tracking_uid(context: ReportContext) -> str:
     """Tracking Unique Identifier (DICOM (0062,0021)) of the tumor in this assessment."""
-    return derived_dicom_uid(context.assessment_id, "lesion")
+    return identifiers.tracking_uid(context.assessment_id, 1)
 
 
 def tracking_identifier(context: ReportContext) -> str:
     """Tracking Identifier (DICOM (0062,0020)): the same tumor in words, without patient data."""
-    return f"tumor-{derived_uuid(context.assessment_id, 'lesion').hex[:12]}"
+    return identifiers.tracking_identifier(context.assessment_id, 1)
 
 
 def imaging_study_reference(context: ReportContext) -> Json:

@@ -17,10 +17,10 @@ from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import validate_value
 
+from oncoresponse.case.identifiers import derived_dicom_uid
 from oncoresponse.case.pydicom_messages import without_pydicom_messages
 from oncoresponse.case.volume import Volume
 from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
-from oncoresponse.reporting.fhir_identifiers import derived_dicom_uid
 from oncoresponse.reporting.imaging_study import (
     segmentation_series_uid,
     segmentation_sop_instance_uid,

@@ -176,9 +176,9 @@ class Client:
         self._require_connection(self._model_address)
         with self._errors(self._model_address):
             model = self._models.GetModel(model_pb2.GetModelRequest(name=f"models/{order.model}"), timeout=60).model
-        require_images(bool(model.required_modalities))
+        require_images(bool(model.inputs))
         require_covariates({item.name: item.required for item in model.covariates}, order.covariates)
-        require_inputs(model.required_modalities, [item.input_role for item in order.series])
+        require_inputs([item.role for item in model.inputs], [item.input_role for item in order.series])
 
     def watch(self, name: str, progress: Progress) -> assessment_pb2.Assessment:
         """Follow an assessment to its end.

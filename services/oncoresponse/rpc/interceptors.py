@@ -99,7 +99,9 @@ def _still_starting(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
 
 def _unary_answer(behavior: Callable[..., Awaitable[Message]], method: str) -> Callable[..., Awaitable[Message]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> Message:
-        async with _outcome(method, context):
+        # Of a stage its name is part of what was called.
+        stage = getattr(request, "stage", "")
+        async with _outcome(f"{method} {stage}" if stage else method, context):
             return await behavior(_checked(request), context)
 
     return call

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import grpc
@@ -24,15 +24,6 @@ from oncoresponse.errors import Busy, ConfigurationError, DeadlineExceeded
 from oncoresponse.rpc.settings import Role, ServerSettings, split_addresses
 from oncoresponse.rpc.status import from_rpc_error, is_answered
 from oncoresponse.rpc.tls import connection_fault
-from oncoresponse.v1 import (
-    model_pb2_grpc,
-    monitoring_pb2_grpc,
-    radiomics_pb2_grpc,
-    reporting_pb2_grpc,
-    response_pb2_grpc,
-    segmentation_pb2_grpc,
-    study_pb2_grpc,
-)
 
 _Answer = TypeVar("_Answer", bound=Message)
 _CHECK_SECONDS = 5.0
@@ -41,18 +32,15 @@ _LONGEST_PAUSE_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
-SERVICE_NAMES = {role: f"oncoresponse.v1.{role.value.capitalize()}Service" for role in Role}
-"""Full names of the services, as gRPC and its health protocol use them."""
-
-_STUBS: Mapping[Role, Any] = {
-    Role.STUDY: study_pb2_grpc.StudyServiceStub,
-    Role.SEGMENTATION: segmentation_pb2_grpc.SegmentationServiceStub,
-    Role.RADIOMICS: radiomics_pb2_grpc.RadiomicsServiceStub,
-    Role.RESPONSE: response_pb2_grpc.ResponseServiceStub,
-    Role.REPORTING: reporting_pb2_grpc.ReportingServiceStub,
-    Role.MODEL: model_pb2_grpc.ModelServiceStub,
-    Role.MONITORING: monitoring_pb2_grpc.MonitoringServiceStub,
+_IN_FRONT = (Role.STUDY, Role.ASSESSMENT, Role.RESPONSE, Role.MODEL, Role.MONITORING)
+SERVICE_NAMES = {
+    role: f"oncoresponse.v1.{role.value.capitalize()}Service"
+    if role in _IN_FRONT
+    else f"oncoresponse.stages.v1.StageService.{role.value}"
+    for role in Role
 }
+"""Names of the services in gRPC's health protocol: those of the front door by their own, of a process that only runs
+stages by the service it stands for."""
 
 
 class Peers:
@@ -71,7 +59,14 @@ class Peers:
         self._turn = 0
 
     async def call(
-        self, role: Role, method: str, request: Message, answer_type: type[_Answer], *, timeout_seconds: float
+        self,
+        role: Role,
+        stub: Callable[[grpc.aio.Channel], Any],
+        method: str,
+        request: Message,
+        answer_type: type[_Answer],
+        *,
+        timeout_seconds: float,
     ) -> _Answer:
         """Call a unary method until it answers, fails for good, or the deadline passes.
 
@@ -94,10 +89,9 @@ class Peers:
                         f"The {role} service did not answer within {timeout_seconds:.0f} s. "
                         + (cause or "Check that it runs, or raise stage_timeout_seconds.")
                     )
-                stub = _STUBS[role](self._channel(address))
                 self._calls_under_way[address] += 1
                 try:
-                    answer = await getattr(stub, method)(request, timeout=remaining)
+                    answer = await getattr(stub(self._channel(address)), method)(request, timeout=remaining)
                 except grpc.aio.AioRpcError as error:
                     failure = from_rpc_error(error)
                     if error.code() is grpc.StatusCode.UNIMPLEMENTED:

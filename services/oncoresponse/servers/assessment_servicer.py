@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 import grpc
 
 from oncoresponse.errors import ArtifactNotFound, AssessmentNotFinished, StudyNotComplete
+from oncoresponse.model.plan import require_plan
 from oncoresponse.model.request_rules import require_covariates, require_images, require_inputs
 from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.rpc.page_tokens import offset_from_token, token_from_offset
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import Role
 from oncoresponse.storage.artifact_store import ArtifactStore
-from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, model_pb2, study_pb2
+from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, model_pb2, model_pb2_grpc, study_pb2, study_pb2_grpc
 from oncoresponse.workflow.assessment_records import AssessmentRecords, is_finished
 
 _LOOKUP_SECONDS = 10.0
@@ -39,6 +40,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             return assessment_pb2.CreateAssessmentResponse(assessment=existing)
         study = await self._peers.call(
             Role.STUDY,
+            study_pb2_grpc.StudyServiceStub,
             "GetStudy",
             study_pb2.GetStudyRequest(name=request.study),
             study_pb2.GetStudyResponse,
@@ -48,18 +50,21 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             raise StudyNotComplete("The study still accepts instances. Call CompleteStudy, then create the assessment.")
         model = await self._peers.call(
             Role.MODEL,
+            model_pb2_grpc.ModelServiceStub,
             "GetModel",
             model_pb2.GetModelRequest(name=request.model),
             model_pb2.GetModelResponse,
             timeout_seconds=_LOOKUP_SECONDS,
         )
-        require_images(bool(model.model.required_modalities))
+        require_images(bool(model.model.inputs))
         require_covariates(
             {covariate.name: covariate.required for covariate in model.model.covariates},
             [covariate.name for covariate in request.covariates],
         )
-        require_inputs(model.model.required_modalities, [item.input_role for item in request.series])
-        assessment = await self._records.create(request, study.study.manifest, model.model.sha256)
+        require_inputs([item.role for item in model.model.inputs], [item.input_role for item in request.series])
+        assessment = await self._records.create(
+            request, stored_artifact(study.study.manifest), model.model.sha256, require_plan(model.model.stages)
+        )
         return assessment_pb2.CreateAssessmentResponse(assessment=assessment)
 
     async def GetAssessment(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 
+from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.model.folder import ModelFolder, find_model, installed_model_names
 from oncoresponse.rpc.page_tokens import offset_from_token, token_from_offset
 from oncoresponse.v1 import model_pb2, model_pb2_grpc
@@ -63,4 +64,15 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             limitations=definition.limitations,
             training_data=definition.training_data,
             files=folder.manifest.files,
+            inputs=[
+                model_pb2.ImageInput(
+                    role=item.role,
+                    modality=item.modality,
+                    quantity=item.quantity,
+                    purpose=item.purpose,
+                    required=item.required,
+                )
+                for item in definition.inputs
+            ],
+            stages=definition.stages if isinstance(definition, ImagingResponse) else (),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
@@ -20,6 +20,9 @@ from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.own_socket import own_socket
 from oncoresponse.rpc.peers import SERVICE_NAMES, Peers
 from oncoresponse.rpc.settings import Role, ServerSettings
+from oncoresponse.servers.services import SERVICES, Surroundings
+from oncoresponse.servers.stage_servicer import Stage, StageServicer
+from oncoresponse.stages.v1 import stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 
 _log = logging.getLogger(__name__)
@@ -76,19 +79,28 @@ class ServerProcess:
         )
         peers = Peers(settings, socket)
         self._exit_stack.push_async_callback(peers.close)
-        make_ready = [self._add_role(role, artifacts, peers) for role in roles]
+        around = Surroundings(settings, artifacts, peers, self._server)
+        built = {role: SERVICES[role](around) for role in roles}
+        ready_stages: dict[str, Stage] = {}
+        if any(item.stages for item in built.values()):
+            offered = {name for item in built.values() for name in item.stages}
+            stage_pb2_grpc.add_StageServiceServicer_to_server(
+                StageServicer(artifacts, ready_stages, offered), self._server
+            )
         if settings.reflection:
             health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-            names = (*(SERVICE_NAMES[role] for role in roles), health_name, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
+            own = (name for role in roles if (name := SERVICE_NAMES[role]).startswith("oncoresponse.v1."))
+            reflection.enable_server_reflection((*own, health_name, reflection.SERVICE_NAME), self._server)
         await self._server.start()
-        for role, ready in zip(roles, make_ready, strict=True):
+        for role, service in built.items():
+            self._exit_stack.push_async_callback(service.close)
             if role is Role.ASSESSMENT:
                 # Before the workflow goes on with what a crash left unfinished, so that it finds whom it calls.
                 await peers.wait_until_serving([each for each in Role if each not in (role, Role.MONITORING)])
                 if Role.MONITORING not in (*settings.roles, *settings.addresses):
                     _log.warning("predictions are not recorded for monitoring: the role has no address")
-            await ready()
+            await service.make_ready()
+            ready_stages.update(service.stages)
             self._starting.discard(SERVICE_NAMES[role])
             await self._health.set(SERVICE_NAMES[role], health_pb2.HealthCheckResponse.SERVING)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -150,101 +162,6 @@ class ServerProcess:
             ) from error
         return f"{host}:{port}"
 
-    def _add_role(self, role: Role, artifacts: ArtifactStore, peers: Peers) -> Callable[[], Awaitable[None]]:
-        """Register a role's service; returns what makes it ready. Imports are here so that a process
-        loads torch, matplotlib or DBOS only for a role that needs it."""
-        settings, server = self._settings, self._server
-        if role is Role.MODEL:
-            from oncoresponse.servers.model_servicer import ModelServicer
-            from oncoresponse.v1 import model_pb2_grpc
-
-            model_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(settings.models_directory), server)
-            return _nothing
-        if role is Role.STUDY:
-            from oncoresponse.dicom.pixel_decoding import close_decoders
-            from oncoresponse.intake.study_settings import StudySettings
-            from oncoresponse.servers.study_servicer import StudyServicer
-            from oncoresponse.storage.study_store import StudyStore
-            from oncoresponse.v1 import study_pb2_grpc
-
-            study_settings = StudySettings(
-                allowed_import_directories=settings.import_directories,
-                allowed_dicomweb_urls=settings.dicomweb_urls,
-                quota_bytes_per_study=settings.study_quota_bytes,
-                quota_bytes_total=settings.total_quota_bytes,
-                dicom_limits=settings.dicom_limits,
-            )
-            self._exit_stack.callback(close_decoders)
-            store = StudyStore(settings.data_directory, artifacts, study_settings)
-            study_pb2_grpc.add_StudyServiceServicer_to_server(
-                StudyServicer(store, artifacts, settings.models_directory, study_settings), server
-            )
-            return _nothing
-        if role is Role.SEGMENTATION:
-            from oncoresponse.servers.segmentation_servicer import SegmentationServicer
-            from oncoresponse.v1 import segmentation_pb2_grpc
-
-            segmentation = SegmentationServicer(
-                artifacts,
-                settings.models_directory,
-                settings.device,
-                queue_limit=settings.segmentation_queue_limit,
-                torch_compile=settings.torch_compile,
-            )
-            segmentation_pb2_grpc.add_SegmentationServiceServicer_to_server(segmentation, server)
-            return segmentation.make_ready
-        if role is Role.RADIOMICS:
-            from oncoresponse.servers.radiomics_servicer import RadiomicsServicer
-            from oncoresponse.v1 import radiomics_pb2_grpc
-
-            radiomics = RadiomicsServicer(artifacts, settings.models_directory, settings.radiomics_processes)
-            radiomics_pb2_grpc.add_RadiomicsServiceServicer_to_server(radiomics, server)
-            self._exit_stack.push_async_callback(radiomics.close)
-            return radiomics.make_ready
-        if role is Role.RESPONSE:
-            from oncoresponse.servers.response_servicer import ResponseServicer
-            from oncoresponse.v1 import response_pb2_grpc
-
-            response = ResponseServicer(artifacts, settings.models_directory, _fingerprint_key(settings))
-            response_pb2_grpc.add_ResponseServiceServicer_to_server(response, server)
-            return response.make_ready
-        if role is Role.REPORTING:
-            from oncoresponse.servers.reporting_servicer import ReportingServicer
-            from oncoresponse.v1 import reporting_pb2_grpc
-
-            reporting = ReportingServicer(artifacts, settings.models_directory, settings.performing_organization)
-            reporting_pb2_grpc.add_ReportingServiceServicer_to_server(reporting, server)
-            return _nothing
-        if role is Role.MONITORING:
-            from oncoresponse.monitoring.store import MonitoringStore
-            from oncoresponse.servers.monitoring_servicer import MonitoringServicer
-            from oncoresponse.v1 import monitoring_pb2_grpc
-
-            monitoring = MonitoringServicer(
-                MonitoringStore(settings.system_database_url), artifacts, settings.models_directory
-            )
-            monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server(monitoring, server)
-            self._exit_stack.push_async_callback(monitoring.close)
-            return monitoring.make_ready
-        from oncoresponse.servers.assessment_servicer import AssessmentServicer
-        from oncoresponse.v1 import assessment_pb2_grpc
-        from oncoresponse.workflow.assessment_records import AssessmentRecords
-        from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
-        from oncoresponse.workflow.recording_workflow import provide_recording_peers
-
-        provide_recording_peers(peers)
-        provide_surroundings(ChainSurroundings(peers, artifacts, settings.stage_timeout_seconds))
-        records = AssessmentRecords(settings)
-        assessment_pb2_grpc.add_AssessmentServiceServicer_to_server(
-            AssessmentServicer(records, artifacts, peers), server
-        )
-
-        async def launch() -> None:
-            self._exit_stack.push_async_callback(records.close)
-            await records.launch()
-
-        return launch
-
 
 def _require_models(settings: ServerSettings) -> None:
     if set(settings.roles) != {Role.ASSESSMENT} and not installed_model_names(settings.models_directory):
@@ -253,13 +170,3 @@ def _require_models(settings: ServerSettings) -> None:
             "installed models (models_directory, --models-dir).",
             setting="models_directory",
         )
-
-
-async def _nothing() -> None:
-    return None
-
-
-def _fingerprint_key(settings: ServerSettings) -> bytes | None:
-    from oncoresponse.response.training_fingerprints import read_key
-
-    return None if settings.fingerprint_key is None else read_key(settings.fingerprint_key)

@@ -1,4 +1,4 @@
-"""StudyService: the DICOM instances of an examination, taken in and converted."""
+"""StudyService: the DICOM instances of an examination, taken in."""
 
 from __future__ import annotations
 
@@ -15,11 +15,8 @@ from oncoresponse.errors import NoImages
 from oncoresponse.intake.dicomweb_import import import_dicomweb, require_allowed_url
 from oncoresponse.intake.directory_import import ImportCount, allowed_directory, import_directory
 from oncoresponse.intake.study_settings import StudySettings
-from oncoresponse.model.cache import ModelCache
 from oncoresponse.rpc.artifact_messages import artifact_message
-from oncoresponse.servers.study_conversion import convert
 from oncoresponse.servers.study_upload import StudyUpload
-from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_database import StudyRecord
 from oncoresponse.storage.study_store import InstanceState, StudyStore
 from oncoresponse.v1 import study_pb2, study_pb2_grpc
@@ -32,12 +29,8 @@ _FILES_BETWEEN_MESSAGES = 20
 class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     """See ``protos/oncoresponse/v1/study.proto``. Whatever touches a disk or a network runs in a thread."""
 
-    def __init__(
-        self, store: StudyStore, artifacts: ArtifactStore, models_directory: Path, settings: StudySettings
-    ) -> None:
+    def __init__(self, store: StudyStore, settings: StudySettings) -> None:
         self._store = store
-        self._artifacts = artifacts
-        self._models = ModelCache(models_directory, lambda folder: folder.definition)
         self._settings = settings
         # Threads of their own: a PACS that keeps silent must not hold up uploads and conversions.
         self._import_threads = ThreadPoolExecutor(settings.concurrent_imports, thread_name_prefix="import")
@@ -127,13 +120,6 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         """Delete one study."""
         await asyncio.to_thread(self._store.delete, request.name)
         return study_pb2.DeleteStudyResponse()
-
-    async def ConvertStudy(
-        self, request: study_pb2.ConvertStudyRequest, context: grpc.aio.ServicerContext
-    ) -> study_pb2.ConvertStudyResponse:
-        """Choose and convert the series a model requires."""
-        folder, _ = await asyncio.to_thread(self._models.get, request.model, request.model_sha256)
-        return await asyncio.to_thread(convert, self._artifacts, folder.imaging, request, self._settings.dicom_limits)
 
     async def _import(self, counts: Iterator[ImportCount]) -> AsyncIterator[ImportCount]:
         """Advance an import file by file in a thread; gives some of its counts, and always the last."""

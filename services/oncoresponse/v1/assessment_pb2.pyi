@@ -81,7 +81,7 @@ class Assessment(_message.Message):
     def __init__(self, name: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., state: _Optional[_Union[AssessmentState, str]] = ..., stage: _Optional[_Union[AssessmentStage, str]] = ..., fraction_done: _Optional[float] = ..., message: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., result: _Optional[_Union[AssessmentResult, _Mapping]] = ..., lesion_candidates: _Optional[_Iterable[_Union[_lesion_pb2.LesionCandidate, _Mapping]]] = ..., model_sha256: _Optional[str] = ...) -> None: ...
 
 class AssessmentResult(_message.Message):
-    __slots__ = ("fhir_bundle", "artifacts", "prediction", "summary", "stage_seconds")
+    __slots__ = ("fhir_bundle", "artifacts", "prediction", "summary", "stage_seconds", "lesions", "totals", "predicted_from")
     class ArtifactsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -101,12 +101,18 @@ class AssessmentResult(_message.Message):
     PREDICTION_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     STAGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    LESIONS_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_FROM_FIELD_NUMBER: _ClassVar[int]
     fhir_bundle: _artifact_pb2.ArtifactReference
     artifacts: _containers.MessageMap[str, _artifact_pb2.ArtifactReference]
     prediction: _response_pb2.Prediction
     summary: str
     stage_seconds: _containers.ScalarMap[str, float]
-    def __init__(self, fhir_bundle: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., artifacts: _Optional[_Mapping[str, _artifact_pb2.ArtifactReference]] = ..., prediction: _Optional[_Union[_response_pb2.Prediction, _Mapping]] = ..., summary: _Optional[str] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    lesions: _containers.RepeatedCompositeFieldContainer[_lesion_pb2.LesionResult]
+    totals: _containers.RepeatedCompositeFieldContainer[_lesion_pb2.Measure]
+    predicted_from: str
+    def __init__(self, fhir_bundle: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., artifacts: _Optional[_Mapping[str, _artifact_pb2.ArtifactReference]] = ..., prediction: _Optional[_Union[_response_pb2.Prediction, _Mapping]] = ..., summary: _Optional[str] = ..., stage_seconds: _Optional[_Mapping[str, float]] = ..., lesions: _Optional[_Iterable[_Union[_lesion_pb2.LesionResult, _Mapping]]] = ..., totals: _Optional[_Iterable[_Union[_lesion_pb2.Measure, _Mapping]]] = ..., predicted_from: _Optional[str] = ...) -> None: ...
 
 class LesionPrompt(_message.Message):
     __slots__ = ("point", "box", "rough_contour")
@@ -118,8 +124,20 @@ class LesionPrompt(_message.Message):
     rough_contour: _study_pb2.SuppliedContour
     def __init__(self, point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., rough_contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ...) -> None: ...
 
+class LesionSelection(_message.Message):
+    __slots__ = ("point", "box", "rough_contour", "contour")
+    POINT_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    ROUGH_CONTOUR_FIELD_NUMBER: _ClassVar[int]
+    CONTOUR_FIELD_NUMBER: _ClassVar[int]
+    point: _lesion_pb2.PatientPosition
+    box: _lesion_pb2.LesionBox
+    rough_contour: _study_pb2.SuppliedContour
+    contour: _study_pb2.SuppliedContour
+    def __init__(self, point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., rough_contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ...) -> None: ...
+
 class CreateAssessmentRequest(_message.Message):
-    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference", "lesion", "series")
+    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference", "lesion", "series", "lesions")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +149,7 @@ class CreateAssessmentRequest(_message.Message):
     SERVICE_REQUEST_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     LESION_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
+    LESIONS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     study: str
     model: str
@@ -142,7 +161,8 @@ class CreateAssessmentRequest(_message.Message):
     service_request_reference: str
     lesion: LesionPrompt
     series: _containers.RepeatedCompositeFieldContainer[_study_pb2.SeriesSelection]
-    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., lesion: _Optional[_Union[LesionPrompt, _Mapping]] = ..., series: _Optional[_Iterable[_Union[_study_pb2.SeriesSelection, _Mapping]]] = ...) -> None: ...
+    lesions: _containers.RepeatedCompositeFieldContainer[LesionSelection]
+    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., lesion: _Optional[_Union[LesionPrompt, _Mapping]] = ..., series: _Optional[_Iterable[_Union[_study_pb2.SeriesSelection, _Mapping]]] = ..., lesions: _Optional[_Iterable[_Union[LesionSelection, _Mapping]]] = ...) -> None: ...
 
 class CreateAssessmentResponse(_message.Message):
     __slots__ = ("assessment",)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1concoresponse/v1/lesion.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\"e\n\x0fPatientPosition\x12\x1a\n\x04x_mm\x18\x01 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01R\x03xMm\x12\x1a\n\x04y_mm\x18\x02 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01R\x03yMm\x12\x1a\n\x04z_mm\x18\x03 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01R\x03zMm\"\xba\x02\n\tLesionBox\x12:\n\x03low\x18\x01 \x01(\x0b\x32 .oncoresponse.v1.PatientPositionB\x06\xbaH\x03\xc8\x01\x01R\x03low\x12<\n\x04high\x18\x02 \x01(\x0b\x32 .oncoresponse.v1.PatientPositionB\x06\xbaH\x03\xc8\x01\x01R\x04high:\xb2\x01\xbaH\xae\x01\x1a\xab\x01\n\x12lesion_box.corners\x12\x31\x65\x61\x63h coordinate of high must be above that of low\x1a\x62this.low.x_mm < this.high.x_mm && this.low.y_mm < this.high.y_mm && this.low.z_mm < this.high.z_mm\"\xe9\x01\n\x0fLesionCandidate\x12\x16\n\x06number\x18\x01 \x01(\x05R\x06number\x12,\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x1a.oncoresponse.v1.LesionBoxR\x03\x62ox\x12:\n\x07hottest\x18\x03 \x01(\x0b\x32 .oncoresponse.v1.PatientPositionR\x07hottest\x12\x1b\n\tvolume_ml\x18\x04 \x01(\x01R\x08volumeMl\x12\x17\n\x07suv_max\x18\x05 \x01(\x01R\x06suvMax\x12\x1e\n\nconfidence\x18\x06 \x01(\x01R\nconfidenceb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1concoresponse/v1/lesion.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\"e\n\x0fPatientPosition\x12\x1a\n\x04x_mm\x18\x01 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01R\x03xMm\x12\x1a\n\x04y_mm\x18\x02 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01R\x03yMm\x12\x1a\n\x04z_mm\x18\x03 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01R\x03zMm\"\xba\x02\n\tLesionBox\x12:\n\x03low\x18\x01 \x01(\x0b\x32 .oncoresponse.v1.PatientPositionB\x06\xbaH\x03\xc8\x01\x01R\x03low\x12<\n\x04high\x18\x02 \x01(\x0b\x32 .oncoresponse.v1.PatientPositionB\x06\xbaH\x03\xc8\x01\x01R\x04high:\xb2\x01\xbaH\xae\x01\x1a\xab\x01\n\x12lesion_box.corners\x12\x31\x65\x61\x63h coordinate of high must be above that of low\x1a\x62this.low.x_mm < this.high.x_mm && this.low.y_mm < this.high.y_mm && this.low.z_mm < this.high.z_mm\"`\n\x07Measure\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value\x12\x12\n\x04unit\x18\x03 \x01(\tR\x04unit\x12\x17\n\x07ibsi_id\x18\x04 \x01(\tR\x06ibsiId\"\xa2\x02\n\x0cLesionResult\x12\x16\n\x06number\x18\x01 \x01(\x05R\x06number\x12\x14\n\x05label\x18\x02 \x01(\tR\x05label\x12!\n\x0ctracking_uid\x18\x03 \x01(\tR\x0btrackingUid\x12\x1b\n\tvolume_ml\x18\x04 \x01(\x01R\x08volumeMl\x12$\n\x0evolume_high_ml\x18\x05 \x01(\x01R\x0cvolumeHighMl\x12!\n\x0cneeds_review\x18\x06 \x01(\x08R\x0bneedsReview\x12%\n\x0ereview_reasons\x18\x07 \x03(\tR\rreviewReasons\x12\x34\n\x08measures\x18\x08 \x03(\x0b\x32\x18.oncoresponse.v1.MeasureR\x08measures\"\xe9\x01\n\x0fLesionCandidate\x12\x16\n\x06number\x18\x01 \x01(\x05R\x06number\x12,\n\x03\x62ox\x18\x02 \x01(\x0b\x32\x1a.oncoresponse.v1.LesionBoxR\x03\x62ox\x12:\n\x07hottest\x18\x03 \x01(\x0b\x32 .oncoresponse.v1.PatientPositionR\x07hottest\x12\x1b\n\tvolume_ml\x18\x04 \x01(\x01R\x08volumeMl\x12\x17\n\x07suv_max\x18\x05 \x01(\x01R\x06suvMax\x12\x1e\n\nconfidence\x18\x06 \x01(\x01R\nconfidenceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PATIENTPOSITION']._serialized_end=179
   _globals['_LESIONBOX']._serialized_start=182
   _globals['_LESIONBOX']._serialized_end=496
-  _globals['_LESIONCANDIDATE']._serialized_start=499
-  _globals['_LESIONCANDIDATE']._serialized_end=732
+  _globals['_MEASURE']._serialized_start=498
+  _globals['_MEASURE']._serialized_end=594
+  _globals['_LESIONRESULT']._serialized_start=597
+  _globals['_LESIONRESULT']._serialized_end=887
+  _globals['_LESIONCANDIDATE']._serialized_start=890
+  _globals['_LESIONCANDIDATE']._serialized_end=1123
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "sha256", "title", "intended_use", "required_modalities", "covariates", "outcome", "limitations", "training_data", "files")
+    __slots__ = ("name", "version", "sha256", "title", "intended_use", "required_modalities", "covariates", "outcome", "limitations", "training_data", "files", "inputs", "stages")
     class FilesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,8 @@ class Model(_message.Message):
     LIMITATIONS_FIELD_NUMBER: _ClassVar[int]
     TRAINING_DATA_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     sha256: str
@@ -38,7 +40,23 @@ class Model(_message.Message):
     limitations: _containers.RepeatedScalarFieldContainer[str]
     training_data: str
     files: _containers.ScalarMap[str, str]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., sha256: _Optional[str] = ..., title: _Optional[str] = ..., intended_use: _Optional[_Union[IntendedUse, _Mapping]] = ..., required_modalities: _Optional[_Iterable[str]] = ..., covariates: _Optional[_Iterable[_Union[CovariateDefinition, _Mapping]]] = ..., outcome: _Optional[str] = ..., limitations: _Optional[_Iterable[str]] = ..., training_data: _Optional[str] = ..., files: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    inputs: _containers.RepeatedCompositeFieldContainer[ImageInput]
+    stages: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., sha256: _Optional[str] = ..., title: _Optional[str] = ..., intended_use: _Optional[_Union[IntendedUse, _Mapping]] = ..., required_modalities: _Optional[_Iterable[str]] = ..., covariates: _Optional[_Iterable[_Union[CovariateDefinition, _Mapping]]] = ..., outcome: _Optional[str] = ..., limitations: _Optional[_Iterable[str]] = ..., training_data: _Optional[str] = ..., files: _Optional[_Mapping[str, str]] = ..., inputs: _Optional[_Iterable[_Union[ImageInput, _Mapping]]] = ..., stages: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ImageInput(_message.Message):
+    __slots__ = ("role", "modality", "quantity", "purpose", "required")
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    MODALITY_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    role: str
+    modality: str
+    quantity: str
+    purpose: str
+    required: bool
+    def __init__(self, role: _Optional[str] = ..., modality: _Optional[str] = ..., quantity: _Optional[str] = ..., purpose: _Optional[str] = ..., required: _Optional[bool] = ...) -> None: ...
 
 class IntendedUse(_message.Message):
     __slots__ = ("purpose", "population", "user", "role", "contraindications", "device_status")

@@ -17,12 +17,14 @@ class PredictionAnswer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PREDICTION_ANSWER_INDETERMINATE: _ClassVar[PredictionAnswer]
     PREDICTION_ANSWER_OUTSIDE_EXPERIENCE: _ClassVar[PredictionAnswer]
     PREDICTION_ANSWER_NO_EVIDENCE: _ClassVar[PredictionAnswer]
+    PREDICTION_ANSWER_MEASURED_ONLY: _ClassVar[PredictionAnswer]
 PREDICTION_ANSWER_UNSPECIFIED: PredictionAnswer
 PREDICTION_ANSWER_FAVORABLE: PredictionAnswer
 PREDICTION_ANSWER_UNFAVORABLE: PredictionAnswer
 PREDICTION_ANSWER_INDETERMINATE: PredictionAnswer
 PREDICTION_ANSWER_OUTSIDE_EXPERIENCE: PredictionAnswer
 PREDICTION_ANSWER_NO_EVIDENCE: PredictionAnswer
+PREDICTION_ANSWER_MEASURED_ONLY: PredictionAnswer
 
 class Covariate(_message.Message):
     __slots__ = ("name", "value")

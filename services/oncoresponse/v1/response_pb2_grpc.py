@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ResponseServiceStub:
-    """Predicts therapy response from features.
+    """Predicts therapy response from clinical inputs and from features that were measured before, without a study.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class ResponseServiceStub:
 
 
 class ResponseServiceServicer:
-    """Predicts therapy response from features.
+    """Predicts therapy response from clinical inputs and from features that were measured before, without a study.
     """
 
     def PredictResponse(self, request, context):
@@ -72,7 +72,7 @@ def add_ResponseServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ResponseService:
-    """Predicts therapy response from features.
+    """Predicts therapy response from clinical inputs and from features that were measured before, without a study.
     """
 
     @staticmethod

@@ -216,12 +216,14 @@ class ExpectedPatient(_message.Message):
     def __init__(self, patient_id: _Optional[str] = ..., birth_date: _Optional[str] = ..., sex: _Optional[str] = ...) -> None: ...
 
 class SuppliedContour(_message.Message):
-    __slots__ = ("sop_instance_uid", "structure_name")
+    __slots__ = ("sop_instance_uid", "structure_name", "every_structure")
     SOP_INSTANCE_UID_FIELD_NUMBER: _ClassVar[int]
     STRUCTURE_NAME_FIELD_NUMBER: _ClassVar[int]
+    EVERY_STRUCTURE_FIELD_NUMBER: _ClassVar[int]
     sop_instance_uid: str
     structure_name: str
-    def __init__(self, sop_instance_uid: _Optional[str] = ..., structure_name: _Optional[str] = ...) -> None: ...
+    every_structure: bool
+    def __init__(self, sop_instance_uid: _Optional[str] = ..., structure_name: _Optional[str] = ..., every_structure: _Optional[bool] = ...) -> None: ...
 
 class SeriesSelection(_message.Message):
     __slots__ = ("input_role", "series_instance_uid")
@@ -230,41 +232,3 @@ class SeriesSelection(_message.Message):
     input_role: str
     series_instance_uid: str
     def __init__(self, input_role: _Optional[str] = ..., series_instance_uid: _Optional[str] = ...) -> None: ...
-
-class ConvertStudyRequest(_message.Message):
-    __slots__ = ("study_manifest", "model", "expected_patient", "contour", "model_sha256", "series")
-    STUDY_MANIFEST_FIELD_NUMBER: _ClassVar[int]
-    MODEL_FIELD_NUMBER: _ClassVar[int]
-    EXPECTED_PATIENT_FIELD_NUMBER: _ClassVar[int]
-    CONTOUR_FIELD_NUMBER: _ClassVar[int]
-    MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
-    SERIES_FIELD_NUMBER: _ClassVar[int]
-    study_manifest: _artifact_pb2.ArtifactReference
-    model: str
-    expected_patient: ExpectedPatient
-    contour: SuppliedContour
-    model_sha256: str
-    series: _containers.RepeatedCompositeFieldContainer[SeriesSelection]
-    def __init__(self, study_manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., model: _Optional[str] = ..., expected_patient: _Optional[_Union[ExpectedPatient, _Mapping]] = ..., contour: _Optional[_Union[SuppliedContour, _Mapping]] = ..., model_sha256: _Optional[str] = ..., series: _Optional[_Iterable[_Union[SeriesSelection, _Mapping]]] = ...) -> None: ...
-
-class ConvertedSeries(_message.Message):
-    __slots__ = ("modality", "volume")
-    MODALITY_FIELD_NUMBER: _ClassVar[int]
-    VOLUME_FIELD_NUMBER: _ClassVar[int]
-    modality: str
-    volume: _artifact_pb2.ArtifactReference
-    def __init__(self, modality: _Optional[str] = ..., volume: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ...) -> None: ...
-
-class ConvertStudyResponse(_message.Message):
-    __slots__ = ("series", "description", "contour_mask", "contour_kind", "contour_algorithm_type")
-    SERIES_FIELD_NUMBER: _ClassVar[int]
-    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
-    CONTOUR_MASK_FIELD_NUMBER: _ClassVar[int]
-    CONTOUR_KIND_FIELD_NUMBER: _ClassVar[int]
-    CONTOUR_ALGORITHM_TYPE_FIELD_NUMBER: _ClassVar[int]
-    series: _containers.RepeatedCompositeFieldContainer[ConvertedSeries]
-    description: _artifact_pb2.ArtifactReference
-    contour_mask: _artifact_pb2.ArtifactReference
-    contour_kind: str
-    contour_algorithm_type: str
-    def __init__(self, series: _Optional[_Iterable[_Union[ConvertedSeries, _Mapping]]] = ..., description: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., contour_mask: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., contour_kind: _Optional[str] = ..., contour_algorithm_type: _Optional[str] = ...) -> None: ...

@@ -87,11 +87,6 @@ class StudyServiceStub:
                 request_serializer=oncoresponse_dot_v1_dot_study__pb2.DeleteStudyRequest.SerializeToString,
                 response_deserializer=oncoresponse_dot_v1_dot_study__pb2.DeleteStudyResponse.FromString,
                 _registered_method=True)
-        self.ConvertStudy = channel.unary_unary(
-                '/oncoresponse.v1.StudyService/ConvertStudy',
-                request_serializer=oncoresponse_dot_v1_dot_study__pb2.ConvertStudyRequest.SerializeToString,
-                response_deserializer=oncoresponse_dot_v1_dot_study__pb2.ConvertStudyResponse.FromString,
-                _registered_method=True)
 
 
 class StudyServiceServicer:
@@ -172,15 +167,6 @@ class StudyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ConvertStudy(self, request, context):
-        """First stage of the chain: chooses the series a model needs, checks them, and converts CT to HU and PET
-        to body-weight SUV. Errors: every reason code below DicomError, SuvError and ContourError; MODEL_CHANGED;
-        INVALID_REQUEST where a series is selected for an input the model does not have.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_StudyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -228,11 +214,6 @@ def add_StudyServiceServicer_to_server(servicer, server):
                     servicer.DeleteStudy,
                     request_deserializer=oncoresponse_dot_v1_dot_study__pb2.DeleteStudyRequest.FromString,
                     response_serializer=oncoresponse_dot_v1_dot_study__pb2.DeleteStudyResponse.SerializeToString,
-            ),
-            'ConvertStudy': grpc.unary_unary_rpc_method_handler(
-                    servicer.ConvertStudy,
-                    request_deserializer=oncoresponse_dot_v1_dot_study__pb2.ConvertStudyRequest.FromString,
-                    response_serializer=oncoresponse_dot_v1_dot_study__pb2.ConvertStudyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -486,33 +467,6 @@ class StudyService:
             '/oncoresponse.v1.StudyService/DeleteStudy',
             oncoresponse_dot_v1_dot_study__pb2.DeleteStudyRequest.SerializeToString,
             oncoresponse_dot_v1_dot_study__pb2.DeleteStudyResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ConvertStudy(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/oncoresponse.v1.StudyService/ConvertStudy',
-            oncoresponse_dot_v1_dot_study__pb2.ConvertStudyRequest.SerializeToString,
-            oncoresponse_dot_v1_dot_study__pb2.ConvertStudyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowAttributes, SetWorkflowID, WorkflowStatus
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.errors import (
     AssessmentNotFound,
     Busy,
@@ -27,15 +28,17 @@ from oncoresponse.errors import (
     RequestConflict,
     error_for_reason,
 )
+from oncoresponse.model.plan import STAGES
 from oncoresponse.rpc.process_log import TextWithheld
 from oncoresponse.rpc.settings import ServerSettings
 from oncoresponse.rpc.status import to_status
+from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.database_engine import database_engine
 from oncoresponse.storage.database_errors import known_database_error
 from oncoresponse.v1 import assessment_pb2
-from oncoresponse.v1.artifact_pb2 import ArtifactReference
 from oncoresponse.workflow import recording_workflow
-from oncoresponse.workflow.assessment_workflow import PROGRESS_EVENT, STAGES, WORKFLOW_NAME, assess
+from oncoresponse.workflow.assessment_run import AssessmentRun, first_case
+from oncoresponse.workflow.assessment_workflow import PROGRESS_EVENT, WORKFLOW_NAME, assess
 from oncoresponse.workflow.code_version import workflow_version
 from oncoresponse.workflow.earlier_versions import UNREAD, Settled, settle_earlier_versions
 from oncoresponse.workflow.stored_json import STOPPED_BY_ITSELF, StoredJson, refuse_pickles
@@ -45,6 +48,7 @@ _QUEUE = "assessments"
 _NAMESPACE = uuid.UUID("b3a1f9d4-52a7-5d0e-9a53-6c1d1f0c7d11")
 _PREFIX = "assessments/"
 _ROWS_AT_ONCE = 200
+_STAGE_NUMBERS = {name: number for number, name in enumerate(STAGES, start=1)}
 _LAST_REVISION = 2 + len(STAGES) + 1
 _FINISHED = {
     assessment_pb2.ASSESSMENT_STATE_SUCCEEDED,
@@ -65,8 +69,9 @@ class Page:
 class AssessmentRecords:
     """The durable side of AssessmentService. One per process, because DBOS is one per process."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, artifacts: ArtifactStore) -> None:
         self._settings = settings
+        self._artifacts = artifacts
 
     async def launch(self) -> None:
         """Connect to the database, create or migrate its tables, and go on with what a crash left unfinished.
@@ -128,7 +133,11 @@ class AssessmentRecords:
         return await self._assessment(existing)
 
     async def create(
-        self, request: assessment_pb2.CreateAssessmentRequest, study_manifest: ArtifactReference, model_sha256: str
+        self,
+        request: assessment_pb2.CreateAssessmentRequest,
+        study_manifest: StoredArtifact,
+        model_sha256: str,
+        stages: tuple[str, ...],
     ) -> assessment_pb2.Assessment:
         """Enqueue an assessment, or return the one that the same ``request_id`` created.
 
@@ -136,6 +145,7 @@ class AssessmentRecords:
             request: What is asked.
             study_manifest: Of the complete study.
             model_sha256: The model as it is now; every stage is to work with this one.
+            stages: The plan that it declares.
 
         Raises:
             RequestConflict: The ``request_id`` was used for another request.
@@ -155,13 +165,14 @@ class AssessmentRecords:
             raise Busy("Too many assessments are waiting. Send the request again later, with the same request_id.")
         create_time = Timestamp()
         create_time.FromDatetime(datetime.datetime.now(datetime.UTC).replace(microsecond=0))
-        payload = {
-            "assessment_id": assessment_id,
-            "create_time": create_time.ToJsonString(),
-            "create": MessageToDict(request, preserving_proto_field_name=True),
-            "study_manifest": MessageToDict(study_manifest, preserving_proto_field_name=True),
-            "model_sha256": model_sha256,
-        }
+        case = first_case(request, assessment_id, create_time, study_manifest)
+        run = AssessmentRun(
+            assessment_id=assessment_id,
+            model=request.model,
+            model_sha256=model_sha256,
+            stages=stages,
+            case=await asyncio.to_thread(self._artifacts.put_document, case),
+        )
         attributes = {
             "request_sha256": fingerprint,
             "study": request.study,
@@ -169,7 +180,7 @@ class AssessmentRecords:
             "model_sha256": model_sha256,
         }
         with SetWorkflowID(assessment_id), SetWorkflowAttributes(attributes):
-            await DBOS.enqueue_workflow_async(_QUEUE, assess, payload)
+            await DBOS.enqueue_workflow_async(_QUEUE, assess, run.to_json())
         return await self.get(_PREFIX + assessment_id)
 
     async def get(self, name: str) -> assessment_pb2.Assessment:
@@ -227,12 +238,11 @@ class AssessmentRecords:
             return assessment
         progress = await DBOS.get_event_async(status.workflow_id, PROGRESS_EVENT, timeout_seconds=0)
         if progress is not None:
-            stage = STAGES[progress["stage"]]
-            assessment.stage = stage.stage
+            assessment.stage = _stage(progress["stage"])
             assessment.fraction_done = progress["fraction"]
             assessment.message = progress["message"]
         assessment.state = assessment_pb2.ASSESSMENT_STATE_RUNNING
-        assessment.revision = 2 + (STAGES[progress["stage"]].number if progress is not None else 0)
+        assessment.revision = 2 + (_STAGE_NUMBERS.get(progress["stage"], 0) if progress is not None else 0)
         if status.status == "PENDING":
             return assessment
         assessment.revision = _LAST_REVISION
@@ -320,6 +330,11 @@ def _database_errors() -> Iterator[None]:
         raise known from None
 
 
+def _stage(name: str) -> assessment_pb2.AssessmentStage:
+    value: assessment_pb2.AssessmentStage = getattr(assessment_pb2, f"ASSESSMENT_STAGE_{name.upper()}")
+    return value
+
+
 def is_finished(assessment: assessment_pb2.Assessment) -> bool:
     """Whether the state will not change any more."""
     return assessment.state in _FINISHED
@@ -338,7 +353,7 @@ def _set_error(assessment: assessment_pb2.Assessment, status: WorkflowStatus) ->
     elif "error" in output:
         found = output["error"]
         error = error_for_reason(found["reason"], found["message"], found["metadata"])
-        assessment.stage = STAGES[output["stage"]].stage
+        assessment.stage = _stage(output["stage"])
     elif isinstance(status.error, OncoResponseError):
         error = status.error
     else:

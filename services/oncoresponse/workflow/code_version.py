@@ -14,15 +14,13 @@ import hashlib
 from importlib import resources
 
 import oncoresponse
+from oncoresponse.stages.v1 import stage_pb2
 from oncoresponse.v1 import (
     artifact_pb2,
     assessment_pb2,
     lesion_pb2,
     monitoring_pb2,
-    radiomics_pb2,
-    reporting_pb2,
     response_pb2,
-    segmentation_pb2,
     study_pb2,
 )
 
@@ -31,10 +29,8 @@ _MESSAGES = (
     assessment_pb2,
     lesion_pb2,
     monitoring_pb2,
-    radiomics_pb2,
-    reporting_pb2,
     response_pb2,
-    segmentation_pb2,
+    stage_pb2,
     study_pb2,
 )
 

@@ -10,13 +10,13 @@ import logging
 from typing import Any
 
 from dbos import DBOS, SetWorkflowID
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import ParseDict
 
 from oncoresponse.errors import InternalError, OncoResponseError, ServiceError
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import Role
 from oncoresponse.rpc.status import intended_error
-from oncoresponse.v1 import assessment_pb2, monitoring_pb2, response_pb2, study_pb2
+from oncoresponse.v1 import monitoring_pb2, monitoring_pb2_grpc
 
 WORKFLOW_NAME = "record-prediction"
 
@@ -37,25 +37,17 @@ def provide_recording_peers(peers: Peers | None) -> None:
     _peers = peers
 
 
-async def start_recording(request: Json, done: dict[str, Json]) -> None:
+async def start_recording(assessment_id: str, call: Json | None) -> None:
     """Start the workflow for an assessment whose report is there; returns at once.
 
     Args:
-        request: The assessment's request, see :func:`~oncoresponse.workflow.assessment_workflow.assess`.
-        done: Answers of its stages.
+        assessment_id: Identifier of the assessment.
+        call: RecordPredictionRequest as JSON; ``None`` where nothing was predicted.
     """
-    create = ParseDict(request["create"], assessment_pb2.CreateAssessmentRequest())
-    predicted = ParseDict(done["prediction"], response_pb2.PredictResponseResponse())
-    converted = ParseDict(done["conversion"], study_pb2.ConvertStudyResponse())
-    call = monitoring_pb2.RecordPredictionRequest(
-        assessment=f"assessments/{request['assessment_id']}",
-        prediction_document=predicted.prediction_document,
-        study_description=converted.description,
-        covariates=create.covariates,
-    )
-    call.create_time.FromJsonString(request["create_time"])
-    with SetWorkflowID(f"{request['assessment_id']}-record"):
-        await DBOS.start_workflow_async(record_prediction, MessageToDict(call, preserving_proto_field_name=True))
+    if call is None:
+        return
+    with SetWorkflowID(f"{assessment_id}-record"):
+        await DBOS.start_workflow_async(record_prediction, call)
 
 
 @DBOS.workflow(name=WORKFLOW_NAME)
@@ -85,6 +77,7 @@ async def record_step(call: Json) -> str:
     try:
         await _peers.call(
             Role.MONITORING,
+            monitoring_pb2_grpc.MonitoringServiceStub,
             "RecordPrediction",
             message,
             monitoring_pb2.RecordPredictionResponse,

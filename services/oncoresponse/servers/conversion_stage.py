@@ -1,0 +1,170 @@
+"""Conversion: the series that a model reads, as volumes, and the contours that came with the study, as masks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from oncoresponse.case.case import Case, CaseImage, ExpectedPatientValues, Lesion, LesionRequest, NamedContour
+from oncoresponse.case.left_out import LeftOutInstance, unreadable_sentence
+from oncoresponse.case.study_description import StudyDescription
+from oncoresponse.case.volume import Volume
+from oncoresponse.dicom.contour_request import ContourRequest
+from oncoresponse.dicom.contours import Contour
+from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
+from oncoresponse.dicom.patient_identity import ExpectedPatient
+from oncoresponse.dicom.selection import require_input_roles
+from oncoresponse.dicom.study import DicomStudy, convert_study, read_contour, read_study
+from oncoresponse.errors import ContourNotFound, NoImages, SeriesError, error_for_reason
+from oncoresponse.model.cache import ModelCache
+from oncoresponse.model.definition import ImagingResponse
+from oncoresponse.model.folder import ModelFolder
+from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.study_manifest import StudyManifest
+
+
+class ConversionStage:
+    """See :func:`converted`."""
+
+    def __init__(self, artifacts: ArtifactStore, models_directory: Path, limits: DicomLimits = DEFAULT_LIMITS) -> None:
+        self._artifacts = artifacts
+        self._models = ModelCache(models_directory, _nothing_loaded)
+        self._limits = limits
+
+    async def make_ready(self) -> None:
+        """Nothing to load."""
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+    async def run(self, case: Case, model: str, model_sha256: str) -> Case:
+        """Convert."""
+        folder, _ = await asyncio.to_thread(self._models.get, model, model_sha256)
+        return await asyncio.to_thread(converted, case, folder.imaging, self._artifacts, self._limits)
+
+
+def converted(
+    case: Case, model: ImagingResponse, artifacts: ArtifactStore, limits: DicomLimits = DEFAULT_LIMITS
+) -> Case:
+    """The case with images by input role, the description of the study, and one lesion for each that was asked for.
+
+    Args:
+        case: Its ``order`` and ``study_manifest`` are read.
+        model: Says which series are needed.
+        artifacts: Holds the study.
+        limits: How large a file may be and become.
+
+    Raises:
+        ArtifactNotFound, ChecksumMismatch, InvalidRequest: The manifest or an instance is not in the store, or
+            is not what the manifest says.
+        DicomError, SuvError, ContourError: What the intake stage raises.
+    """
+    manifest = artifacts.read_document(case.study_manifest, StudyManifest)
+    order = case.order
+    expected = _expected(order.expected_patient)
+    with _true_cause(manifest.left_out), ExitStack() as stack:
+        paths = [stack.enter_context(artifacts.local_path(instance.artifact)) for instance in manifest.instances]
+        study = read_study(paths, limits)
+        modalities = [item.modality for item in model.inputs]
+        require_input_roles(
+            study.series, modalities, [(item.input_role, item.series_instance_uid) for item in order.series]
+        )
+        found = convert_study(
+            study,
+            modalities,
+            series_instance_uids=[item.series_instance_uid for item in order.series],
+            preferences={item.modality: item.prefer for item in model.inputs},
+            expected_patient=expected,
+        )
+        _require_whole(found.description, manifest.left_out)
+        lesions, warnings = _lesions(order.lesions, study, found.volumes[model.segment_on], expected, artifacts)
+    description = found.description
+    said = [*description.warnings, *warnings]
+    if manifest.left_out:
+        said.append(unreadable_sentence(manifest.left_out))
+    description = description.model_copy(update={"warnings": tuple(dict.fromkeys(said))})
+    return case.with_changes(
+        study=artifacts.put_document(description),
+        images=tuple(
+            CaseImage(
+                input_role=role,
+                modality=next(item.modality for item in model.inputs if item.role == role),
+                series_instance_uid=volume.series_instance_uid,
+                volume=artifacts.put_volume(volume),
+            )
+            for role, volume in found.volumes.items()
+        ),
+        lesions=lesions,
+    )
+
+
+def _lesions(
+    requests: Sequence[LesionRequest],
+    study: DicomStudy,
+    grid: Volume,
+    expected: ExpectedPatient | None,
+    artifacts: ArtifactStore,
+) -> tuple[tuple[Lesion, ...], list[str]]:
+    """One lesion for each request, or for each structure of a contour; without requests the one to be found."""
+    lesions: list[Lesion] = []
+    warnings: list[str] = []
+    for request in requests or (None,):
+        named = None if request is None else request.contour or request.rough_contour
+        if named is None:
+            lesions.append(Lesion(number=len(lesions) + 1, request=request))
+            continue
+        for contour in _contours(study, named, grid, expected):
+            warnings += contour.warnings
+            lesions.append(
+                Lesion(
+                    number=len(lesions) + 1,
+                    request=request,
+                    supplied_mask=artifacts.put_volume(contour.mask),
+                    supplied_kind=contour.kind,
+                    supplied_algorithm_type=contour.algorithm_type,
+                )
+            )
+    return tuple(lesions), warnings
+
+
+def _contours(
+    study: DicomStudy, named: NamedContour, grid: Volume, expected: ExpectedPatient | None
+) -> Sequence[Contour]:
+    wanted = ContourRequest(named.sop_instance_uid, named.structure_name)
+    return (read_contour(study, wanted, grid, expected_patient=expected),)
+
+
+def _expected(patient: ExpectedPatientValues | None) -> ExpectedPatient | None:
+    if patient is None:
+        return None
+    return ExpectedPatient(patient_id=patient.patient_id, birth_date=patient.birth_date, sex=patient.sex)
+
+
+@contextmanager
+def _true_cause(left_out: Sequence[LeftOutInstance]) -> Iterator[None]:
+    """Say of a study that lacks something that objects of it could not be read."""
+    try:
+        yield
+    except (SeriesError, ContourNotFound, NoImages) as error:
+        if not left_out:
+            raise
+        raise type(error)(f"{error.message} {unreadable_sentence(left_out)}", **error.metadata) from error
+
+
+def _require_whole(description: StudyDescription, left_out: Sequence[LeftOutInstance]) -> None:
+    """Refuse a volume of a series of which an object could not be read, also where the rest makes a regular volume."""
+    used = {series.series_instance_uid: series.modality for series in description.series}
+    for item in left_out:
+        if item.series_instance_uid in used:
+            raise error_for_reason(
+                item.reason,
+                f"Object number {item.number} of the import belongs to the {used[item.series_instance_uid]} series "
+                "that the model needs, and cannot be read. Correct it in the archive, then import the study again.",
+                {"modality": used[item.series_instance_uid]},
+            )
+
+
+def _nothing_loaded(_: ModelFolder) -> None:
+    return None

@@ -1,0 +1,126 @@
+"""Features: each lesion measured in the image that the model names, computed in child processes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from pathlib import Path
+
+from oncoradiomics.errors import EmptyMaskError, ExtractionError, RadiomicsError
+from oncoradiomics.extraction_processes import ExtractionProcesses
+from oncoradiomics.features import FeatureDocument
+from oncoradiomics.settings import Settings
+
+from oncoresponse.case.artifact_names import lesion_file_name
+from oncoresponse.case.case import Case, Lesion, LesionMeasure
+from oncoresponse.case.stored_artifact import StoredArtifact
+from oncoresponse.case.totals import totals_of
+from oncoresponse.case.volume import QUANTITY_OF_MODALITY, Quantity, quantity_of_file
+from oncoresponse.errors import InvalidRequest, QuantityMismatch, error_for_reason
+from oncoresponse.model.cache import ModelCache
+from oncoresponse.model.definition import ImagingResponse
+from oncoresponse.model.folder import ModelFolder
+from oncoresponse.storage.artifact_store import ArtifactStore
+
+
+class FeaturesStage:
+    """Measures every lesion of a case, its variants too.
+
+    Args:
+        artifacts: Where volumes are read from and documents written to.
+        models_directory: Installed models.
+        processes: Child processes; 0 for one a core.
+    """
+
+    def __init__(self, artifacts: ArtifactStore, models_directory: Path, processes: int) -> None:
+        self._artifacts = artifacts
+        self._models = ModelCache(models_directory, _settings_of, needs="radiomics")
+        self._processes = ExtractionProcesses(processes)
+
+    async def make_ready(self) -> None:
+        """Start the child processes and read the settings of all models."""
+        await asyncio.to_thread(self._models.load_all)
+        await self._processes.start()
+
+    async def close(self) -> None:
+        """End the child processes."""
+        await self._processes.close()
+
+    async def run(self, case: Case, model: str, model_sha256: str) -> Case:
+        """Compute features, measures and totals. Cancelling the call ends the children that compute them.
+
+        Raises:
+            EmptyMask, GeometryMismatch, FeatureExtractionFailed: A lesion cannot be measured.
+            QuantityMismatch: The image measures another quantity than the model.
+        """
+        folder, settings = await asyncio.to_thread(self._models.get, model, model_sha256)
+        definition = folder.imaging
+        image = case.image(definition.features_from)
+        if image is None:
+            raise InvalidRequest(f"The case has no image for the input {definition.features_from}.")
+        lesions = [await self._measured(lesion, image.volume, definition, settings) for lesion in case.lesions]
+        outputs = {
+            lesion_file_name("features.json", lesion.number, len(lesions)): lesion.features
+            for lesion in lesions
+            if lesion.features is not None
+        }
+        return case.with_changes(lesions=tuple(lesions), totals=totals_of(lesions), outputs=case.outputs | outputs)
+
+    async def _measured(
+        self, lesion: Lesion, stored_image: StoredArtifact, definition: ImagingResponse, settings: Settings
+    ) -> Lesion:
+        if lesion.mask is None:
+            raise InvalidRequest(f"Lesion {lesion.number} has no mask.")
+        with ExitStack() as stack:
+            image = stack.enter_context(self._artifacts.local_volume(stored_image))
+            masks = [
+                stack.enter_context(self._artifacts.local_volume(mask, Quantity.MASK))
+                for mask in (lesion.mask, *(variant.mask for variant in lesion.variants))
+            ]
+            quantity = _measured_quantity(definition, image)
+            document, *variants = await asyncio.gather(
+                *(self._processes.extract(image, mask, settings, quantity) for mask in masks), return_exceptions=True
+            )
+        if isinstance(document, RadiomicsError):
+            raise error_for_reason(document.reason, document.message, {}) from document
+        if isinstance(document, BaseException):
+            raise document
+        measured: list[FeatureDocument] = [document]
+        for variant in variants:
+            if isinstance(variant, (ExtractionError, EmptyMaskError)):
+                # A variant that is too small to measure says nothing about the prediction.
+                continue
+            if isinstance(variant, BaseException):
+                raise variant
+            measured.append(variant)
+        features, *of_variants = [await asyncio.to_thread(self._artifacts.put_document, found) for found in measured]
+        return lesion.model_copy(
+            update={
+                "features": features,
+                "variant_features": tuple(of_variants),
+                "measures": tuple(
+                    LesionMeasure(name=item.name, value=item.value, unit=item.unit, ibsi_id=item.ibsi_id or "")
+                    for item in document.measures
+                ),
+            }
+        )
+
+
+def _settings_of(folder: ModelFolder) -> Settings:
+    return Settings.from_yaml(folder.file("radiomics/settings.yaml"))
+
+
+def _measured_quantity(definition: ImagingResponse, image: Path) -> str:
+    """What the voxels of the image measure, if that is what the model measures."""
+    found = quantity_of_file(image)
+    if found not in set(QUANTITY_OF_MODALITY.values()):
+        raise InvalidRequest("The image to measure is no image of intensities. Check which reference goes where.")
+    needed = definition.measured_quantity
+    if needed is not None and found != needed:
+        raise QuantityMismatch(
+            f"The model measures {needed} (input {definition.features_from}), and the image holds {found}. Send the "
+            "volume of the model's own series.",
+            needed=needed,
+            found=found,
+        )
+    return str(found)

@@ -1,0 +1,120 @@
+"""Report: everything that was found, as FHIR, PDF, PNG and DICOM SEG."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from pathlib import Path
+
+from oncoradiomics.features import FeatureDocument
+
+import oncoresponse
+from oncoresponse.case.case import Case, Lesion
+from oncoresponse.case.contour_summary import SegmentationSummary
+from oncoresponse.case.prediction import Prediction
+from oncoresponse.case.stored_artifact import StoredArtifact
+from oncoresponse.case.study_description import StudyDescription
+from oncoresponse.dicom.reading import read_instance
+from oncoresponse.errors import InvalidRequest
+from oncoresponse.model.cache import ModelCache
+from oncoresponse.model.definition import ImagingResponse
+from oncoresponse.model.folder import ModelFolder
+from oncoresponse.reporting.compose import compose_report
+from oncoresponse.reporting.report_content import ReportContext, SourceArtifact
+from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.study_manifest import StudyManifest
+
+_WORDS_OF_MODALITY = {"PT": "PET volume", "CT": "CT volume", "MR": "MR volume"}
+
+
+class ReportStage:
+    """Composes the report. The same case gives the same bytes.
+
+    Args:
+        artifacts: Where documents are read from and written to.
+        models_directory: Installed models.
+        performing_organization: Name of the institution; empty for none.
+    """
+
+    def __init__(self, artifacts: ArtifactStore, models_directory: Path, performing_organization: str) -> None:
+        self._artifacts = artifacts
+        self._models = ModelCache(models_directory, _folder_itself)
+        self._performing_organization = performing_organization or None
+
+    async def make_ready(self) -> None:
+        """Nothing to load."""
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+    async def run(self, case: Case, model: str, model_sha256: str) -> Case:
+        """Compose."""
+        return await asyncio.to_thread(self._run, case, model, model_sha256)
+
+    def _run(self, case: Case, model: str, model_sha256: str) -> Case:
+        store = self._artifacts
+        folder, _ = self._models.get(model, model_sha256)
+        definition = folder.imaging
+        if case.study is None or not case.lesions:
+            raise InvalidRequest("A report needs a case with a study and a lesion.")
+        study = store.read_document(case.study, StudyDescription)
+        lesion = case.lesions[0]
+        if lesion.mask is None or lesion.summary is None or lesion.features is None:
+            raise InvalidRequest("A report needs lesions that were contoured and measured.")
+        prediction = store.read_document(case.findings[0].document, Prediction) if case.findings else None
+        context = ReportContext(
+            assessment_id=case.order.report_id,
+            issued=case.order.issued,
+            model=definition,
+            model_sha256=folder.sha256,
+            study=study,
+            features=store.read_document(lesion.features, FeatureDocument),
+            segmentation=store.read_document(lesion.summary, SegmentationSummary),
+            prediction=prediction,
+            software_version=oncoresponse.__version__,
+            planned_treatment=case.order.planned_treatment or None,
+            artifacts=_sources(case, lesion, definition),
+            patient_reference=case.order.patient_reference or None,
+            service_request_reference=case.order.service_request_reference or None,
+            performing_organization=self._performing_organization,
+        )
+        images = {item.input_role: store.read_volume(item.volume) for item in case.images}
+        series = study.series_of(next(i.modality for i in definition.inputs if i.role == definition.segment_on))
+        if series is None:
+            raise InvalidRequest("The study description does not hold the series the contour is drawn on.")
+        manifest = store.read_document(case.study_manifest, StudyManifest)
+        instances = {instance.sha256: instance.artifact for instance in manifest.instances}
+        if not set(series.instance_sha256) <= set(instances):
+            raise InvalidRequest("The study manifest lacks instances that the study description names.")
+        with ExitStack() as stack:
+            paths = [stack.enter_context(store.local_path(instances[digest])) for digest in series.instance_sha256]
+            report = compose_report(
+                context,
+                images[definition.show[0]],
+                images[definition.show[1]] if len(definition.show) > 1 and definition.show[1] in images else None,
+                store.read_volume(lesion.mask),
+                [read_instance(path).dataset for path in paths],
+            )
+        outputs: dict[str, StoredArtifact] = {
+            "report.json": store.put_bytes(report.bundle_json, "application/fhir+json"),
+            "report.pdf": store.put_bytes(report.pdf, "application/pdf"),
+            "key-image.png": store.put_bytes(report.key_image, "image/png"),
+            "segmentation.dcm": store.put_bytes(report.segmentation, "application/dicom"),
+        }
+        return case.with_changes(outputs=case.outputs | outputs, result_summary=report.summary)
+
+
+def _folder_itself(folder: ModelFolder) -> ModelFolder:
+    return folder
+
+
+def _sources(case: Case, lesion: Lesion, definition: ImagingResponse) -> tuple[SourceArtifact, ...]:
+    shown = [item for role in definition.show if (item := case.image(role)) is not None]
+    found: list[tuple[str, StoredArtifact | None]] = [
+        ("study manifest", case.study_manifest),
+        *((_WORDS_OF_MODALITY[item.modality], item.volume) for item in shown),
+        ("tumor mask", lesion.mask),
+        ("features", lesion.features),
+        *(("prediction", finding.document) for finding in case.findings),
+    ]
+    return tuple(SourceArtifact(words, stored.uri, stored.sha256) for words, stored in found if stored is not None)

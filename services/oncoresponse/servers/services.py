@@ -1,0 +1,179 @@
+"""The one table of services: what each puts on the server, and which stages of a plan it offers.
+
+Imports are inside the functions, so that a process loads torch, matplotlib or DBOS only for a service that needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import grpc
+
+from oncoresponse.rpc.peers import Peers
+from oncoresponse.rpc.settings import Role, ServerSettings
+from oncoresponse.servers.stage_servicer import Stage
+from oncoresponse.storage.artifact_store import ArtifactStore
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a service is built from."""
+
+    settings: ServerSettings
+    artifacts: ArtifactStore
+    peers: Peers
+    server: grpc.aio.Server
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Built:
+    """A service on its server.
+
+    Attributes:
+        make_ready: To be awaited before the service says that it can work.
+        close: To be awaited at the end, in the reverse order.
+        stages: By name in a plan.
+    """
+
+    make_ready: Callable[[], Awaitable[None]] = _nothing
+    close: Callable[[], Awaitable[None]] = _nothing
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+
+
+def _model(around: Surroundings) -> Built:
+    from oncoresponse.servers.model_servicer import ModelServicer
+    from oncoresponse.v1 import model_pb2_grpc
+
+    servicer = ModelServicer(around.settings.models_directory)
+    model_pb2_grpc.add_ModelServiceServicer_to_server(servicer, around.server)
+    return Built()
+
+
+def _study(around: Surroundings) -> Built:
+    from oncoresponse.dicom.pixel_decoding import close_decoders
+    from oncoresponse.intake.study_settings import StudySettings
+    from oncoresponse.servers.conversion_stage import ConversionStage
+    from oncoresponse.servers.study_servicer import StudyServicer
+    from oncoresponse.storage.study_store import StudyStore
+    from oncoresponse.v1 import study_pb2_grpc
+
+    settings = around.settings
+    study_settings = StudySettings(
+        allowed_import_directories=settings.import_directories,
+        allowed_dicomweb_urls=settings.dicomweb_urls,
+        quota_bytes_per_study=settings.study_quota_bytes,
+        quota_bytes_total=settings.total_quota_bytes,
+        dicom_limits=settings.dicom_limits,
+    )
+    store = StudyStore(settings.data_directory, around.artifacts, study_settings)
+    study_pb2_grpc.add_StudyServiceServicer_to_server(StudyServicer(store, study_settings), around.server)
+    conversion = ConversionStage(around.artifacts, settings.models_directory, settings.dicom_limits)
+
+    async def close() -> None:
+        close_decoders()
+
+    return Built(close=close, stages={"conversion": conversion})
+
+
+def _segmentation(around: Surroundings) -> Built:
+    from oncoresponse.servers.segmentation_stage import SegmentationStage
+
+    settings = around.settings
+    stage = SegmentationStage(
+        around.artifacts,
+        settings.models_directory,
+        settings.device,
+        queue_limit=settings.segmentation_queue_limit,
+        torch_compile=settings.torch_compile,
+    )
+    return Built(stage.make_ready, stage.close, {"segmentation": stage})
+
+
+def _radiomics(around: Surroundings) -> Built:
+    from oncoresponse.servers.features_stage import FeaturesStage
+
+    settings = around.settings
+    stage = FeaturesStage(around.artifacts, settings.models_directory, settings.radiomics_processes)
+    return Built(stage.make_ready, stage.close, {"features": stage})
+
+
+def _response(around: Surroundings) -> Built:
+    from oncoresponse.response.training_fingerprints import read_key
+    from oncoresponse.servers.prediction_stage import PredictionStage
+    from oncoresponse.servers.response_servicer import ResponseServicer
+    from oncoresponse.v1 import response_pb2_grpc
+
+    settings = around.settings
+    key = None if settings.fingerprint_key is None else read_key(settings.fingerprint_key)
+    stage = PredictionStage(around.artifacts, settings.models_directory, key)
+    response_pb2_grpc.add_ResponseServiceServicer_to_server(ResponseServicer(stage), around.server)
+    return Built(stage.make_ready, stage.close, {"prediction": stage})
+
+
+def _reporting(around: Surroundings) -> Built:
+    from oncoresponse.servers.report_stage import ReportStage
+
+    settings = around.settings
+    stage = ReportStage(around.artifacts, settings.models_directory, settings.performing_organization)
+    return Built(stage.make_ready, stage.close, {"report": stage})
+
+
+def _monitoring(around: Surroundings) -> Built:
+    from oncoresponse.monitoring.store import MonitoringStore
+    from oncoresponse.servers.monitoring_servicer import MonitoringServicer
+    from oncoresponse.v1 import monitoring_pb2_grpc
+
+    settings = around.settings
+    store = MonitoringStore(settings.system_database_url)
+    servicer = MonitoringServicer(store, around.artifacts, settings.models_directory)
+    monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server(servicer, around.server)
+    return Built(servicer.make_ready, servicer.close)
+
+
+def _assessment(around: Surroundings) -> Built:
+    from oncoresponse.servers.assessment_servicer import AssessmentServicer
+    from oncoresponse.v1 import assessment_pb2_grpc
+    from oncoresponse.workflow.assessment_records import AssessmentRecords
+    from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
+    from oncoresponse.workflow.recording_workflow import provide_recording_peers
+
+    settings, peers = around.settings, around.peers
+    provide_recording_peers(peers)
+    provide_surroundings(ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds))
+    records = AssessmentRecords(settings, around.artifacts)
+    assessment_pb2_grpc.add_AssessmentServiceServicer_to_server(
+        AssessmentServicer(records, around.artifacts, peers), around.server
+    )
+    launched = False
+
+    async def launch() -> None:
+        nonlocal launched
+        launched = True
+        await records.launch()
+
+    async def close() -> None:
+        if launched:
+            await records.close()
+
+    return Built(launch, close)
+
+
+SERVICES: Mapping[Role, Callable[[Surroundings], Built]] = MappingProxyType(
+    {
+        Role.STUDY: _study,
+        Role.SEGMENTATION: _segmentation,
+        Role.RADIOMICS: _radiomics,
+        Role.RESPONSE: _response,
+        Role.REPORTING: _reporting,
+        Role.MODEL: _model,
+        Role.MONITORING: _monitoring,
+        Role.ASSESSMENT: _assessment,
+    }
+)
+"""Every service that a process may run, and how it is built."""

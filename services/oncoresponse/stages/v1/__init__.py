@@ -1,0 +1,1 @@
+"""Generated from protos/oncoresponse/stages/v1 by `make stubs`."""
