@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from oncoresponse.case.case import SelectedSeries
 from oncoresponse.case.left_out import LeftOutInstance, unreadable_sentence
 from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.patient_identity import ExpectedPatient
-from oncoresponse.dicom.selection import require_input_roles
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import ContourNotFound, NoImages, SeriesError, error_for_reason
 from oncoresponse.model.definition import ImagingResponse
@@ -45,15 +45,14 @@ def convert(
     with _true_cause(manifest.left_out), ExitStack() as stack:
         paths = [stack.enter_context(artifacts.local_path(instance.artifact)) for instance in manifest.instances]
         study = read_study(paths, limits)
-        modalities = [series.modality for series in model.inputs]
-        require_input_roles(
-            study.series, modalities, [(item.input_role, item.series_instance_uid) for item in request.series]
-        )
         converted = convert_study(
             study,
-            modalities,
-            series_instance_uids=[item.series_instance_uid for item in request.series],
-            preferences={series.modality: series.prefer for series in model.inputs},
+            model.inputs,
+            selected=[
+                SelectedSeries(input_role=item.input_role, series_instance_uid=item.series_instance_uid)
+                for item in request.series
+            ],
+            anchor=model.segment_on,
             expected_patient=expected,
         )
         _require_whole(converted.description, manifest.left_out)
@@ -67,8 +66,8 @@ def convert(
         description = description.model_copy(update={"warnings": (*description.warnings, *contour.warnings)})
     response = study_pb2.ConvertStudyResponse(
         series=[
-            study_pb2.ConvertedSeries(modality=modality, volume=artifact_message(artifacts.put_volume(volume)))
-            for modality, volume in converted.volumes.items()
+            study_pb2.ConvertedSeries(modality=input_role, volume=artifact_message(artifacts.put_volume(volume)))
+            for input_role, volume in converted.volumes.items()
         ],
         description=artifact_message(artifacts.put_document(_with_warning(description, manifest.left_out))),
     )
