@@ -22,6 +22,7 @@ from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.slice_geometry import grid_affine
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import SeriesNotFound
+from oncoresponse.model.definition import ImageInput
 
 _FILES = {"PT": "PET", "CT": "CT"}
 
@@ -65,7 +66,7 @@ def compare(dicom: Path, nifti: Path) -> Iterator[Comparison]:
         study = read_study(folder)
         for modality, name in _FILES.items():
             try:
-                volume = convert_study(study, [modality]).volumes[modality]
+                volume = convert_study(study, ImageInput.any_of(modality)).volumes[modality]
             except SeriesNotFound:
                 continue
             mask = read_contour(study, ContourRequest(), volume).mask

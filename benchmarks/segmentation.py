@@ -151,8 +151,9 @@ def _convert(folder: Path, study_directory: Path) -> None:
     import SimpleITK as sitk
     from oncoresponse.case.volume import write_volume
     from oncoresponse.dicom.study import convert_study, read_study
+    from oncoresponse.model.definition import ImageInput
 
-    for modality, volume in convert_study(read_study(study_directory), ("PT", "CT")).volumes.items():
+    for modality, volume in convert_study(read_study(study_directory), ImageInput.any_of("PT", "CT")).volumes.items():
         write_volume(volume, folder / f"{modality}.nrrd")
         sitk.WriteImage(volume.image, folder / f"{modality}.nii.gz")
 

@@ -27,9 +27,12 @@ def conversion(folder: Path, study_directory: Path) -> Callable[[], None]:
     """DICOM files to volumes on disk."""
     from oncoresponse.case.volume import write_volume
     from oncoresponse.dicom.study import convert_study, read_study
+    from oncoresponse.model.folder import ModelFolder
+
+    inputs = ModelFolder.open(MODEL).imaging.inputs
 
     def call() -> None:
-        converted = convert_study(read_study(study_directory), ("PT", "CT"))
+        converted = convert_study(read_study(study_directory), inputs)
         for modality, volume in converted.volumes.items():
             write_volume(volume, folder / f"{modality}.nrrd")
         (folder / "description.json").write_text(converted.description.model_dump_json())

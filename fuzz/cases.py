@@ -15,6 +15,7 @@ from oncoresponse.dicom.limits import DicomLimits
 from oncoresponse.dicom.reading import read_instance
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import OncoResponseError
+from oncoresponse.model.definition import ImageInput
 from oncoresponse.rpc.interceptors import require_valid
 from oncoresponse.v1 import assessment_pb2, monitoring_pb2, response_pb2, segmentation_pb2, study_pb2
 
@@ -67,7 +68,7 @@ def take_in(files: dict[str, bytes], contour_kind: str | None = None) -> None:
             paths.append(Path(name) / key)
             paths[-1].write_bytes(data)
         read = read_study(paths, LIMITS)
-        converted = convert_study(read, ["PT", "CT"])
+        converted = convert_study(read, ImageInput.any_of("PT", "CT"))
         if contour_kind is not None:
             read_contour(read, ContourRequest(), converted.volumes["PT"])
 

@@ -28,6 +28,8 @@ class SeriesDescription(_Plain):
     """One image series that forms one regular volume.
 
     Attributes:
+        input_role: Input of the model that it was chosen for; empty in documents of releases before 0.3, where the
+            modality said it.
         chosen_because: Why this one of several series of the modality, in one sentence; ``None`` where it is the only
             one. It is among the warnings too, which reports print.
         sop_instance_uids: In slice order, the order of index axis k of the volume.
@@ -50,6 +52,7 @@ class SeriesDescription(_Plain):
     acquisition_date_time: str | None = None
     body_part_examined: str | None = None
     laterality: str | None = None
+    input_role: str = ""
     chosen_because: str | None = None
     sop_instance_uids: tuple[str, ...]
     instance_sha256: tuple[str, ...]
@@ -61,7 +64,7 @@ class StudyDescription(_Plain):
 
     Attributes:
         study_date_time: ISO 8601 without zone where the study gives none (DICOM DA + TM).
-        series: The chosen image series, one for each required modality.
+        series: The chosen image series, one for each input of the model that was found.
         warnings: What was odd but not wrong enough to refuse, in plain sentences without PHI.
     """
 
@@ -74,5 +77,9 @@ class StudyDescription(_Plain):
     warnings: tuple[str, ...] = ()
 
     def series_of(self, modality: str) -> SeriesDescription | None:
-        """The chosen series of a DICOM modality (CT, PT, MR), if there is one."""
+        """The chosen series of a DICOM modality (CT, PT, MR), if there is one; the first of several."""
         return next((series for series in self.series if series.modality == modality), None)
+
+    def series_of_role(self, input_role: str) -> SeriesDescription | None:
+        """The series chosen for an input of the model, if there is one."""
+        return next((series for series in self.series if (series.input_role or series.modality) == input_role), None)

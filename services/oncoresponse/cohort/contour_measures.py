@@ -6,16 +6,20 @@ The voxels of the image are not read; a contour on DCE-MRI needs no intensity to
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast, get_args
 
 import numpy as np
 import SimpleITK as sitk
 
+from oncoresponse.case.case import SelectedSeries
 from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.selection import choose_series
 from oncoresponse.dicom.slice_geometry import volume_of_stack
 from oncoresponse.dicom.study import DicomStudy, read_contour
+from oncoresponse.errors import InvalidRequest
+from oncoresponse.model.definition import ImageInput, Modality
 from oncoresponse.segmentation.border_interval import border_calibration
 from oncoresponse.segmentation.mask_checks import measure_mask, refuse_cut_mask
 
@@ -64,15 +68,23 @@ def measure_contour(
         expected_patient: Who the patient should be.
 
     Raises:
+        InvalidRequest: The modality is none that is converted, or as
+            :func:`~oncoresponse.dicom.selection.require_input_roles`.
         PatientMismatch: The files, or the files and the request, name different patients.
         SeriesError, ContourError: As :func:`~oncoresponse.dicom.selection.choose_series` and
             :func:`~oncoresponse.dicom.contours.contour_mask`.
         MaskTouchesBorder: So much of the contour's surface lies on the border of the images that most of the tumor may
             be missing.
     """
-    named = [series_instance_uid] if series_instance_uid else []
-    chosen, _ = choose_series(study.series, [modality], series_instance_uids=named)
-    stack = chosen[modality].stack
+    if modality not in get_args(Modality):
+        raise InvalidRequest(
+            f"A contour is measured on one of {', '.join(get_args(Modality))}. Name the modality of the series.",
+            field="modality",
+        )
+    named = [SelectedSeries(series_instance_uid=series_instance_uid)] if series_instance_uid else []
+    stack = (
+        choose_series(study.series, ImageInput.any_of(cast(Modality, modality)), selected=named).chosen[modality].stack
+    )
     columns, rows, slices = stack.size
     grid = volume_of_stack(stack, np.zeros((slices, rows, columns), np.uint8), Quantity.MASK)
     found = read_contour(study, contour or ContourRequest(), grid, expected_patient=expected_patient)

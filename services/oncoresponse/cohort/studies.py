@@ -21,6 +21,7 @@ from oncoradiomics.features import FeatureDocument
 from oncoradiomics.settings import Settings
 from pydantic import BaseModel
 
+from oncoresponse.case.case import SelectedSeries
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import ModelFolderInvalid, OncoResponseError, TrainingDataInvalid
@@ -145,9 +146,8 @@ def _measure(folder: Path, definition: ImagingResponse, settings: Settings, seri
     # The contour is needed on one series; the others would only make more studies fail.
     converted = convert_study(
         study,
-        [definition.features_from],
-        series_instance_uids=[series] if series else [],
-        preferences={item.modality: item.prefer for item in definition.inputs},
+        [item for item in definition.inputs if item.role == definition.features_from],
+        selected=[SelectedSeries(series_instance_uid=series)] if series else [],
     )
     volume = converted.volumes[definition.features_from]
     contour = read_contour(study, ContourRequest(), volume)

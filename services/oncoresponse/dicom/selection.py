@@ -1,21 +1,23 @@
-"""Which series of a study a model works on: the one the request names, else by modality, geometry and preference.
+"""Which series of a study a model works on: for each of its inputs the one that the request names, else by the model's
+rules, by geometry and by its preference.
 
-A preference is a rule of the model on an attribute (:mod:`oncoresponse.model.series_rules`); nothing here looks at a
-description by itself.
+Rules are the model's, on attributes (:mod:`oncoresponse.model.series_rules`); nothing here looks at a description by
+itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 
+from oncoresponse.case.case import SelectedSeries
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.positron_emission import is_attenuation_corrected
 from oncoresponse.dicom.series import ImageSeries
-from oncoresponse.dicom.series_differences import series_differences
+from oncoresponse.dicom.series_differences import found_text, series_differences
 from oncoresponse.dicom.slice_geometry import MODALITY_NAMES, SliceStack, stack_slices
 from oncoresponse.errors import (
     AmbiguousSeries,
@@ -30,7 +32,8 @@ from oncoresponse.errors import (
     TooFewSlices,
     UnsupportedSopClass,
 )
-from oncoresponse.model.series_rules import SeriesRule, preferred
+from oncoresponse.model.definition import ImageInput
+from oncoresponse.model.series_rules import SeriesRule, preferred, unfulfilled
 
 # What fails so was never meant as a volume (a scout, a rotating projection). Any other failure is a volume
 # with a defect, which must not silently give way to another series.
@@ -40,8 +43,6 @@ _COVERAGE_POINTS = 12
 _LEAST_COVERAGE = 0.05
 _PARALLEL_COSINE = 0.99
 _SPACING_TOLERANCE_MM = 1e-3
-# PET is the rarer series and the one the tumor is seen on; the others are fitted to it.
-_ANCHOR_ORDER = ("PT", "CT", "MR")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,19 @@ class ChosenSeries:
 
 
 @dataclass(frozen=True, eq=False)
+class SeriesSelection:
+    """The series that a model works on.
+
+    Attributes:
+        chosen: By input role, the anchor first; optional inputs may lack.
+        warnings: What was left out, in sentences without PHI.
+    """
+
+    chosen: Mapping[str, ChosenSeries]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class _Candidate:
     series: ImageSeries
     stack: SliceStack | None
@@ -68,30 +82,30 @@ class _Candidate:
 
 def choose_series(
     series: Sequence[ImageSeries],
-    required_modalities: Sequence[str],
+    inputs: Sequence[ImageInput],
     *,
-    series_instance_uids: Collection[str] = (),
-    preferences: Mapping[str, Sequence[SeriesRule]] = MappingProxyType({}),
-) -> tuple[dict[str, ChosenSeries], tuple[str, ...]]:
-    """Choose one series for each required modality.
+    selected: Sequence[SelectedSeries] = (),
+    anchor: str | None = None,
+) -> SeriesSelection:
+    """Choose one series for each input of a model. No pixel is looked at.
 
-    The series must be of one study and one frame of reference, and overlap. PET without attenuation
-    correction is never chosen. Of several CTs the one that covers the PET best is taken, then one with
-    slices parallel to the PET's, then what the model prefers, then the one whose slice distance is nearest to the
-    PET's. Of several PETs the one that the model prefers is taken.
+    The series must be of one study and one frame of reference, and overlap; no series serves two inputs. A series that
+    does not fulfil the rules of an input (``match``) is never used for it, nor is PET without attenuation correction.
+    Of several for the anchor the one that the model prefers is taken. Of several for another input the one that covers
+    the anchor best is taken, then one with slices parallel to the anchor's, then what the model prefers, then the one
+    whose slice distance is nearest to the anchor's. An optional input whose series fit nowhere stays empty, with a
+    warning.
 
     Args:
         series: All series of one patient.
-        required_modalities: DICOM modalities.
-        series_instance_uids: Series the request names; each modality that has one of them uses no other.
-        preferences: By modality, which of several that fit is taken.
-
-    Returns:
-        The choice by modality, and warnings without PHI.
+        inputs: Of the model, in any order, at least one.
+        selected: Series that the request names for inputs; an input that is named has no other.
+        anchor: Input role of the image that is segmented on, to which the others are fitted; ``None``: the first.
 
     Raises:
-        SeriesNotFound: No series of a modality, none in one study with the others, or a named one is not there.
-        InvalidRequest: A named series is of a modality that is not required, or two of one modality are named.
+        SeriesNotFound: No series of a modality, none that fulfils the rules of an input, none in one study with the
+            others, or a named one is not there.
+        InvalidRequest: As :func:`require_input_roles`.
         AmbiguousSeries: Two series, or two studies, fit equally well.
         FrameOfReferenceMismatch: The series share no frame of reference.
         MissingAttribute: A series names no frame of reference.
@@ -99,123 +113,219 @@ def choose_series(
         UnsupportedSopClass: The modality is there as enhanced multi-frame objects only.
         SeriesError: The series that fits is not one regular volume.
     """
-    named = _keep_named(series, required_modalities, series_instance_uids)
-    members = _choose_study(named, required_modalities)
-    order = [modality for modality in _ANCHOR_ORDER if modality in required_modalities]
+    named = require_input_roles(series, inputs, selected)
+    members = _choose_study(series, inputs, named)
+    first = anchor if any(item.role == anchor for item in inputs) else inputs[0].role
+    order = sorted(inputs, key=lambda item: item.role != first)
     chosen: dict[str, ChosenSeries] = {}
     warnings: list[str] = []
-    for modality in order:
-        candidates, left_out = _candidates([member for member in members if member.modality == modality], modality)
+    for item in order:
+        used = [found.series for found in chosen.values()]
+        fitting = [member for member in _fulfilling(members, item, named) if member not in used]
+        name = _input_name(item, inputs)
+        if not fitting:
+            if item.required:
+                raise SeriesNotFound(
+                    f"The only {name} series that fits is used for another input already. Send one series for each.",
+                    modality=item.modality,
+                    input_role=item.role,
+                )
+            continue
+        fitted_to = next(iter(chosen.values()), None)
+        try:
+            candidates, left_out = _candidates(fitting, item.modality)
+            kept, rules = _fitting(candidates, fitted_to, item.modality, item.prefer)
+        except (SeriesNotFound, FrameOfReferenceMismatch, GeometryMismatch) as error:
+            if item.required or item.role in named:
+                raise
+            warnings.append(f"The optional input {item.role} was left out. {error.message}")
+            continue
         warnings += left_out
-        several = len(candidates)
-        anchor = next(iter(chosen.values()), None)
-        kept, rules = _fitting(candidates, anchor, modality, preferences.get(modality, ()))
-        only = _only(kept, modality)
-        name = MODALITY_NAMES[modality]
-        reason = None
-        if only.series.series_instance_uid in series_instance_uids:
-            reason = f"The {name} series is the one that the request names."
-        elif rules:
-            reason = (
-                f"Of {several} {name} series the model's preference chose one: "
-                f"{', then '.join(rule.text for rule in rules)}."
-            )
-        elif several > 1 and anchor is not None:
-            reason = (
-                f"Of {several} {name} series the one was chosen whose extent and slices fit the "
-                f"{MODALITY_NAMES[anchor.series.modality]} best."
-            )
-        chosen[modality] = replace(only, reason=reason)
-    return chosen, tuple(warnings)
+        only = _only(kept, item.modality, name)
+        of_modality = sum(member.modality == item.modality for member in members)
+        reason = _reason(item, name, fitted_to, rules, len(candidates), of_modality, is_named=item.role in named)
+        chosen[item.role] = replace(only, reason=reason)
+    return SeriesSelection(chosen, tuple(warnings))
+
+
+def _reason(
+    item: ImageInput,
+    name: str,
+    fitted_to: ChosenSeries | None,
+    rules: Sequence[SeriesRule],
+    fitting: int,
+    of_modality: int,
+    *,
+    is_named: bool,
+) -> str | None:
+    """Why a series was chosen, where there were others."""
+    if is_named:
+        return f"The {name} series is the one that the request names."
+    if rules:
+        decided = ", then ".join(rule.text for rule in rules)
+        return f"Of {fitting} {name} series the model's preference chose one: {decided}."
+    if fitting > 1 and fitted_to is not None:
+        return (
+            f"Of {fitting} {name} series the one was chosen whose extent and slices fit the "
+            f"{MODALITY_NAMES[fitted_to.series.modality]} best."
+        )
+    if item.match and of_modality > 1:
+        rule = " and ".join(rule.text for rule in item.match)
+        of_all = f"Of {of_modality} {MODALITY_NAMES[item.modality]} series"
+        return f"{of_all} the one for {item.role} fulfils the model's rule: {rule}."
+    return None
 
 
 def require_input_roles(
-    series: Sequence[ImageSeries], required_modalities: Sequence[str], selected: Sequence[tuple[str, str]]
-) -> None:
+    series: Sequence[ImageSeries], inputs: Sequence[ImageInput], selected: Sequence[SelectedSeries]
+) -> dict[str, str]:
     """Refuse a selection of series that does not fit the inputs of the model.
 
     Args:
         series: All series of the study.
-        required_modalities: Inputs of the model; the modality is the input role.
-        selected: (input role, Series Instance UID) in the order of the request; the role may be empty.
+        inputs: Of the model.
+        selected: In the order of the request. The input role may be empty where one input alone takes the modality.
+
+    Returns:
+        Series Instance UID by input role.
 
     Raises:
-        InvalidRequest: A role is none of the model, is given twice, or the series is of another modality.
+        InvalidRequest: An input role is none of the model, is given twice or lacks where several inputs take the
+            modality, a series is named twice, or is of another modality than its input.
+        SeriesNotFound: A series is not among the images of the study.
     """
-    roles = [role for role, _ in selected if role]
-    uids = [uid for _, uid in selected]
-    if unknown := [role for role in roles if role not in required_modalities]:
+    roles = [item.input_role for item in selected if item.input_role]
+    uids = [item.series_instance_uid for item in selected]
+    declared = {item.role: item for item in inputs}
+    if unknown := [role for role in roles if role not in declared]:
         raise InvalidRequest(
-            f"The model has no input '{unknown[0]}'; it has {', '.join(required_modalities)}. Correct the selection of "
-            "series.",
+            f"The model has no input '{unknown[0]}'; it has {', '.join(declared)}. Correct the selection of series.",
             field="series",
         )
-    if len(set(roles)) < len(roles) or len(set(uids)) < len(uids):
+    # A series that holds several volumes, such as the phases of a dynamic MR, may serve as many inputs.
+    volumes = Counter(member.series_instance_uid for member in series)
+    if len(set(roles)) < len(roles) or any(uids.count(uid) > max(volumes[uid], 1) for uid in uids):
         raise InvalidRequest(
             "A selection of series names one input or one series twice. Name each once.", field="series"
         )
     modality_of = {member.series_instance_uid: member.modality for member in series}
-    for role, uid in selected:
-        if role and modality_of.get(uid, role) != role:
+    by_role: dict[str, str] = {}
+    for item in selected:
+        modality = modality_of.get(item.series_instance_uid)
+        if modality is None:
+            raise SeriesNotFound(
+                "A series that the request names is not among the images of the study. Check its Series Instance UID, "
+                "or send the series.",
+                modality="named",
+            )
+        role = item.input_role or _role_of_modality(modality, inputs)
+        if declared[role].modality != modality:
             raise InvalidRequest(
-                f"The series selected for {role} is a {MODALITY_NAMES[modality_of[uid]]} series. Check its Series "
+                f"The series selected for {role} is a {MODALITY_NAMES[modality]} series. Check its Series "
                 "Instance UID.",
                 field="series",
             )
+        if role in by_role:
+            raise InvalidRequest("The request names two series of one modality. Name one of them.", field="series")
+        by_role[role] = item.series_instance_uid
+    return by_role
 
 
-def _keep_named(series: Sequence[ImageSeries], required: Sequence[str], uids: Collection[str]) -> list[ImageSeries]:
-    if not uids:
-        return list(series)
-    found = {member.series_instance_uid: member.modality for member in series if member.series_instance_uid in uids}
-    if set(uids) - set(found):
-        raise SeriesNotFound(
-            "A series that the request names is not among the images of the study. Check its Series Instance UID, or "
-            "send the series.",
-            modality="named",
-        )
-    modalities = list(found.values())
-    if surplus := [modality for modality in modalities if modality not in required]:
+def _role_of_modality(modality: str, inputs: Sequence[ImageInput]) -> str:
+    taking = [item.role for item in inputs if item.modality == modality]
+    if not taking:
+        read = " and ".join(dict.fromkeys(item.modality for item in inputs))
         raise InvalidRequest(
-            f"The request names a {MODALITY_NAMES[surplus[0]]} series, and the model reads {' and '.join(required)}. "
-            "Name a series of one of these.",
+            f"The request names a {MODALITY_NAMES[modality]} series, and the model reads {read}. Name a series of one "
+            "of these.",
             field="series",
         )
-    if len(set(modalities)) < len(modalities):
-        raise InvalidRequest("The request names two series of one modality. Name one of them.", field="series")
-    return [member for member in series if member.modality not in modalities or member.series_instance_uid in uids]
+    if len(taking) > 1:
+        raise InvalidRequest(
+            f"The request names a {MODALITY_NAMES[modality]} series without saying for which input of the model: "
+            f"{', '.join(taking)}. Name the input with it.",
+            field="series",
+        )
+    return taking[0]
 
 
-def _choose_study(series: Sequence[ImageSeries], required: Sequence[str]) -> list[ImageSeries]:
+def _input_name(item: ImageInput, inputs: Sequence[ImageInput]) -> str:
+    """What people call the modality, with the input role where several inputs are of it."""
+    name = MODALITY_NAMES[item.modality]
+    is_only = sum(other.modality == item.modality for other in inputs) == 1
+    return name if is_only else f"{name} ({item.role})"
+
+
+def _fulfilling(series: Sequence[ImageSeries], item: ImageInput, named: Mapping[str, str]) -> list[ImageSeries]:
+    """Series that may be used for an input: of its modality, not named for another one, and by the model's rules."""
+    volumes = Counter(member.series_instance_uid for member in series)
+    wanted = named.get(item.role)
+    return [
+        member
+        for member in series
+        if member.modality == item.modality
+        and (
+            member.series_instance_uid == wanted
+            if wanted
+            else member.series_instance_uid not in named.values() or volumes[member.series_instance_uid] > 1
+        )
+        and not unfulfilled(item.match, lambda keyword, member=member: _values(member, keyword))  # type: ignore[misc]
+    ]
+
+
+def _choose_study(
+    series: Sequence[ImageSeries], inputs: Sequence[ImageInput], named: Mapping[str, str]
+) -> list[ImageSeries]:
     readable = [member for member in series if not member.is_enhanced]
-    for modality in required:
-        if any(member.modality == modality for member in readable):
+    required = [item for item in inputs if item.required or item.role in named]
+    for item in required:
+        if any(member.modality == item.modality for member in readable):
             continue
-        if any(member.modality == modality for member in series):
+        if any(member.modality == item.modality for member in series):
             raise UnsupportedSopClass(
-                f"The {MODALITY_NAMES[modality]} is stored as enhanced multi-frame objects, which are not supported. "
-                "Send it as single-frame images.",
-                modality=modality,
+                f"The {MODALITY_NAMES[item.modality]} is stored as enhanced multi-frame objects, which are not "
+                "supported. Send it as single-frame images.",
+                modality=item.modality,
             )
         raise SeriesNotFound(
-            f"The study has no {MODALITY_NAMES[modality]} series, which the model needs. Send it with the study.",
-            modality=modality,
+            f"The study has no {MODALITY_NAMES[item.modality]} series, which the model needs. Send it with the study.",
+            modality=item.modality,
         )
+    for item in required:
+        if not _fulfilling(readable, item, named):
+            raise _no_match(readable, item, is_named=item.role in named)
     studies: dict[str, list[ImageSeries]] = {}
     for member in readable:
         studies.setdefault(member.study_instance_uid, []).append(member)
-    complete = [members for members in studies.values() if set(required) <= {member.modality for member in members}]
+    complete = [members for members in studies.values() if all(_fulfilling(members, item, named) for item in required)]
     if not complete:
-        names = " and ".join(MODALITY_NAMES[modality] for modality in required)
+        names = " and ".join(dict.fromkeys(MODALITY_NAMES[item.modality] for item in required))
         raise SeriesNotFound(
             f"The {names} series belong to different studies. Send the series of one examination.",
-            modality=",".join(required),
+            modality=",".join(dict.fromkeys(item.modality for item in required)),
         )
     if len(complete) > 1:
         raise AmbiguousSeries(
             f"{len(complete)} studies hold every series the model needs. Send one study.", candidates=len(complete)
         )
     return complete[0]
+
+
+def _no_match(series: Sequence[ImageSeries], item: ImageInput, *, is_named: bool) -> SeriesNotFound:
+    of_modality = [member for member in series if member.modality == item.modality]
+    name = MODALITY_NAMES[item.modality]
+    rule = " and ".join(rule.text for rule in item.match)
+    if is_named:
+        what = f"The {name} series that the request names for the input {item.role} does not fulfil the model's rule"
+    else:
+        what = f"No {name} series of the study fulfils the model's rule for its input {item.role}"
+    found = found_text(of_modality, [rule.keyword for rule in item.match])
+    return SeriesNotFound(
+        f"{what}: {rule or 'one series for each input'}. {found}Send the series that is meant, or use a model that was "
+        "made for these images.",
+        modality=item.modality,
+        input_role=item.role,
+    )
 
 
 def _candidates(series: Sequence[ImageSeries], modality: str) -> tuple[list[_Candidate], list[str]]:
@@ -248,11 +358,17 @@ def _candidates(series: Sequence[ImageSeries], modality: str) -> tuple[list[_Can
     return volumes, warnings
 
 
-def _values(candidate: _Candidate, keyword: str) -> tuple[str, ...]:
+def _values(series: ImageSeries, keyword: str) -> tuple[str, ...]:
     try:
-        return attributes.texts(candidate.series.slices[0].dataset, keyword)
+        return attributes.texts(series.slices[0].dataset, keyword)
     except InvalidAttribute:
         return ()
+
+
+def _preferred(
+    candidates: Sequence[_Candidate], rules: Sequence[SeriesRule]
+) -> tuple[list[_Candidate], tuple[SeriesRule, ...]]:
+    return preferred(candidates, rules, lambda candidate, keyword: _values(candidate.series, keyword))
 
 
 def _fitting(
@@ -260,7 +376,7 @@ def _fitting(
 ) -> tuple[list[_Candidate], tuple[SeriesRule, ...]]:
     """The candidates that are left, and the model's rules that decided."""
     if anchor is None:
-        return preferred(candidates, rules, _values)
+        return _preferred(candidates, rules)
     frame = anchor.series.frame_of_reference_uid
     name, anchor_name = MODALITY_NAMES[modality], MODALITY_NAMES[anchor.series.modality]
     if frame is None:
@@ -275,7 +391,7 @@ def _fitting(
         )
     stacks = [(found, found.stack) for found in sharing if found.stack is not None]
     if not stacks:
-        return preferred(sharing, rules, _values)
+        return _preferred(sharing, rules)
     coverage = [_coverage(anchor.stack, stack) for _, stack in stacks]
     best = max(coverage)
     if best < _LEAST_COVERAGE:
@@ -291,7 +407,7 @@ def _fitting(
     ]
     # A series with a defect stays a candidate: it must not silently give way to another one.
     fit = [found for found, _ in parallel or fitting] + [found for found in sharing if found.stack is None]
-    kept, decided = preferred(fit, rules, _values)
+    kept, decided = _preferred(fit, rules)
     spacing_mm = anchor.stack.spacing_mm[2]
     differences = [abs(found.stack.spacing_mm[2] - spacing_mm) for found in kept if found.stack is not None]
     nearest = min(differences, default=0.0) + _SPACING_TOLERANCE_MM
@@ -318,16 +434,16 @@ def _coverage(anchor: SliceStack, stack: SliceStack) -> float:
     return float(np.mean(np.all((found >= -0.5) & (found <= limits), axis=0)))
 
 
-def _only(candidates: list[_Candidate], modality: str) -> ChosenSeries:
+def _only(candidates: list[_Candidate], modality: str, name: str) -> ChosenSeries:
     if len(candidates) > 1:
         differences = series_differences([candidate.series for candidate in candidates])
         raise AmbiguousSeries(
-            f"{len(candidates)} {MODALITY_NAMES[modality]} series fit the model equally well. {differences} Name the "
+            f"{len(candidates)} {name} series fit the model equally well. {differences} Name the "
             "Series Instance UID of one (CreateAssessmentRequest.series, or --series on the command line; "
             "'oncoresponse series' lists them), or let the model prefer one by an attribute (prefer in model.yaml).",
             modality=modality,
             candidates=len(candidates),
         )
     if candidates[0].stack is None:
-        raise candidates[0].defect or SeriesNotFound(f"No {MODALITY_NAMES[modality]} series forms a volume.")
+        raise candidates[0].defect or SeriesNotFound(f"No {name} series forms a volume.")
     return ChosenSeries(candidates[0].series, candidates[0].stack)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from pydicom.datadict import dictionary_VR
+
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.date_times import date_and_time
 from oncoresponse.dicom.series import ImageSeries
@@ -38,7 +40,13 @@ _KEYWORDS = (
     "InversionTime",
     "FlipAngle",
     "TriggerTime",
+    "EchoNumbers",
+    "TemporalPositionIdentifier",
+    "DiffusionBValue",
+    "BodyPartExamined",
 )
+# Value representations (PS3.5 6.2) of what is a term or a number, and never a sentence that somebody typed.
+_TERMS = ("CS", "DS", "IS", "FD", "FL", "US", "SS", "UL", "SL")
 _SETTING = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .,:+/_()-]{0,47}")
 _AT_MOST = 4
 
@@ -63,6 +71,19 @@ def series_differences(series: Sequence[ImageSeries]) -> str:
         for name, values in found[:_AT_MOST]
     ]
     return f"In the order of their UIDs they differ in {'; '.join(parts)}."
+
+
+def found_text(series: Sequence[ImageSeries], keywords: Sequence[str]) -> str:
+    """What attributes of series say, in one sentence with a space behind it; empty where none may be shown.
+
+    Texts that people type (descriptions, protocol names) are not shown: they may name the patient.
+    """
+    found = []
+    for keyword in dict.fromkeys(keywords):
+        if dictionary_VR(keyword) in _TERMS:
+            values = sorted({setting_text(member, keyword) for member in series})
+            found.append(f"{keyword} ({', '.join(values[:_AT_MOST])}{' and others' * (len(values) > _AT_MOST)})")
+    return f"Found: {'; '.join(found)}. " if found else ""
 
 
 def setting_text(series: ImageSeries, keyword: str) -> str:

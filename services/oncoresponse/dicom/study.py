@@ -1,39 +1,37 @@
 """The intake stage: DICOM files in, study description and volumes out.
 
 >>> study = read_study(directory)                               # doctest: +SKIP
->>> converted = convert_study(study, ["PT", "CT"])              # doctest: +SKIP
->>> mask = read_contour(study, ContourRequest(), converted.volumes["PT"]).mask   # doctest: +SKIP
+>>> converted = convert_study(study, model.inputs, anchor=model.segment_on)      # doctest: +SKIP
+>>> mask = read_contour(study, ContourRequest(), converted.volumes[model.segment_on]).mask   # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 
+from oncoresponse.case.case import SelectedSeries
 from oncoresponse.case.study_description import SeriesDescription, StudyDescription
-from oncoresponse.case.volume import QUANTITY_OF_MODALITY, Volume
+from oncoresponse.case.volume import Volume
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.computed_tomography import convert_computed_tomography
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.contours import Contour, contour_mask
 from oncoresponse.dicom.date_times import date_and_time
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
+from oncoresponse.dicom.magnetic_resonance import convert_magnetic_resonance
 from oncoresponse.dicom.patient_identity import ExpectedPatient, require_expected_patient, single_patient
 from oncoresponse.dicom.positron_emission import convert_positron_emission
 from oncoresponse.dicom.reading import Instance, is_dicom, is_media_directory, read_instance
-from oncoresponse.dicom.selection import ChosenSeries, choose_series
+from oncoresponse.dicom.selection import ChosenSeries, SeriesSelection, choose_series
 from oncoresponse.dicom.series import ImageSeries, group_series, without_repeats
 from oncoresponse.dicom.standardized_uptake_value import SuvConversion
 from oncoresponse.directory_walk import files_below
-from oncoresponse.errors import ConfigurationError, InvalidAttribute, NoImages
-from oncoresponse.model.series_rules import SeriesRule
-
-CONVERTED_MODALITIES = tuple(QUANTITY_OF_MODALITY)
-"""Modalities that have a quantity: CT in HU, PT in SUVbw."""
+from oncoresponse.errors import InvalidAttribute, NoImages
+from oncoresponse.model.definition import ImageInput
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +58,8 @@ class ConvertedStudy:
 
     Attributes:
         description: The study and the chosen series; holds the patient's identity.
-        volumes: By DICOM modality: CT in HU (int16), PT in body-weight SUV (g/mL, float32).
+        volumes: By input role: CT in HU (int16), PET in body-weight SUV (g/mL, float32), MR in arbitrary units
+            (float32).
     """
 
     description: StudyDescription
@@ -97,51 +96,76 @@ def read_study(source: Path | Iterable[Path], limits: DicomLimits = DEFAULT_LIMI
     return DicomStudy(without_repeats(instances), left_out)
 
 
+def select_series(
+    study: DicomStudy,
+    inputs: Sequence[ImageInput],
+    *,
+    selected: Sequence[SelectedSeries] = (),
+    anchor: str | None = None,
+    expected_patient: ExpectedPatient | None = None,
+) -> SeriesSelection:
+    """Choose the series a model needs from the headers alone, as :func:`convert_study` does.
+
+    Args:
+        study: From :func:`read_study`.
+        inputs: Of the model.
+        selected: Series that the request names for inputs.
+        anchor: Input role of the image that is segmented on; ``None``: the first input.
+        expected_patient: Who the patient should be.
+
+    Raises:
+        NoImages: The study has no image series at all.
+        PatientMismatch: The files, or the files and the request, name different patients.
+        SeriesError, InvalidRequest, MissingAttribute: As :func:`~oncoresponse.dicom.selection.choose_series`.
+    """
+    patient = single_patient(study.instances)
+    if expected_patient is not None:
+        require_expected_patient(patient, expected_patient)
+    if not study.series:
+        raise NoImages("The study holds no CT, PET or MR images. Send image series.")
+    return choose_series(study.series, inputs, selected=selected, anchor=anchor)
+
+
 def convert_study(
     study: DicomStudy,
-    required_modalities: Sequence[str],
+    inputs: Sequence[ImageInput],
     *,
-    series_instance_uids: Collection[str] = (),
-    preferences: Mapping[str, Sequence[SeriesRule]] = MappingProxyType({}),
+    selected: Sequence[SelectedSeries] = (),
+    anchor: str | None = None,
     expected_patient: ExpectedPatient | None = None,
 ) -> ConvertedStudy:
     """Choose the series a model needs and convert them.
 
     Args:
         study: From :func:`read_study`.
-        required_modalities: DICOM modalities, CT and PT.
-        series_instance_uids: Series to use where several fit.
-        preferences: By modality, which of several that fit is taken.
+        inputs: Of the model; optional ones may be missing in the study.
+        selected: Series that the request names for inputs.
+        anchor: Input role of the image that is segmented on, to which the choice of the others is fitted; ``None``: the
+            first input.
         expected_patient: Who the patient should be.
 
     Raises:
-        NoImages: The study has no image series at all.
-        PatientMismatch: The files, or the files and the request, name different patients.
-        SeriesError: As :func:`~oncoresponse.dicom.selection.choose_series`.
+        NoImages, PatientMismatch, SeriesError, InvalidRequest: As :func:`select_series`.
         SuvError: PET values cannot be turned into SUV.
         DicomError: An attribute is absent or impossible, or pixel data is damaged.
-        ConfigurationError: A modality has no conversion.
     """
-    if unknown := set(required_modalities) - set(CONVERTED_MODALITIES):
-        raise ConfigurationError(f"This version converts CT and PET, not {', '.join(sorted(unknown))}.")
-    patient = single_patient(study.instances)
-    if expected_patient is not None:
-        require_expected_patient(patient, expected_patient)
-    if not study.series:
-        raise NoImages("The study holds no CT, PET or MR images. Send image series.")
-    chosen, warnings = choose_series(
-        study.series, required_modalities, series_instance_uids=series_instance_uids, preferences=preferences
-    )
+    selection = select_series(study, inputs, selected=selected, anchor=anchor, expected_patient=expected_patient)
     volumes: dict[str, Volume] = {}
     descriptions = []
-    for modality in required_modalities:
+    for item in inputs:
+        chosen = selection.chosen.get(item.role)
+        if chosen is None:
+            continue
         conversion = None
-        if modality == "PT":
-            volumes[modality], conversion = convert_positron_emission(chosen[modality].stack)
+        if item.modality == "PT":
+            volumes[item.role], conversion = convert_positron_emission(chosen.stack)
+        elif item.modality == "MR":
+            volumes[item.role] = convert_magnetic_resonance(chosen.stack)
         else:
-            volumes[modality] = convert_computed_tomography(chosen[modality].stack)
-        descriptions.append(_describe(chosen[modality], conversion))
-    first = chosen[required_modalities[0]].stack.instances[0]
+            volumes[item.role] = convert_computed_tomography(chosen.stack)
+        descriptions.append(_describe(item.role, chosen, conversion))
+    first = next(iter(selection.chosen.values())).stack.instances[0]
+    warnings = selection.warnings
     if study.left_out:
         warnings = (*warnings, f"{study.left_out} file(s) that are no DICOM instances were left out.")
     description = StudyDescription(
@@ -149,7 +173,7 @@ def convert_study(
         accession_number=attributes.text(first.dataset, "AccessionNumber"),
         study_date_time=_iso_date_time(first, "StudyDate", "StudyTime"),
         timezone_offset=attributes.text(first.dataset, "TimezoneOffsetFromUTC"),
-        patient=patient,
+        patient=single_patient(study.instances),
         series=tuple(descriptions),
         warnings=warnings,
     )
@@ -185,7 +209,7 @@ def _is_no_instance(file: Path) -> bool:
     return not is_dicom(head) or is_media_directory(head)
 
 
-def _describe(chosen: ChosenSeries, conversion: SuvConversion | None) -> SeriesDescription:
+def _describe(input_role: str, chosen: ChosenSeries, conversion: SuvConversion | None) -> SeriesDescription:
     instances = chosen.stack.instances
     first = instances[0]
     times = [
@@ -210,6 +234,7 @@ def _describe(chosen: ChosenSeries, conversion: SuvConversion | None) -> SeriesD
         acquisition_date_time=min(times, default=None),
         body_part_examined=attributes.text(first.dataset, "BodyPartExamined"),
         laterality=attributes.text(first.dataset, "ImageLaterality") or attributes.text(first.dataset, "Laterality"),
+        input_role=input_role,
         chosen_because=chosen.reason,
         sop_instance_uids=tuple(instance.sop_instance_uid for instance in instances),
         instance_sha256=tuple(instance.sha256 for instance in instances),

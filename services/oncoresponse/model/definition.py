@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from oncoresponse.case.volume import QUANTITY_OF_MODALITY
 from oncoresponse.model.series_rules import SeriesRule
 
+Modality = Literal["CT", "PT", "MR"]
+"""DICOM modality of an image that is converted to a quantity."""
+
 
 class Strict(BaseModel):
     """A frozen document in which unknown keys are refused."""
@@ -44,7 +47,7 @@ class ImageInput(Strict):
     """
 
     role: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
-    modality: Literal["CT", "PT", "MR"]
+    modality: Modality
     quantity: str = Field(min_length=1)
     purpose: str
     match: tuple[SeriesRule, ...] = ()
@@ -60,9 +63,17 @@ class ImageInput(Strict):
 
     @model_validator(mode="after")
     def _requirements_are_yes_or_no(self) -> Self:
-        if any(rule.nearest is not None or rule.smallest or rule.largest for rule in self.match):
-            raise ValueError("A rule under match says yes or no: equals, contains or matches.")
+        if any(rule.is_comparison for rule in self.match):
+            raise ValueError("A rule under match says yes or no: equals, contains, lacks, matches or absent.")
         return self
+
+    @classmethod
+    def any_of(cls, *modalities: Modality) -> tuple[Self, ...]:
+        """Inputs for which any series of a modality fits, one for each; the input role is the modality."""
+        return tuple(
+            cls(role=modality, modality=modality, quantity=QUANTITY_OF_MODALITY[modality].value, purpose="The image")
+            for modality in modalities
+        )
 
 
 class MeasuredInput(Strict):

@@ -1,7 +1,8 @@
-"""Rules by which a model prefers one series where several fit, such as two reconstructions of one PET.
+"""Rules by which a model says which series it reads, and which it prefers where several fit.
 
-A rule looks at one attribute of a series and says which candidates it likes. Rules are applied in order; each keeps the
-candidates that it likes, and keeps them all when it likes none, because a preference is no requirement.
+A rule looks at one attribute of a series and says which candidates it likes. As a preference (``prefer``), rules are
+applied in order; each keeps the candidates that it likes, and keeps them all when it likes none. As a requirement
+(``match``), a series has to be liked by all of them.
 """
 
 from __future__ import annotations
@@ -19,24 +20,30 @@ _NEVER = re.compile(r"Patient|Physician|Operator|Institution|Accession|UID$|Comm
 
 
 class SeriesRule(BaseModel):
-    """One preference. Exactly one of ``equals``, ``contains``, ``matches``, ``nearest``, ``smallest`` and ``largest``.
+    """One rule. Exactly one of ``equals``, ``contains``, ``lacks``, ``matches``, ``absent``, ``nearest``, ``smallest``
+    and ``largest``.
 
     Attributes:
         keyword: DICOM keyword (PS3.6), such as ``ConvolutionKernel``, ``ReconstructionMethod``, ``SliceThickness``.
-        equals: Text the attribute has; case and spaces around do not count. Of several values one has to.
+        equals: Text the attribute has; case and spaces around do not count, and numbers are compared as numbers. Of
+            several values one has to.
         contains: Part of the text; likewise.
+        lacks: Text that no value contains; an attribute that is absent contains nothing.
+        absent: The attribute is absent or empty, such as ContrastBolusAgent before contrast.
         matches: Regular expression that is found somewhere in the text; case does not count.
         nearest: Number; liked are the candidates whose value is nearest.
         smallest: Liked are the candidates with the smallest value.
         largest: With the largest.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
     keyword: str = Field(pattern=r"^[A-Z][A-Za-z0-9]{2,63}$")
     equals: str | None = Field(default=None, min_length=1)
     contains: str | None = Field(default=None, min_length=1)
+    lacks: str | None = Field(default=None, min_length=1)
     matches: str | None = Field(default=None, min_length=1)
+    absent: bool = False
     nearest: float | None = None
     smallest: bool = False
     largest: bool = False
@@ -46,14 +53,17 @@ class SeriesRule(BaseModel):
         stated = [
             self.equals is not None,
             self.contains is not None,
+            self.lacks is not None,
             self.matches is not None,
+            self.absent,
             self.nearest is not None,
             self.smallest,
             self.largest,
         ]
         if sum(stated) != 1:
             raise ValueError(
-                f"A rule on {self.keyword} needs exactly one of equals, contains, matches, nearest, smallest, largest."
+                f"A rule on {self.keyword} needs exactly one of equals, contains, lacks, matches, absent, nearest, "
+                "smallest, largest."
             )
         if _NEVER.search(self.keyword):
             raise ValueError(f"{self.keyword} identifies somebody or something and says nothing about a series.")
@@ -71,12 +81,19 @@ class SeriesRule(BaseModel):
     @property
     def text(self) -> str:
         """The rule in words, such as ``ConvolutionKernel contains "B30"``."""
-        for word in ("equals", "contains", "matches"):
+        for word in ("equals", "contains", "lacks", "matches"):
             if (wanted := getattr(self, word)) is not None:
                 return f'{self.keyword} {word} "{wanted}"'
+        if self.absent:
+            return f"{self.keyword} is absent"
         if self.nearest is not None:
             return f"{self.keyword} nearest to {self.nearest:g}"
         return f"{'smallest' if self.smallest else 'largest'} {self.keyword}"
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether it ranks candidates, and so says nothing about one alone."""
+        return self.nearest is not None or self.smallest or self.largest
 
     def liked(self, values: Sequence[tuple[str, ...]]) -> list[bool]:
         """Which candidates the rule likes.
@@ -84,16 +101,24 @@ class SeriesRule(BaseModel):
         Args:
             values: Of each candidate the values of the attribute as text, empty where it has none.
         """
-        if self.nearest is None and not self.smallest and not self.largest:
-            return [any(self._fits(value) for value in each) for each in values]
+        if not self.is_comparison:
+            return [self._likes(each) for each in values]
         scores = [self._score(each) for each in values]
         known = [score for score in scores if score is not None]
         return [score is not None and score <= min(known) + 1e-6 for score in scores]
 
+    def _likes(self, values: Sequence[str]) -> bool:
+        if self.absent:
+            return not any(value.strip() for value in values)
+        if self.lacks is not None:
+            return not any(self.lacks.strip().casefold() in value.casefold() for value in values)
+        return any(self._fits(value) for value in values)
+
     def _fits(self, value: str) -> bool:
         found = value.strip().casefold()
         if self.equals is not None:
-            return found == self.equals.strip().casefold()
+            wanted = self.equals.strip().casefold()
+            return found == wanted or _same_number(found, wanted)
         if self.contains is not None:
             return self.contains.strip().casefold() in found
         return self.matches is not None and re.search(self.matches, value, re.IGNORECASE) is not None
@@ -106,6 +131,23 @@ class SeriesRule(BaseModel):
         if self.nearest is not None:
             return abs(number - self.nearest)
         return number if self.smallest else -number
+
+
+def _same_number(first: str, second: str) -> bool:
+    try:
+        return float(first) == float(second)
+    except ValueError:
+        return False
+
+
+def unfulfilled(rules: Sequence[SeriesRule], values_of: Callable[[str], tuple[str, ...]]) -> list[SeriesRule]:
+    """The requirements that a series does not fulfil.
+
+    Args:
+        rules: Of an input of the model.
+        values_of: Values of an attribute of the series, by keyword, as text; empty where it has none.
+    """
+    return [rule for rule in rules if not rule.liked([values_of(rule.keyword)])[0]]
 
 
 def preferred(

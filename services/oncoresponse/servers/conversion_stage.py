@@ -15,7 +15,6 @@ from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.contours import Contour
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.patient_identity import ExpectedPatient
-from oncoresponse.dicom.selection import require_input_roles
 from oncoresponse.dicom.study import DicomStudy, convert_study, read_contour, read_study
 from oncoresponse.errors import ContourNotFound, NoImages, SeriesError, error_for_reason
 from oncoresponse.model.cache import ModelCache
@@ -67,16 +66,8 @@ def converted(
     with _true_cause(manifest.left_out), ExitStack() as stack:
         paths = [stack.enter_context(artifacts.local_path(instance.artifact)) for instance in manifest.instances]
         study = read_study(paths, limits)
-        modalities = [item.modality for item in model.inputs]
-        require_input_roles(
-            study.series, modalities, [(item.input_role, item.series_instance_uid) for item in order.series]
-        )
         found = convert_study(
-            study,
-            modalities,
-            series_instance_uids=[item.series_instance_uid for item in order.series],
-            preferences={item.modality: item.prefer for item in model.inputs},
-            expected_patient=expected,
+            study, model.inputs, selected=order.series, anchor=model.segment_on, expected_patient=expected
         )
         _require_whole(found.description, manifest.left_out)
         lesions, warnings = _lesions(order.lesions, study, found.volumes[model.segment_on], expected, artifacts)

@@ -79,7 +79,7 @@ class ReportStage:
             performing_organization=self._performing_organization,
         )
         images = {item.input_role: store.read_volume(item.volume) for item in case.images}
-        series = study.series_of(next(i.modality for i in definition.inputs if i.role == definition.segment_on))
+        series = study.series_of_role(definition.segment_on)
         if series is None:
             raise InvalidRequest("The study description does not hold the series the contour is drawn on.")
         manifest = store.read_document(case.study_manifest, StudyManifest)

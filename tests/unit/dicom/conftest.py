@@ -13,6 +13,7 @@ from oncoresponse.case.volume import Volume
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.contours import Contour
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
+from oncoresponse.model.definition import ImageInput
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
@@ -108,7 +109,7 @@ def draw(write_series: Callable[..., Any], tmp_path: Path) -> Callable[..., Draw
 
     def start(**options: Any) -> Drawing:
         series = write_series(**{"shape": (12, 20, 24), "spacing_mm": (1.0, 1.0, 2.0), **options})
-        grid = convert_study(read_study(series.directory), ["CT"]).volumes["CT"]
+        grid = convert_study(read_study(series.directory), ImageInput.any_of("CT")).volumes["CT"]
         return Drawing(series, grid, tmp_path / "structures", series.files)
 
     return start

@@ -17,6 +17,7 @@ from oncoresponse.errors import (
     InvalidAttribute,
     MissingAttribute,
 )
+from oncoresponse.model.definition import ImageInput
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
@@ -72,7 +73,7 @@ def _to_patient(image, vertices, k):
 def _setting(write_series, **options):
     series = write_series(**{"shape": (6, 17, 19), **options})
     study = read_study(series.directory)
-    return series, convert_study(study, ["CT"]).volumes["CT"]
+    return series, convert_study(study, ImageInput.any_of("CT")).volumes["CT"]
 
 
 def _read(series, path, grid, *, more=(), **request):
@@ -112,7 +113,7 @@ def test_contours_drawn_on_another_series_are_sampled(write_series, tmp_path):
     ct = write_series(shape=(24, 40, 40), spacing_mm=(1, 1, 1))
     pet_series = write_series(modality="PT", shape=(6, 8, 8), spacing_mm=(5, 5, 4), origin_mm=(-18, -28, 41.6))
     study = read_study([*ct.files, *pet_series.files])
-    volumes = convert_study(study, ["PT", "CT"]).volumes
+    volumes = convert_study(study, ImageInput.any_of("PT", "CT")).volumes
     square = [(4.5, 9.5), (29.5, 9.5), (29.5, 29.5), (4.5, 29.5)]
     polygons = [_to_patient(volumes["CT"].image, square, k) for k in range(5, 17)]
     path = _structure_set(ct, {"GTV": polygons}, tmp_path / "rt")
@@ -192,7 +193,7 @@ def test_two_contour_objects_need_a_name(write_series, tmp_path):
 @pytest.mark.parametrize("study", ["STS_019", "STS_032"])
 def test_real_contours_of_pet_and_ct_agree(examples, study):
     read = read_study(examples / study)
-    volumes = convert_study(read, ["PT", "CT"]).volumes
+    volumes = convert_study(read, ImageInput.any_of("PT", "CT")).volumes
     voxels, millilitres = {}, {}
     for modality, volume in volumes.items():
         voxels[modality] = _voxels(read_contour(read, ContourRequest(), volume))

@@ -9,6 +9,7 @@ from oncoresponse.dicom.file_kind import is_dicom
 from oncoresponse.dicom.reading import read_instance, read_pixels
 from oncoresponse.dicom.study import convert_study, read_study
 from oncoresponse.errors import MissingAttribute, NotDicom
+from oncoresponse.model.definition import ImageInput
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 
@@ -45,7 +46,7 @@ def test_relative_paths_stay_valid_when_the_working_directory_changes(write_seri
     studies = [read_study(Path()), read_study([Path(f.name) for f in series.files])]
     monkeypatch.chdir(tmp_path)
     for study in studies:
-        assert convert_study(study, ["CT"]).volumes["CT"].image.GetSize()[2] == 5
+        assert convert_study(study, ImageInput.any_of("CT")).volumes["CT"].image.GetSize()[2] == 5
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])

@@ -21,6 +21,7 @@ from oncoresponse.errors import (
     TooFewSlices,
     UnevenSlices,
 )
+from oncoresponse.model.definition import ImageInput
 from scipy.spatial.transform import Rotation
 
 COSINES = {
@@ -40,7 +41,7 @@ def _stack(series):
 @pytest.mark.parametrize("cosines", COSINES.values(), ids=COSINES)
 def test_ct_equals_what_gdcm_reads(write_series, cosines):
     series = write_series(orientation=cosines, spacing_mm=(0.9, 1.7, 2.5))
-    ours = convert_study(read_study(series.directory), ["CT"]).volumes["CT"].image
+    ours = convert_study(read_study(series.directory), ImageInput.any_of("CT")).volumes["CT"].image
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series.directory)))
     theirs = reader.Execute()
@@ -52,7 +53,7 @@ def test_ct_equals_what_gdcm_reads(write_series, cosines):
 
 @pytest.mark.parametrize("study", ["STS_019", "STS_032"])
 def test_real_ct_equals_what_gdcm_reads(examples, study):
-    ours = convert_study(read_study(examples / study), ["CT"]).volumes["CT"].image
+    ours = convert_study(read_study(examples / study), ImageInput.any_of("CT")).volumes["CT"].image
     reader = sitk.ImageSeriesReader()
     directory = str(examples / study / "CT")
     ids = reader.GetGDCMSeriesIDs(directory)
@@ -73,7 +74,7 @@ spacings = st.tuples(st.floats(0.3, 6), st.floats(0.3, 6), st.floats(0.5, 10))
 def test_voxels_are_where_the_standard_says(write_series, rotation, spacing, order):
     series = write_series(shape=(4, 2, 3), spacing_mm=spacing, orientation=tuple(rotation.as_matrix()[:, :2].T.ravel()))
     study = read_study([series.files[n] for n in order])
-    image = convert_study(study, ["CT"]).volumes["CT"].image
+    image = convert_study(study, ImageInput.any_of("CT")).volumes["CT"].image
     np.testing.assert_array_equal(sitk.GetArrayViewFromImage(image), series.stored - 1024)
     for k, file in enumerate(series.files):
         dataset = pydicom.dcmread(file)

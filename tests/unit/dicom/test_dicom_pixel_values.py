@@ -7,6 +7,7 @@ import SimpleITK as sitk
 from oncoresponse.dicom.reading import read_instance, read_pixels
 from oncoresponse.dicom.study import convert_study, read_study
 from oncoresponse.errors import InvalidAttribute
+from oncoresponse.model.definition import ImageInput
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 
@@ -20,7 +21,7 @@ def _refusal(call, *arguments):
 
 
 def _ct(series):
-    volume = convert_study(read_study(series.directory), ["CT"]).volumes["CT"]
+    volume = convert_study(read_study(series.directory), ImageInput.any_of("CT")).volumes["CT"]
     return sitk.GetArrayFromImage(volume.image)
 
 
@@ -125,7 +126,9 @@ def test_a_pet_whose_large_values_are_called_negative_is_refused(write_series):
     values = (GRADIENT.astype(int) * 120).astype(np.uint16).view(np.int16)
     assert values.min() < -10000
     series = write_series(modality="PT", stored=values)
-    assert _refusal(lambda: convert_study(read_study(series.directory), ["PT"])) == "PixelRepresentation"
+    assert (
+        _refusal(lambda: convert_study(read_study(series.directory), ImageInput.any_of("PT"))) == "PixelRepresentation"
+    )
 
 
 def test_a_ct_without_any_value_below_zero_is_refused(write_series):
@@ -136,14 +139,17 @@ def test_a_ct_without_any_value_below_zero_is_refused(write_series):
 @pytest.mark.parametrize("modality", ["CT", "PT"])
 def test_a_lookup_table_in_place_of_a_rescale_is_refused(write_series, modality):
     series = write_series(modality=modality, stored=GRADIENT, attributes={"ModalityLUTSequence": [Dataset()]})
-    assert _refusal(lambda: convert_study(read_study(series.directory), [modality])) == "ModalityLUTSequence"
+    assert (
+        _refusal(lambda: convert_study(read_study(series.directory), ImageInput.any_of(modality)))
+        == "ModalityLUTSequence"
+    )
 
 
 @pytest.mark.parametrize("modality", ["CT", "PT"])
 @pytest.mark.parametrize("slope", ["0", "-1"])
 def test_a_slope_that_is_not_above_zero_is_refused(write_series, modality, slope):
     series = write_series(modality=modality, stored=GRADIENT, attributes={"RescaleSlope": slope})
-    assert _refusal(lambda: convert_study(read_study(series.directory), [modality])) == "RescaleSlope"
+    assert _refusal(lambda: convert_study(read_study(series.directory), ImageInput.any_of(modality))) == "RescaleSlope"
 
 
 def test_padding_that_is_a_value_of_tissue_is_refused(write_series):
@@ -155,7 +161,9 @@ def test_padding_of_a_pet_is_no_activity(write_series):
     stored = (GRADIENT * 20).astype(np.int16)
     stored[:, :3] = -32768
     series = write_series(modality="PT", stored=stored, attributes={"PixelPaddingValue": -32768})
-    suv = sitk.GetArrayFromImage(convert_study(read_study(series.directory), ["PT"]).volumes["PT"].image)
+    suv = sitk.GetArrayFromImage(
+        convert_study(read_study(series.directory), ImageInput.any_of("PT")).volumes["PT"].image
+    )
     assert suv[:, :3].max() == suv.min() == 0
 
 

@@ -6,12 +6,12 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oncoresponse.case.case import SelectedSeries
 from oncoresponse.case.volume import Quantity
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.study import convert_study, read_study
 from oncoresponse.errors import (
     AmbiguousSeries,
-    ConfigurationError,
     FrameOfReferenceMismatch,
     GeometryMismatch,
     InvalidAttribute,
@@ -22,17 +22,18 @@ from oncoresponse.errors import (
     SeriesNotFound,
     UnsupportedSopClass,
 )
+from oncoresponse.model.definition import ImageInput
 from pydicom.uid import EnhancedPETImageStorage, SecondaryCaptureImageStorage
 
-BOTH = ("PT", "CT")
+BOTH = ImageInput.any_of("PT", "CT")
 
 
 def _study(*series):
     return read_study([file for one in series for file in one.files])
 
 
-def _chosen(study, modalities=BOTH, **options):
-    found = convert_study(study, modalities, **options).description
+def _chosen(study, inputs=BOTH, **options):
+    found = convert_study(study, inputs, **options).description
     return {one.modality: one.series_instance_uid for one in found.series}
 
 
@@ -57,7 +58,7 @@ def test_the_order_of_the_files_changes_nothing(write_series, order):
     converted = convert_study(read_study([files[n] for n in order]), BOTH)
     expected = convert_study(read_study(files), BOTH)
     assert converted.description == expected.description
-    for modality in BOTH:
+    for modality in ("PT", "CT"):
         one, other = converted.volumes[modality], expected.volumes[modality]
         assert one.geometry == other.geometry
         assert (one.array == other.array).all()
@@ -94,14 +95,14 @@ def test_localizers_inside_the_series_are_left_out(write_series):
     ct = write_series(
         shape=(6, 4, 4), attributes={"ImageType": lambda k: ["ORIGINAL", "PRIMARY", "LOCALIZER" if k == 0 else "AXIAL"]}
     )
-    assert convert_study(_study(ct), ["CT"]).volumes["CT"].geometry.size == (4, 4, 5)
+    assert convert_study(_study(ct), ImageInput.any_of("CT")).volumes["CT"].geometry.size == (4, 4, 5)
 
 
 @pytest.mark.parametrize("left", ["PT", "CT"])
 def test_a_missing_modality_is_named(write_series, left):
     with pytest.raises(SeriesNotFound) as caught:
         convert_study(_study(write_series(modality=left)), BOTH)
-    assert caught.value.metadata["modality"] == ({*BOTH} - {left}).pop()
+    assert caught.value.metadata["modality"] == ({"PT", "CT"} - {left}).pop()
 
 
 def test_a_study_without_images(examples):
@@ -109,23 +110,18 @@ def test_a_study_without_images(examples):
         convert_study(read_study([examples / "STS_019" / "CT" / "RTSTRUCT.dcm"]), BOTH)
 
 
-def test_a_modality_without_a_quantity(write_series):
-    with pytest.raises(ConfigurationError):
-        convert_study(_study(write_series(modality="MR")), ["MR"])
-
-
 def test_two_pets_need_a_name(write_series):
     one, other, ct = write_series(modality="PT"), write_series(modality="PT", series="other"), write_series()
     study = _study(one, other, ct)
     with pytest.raises(AmbiguousSeries):
         convert_study(study, BOTH)
-    named = {other.series_instance_uid}
-    assert _chosen(study, series_instance_uids=named) == {
+    named = [SelectedSeries(series_instance_uid=other.series_instance_uid)]
+    assert _chosen(study, selected=named) == {
         "PT": other.series_instance_uid,
         "CT": ct.series_instance_uid,
     }
     with pytest.raises(SeriesNotFound):
-        convert_study(study, BOTH, series_instance_uids={"1.2.3"})
+        convert_study(study, BOTH, selected=[SelectedSeries(series_instance_uid="1.2.3")])
 
 
 def test_attenuation_corrected_pet_is_preferred(write_series):
@@ -141,16 +137,16 @@ def test_attenuation_correction_by_its_method(write_series):
     none = write_series(
         modality="PT", series="NAC", attributes={"CorrectedImage": None, "AttenuationCorrectionMethod": "NONE"}
     )
-    assert _chosen(_study(said, none), ["PT"]) == {"PT": said.series_instance_uid}
+    assert _chosen(_study(said, none), ImageInput.any_of("PT")) == {"PT": said.series_instance_uid}
 
 
 def test_a_defective_pet_does_not_give_way_to_another(write_series):
     one, other = write_series(modality="PT", shape=(8, 3, 3)), write_series(modality="PT", series="other")
     files = [file for k, file in enumerate(one.files) if k != 4]
     with pytest.raises(MissingSlices):
-        convert_study(read_study(files), ["PT"])
+        convert_study(read_study(files), ImageInput.any_of("PT"))
     with pytest.raises(AmbiguousSeries):
-        convert_study(read_study([*files, *other.files]), ["PT"])
+        convert_study(read_study([*files, *other.files]), ImageInput.any_of("PT"))
 
 
 def test_ct_is_chosen_by_geometry(write_series):
@@ -187,12 +183,12 @@ def test_ct_of_another_part_of_the_body(write_series):
 
 def test_no_frame_of_reference(write_series):
     with pytest.raises(MissingAttribute):
-        convert_study(_study(write_series(attributes={"FrameOfReferenceUID": None})), ["CT"])
+        convert_study(_study(write_series(attributes={"FrameOfReferenceUID": None})), ImageInput.any_of("CT"))
 
 
-@pytest.mark.parametrize("modality", BOTH)
+@pytest.mark.parametrize("modality", ["PT", "CT"])
 def test_series_that_names_no_frame_of_reference_is_named(write_series, modality):
-    removed = {found: {"FrameOfReferenceUID": None} if found == modality else {} for found in BOTH}
+    removed = {found: {"FrameOfReferenceUID": None} if found == modality else {} for found in ("PT", "CT")}
     study = _study(*(write_series(modality=found, attributes=change) for found, change in removed.items()))
     with pytest.raises(MissingAttribute) as caught:
         convert_study(study, BOTH)
@@ -201,7 +197,7 @@ def test_series_that_names_no_frame_of_reference_is_named(write_series, modality
 
 @pytest.mark.parametrize(("modality", "name"), [("PT", "PET"), ("CT", "CT")])
 def test_defect_of_the_slices_says_in_which_series(write_series, modality, name):
-    files = {found: list(write_series(modality=found, shape=(9, 6, 7)).files) for found in BOTH}
+    files = {found: list(write_series(modality=found, shape=(9, 6, 7)).files) for found in ("PT", "CT")}
     del files[modality][4]
     with pytest.raises(MissingSlices) as caught:
         convert_study(read_study([*files["PT"], *files["CT"]]), BOTH)
@@ -221,7 +217,7 @@ def test_two_studies(write_series):
 def test_enhanced_multiframe_is_refused_by_name(write_series):
     series = write_series(modality="PT", attributes={"SOPClassUID": EnhancedPETImageStorage})
     with pytest.raises(UnsupportedSopClass):
-        convert_study(_study(series), ["PT"])
+        convert_study(_study(series), ImageInput.any_of("PT"))
 
 
 @pytest.mark.parametrize(
@@ -287,15 +283,19 @@ def test_an_empty_value_contradicts_nothing(write_series):
 def test_the_request_means_another_patient(write_series, expected):
     study = _study(write_series())
     with pytest.raises(PatientMismatch) as caught:
-        convert_study(study, ["CT"], expected_patient=expected)
+        convert_study(study, ImageInput.any_of("CT"), expected_patient=expected)
     assert "SYNTHETIC" not in str(caught.value)
 
 
 def test_the_request_means_this_patient(write_series):
     expected = ExpectedPatient(patient_id="SYNTHETIC", birth_date="19600131", sex="F")
-    convert_study(_study(write_series()), ["CT"], expected_patient=expected)
+    convert_study(_study(write_series()), ImageInput.any_of("CT"), expected_patient=expected)
     with pytest.raises(PatientMismatch):
-        convert_study(_study(write_series(attributes={"PatientBirthDate": ""})), ["CT"], expected_patient=expected)
+        convert_study(
+            _study(write_series(attributes={"PatientBirthDate": ""})),
+            ImageInput.any_of("CT"),
+            expected_patient=expected,
+        )
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_the_request_means_this_patient(write_series):
 )
 def test_ct_without_hounsfield_units(write_series, keyword, value, error):
     with pytest.raises(error) as caught:
-        convert_study(_study(write_series(attributes={keyword: value})), ["CT"])
+        convert_study(_study(write_series(attributes={keyword: value})), ImageInput.any_of("CT"))
     assert caught.value.metadata["keyword"] == keyword
 
 
@@ -326,7 +326,7 @@ def test_padding_outside_the_reconstruction_is_air(write_series, implicit):
             dataset = pydicom.dcmread(file)
             dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
             pydicom.dcmwrite(file, dataset, implicit_vr=True, little_endian=True, overwrite=True)
-    volume = convert_study(_study(series), ["CT"]).volumes["CT"]
+    volume = convert_study(_study(series), ImageInput.any_of("CT")).volumes["CT"]
     assert volume.array[0].tolist() == [[-1024, -1024], [0, 40]]
 
 
@@ -334,4 +334,4 @@ def test_file_names_mean_nothing(write_series, tmp_path):
     series = write_series()
     for number, file in enumerate(series.files):
         shutil.copy(file, tmp_path / f"{(number * 7919) % 10007:064x}")
-    assert _chosen(read_study(tmp_path), ["CT"]) == {"CT": series.series_instance_uid}
+    assert _chosen(read_study(tmp_path), ImageInput.any_of("CT")) == {"CT": series.series_instance_uid}

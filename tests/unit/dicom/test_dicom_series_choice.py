@@ -7,14 +7,25 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from oncoresponse.case.case import SelectedSeries
 from oncoresponse.dicom.selection import require_input_roles
 from oncoresponse.dicom.study import DicomStudy, convert_study, read_study
 from oncoresponse.errors import AmbiguousSeries, InvalidRequest, MissingSlices, SeriesNotFound
+from oncoresponse.model.definition import ImageInput
 from oncoresponse.model.series_rules import SeriesRule
 from pydantic import ValidationError
 from pydicom.uid import generate_uid
 
-BOTH = ("PT", "CT")
+BOTH = ImageInput.any_of("PT", "CT")
+
+
+def _preferring(modality: str, *rules: SeriesRule) -> tuple[ImageInput, ...]:
+    """PET and CT, of one of which the model prefers a series."""
+    return tuple(item.model_copy(update={"prefer": rules}) if item.modality == modality else item for item in BOTH)
+
+
+def _named(*uids: str) -> list[SelectedSeries]:
+    return [SelectedSeries(series_instance_uid=uid) for uid in uids]
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +48,12 @@ def two_reconstructions(examples: Path, tmp_path_factory: pytest.TempPathFactory
     return read_study(folder), str(first), second
 
 
-def _description(study: DicomStudy, **options: object):
-    return convert_study(study, BOTH, **options).description
+def _description(study: DicomStudy, inputs: tuple[ImageInput, ...] = BOTH, **options: object):
+    return convert_study(study, inputs, **options).description
 
 
-def _uids(*series) -> set[str]:
-    return {one.series_instance_uid for one in series}
+def _uids(*series) -> list[SelectedSeries]:
+    return _named(*(one.series_instance_uid for one in series))
 
 
 def test_two_reconstructions_are_refused_with_what_tells_them_apart_and_how_to_choose(two_reconstructions):
@@ -59,7 +70,7 @@ def test_two_reconstructions_are_refused_with_what_tells_them_apart_and_how_to_c
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_named_reconstruction_is_used_and_the_report_is_told(two_reconstructions, number):
     study, *uids = two_reconstructions
-    description = _description(study, series_instance_uids=[uids[number]])
+    description = _description(study, selected=_named(uids[number]))
     pet = description.series_of("PT")
     assert pet.series_instance_uid == uids[number]
     assert pet.chosen_because == "The PET series is the one that the request names."
@@ -69,8 +80,8 @@ def test_the_named_reconstruction_is_used_and_the_report_is_told(two_reconstruct
 
 def test_the_preferred_reconstruction_is_used_and_the_report_is_told_why(two_reconstructions):
     study, _, second = two_reconstructions
-    rules = {"PT": (SeriesRule(keyword="ReconstructionMethod", contains="fbp"),)}
-    pet = _description(study, preferences=rules).series_of("PT")
+    inputs = _preferring("PT", SeriesRule(keyword="ReconstructionMethod", contains="fbp"))
+    pet = _description(study, inputs).series_of("PT")
     assert pet.series_instance_uid == second
     assert pet.chosen_because == (
         'Of 2 PET series the model\'s preference chose one: ReconstructionMethod contains "fbp".'
@@ -79,8 +90,8 @@ def test_the_preferred_reconstruction_is_used_and_the_report_is_told_why(two_rec
 
 def test_a_series_that_the_request_names_goes_before_the_preference(two_reconstructions):
     study, first, _ = two_reconstructions
-    rules = {"PT": (SeriesRule(keyword="ReconstructionMethod", equals="FBP"),)}
-    pet = _description(study, series_instance_uids=[first], preferences=rules).series_of("PT")
+    inputs = _preferring("PT", SeriesRule(keyword="ReconstructionMethod", equals="FBP"))
+    pet = _description(study, inputs, selected=_named(first)).series_of("PT")
     assert pet.series_instance_uid == first
 
 
@@ -110,7 +121,7 @@ def test_each_kind_of_rule_decides(write_series, rule, wanted):
     }
     files = [file for one in series.values() for file in one.files]
     for order in (files, files[::-1]):
-        converted = convert_study(read_study(order), ["CT"], preferences={"CT": (SeriesRule(**rule),)})
+        converted = convert_study(read_study(order), _preferring("CT", SeriesRule(**rule))[1:])
         assert converted.volumes["CT"].series_instance_uid == series[wanted].series_instance_uid
 
 
@@ -124,9 +135,9 @@ def test_a_rule_that_likes_none_or_all_leaves_the_choice_to_the_next(write_serie
         SeriesRule(keyword="ReconstructionMethod", equals="absent"),
     )
     with pytest.raises(AmbiguousSeries, match=r"ConvolutionKernel \(1: B[37]0f, 2: B[37]0f\)"):
-        convert_study(study, ["CT"], preferences={"CT": silent})
+        convert_study(study, _preferring("CT", *silent)[1:])
     rules = (*silent, SeriesRule(keyword="ConvolutionKernel", equals="B70f"))
-    converted = convert_study(study, ["CT"], preferences={"CT": rules})
+    converted = convert_study(study, _preferring("CT", *rules)[1:])
     assert converted.volumes["CT"].series_instance_uid == sharp.series_instance_uid
     assert "none of them" not in converted.description.series[0].chosen_because
 
@@ -146,24 +157,24 @@ def test_a_preferred_ct_goes_before_the_nearest_slice_distance_and_not_before_co
     )
     study = read_study([file for one in (pet, near, thin, part) for file in one.files])
     assert _description(study).series_of("CT").series_instance_uid == near.series_instance_uid
-    rules = {"CT": (SeriesRule(keyword="ConvolutionKernel", equals="B20f"),)}
-    assert _description(study, preferences=rules).series_of("CT").series_instance_uid == thin.series_instance_uid
+    inputs = _preferring("CT", SeriesRule(keyword="ConvolutionKernel", equals="B20f"))
+    assert _description(study, inputs).series_of("CT").series_instance_uid == thin.series_instance_uid
 
 
 def test_a_preferred_series_with_a_defect_does_not_give_way(write_series):
     broken = write_series(modality="PT", shape=(8, 6, 6), attributes={"ReconstructionMethod": "OSEM"})
     whole = write_series(modality="PT", series="other", shape=(8, 6, 6))
     files = [file for k, file in enumerate(broken.files) if k != 4]
-    rules = {"PT": (SeriesRule(keyword="ReconstructionMethod", equals="OSEM"),)}
+    inputs = _preferring("PT", SeriesRule(keyword="ReconstructionMethod", equals="OSEM"))
     with pytest.raises(MissingSlices):
-        convert_study(read_study([*files, *whole.files]), ["PT"], preferences=rules)
+        convert_study(read_study([*files, *whole.files]), inputs[:1])
 
 
 def test_phases_are_told_apart_by_their_delay_and_never_by_their_hour(write_series):
     early = write_series(series="early", attributes={"AcquisitionTime": "101502"})
     late = write_series(series="late", attributes={"AcquisitionTime": "101542"})
     with pytest.raises(AmbiguousSeries) as caught:
-        convert_study(read_study([*early.files, *late.files]), ["CT"])
+        convert_study(read_study([*early.files, *late.files]), ImageInput.any_of("CT"))
     assert "40 s" in caught.value.message
     assert "1015" not in caught.value.message
 
@@ -172,7 +183,7 @@ def test_a_name_written_into_a_setting_is_not_quoted(write_series):
     one = write_series(attributes={"ConvolutionKernel": "Doe^Jane"})
     other = write_series(series="other", attributes={"ConvolutionKernel": "B30f"})
     with pytest.raises(AmbiguousSeries) as caught:
-        convert_study(read_study([*one.files, *other.files]), ["CT"])
+        convert_study(read_study([*one.files, *other.files]), ImageInput.any_of("CT"))
     assert "B30f" in caught.value.message
     assert "Doe" not in caught.value.message
 
@@ -182,7 +193,7 @@ def test_a_named_pet_without_attenuation_correction_stays_unfit(write_series):
     plain = write_series(modality="PT", series="NAC", attributes={"CorrectedImage": ["DECY", "SCAT"]})
     study = read_study([*corrected.files, *plain.files])
     with pytest.raises(SeriesNotFound, match="attenuation"):
-        convert_study(study, ["PT"], series_instance_uids=_uids(plain))
+        convert_study(study, ImageInput.any_of("PT"), selected=_uids(plain))
 
 
 def test_a_named_series_that_does_not_fit_is_refused_with_the_cause(write_series):
@@ -190,11 +201,11 @@ def test_a_named_series_that_does_not_fit_is_refused_with_the_cause(write_series
     second = write_series(series="second")
     study = read_study([file for one in (pet, ct, mr, second) for file in one.files])
     with pytest.raises(SeriesNotFound, match="not among the images"):
-        convert_study(study, BOTH, series_instance_uids=["1.2.3"])
+        convert_study(study, BOTH, selected=_named("1.2.3"))
     with pytest.raises(InvalidRequest, match="names a MR series, and the model reads PT and CT"):
-        convert_study(study, BOTH, series_instance_uids=_uids(mr))
+        convert_study(study, BOTH, selected=_uids(mr))
     with pytest.raises(InvalidRequest, match="two series of one modality"):
-        convert_study(study, BOTH, series_instance_uids=_uids(ct, second))
+        convert_study(study, BOTH, selected=_uids(ct, second))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +220,10 @@ def test_a_named_series_that_does_not_fit_is_refused_with_the_cause(write_series
 def test_a_selection_that_does_not_fit_the_inputs_is_refused(write_series, selected, sentence):
     written = {"pet": write_series(modality="PT"), "ct": write_series()}
     study = read_study([file for one in written.values() for file in one.files])
-    named = [(role, written[name].series_instance_uid) for role, name in selected]
+    named = [
+        SelectedSeries(input_role=role, series_instance_uid=written[name].series_instance_uid)
+        for role, name in selected
+    ]
     with pytest.raises(InvalidRequest, match=sentence) as caught:
         require_input_roles(study.series, BOTH, named)
     assert not any(one.series_instance_uid in caught.value.message for one in written.values())

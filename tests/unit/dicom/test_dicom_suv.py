@@ -18,13 +18,14 @@ from oncoresponse.errors import (
     UnsupportedDecayCorrection,
     UnsupportedPetUnit,
 )
+from oncoresponse.model.definition import ImageInput
 
 # The default synthetic PET: 70 kg, 370 MBq at 09:00, scan at 10:00, half-life 6586.2 s.
 FACTOR_AT_START = 70_000 / (370e6 * 2 ** (-3600 / 6586.2))
 
 
 def _convert(series):
-    converted = convert_study(read_study(series.directory), ["PT"])
+    converted = convert_study(read_study(series.directory), ImageInput.any_of("PT"))
     return converted.volumes["PT"], converted.description.series[0]
 
 

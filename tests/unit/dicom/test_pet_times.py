@@ -17,6 +17,7 @@ from oncoresponse.errors import (
     MissingAttribute,
     UnsupportedDecayCorrection,
 )
+from oncoresponse.model.definition import ImageInput
 
 HALF_LIFE = 6586.2
 BED = 180
@@ -56,7 +57,7 @@ def _factor(uptake=3600):
 def _convert(write_series, attributes, beds=5, **more):
     stored = np.full((beds, 1, 1), 9000, np.int16)
     series = write_series(modality="PT", stored=stored, attributes=attributes, **more)
-    converted = convert_study(read_study(series.directory), ["PT"])
+    converted = convert_study(read_study(series.directory), ImageInput.any_of("PT"))
     return converted.volumes["PT"].array.ravel() / 9000, converted.description.series[0]
 
 
@@ -397,8 +398,8 @@ def test_suv_is_that_of_the_true_times_at_any_hour_with_any_dates(write_series, 
 @pytest.mark.parametrize("keyword", ["AcquisitionDateTime", "RadiopharmaceuticalStartDateTime"])
 def test_a_date_time_that_stops_at_the_date_leaves_the_time_to_its_sibling(write_series, keyword):
     """PS3.5 6.2 lets a DT end after any component."""
-    plain = convert_study(read_study(write_series(modality="PT").directory), ["PT"]).volumes["PT"]
+    plain = convert_study(read_study(write_series(modality="PT").directory), ImageInput.any_of("PT")).volumes["PT"]
     for text in ("2024", "20240501", "20240501+0200"):
         series = write_series(modality="PT", attributes={keyword: text})
-        found = convert_study(read_study(series.directory), ["PT"]).volumes["PT"]
+        found = convert_study(read_study(series.directory), ImageInput.any_of("PT")).volumes["PT"]
         np.testing.assert_array_equal(found.array, plain.array)

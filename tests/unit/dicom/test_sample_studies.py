@@ -20,6 +20,7 @@ from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.slice_geometry import stack_slices, volume_of_stack
 from oncoresponse.dicom.study import DicomStudy, convert_study, read_contour, read_study
 from oncoresponse.errors import AmbiguousSeries
+from oncoresponse.model.definition import ImageInput
 from pydicom import dcmread
 from scipy import ndimage
 
@@ -131,13 +132,13 @@ def test_the_grid_is_the_same_for_us_and_for_highdicom_and_itk(folder, modality)
 @pytest.fixture(scope="module")
 def two_lesions():
     study = read_study(EXAMPLES / "STS_032_TWO_LESIONS")
-    return study, convert_study(study, ["PT", "CT"]).volumes
+    return study, convert_study(study, ImageInput.any_of("PT", "CT")).volumes
 
 
 @pytest.fixture(scope="module")
 def one_lesion():
     study = read_study(EXAMPLES / "STS_032")
-    return study, convert_study(study, ["PT", "CT"]).volumes
+    return study, convert_study(study, ImageInput.any_of("PT", "CT")).volumes
 
 
 def test_two_lesions_lie_apart_and_have_their_volumes(two_lesions):
@@ -295,7 +296,7 @@ def test_the_sample_magnetic_resonance_shares_patient_and_frame_with_its_pet_and
     grid = grid_of(study, EXAMPLES / "STS_032_MR" / "MR_T1")
     mask = read_contour(study, ContourRequest(), grid).mask
     pet_study = read_study(EXAMPLES / "STS_032")
-    pet = convert_study(pet_study, ["PT"]).volumes["PT"]
+    pet = convert_study(pet_study, ImageInput.any_of("PT")).volumes["PT"]
     assert grid.frame_of_reference_uid == pet.frame_of_reference_uid
     assert study.instances[0].study_instance_uid == pet_study.instances[0].study_instance_uid
     drawn = (mask.array > 0).sum() * grid.geometry.voxel_volume_mm3 / 1000

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from oncoresponse.dicom.study import convert_study, read_study
 from oncoresponse.dicom.suv_plausibility import patient_and_dose, require_plausible_uptake
 from oncoresponse.errors import ImplausibleSuvInput, UnsupportedPetUnit
+from oncoresponse.model.definition import ImageInput
 from pydicom.dataset import Dataset
 
 
@@ -121,28 +122,28 @@ def test_an_image_that_holds_more_than_the_dose_is_refused(write_series):
         spacing_mm=(200.0, 200.0, 200.0),
     )
     with pytest.raises(ImplausibleSuvInput, match="more activity"):
-        convert_study(read_study(series.directory), ["PT"])
+        convert_study(read_study(series.directory), ImageInput.any_of("PT"))
 
 
 @pytest.mark.parametrize(("half_life", "unit"), [("109.77", "minutes"), ("1.8295", "hours")])
 def test_a_half_life_in_another_unit_is_named(write_series, half_life, unit):
     series = write_series(modality="PT", attributes={"RadionuclideHalfLife": half_life})
     with pytest.raises(ImplausibleSuvInput, match=unit) as caught:
-        convert_study(read_study(series.directory), ["PT"])
+        convert_study(read_study(series.directory), ImageInput.any_of("PT"))
     assert caught.value.metadata["keyword"] == "RadionuclideHalfLife"
 
 
 def test_units_and_rescale_type_that_contradict_each_other_are_refused(write_series):
     series = write_series(modality="PT", attributes={"RescaleType": "GML"})
     with pytest.raises(UnsupportedPetUnit, match="RescaleType"):
-        convert_study(read_study(series.directory), ["PT"])
+        convert_study(read_study(series.directory), ImageInput.any_of("PT"))
 
 
 def test_an_suv_type_beside_activity_is_said(write_series):
     series = write_series(
         modality="PT", stored=np.full((3, 2, 2), 9000, np.int16), attributes={"SUVType": "BW", "RescaleType": "BQML"}
     )
-    warnings = convert_study(read_study(series.directory), ["PT"]).description.series[0].warnings
+    warnings = convert_study(read_study(series.directory), ImageInput.any_of("PT")).description.series[0].warnings
     assert any("SUVType" in warning for warning in warnings)
 
 
@@ -158,5 +159,6 @@ def test_an_impossible_suv_names_what_may_be_at_fault(write_series, unit, named)
     attributes = {"RescaleSlope": "9" if unit == "BQML" else "0.1", "RadionuclideTotalDose": "2e7"}
     with pytest.raises(ImplausibleSuvInput, match=named):
         convert_study(
-            read_study(write_series(modality="PT", unit=unit, stored=stored, attributes=attributes).directory), ["PT"]
+            read_study(write_series(modality="PT", unit=unit, stored=stored, attributes=attributes).directory),
+            ImageInput.any_of("PT"),
         )

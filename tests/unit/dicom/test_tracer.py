@@ -5,6 +5,7 @@ import pytest
 from oncoresponse.dicom.radiopharmaceutical import require_fdg
 from oncoresponse.dicom.study import convert_study, read_study
 from oncoresponse.errors import UnsupportedTracer
+from oncoresponse.model.definition import ImageInput
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
@@ -190,7 +191,7 @@ def test_two_injections_are_refused():
 
 def _convert(write_series, **more):
     series = write_series(modality="PT", stored=np.full((3, 2, 2), 9000, np.int16), **more)
-    return convert_study(read_study(series.directory), ["PT"]).description.series[0]
+    return convert_study(read_study(series.directory), ImageInput.any_of("PT")).description.series[0]
 
 
 @pytest.mark.parametrize(("name", "tracer"), [("FDG", "Fluorodeoxyglucose F^18^"), ("Solution", None)])

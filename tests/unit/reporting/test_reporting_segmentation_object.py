@@ -20,7 +20,7 @@ from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.contours import Contour
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import AutomaticContour, EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
-from oncoresponse.model.definition import ModelDefinition
+from oncoresponse.model.definition import ImageInput, ModelDefinition
 from oncoresponse.reporting.compose import Report
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.segmentation_object import segmentation_object
@@ -164,7 +164,7 @@ def test_our_own_segmentation_sent_again_with_the_study_is_no_physicians_contour
     folder = STUDY / "PET"
     images = [path for path in folder.iterdir() if path.name != "RTSTRUCT.dcm"]
     physician = folder / "RTSTRUCT.dcm"
-    grid = convert_study(read_study(images), ["PT"]).volumes["PT"]
+    grid = convert_study(read_study(images), ImageInput.any_of("PT")).volumes["PT"]
 
     def read(path: Path, *more: Path, uid: str = "") -> Contour:
         return read_contour(read_study([*images, path, *more]), ContourRequest(uid), grid)

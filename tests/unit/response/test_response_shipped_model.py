@@ -151,11 +151,12 @@ def test_the_samples_are_no_training_patients(sample_tomography: list[np.ndarray
 @pytest.fixture(scope="module")
 def sample_tomography() -> list[np.ndarray]:
     from oncoresponse.dicom.study import convert_study, read_study
+    from oncoresponse.model.definition import ImageInput
 
     arrays = []
     for name in ("STS_019", "STS_032"):
         study = read_study(REPOSITORY / "examples" / name)
-        arrays.append(np.asarray(convert_study(study, ["CT"]).volumes["CT"].array))
+        arrays.append(np.asarray(convert_study(study, ImageInput.any_of("CT")).volumes["CT"].array))
     return arrays
 
 

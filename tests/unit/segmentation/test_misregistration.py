@@ -13,6 +13,7 @@ from oncoresponse.case.volume import Quantity, Volume
 from oncoresponse.dicom.contours import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import FrameOfReferenceMismatch, GeometryMismatch
+from oncoresponse.model.definition import ImageInput
 from oncoresponse.segmentation.misregistration import (
     SHIFT_LIMIT_MM,
     measure_misregistration,
@@ -28,7 +29,7 @@ TOLERANCE_MM = 7.0
 def sample(patient: str) -> tuple[Volume, Volume, Volume]:
     """PET, CT and the physician's contour of a sample study."""
     study = read_study(REPOSITORY / "examples" / patient)
-    volumes = convert_study(study, ["PT", "CT"]).volumes
+    volumes = convert_study(study, ImageInput.any_of("PT", "CT")).volumes
     return volumes["PT"], volumes["CT"], read_contour(study, ContourRequest(), volumes["PT"]).mask
 
 

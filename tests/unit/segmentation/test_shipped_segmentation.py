@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
-from oncoresponse.model.definition import TumorLimits
+from oncoresponse.model.definition import ImageInput, TumorLimits
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.inference import Segmenter
@@ -31,7 +31,7 @@ def shipped_segmenter():
 )
 def test_the_sample_tumors_are_found(shipped_segmenter, patient, lowest_dice, lowest_dice_in_box):
     study = read_study(REPOSITORY / "examples" / patient)
-    volumes = convert_study(study, ["PT", "CT"]).volumes
+    volumes = convert_study(study, ImageInput.any_of("PT", "CT")).volumes
     physician = read_contour(study, ContourRequest(), volumes["PT"]).mask
     result = shipped_segmenter.segment(volumes["PT"], volumes["CT"])
     agreement = dice(result.mask.array, physician.array)
