@@ -21,7 +21,7 @@ from oncoresponse.intake.study_settings import StudySettings
 from oncoresponse.model.folder import seal_model_folder
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.peers import SERVICE_NAMES
-from oncoresponse.rpc.settings import Role
+from oncoresponse.rpc.settings import Service
 from oncoresponse.rpc.status import from_rpc_error
 from oncoresponse.servers.study_servicer import StudyServicer
 from oncoresponse.storage.artifact_store import ArtifactStore
@@ -117,7 +117,7 @@ def refusal() -> Callable[..., object]:
     return failed
 
 
-STAGES = (Role.SEGMENTATION, Role.RADIOMICS, Role.RESPONSE, Role.REPORTING)
+STAGES = (Service.SEGMENTATION, Service.RADIOMICS, Service.RESPONSE, Service.REPORTING)
 
 
 class SilentStages(grpc.GenericRpcHandler):
@@ -140,8 +140,8 @@ class SilentStages(grpc.GenericRpcHandler):
 
     def say(self, status: int) -> None:
         """Set the health of every stage."""
-        for role in STAGES:
-            self._health.set(SERVICE_NAMES[role], status)
+        for service in STAGES:
+            self._health.set(SERVICE_NAMES[service], status)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         return grpc.unary_unary_rpc_method_handler(self._wait) if "oncoresponse" in details.method else None

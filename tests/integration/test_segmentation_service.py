@@ -1,4 +1,4 @@
-"""SegmentationService over gRPC: a network from elsewhere, the queue's limit, one role in several processes."""
+"""SegmentationService over gRPC: a network from elsewhere, the queue's limit, one service in several processes."""
 
 import asyncio
 import hashlib
@@ -24,7 +24,7 @@ from oncoresponse.model.folder import seal_model_folder
 from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.peers import Peers
-from oncoresponse.rpc.settings import Role, ServerSettings
+from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.rpc.status import DETAILS_KEY
 from oncoresponse.servers import segmentation_servicer
 from oncoresponse.storage.artifact_store import ArtifactStore
@@ -169,7 +169,7 @@ async def test_worker_waits_for_a_busy_peer(models, tmp_path, held_up, monkeypat
     await servicer.make_ready()
     request = segment_request(artifacts)
     async with running(servicer) as (_, address):
-        peers = Peers(ServerSettings(addresses={Role.SEGMENTATION: address}), "")
+        peers = Peers(ServerSettings(addresses={Service.SEGMENTATION: address}), "")
         first = asyncio.ensure_future(ask(peers, request))
         await asyncio.to_thread(held_up.begun.acquire)
         with pytest.raises(Busy):
@@ -182,13 +182,13 @@ async def test_worker_waits_for_a_busy_peer(models, tmp_path, held_up, monkeypat
 
 def ask(peers: Peers, request: segmentation_pb2.SegmentRequest, timeout_seconds: float = 60.0):
     return peers.call(
-        Role.SEGMENTATION, "Segment", request, segmentation_pb2.SegmentResponse, timeout_seconds=timeout_seconds
+        Service.SEGMENTATION, "Segment", request, segmentation_pb2.SegmentResponse, timeout_seconds=timeout_seconds
     )
 
 
 async def test_one_role_in_two_processes(serve, models, tmp_path):
     """Calls are spread over both; when one is killed the other does the work; other errors are final."""
-    common = ("--roles", "segmentation", "--listen", "127.0.0.1:0", "--models-dir", str(models), "--device", "cpu")
+    common = ("--services", "segmentation", "--listen", "127.0.0.1:0", "--models-dir", str(models), "--device", "cpu")
     settings_file = tmp_path / "settings.yaml"  # one store of artifacts, as processes of one installation have
     store = (tmp_path / "artifacts").as_uri()
     settings_file.write_text(f"artifact_url: {store}\n")
@@ -198,7 +198,7 @@ async def test_one_role_in_two_processes(serve, models, tmp_path):
     addresses = [worker.wait_until_ready() for worker in workers]
     artifacts = ArtifactStore(store)
     request = segment_request(artifacts)
-    settings = ServerSettings(addresses={Role.SEGMENTATION: ",".join(addresses)})
+    settings = ServerSettings(addresses={Service.SEGMENTATION: ",".join(addresses)})
     peers = Peers(settings, "127.0.0.1:1")
 
     def done(worker):

@@ -69,7 +69,7 @@ class Client:
         address: ``HOST:PORT`` of AssessmentService, and of the two others unless they have their own.
         tls: What to trust and to show; ``None``, or the certificate authority alone. Without, the connection is not
             encrypted.
-        study_address: ``HOST:PORT`` of StudyService, where no proxy joins the roles behind one address.
+        study_address: ``HOST:PORT`` of StudyService, where no proxy joins the services behind one address.
         model_address: The same of ModelService.
         monitoring_address: The same of MonitoringService.
     """

@@ -13,7 +13,7 @@ from oncoresponse.model.request_rules import require_covariates, require_images,
 from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.rpc.page_tokens import offset_from_token, token_from_offset
 from oncoresponse.rpc.peers import Peers
-from oncoresponse.rpc.settings import Role
+from oncoresponse.rpc.settings import Service
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, model_pb2, model_pb2_grpc, study_pb2, study_pb2_grpc
 from oncoresponse.workflow.assessment_records import AssessmentRecords, is_finished
@@ -39,7 +39,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         if (existing := await self._records.find(request)) is not None:
             return assessment_pb2.CreateAssessmentResponse(assessment=existing)
         study = await self._peers.call(
-            Role.STUDY,
+            Service.STUDY,
             study_pb2_grpc.StudyServiceStub,
             "GetStudy",
             study_pb2.GetStudyRequest(name=request.study),
@@ -49,7 +49,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         if not study.study.complete:
             raise StudyNotComplete("The study still accepts instances. Call CompleteStudy, then create the assessment.")
         model = await self._peers.call(
-            Role.MODEL,
+            Service.MODEL,
             model_pb2_grpc.ModelServiceStub,
             "GetModel",
             model_pb2.GetModelRequest(name=request.model),
@@ -61,7 +61,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             {covariate.name: covariate.required for covariate in model.model.covariates},
             [covariate.name for covariate in request.covariates],
         )
-        require_inputs([item.role for item in model.model.inputs], [item.input_role for item in request.series])
+        require_inputs([item.service for item in model.model.inputs], [item.input_role for item in request.series])
         assessment = await self._records.create(
             request, stored_artifact(study.study.manifest), model.model.sha256, require_plan(model.model.stages)
         )

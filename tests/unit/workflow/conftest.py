@@ -12,7 +12,7 @@ import pytest
 from oncoresponse.intake.study_settings import StudySettings
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.peers import Peers
-from oncoresponse.rpc.settings import Role, ServerSettings
+from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.study_servicer import StudyServicer
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_store import StudyStore
@@ -54,7 +54,7 @@ def launched() -> Launch:
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         settings = ServerSettings(
-            roles=(Role.STUDY, Role.ASSESSMENT),
+            services=(Service.STUDY, Service.ASSESSMENT),
             data_directory=data_folder,
             executor_id=executor_id,
             database_url=database_url,
