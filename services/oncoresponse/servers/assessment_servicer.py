@@ -61,7 +61,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             {covariate.name: covariate.required for covariate in model.model.covariates},
             [covariate.name for covariate in request.covariates],
         )
-        require_inputs([item.service for item in model.model.inputs], [item.input_role for item in request.series])
+        require_inputs([item.role for item in model.model.inputs], [item.input_role for item in request.series])
         assessment = await self._records.create(
             request, stored_artifact(study.study.manifest), model.model.sha256, require_plan(model.model.stages)
         )
