@@ -15,8 +15,9 @@ import SimpleITK as sitk
 from google.protobuf.json_format import MessageToDict, ParseDict
 from oncoradiomics.features import FeatureDocument, Measure
 from oncoresponse.case.prediction import Prediction
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.stored_artifact import StoredArtifact
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import ModelChanged, ModelHashMismatch
 from oncoresponse.intake.study_settings import StudySettings
 from oncoresponse.model.cache import ModelCache

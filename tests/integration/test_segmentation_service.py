@@ -18,7 +18,8 @@ import SimpleITK as sitk
 import torch
 from google.rpc import error_details_pb2, status_pb2
 from oncoresponse.case.contour_summary import SegmentationSummary
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import Busy, DeadlineExceeded, ModelNotFound, SeriesNotFound
 from oncoresponse.model.folder import seal_model_folder
 from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 from pydantic import BaseModel, ConfigDict
 
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.errors import FrameOfReferenceMismatch, GeometryMismatch
 
 # Two scanners' headers that describe one grid differ in the last printed digit of a DICOM DS (16
@@ -23,22 +21,6 @@ _FRAME_OF_REFERENCE_KEY = "frame_of_reference_uid"
 _SERIES_KEY = "series_instance_uid"
 _QUANTITY_KEY = "quantity"
 _NRRD_MAGIC = b"NRRD"
-
-
-class Quantity(StrEnum):
-    """What the voxels of a volume measure, as a UCUM unit where it has one (arbitrary unit for the signal of MR)."""
-
-    HOUNSFIELD = "HU"
-    SUV_BODY_WEIGHT = "g/mL{SUVbw}"
-    MR_SIGNAL = "[arb'U]"
-    MASK = "mask"
-    PROBABILITY = "probability"
-
-
-QUANTITY_OF_MODALITY = MappingProxyType(
-    {"CT": Quantity.HOUNSFIELD, "PT": Quantity.SUV_BODY_WEIGHT, "MR": Quantity.MR_SIGNAL}
-)
-"""What the intake converts a DICOM modality to."""
 
 
 class VolumeGeometry(BaseModel):
@@ -199,9 +181,3 @@ def quantity_of_file(path: Path) -> Quantity | None:
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     return Quantity(reader.GetMetaData(_QUANTITY_KEY)) if reader.HasMetaDataKey(_QUANTITY_KEY) else None
-
-
-def file_sha256(path: Path) -> str:
-    """Lower-case hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import grpc
 
+from oncoresponse.case.directory_walk import files_below
 from oncoresponse.dicom.file_kind import HEAD_BYTES, is_dicom, is_media_directory
-from oncoresponse.directory_walk import files_below
 from oncoresponse.errors import ConfigurationError, OncoResponseError
 from oncoresponse.model.request_rules import require_covariates, require_images, require_inputs
 from oncoresponse.rpc.interceptors import require_valid

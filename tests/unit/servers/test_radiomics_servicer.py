@@ -7,7 +7,8 @@ import pytest
 import SimpleITK as sitk
 import yaml
 from oncoradiomics.features import FeatureDocument
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import InvalidRequest, QuantityMismatch
 from oncoresponse.model.folder import seal_model_folder
 from oncoresponse.model.template import write_template
