@@ -17,7 +17,8 @@ from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.model.definition import ImageInput
 from oncoresponse.rpc.interceptors import require_valid
-from oncoresponse.v1 import assessment_pb2, monitoring_pb2, response_pb2, segmentation_pb2, study_pb2
+from oncoresponse.stages.v1 import stage_pb2
+from oncoresponse.v1 import assessment_pb2, monitoring_pb2, response_pb2, study_pb2
 
 from fuzz.mutations import mutated_file, mutated_message
 from fuzz.seeds import SYNTAXES, study
@@ -120,8 +121,7 @@ def _messages() -> tuple[Message, ...]:
         ),
         study_pb2.UploadInstancesRequest(chunk=study_pb2.InstanceChunk(data=chunk, crc32=zlib.crc32(chunk))),
         study_pb2.CompleteStudyRequest(study=create.study, instance_count=3),
-        study_pb2.ConvertStudyRequest(model=create.model),
-        segmentation_pb2.SegmentRequest(model=create.model),
+        stage_pb2.RunStageRequest(stage="segmentation", model=create.model),
         response_pb2.PredictResponseRequest(model=create.model),
         monitoring_pb2.RecordPredictionRequest(assessment="assessments/7d2c0d5e-9b9a-4d0e-9a53-6c1d1f0c7d11"),
         monitoring_pb2.RecordOutcomeRequest(assessment="assessments/7d2c0d5e-9b9a-4d0e-9a53-6c1d1f0c7d11"),

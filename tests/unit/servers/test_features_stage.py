@@ -1,5 +1,6 @@
-"""RadiomicsService: references that do not fit are the caller's error, not ours."""
+"""The features stage: references that do not fit are the caller's error, not ours."""
 
+import datetime
 from pathlib import Path
 
 import numpy as np
@@ -7,17 +8,27 @@ import pytest
 import SimpleITK as sitk
 import yaml
 from oncoradiomics.features import FeatureDocument
+from oncoresponse.case.case import Case, CaseImage, Lesion, Order
 from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.volume import Volume
 from oncoresponse.errors import InvalidRequest, QuantityMismatch
 from oncoresponse.model.folder import seal_model_folder
 from oncoresponse.model.template import write_template
-from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
-from oncoresponse.servers.radiomics_servicer import RadiomicsServicer
+from oncoresponse.servers.features_stage import FeaturesStage
 from oncoresponse.storage.artifact_store import ArtifactStore
-from oncoresponse.v1 import radiomics_pb2
 
 MODELS = Path(__file__).parents[3] / "models"
+
+
+def case_of(role: str, image: StoredArtifact, mask: StoredArtifact) -> Case:
+    """A case of one lesion that was contoured."""
+    return Case(
+        order=Order(report_id="one", issued=datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)),
+        study_manifest=image,
+        images=(CaseImage(input_role=role, modality=role, series_instance_uid="1.2.4", volume=image),),
+        lesions=(Lesion(number=1, mask=mask),),
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,11 +43,10 @@ async def test_reference_of_another_kind_is_an_invalid_request(tmp_path, image, 
         "mask": artifacts.put_volume(pet.with_image(sitk.Cast(grid, sitk.sitkUInt8), Quantity.MASK)),
         "document": artifacts.put_bytes(b"{}", "application/json"),
     }
-    request = radiomics_pb2.ExtractFeaturesRequest(
-        model="models/sts-petct", image=artifact_message(stored[image]), mask=artifact_message(stored[mask])
-    )
     with pytest.raises(InvalidRequest):
-        await RadiomicsServicer(artifacts, MODELS, 1).ExtractFeatures(request, None)
+        await FeaturesStage(artifacts, MODELS, 1).run(
+            case_of("PT", stored[image], stored[mask]), "models/sts-petct", ""
+        )
 
 
 @pytest.fixture
@@ -45,8 +55,15 @@ def ct_model(tmp_path: Path) -> Path:
     folder = tmp_path / "models" / "lung-ct"
     write_template(folder)
     definition = yaml.safe_load((folder / "model.yaml").read_text())
-    definition["required_series"] = [{"modality": "CT", "quantity": "HU", "purpose": "All of it"}]
-    definition["contour_modality"] = "CT"
+    for old in ("required_series", "contour_modality"):
+        definition.pop(old, None)
+    definition |= {
+        "kind": "imaging response",
+        "inputs": [{"role": "CT", "modality": "CT", "quantity": "HU", "purpose": "All of it"}],
+        "segment_on": "CT",
+        "features_from": "CT",
+        "show": ["CT"],
+    }
     (folder / "model.yaml").write_text(yaml.safe_dump(definition))
     settings = (folder / "radiomics" / "settings.yaml").read_text()
     (folder / "radiomics" / "settings.yaml").write_text(settings.replace("binWidth: 0.25", "binWidth: 25"))
@@ -65,18 +82,16 @@ async def test_ct_is_measured_in_hounsfield_units_and_never_as_suv(tmp_path, ct_
     tumor.CopyInformation(grid)
     ct = Volume(grid, Quantity.HOUNSFIELD, "1.2.3", "1.2.4")
     stored, mask = artifacts.put_volume(ct), artifacts.put_volume(ct.with_image(tumor, Quantity.MASK))
-    servicer = RadiomicsServicer(artifacts, ct_model, 1)
+    stage = FeaturesStage(artifacts, ct_model, 1)
     try:
-        request = radiomics_pb2.ExtractFeaturesRequest(
-            model="models/lung-ct", image=artifact_message(stored), mask=artifact_message(mask)
-        )
-        answer = await servicer.ExtractFeatures(request, None)
+        case = await stage.run(case_of("CT", stored, mask), "models/lung-ct", "")
     finally:
-        await servicer.close()
-    measures = {measure.name: (measure.value, measure.unit) for measure in answer.measures}
+        await stage.close()
+    (lesion,) = case.lesions
+    measures = {measure.name: (measure.value, measure.unit) for measure in lesion.measures}
     assert measures["mean_density"] == (pytest.approx(density[region == 1].mean()), "[hnsf'U]")
     assert not [name for name in measures if "suv" in name or "metabolic" in name or "glycolysis" in name]
-    document = artifacts.read_document(stored_artifact(answer.features), FeatureDocument)
+    document = artifacts.read_document(lesion.features, FeatureDocument)
     assert document.image_quantity == "HU"
 
 
@@ -84,13 +99,12 @@ async def test_an_image_of_another_quantity_than_the_model_measures_is_refused(t
     artifacts = ArtifactStore(str(tmp_path / "store"))
     grid = sitk.GetImageFromArray(np.ones((4, 4, 4), np.float32))
     pet = Volume(grid, Quantity.SUV_BODY_WEIGHT, "1.2.3", "1.2.4")
-    mask = artifact_message(artifacts.put_volume(pet.with_image(sitk.Cast(grid, sitk.sitkUInt8), Quantity.MASK)))
-    for models, model, quantity in (
-        (MODELS, "models/sts-petct", Quantity.HOUNSFIELD),
-        (ct_model, "models/lung-ct", Quantity.SUV_BODY_WEIGHT),
+    mask = artifacts.put_volume(pet.with_image(sitk.Cast(grid, sitk.sitkUInt8), Quantity.MASK))
+    for models, model, role, quantity in (
+        (MODELS, "models/sts-petct", "PT", Quantity.HOUNSFIELD),
+        (ct_model, "models/lung-ct", "CT", Quantity.SUV_BODY_WEIGHT),
     ):
-        image = artifact_message(artifacts.put_volume(pet.with_image(grid, quantity)))
-        request = radiomics_pb2.ExtractFeaturesRequest(model=model, image=image, mask=mask)
+        image = artifacts.put_volume(pet.with_image(grid, quantity))
         with pytest.raises(QuantityMismatch) as caught:
-            await RadiomicsServicer(artifacts, models, 1).ExtractFeatures(request, None)
+            await FeaturesStage(artifacts, models, 1).run(case_of(role, image, mask), model, "")
         assert caught.value.metadata["found"] == quantity
