@@ -10,14 +10,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from oncoresponse.case.document import Tolerant
 
 PhysicianGroup = Literal["size", "uptake", "heterogeneity", "shape", "patient"]
 """Things a physician knows, to which each input belongs."""
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Answer(StrEnum):
@@ -67,7 +65,7 @@ predicts from one lesion, and several were measured.
 """
 
 
-class AbstainReason(_Document):
+class AbstainReason(Tolerant):
     """Why no call was made.
 
     Attributes:
@@ -91,7 +89,7 @@ MEASURES_USED_IN_TRAINING = AbstainReason(
 """The same of a model that predicts nothing."""
 
 
-class Contribution(_Document):
+class Contribution(Tolerant):
     """How one input moved the prediction: association in the training data, not cause.
 
     Attributes:
@@ -122,7 +120,7 @@ class Contribution(_Document):
     percentile: float | None = Field(default=None, ge=0, le=100)
 
 
-class GroupedContribution(_Document):
+class GroupedContribution(Tolerant):
     """Contributions of all inputs of one kind together.
 
     Attributes:
@@ -138,7 +136,7 @@ class GroupedContribution(_Document):
     inputs: tuple[str, ...]
 
 
-class NearestCase(_Document):
+class NearestCase(Tolerant):
     """A training patient with similar inputs, without identifier.
 
     Attributes:
@@ -152,7 +150,7 @@ class NearestCase(_Document):
     distance: float
 
 
-class AnswerChange(_Document):
+class AnswerChange(Tolerant):
     """The smallest change of one input, everything else kept, that would change the answer.
 
     Attributes:
@@ -174,7 +172,7 @@ class AnswerChange(_Document):
     text: str
 
 
-class ContourInterval(_Document):
+class ContourInterval(Tolerant):
     """What other plausible contours of the same tumor would have given.
 
     Attributes:
@@ -190,7 +188,7 @@ class ContourInterval(_Document):
     calls: tuple[Answer, ...]
 
 
-class CallEvidence(_Document):
+class CallEvidence(Tolerant):
     """How often calls of one kind were right when the very rule that makes them was validated.
 
     Attributes:
@@ -215,7 +213,7 @@ class CallEvidence(_Document):
     text: str
 
 
-class OutsideTrainingData(_Document):
+class OutsideTrainingData(Tolerant):
     """How far the patient lies from the training patients.
 
     Attributes:
@@ -234,14 +232,14 @@ class OutsideTrainingData(_Document):
     inputs_outside_range: tuple[str, ...]
 
 
-class BaselinePrediction(_Document):
+class BaselinePrediction(Tolerant):
     """What the plain logistic regression, always computed beside the booster, says of the same patient."""
 
     name: str
     probability: float = Field(ge=0, le=1)
 
 
-class Prediction(_Document):
+class Prediction(Tolerant):
     """Contents of ``prediction.json``.
 
     When ``answer`` is neither ``favorable`` nor ``unfavorable`` the model abstains. ``probability`` and its interval

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
-from pydantic import BaseModel, ConfigDict
 
+from oncoresponse.case.document import Tolerant
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.errors import FrameOfReferenceMismatch, GeometryMismatch
 
@@ -23,7 +23,7 @@ _QUANTITY_KEY = "quantity"
 _NRRD_MAGIC = b"NRRD"
 
 
-class VolumeGeometry(BaseModel):
+class VolumeGeometry(Tolerant):
     """A voxel grid in the DICOM patient coordinate system (LPS, mm).
 
     Attributes:
@@ -33,8 +33,6 @@ class VolumeGeometry(BaseModel):
         direction: Nine cosines, row-major; column n is the LPS direction of index axis n.
         frame_of_reference_uid: DICOM (0020,0052) that the positions belong to.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
