@@ -163,7 +163,7 @@ def test_assessments_are_ready_when_all_they_call_is(serve, make_silent_stages, 
     assert "ready" not in alone.process.stdout.read()
 
 
-def test_an_address_where_another_role_answers_is_named(serve, tmp_path):
+def test_an_address_where_another_service_answers_is_named(serve, tmp_path):
     common = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
     model = serve("--services", "model", *common).wait_until_ready()
     server = serve("--services", "assessment", *common, settings=settings_file(tmp_path, addresses=model))
