@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import grpc
 import pytest
@@ -13,7 +14,7 @@ from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.conversion_stage import ConversionStage
-from oncoresponse.servers.stage_servicer import StageServicer
+from oncoresponse.servers.stage_servicer import Stage, StageServicer
 from oncoresponse.stages.v1 import stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.workflow.assessment_records import AssessmentRecords
@@ -37,22 +38,30 @@ Launch = Callable[..., AbstractAsyncContextManager[AssessmentRecords]]
 
 @pytest.fixture
 def launched() -> Launch:
-    """Context manager: the assessments of a data folder, with the conversion, without models, as its only stage."""
+    """Context manager: the assessments of a data folder, with the conversion, without models, as its only stage.
+
+    ``stages`` replaces it, and ``addresses`` says where other services answer.
+    """
 
     @asynccontextmanager
     async def launch(
-        data_folder: Path, executor_id: str = "worker-1", database_url: str = ""
+        data_folder: Path,
+        executor_id: str = "worker-1",
+        database_url: str = "",
+        stages: Mapping[str, Stage] | None = None,
+        addresses: Mapping[str, str] = MappingProxyType({}),
     ) -> AsyncIterator[AssessmentRecords]:
         data_folder.mkdir(exist_ok=True)
         artifacts = ArtifactStore((data_folder / "artifacts").as_uri())
         server = grpc.aio.server(interceptors=(RulesAndErrors(set()),))
-        stages = {"conversion": ConversionStage(artifacts, data_folder / "no-models")}
+        stages = stages or {"conversion": ConversionStage(artifacts, data_folder / "no-models")}
         servicer = StageServicer(artifacts, stages, stages.keys())
         stage_pb2_grpc.add_StageServiceServicer_to_server(servicer, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         settings = ServerSettings(
-            services=(Service.STUDY, Service.ASSESSMENT),
+            services=[each for each in Service if each.value not in addresses],
+            addresses=dict(addresses),
             data_directory=data_folder,
             executor_id=executor_id,
             database_url=database_url,
