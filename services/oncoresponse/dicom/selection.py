@@ -19,8 +19,10 @@ from oncoresponse.dicom.positron_emission import is_attenuation_corrected
 from oncoresponse.dicom.series import ImageSeries
 from oncoresponse.dicom.series_differences import found_text, series_differences
 from oncoresponse.dicom.slice_geometry import MODALITY_NAMES, SliceStack, stack_slices
+from oncoresponse.dicom.volumes_in_series import NOT_TOLD_APART
 from oncoresponse.errors import (
     AmbiguousSeries,
+    DuplicateSlices,
     FrameOfReferenceMismatch,
     GeometryMismatch,
     InvalidAttribute,
@@ -349,6 +351,9 @@ def _candidates(series: Sequence[ImageSeries], modality: str) -> tuple[list[_Can
             volumes.append(_Candidate(member, stack_slices(member.slices), None))
         except _NO_VOLUME as error:
             no_volumes.append(error)
+        except DuplicateSlices as error:
+            told = f"{error.message} {NOT_TOLD_APART}" if modality == "MR" else error.message
+            volumes.append(_Candidate(member, None, DuplicateSlices(told, **error.metadata)))
         except SeriesError as error:
             volumes.append(_Candidate(member, None, error))
     if not volumes:
