@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,7 @@ from oncoresponse.dicom.rtstruct import RegionOfInterest
 from oncoresponse.dicom.segmentation_object import Segment
 from oncoresponse.dicom.series import ImageSeries
 from oncoresponse.dicom.slice_geometry import SliceStack, grid_affine, stack_slices, volume_of_stack
-from oncoresponse.errors import AmbiguousSeries, ContourError, ContourNotFound, DicomError, EmptyMask
+from oncoresponse.errors import AmbiguousSeries, AutomaticContour, ContourError, ContourNotFound, DicomError, EmptyMask
 
 __all__ = ["Contour", "ContourRequest", "contour_mask", "every_contour"]
 
@@ -74,7 +74,9 @@ def contour_mask(
         EmptyMask: No voxel of the grid is inside.
         SeriesError: The series the contour was drawn on is not one regular volume.
     """
-    source, remarks = _choose_object(instances, series, request, grid)
+    source, remarks = _choose_object(
+        instances, series, request, grid, lambda found: _has_drawn_tumor(found, request.structure_name)
+    )
     is_named = bool(request.sop_instance_uid)
     structure: RegionOfInterest | Segment
     if source.sop_class_uid in SEGMENTATION_SOP_CLASSES:
@@ -104,7 +106,7 @@ def every_contour(
     Raises:
         ContourError, SeriesError, DicomError: As :func:`contour_mask`; of a single structure with its number.
     """
-    source, remarks = _choose_object(instances, series, ContourRequest(request.sop_instance_uid), grid)
+    source, remarks = _choose_object(instances, series, request, grid, _has_drawn_lesion)
     is_named = bool(request.sop_instance_uid)
     structures: Sequence[RegionOfInterest | Segment]
     if source.sop_class_uid in SEGMENTATION_SOP_CLASSES:
@@ -233,9 +235,16 @@ def _drawn_on(
 
 
 def _choose_object(
-    instances: Sequence[Instance], series: Sequence[ImageSeries], request: ContourRequest, grid: Volume
+    instances: Sequence[Instance],
+    series: Sequence[ImageSeries],
+    request: ContourRequest,
+    grid: Volume,
+    is_drawn: Callable[[Instance], bool],
 ) -> tuple[Instance, tuple[str, ...]]:
-    """The object that a request means, and what has to be said of it."""
+    """The object that a request means, and what has to be said of it.
+
+    Unless it is named, a person had a hand in what is meant of it (``is_drawn``).
+    """
     contours = [found for found in instances if _is_contour(found)]
     if request.sop_instance_uid:
         fitting = [found for found in contours if found.sop_instance_uid == request.sop_instance_uid]
@@ -259,7 +268,7 @@ def _choose_object(
             "The study holds no RTSTRUCT or SEG drawn on the series the model works on, or on another one of its frame "
             "of reference. Send it with the study, or name the one to use."
         )
-    fitting = [found for found in drawn if _has_drawn_tumor(found, request.structure_name)]
+    fitting = [found for found in drawn if is_drawn(found)]
     if not fitting:
         raise automatic_contour()
     # What this software wrote from another contour, stored with the study, stands behind that contour.
@@ -284,6 +293,20 @@ def _has_drawn_tumor(instance: Instance, structure_name: str) -> bool:
     if instance.sop_class_uid == RTSTRUCT_SOP_CLASS:
         return rtstruct.has_drawn_tumor(instance, structure_name)
     return segmentation_object.has_drawn_tumor(instance, structure_name)
+
+
+def _has_drawn_lesion(instance: Instance) -> bool:
+    try:
+        if instance.sop_class_uid == RTSTRUCT_SOP_CLASS:
+            rtstruct.every_lesion(instance)
+        else:
+            segmentation_object.every_lesion(instance)
+    except AutomaticContour:
+        return False
+    except (ContourError, DicomError):
+        # Choosing the object gives the error that says so.
+        return True
+    return True
 
 
 def _references(contour: Instance, instances: Iterable[Instance]) -> frozenset[str]:
