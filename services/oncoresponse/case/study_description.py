@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 
 class _Plain(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A service of this release reads what one of a newer minor version wrote.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class PatientIdentity(_Plain):
