@@ -25,7 +25,7 @@ from oncoresponse.case.prediction import (
 )
 from oncoresponse.case.study_description import PatientIdentity, SeriesDescription, StudyDescription
 from oncoresponse.case.volume import Quantity, Volume
-from oncoresponse.model.definition import ModelDefinition
+from oncoresponse.model.definition import ModelDefinition, parse_definition
 from oncoresponse.reporting.compose import Report, compose_report
 from oncoresponse.reporting.report_content import ReportContext, SourceArtifact
 from pydicom.dataset import Dataset
@@ -86,7 +86,7 @@ def mask(pet: Volume) -> Volume:
 
 @pytest.fixture(scope="session")
 def model() -> ModelDefinition:
-    return ModelDefinition.model_validate(yaml.safe_load((REPOSITORY / "models/sts-petct/model.yaml").read_bytes()))
+    return parse_definition(yaml.safe_load((REPOSITORY / "models/sts-petct/model.yaml").read_bytes()))
 
 
 def features() -> FeatureDocument:

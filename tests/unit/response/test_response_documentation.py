@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from oncoresponse.errors import TrainingDataInvalid
-from oncoresponse.model.definition import ModelDefinition
+from oncoresponse.model.definition import parse_definition
 from oncoresponse.response.model_document import MeasuresOnlyDocument, ResponseDocument, read_document
 from oncoresponse.response.training.documentation import begin_mark, end_mark, write_documentation
 from oncoresponse.response.training.evaluation_tables import overview_table, summary_tables
@@ -102,9 +102,7 @@ def test_the_limits_of_the_segmentation_are_those_of_its_evaluation() -> None:
 
 
 def test_the_outside_check_is_said_with_version_and_date_and_only_of_its_booster() -> None:
-    definition = ModelDefinition.model_validate(
-        yaml.safe_load((REPOSITORY / "models" / "sts-petct" / "model.yaml").read_bytes())
-    )
+    definition = parse_definition(yaml.safe_load((REPOSITORY / "models" / "sts-petct" / "model.yaml").read_bytes()))
     (check,) = definition.outside_checks
     assert definition.outside_checks_of((check.booster_sha256,)) == (check.text,)
     assert definition.outside_checks_of(("0" * 64,)) == (), "another model: dropped"

@@ -11,10 +11,10 @@ import json
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from oncoresponse.errors import ModelFolderInvalid
-from oncoresponse.model.definition import ModelDefinition
+from oncoresponse.model.definition import ModelDefinition, parse_definition
 from oncoresponse.response.model_document import (
     BOOSTER_FILE,
     DOCUMENT_FILE,
@@ -84,10 +84,10 @@ def write_model_card(model_directory: Path) -> ModelCard:
     """
     folder = model_directory / "response"
     try:
-        definition = ModelDefinition.model_validate(yaml.safe_load((model_directory / "model.yaml").read_bytes()))
+        definition = parse_definition(yaml.safe_load((model_directory / "model.yaml").read_bytes()))
         document = read_document((folder / DOCUMENT_FILE).read_bytes())
         evaluation = Evaluation.model_validate_json((folder / EVALUATION_FILE).read_bytes())
-    except (OSError, ValidationError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ModelFolderInvalid(
             f"The model card needs model.yaml, {DOCUMENT_FILE} and {EVALUATION_FILE} of one training run. Train the "
             "model first."
