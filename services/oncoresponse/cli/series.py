@@ -12,11 +12,14 @@ import typer
 def series(
     study: Annotated[Path, typer.Argument(help="Folder with the DICOM files of one examination.", exists=True)],
 ) -> None:
-    """List the CT, PET and MR series of a study, in the order in which messages number those of one modality."""
+    """List the CT, PET and MR series of a study, in the order in which messages number those of one modality.
+
+    An MR series that holds several volumes has a line for each, with the attribute that tells them apart.
+    """
     from oncoresponse.dicom.series_differences import setting_text
     from oncoresponse.dicom.study import read_study
 
-    rows = [("modality", "no.", "images", "thickness", "reconstruction", "kernel", "Series Instance UID")]
+    rows = [("modality", "no.", "images", "thickness", "reconstruction", "kernel", "volume", "Series Instance UID")]
     numbers: Counter[str] = Counter()
     for member in read_study(study).series:
         numbers[member.modality] += 1
@@ -28,6 +31,7 @@ def series(
                 setting_text(member, "SliceThickness"),
                 setting_text(member, "ReconstructionMethod"),
                 setting_text(member, "ConvolutionKernel"),
+                member.volume or "-",
                 member.series_instance_uid,
             )
         )

@@ -83,9 +83,10 @@ def measure_contour(
             field="modality",
         )
     named = [SelectedSeries(series_instance_uid=series_instance_uid)] if series_instance_uid else []
-    stack = (
-        choose_series(study.series, ImageInput.any_of(cast(Modality, modality)), selected=named).chosen[modality].stack
-    )
+    inputs = ImageInput.any_of(cast(Modality, modality))
+    # A contour needs a grid alone, and the volumes of one series share it.
+    first_volumes = {member.series_instance_uid: member for member in reversed(study.series)}
+    stack = choose_series(list(first_volumes.values())[::-1], inputs, selected=named).chosen[modality].stack
     columns, rows, slices = stack.size
     grid = volume_of_stack(stack, np.zeros((slices, rows, columns), np.uint8), Quantity.MASK)
     found = read_contour(study, contour or ContourRequest(), grid, expected_patient=expected_patient)

@@ -22,6 +22,7 @@ from oncoradiomics.settings import Settings
 from pydantic import BaseModel
 
 from oncoresponse.case.case import SelectedSeries
+from oncoresponse.case.resampling import mask_on_grid
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import ModelFolderInvalid, OncoResponseError, TrainingDataInvalid
@@ -143,16 +144,19 @@ def measure_studies(
 
 def _measure(folder: Path, definition: ImagingResponse, settings: Settings, series: str) -> _Measured:
     study = read_study(folder)
-    # The contour is needed on one series; the others would only make more studies fail.
+    # The series that is contoured and the one that is measured; others would only make more studies fail.
+    needed = (definition.segment_on, definition.features_from)
     converted = convert_study(
         study,
-        [item for item in definition.inputs if item.role == definition.features_from],
-        selected=[SelectedSeries(series_instance_uid=series)] if series else [],
+        [item for item in definition.inputs if item.role in needed],
+        selected=[SelectedSeries(input_role=definition.features_from, series_instance_uid=series)] if series else [],
+        anchor=definition.segment_on,
     )
-    volume = converted.volumes[definition.features_from]
-    contour = read_contour(study, ContourRequest(), volume)
+    contour = read_contour(study, ContourRequest(), converted.volumes[definition.segment_on])
     measures = check_mask(contour.mask, definition.tumor_limits)
-    document = describe_lesion(volume.image, contour.mask.image, settings, volume.quantity.value)
+    volume = converted.volumes[definition.features_from]
+    mask = mask_on_grid(contour.mask, volume)
+    document = describe_lesion(volume.image, mask.image, settings, volume.quantity.value)
     return _Measured(document=document, border_share=measures.border_share, warnings=contour.warnings)
 
 

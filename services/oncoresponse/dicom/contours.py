@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,17 +13,20 @@ from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume, resample_to
 from oncoresponse.dicom import attributes, rtstruct, segmentation_object
 from oncoresponse.dicom.contour_filling import fill_contours, outside_remark, require_enough_inside
-from oncoresponse.dicom.contour_remarks import milliliters, slices_text
+from oncoresponse.dicom.contour_remarks import counted, milliliters, slices_text
 from oncoresponse.dicom.contour_request import AlgorithmType, ContourRequest, automatic_contour
 from oncoresponse.dicom.reading import RTSTRUCT_SOP_CLASS, SEGMENTATION_SOP_CLASSES, Instance
+from oncoresponse.dicom.rtstruct import RegionOfInterest
+from oncoresponse.dicom.segmentation_object import Segment
 from oncoresponse.dicom.series import ImageSeries
 from oncoresponse.dicom.slice_geometry import SliceStack, grid_affine, stack_slices, volume_of_stack
-from oncoresponse.errors import AmbiguousSeries, ContourNotFound, EmptyMask
+from oncoresponse.errors import AmbiguousSeries, AutomaticContour, ContourError, ContourNotFound, DicomError, EmptyMask
 
-__all__ = ["Contour", "ContourRequest", "contour_mask"]
+__all__ = ["Contour", "ContourRequest", "contour_mask", "every_contour"]
 
 # A change of volume this large by sampling on another grid is told.
 _TOLD_CHANGE = 0.1
+_ELSEWHERE = "drawn on another series of the same frame of reference."
 _OWN_MODEL_NAME = "OncoResponse"
 
 
@@ -36,12 +39,16 @@ class Contour:
         kind: What it was made from.
         algorithm_type: Who drew it, as the object says: MANUAL, SEMIAUTOMATIC, AUTOMATIC; ``None`` when it does not.
         warnings: What was left out or repaired, with slices and milliliters, and that no physician drew it.
+        number: ROI Number or Segment Number.
+        label: ROI Name or Segment Label; outside text, not for logs.
     """
 
     mask: Volume
     kind: Literal["rtstruct", "segmentation"]
     algorithm_type: AlgorithmType | None
     warnings: tuple[str, ...]
+    number: int
+    label: str
 
 
 def contour_mask(
@@ -55,7 +62,8 @@ def contour_mask(
     Args:
         instances: Of the study, RTSTRUCT and SEG among them.
         series: Image series of the study.
-        request: Which contour.
+        request: Which contour. Without the UID of an object it is one drawn on the series of the grid, or, where there
+            is none, one drawn on another series of the same frame of reference, which is told.
         grid: Image on whose grid the mask is wanted.
 
     Raises:
@@ -67,38 +75,98 @@ def contour_mask(
         EmptyMask: No voxel of the grid is inside.
         SeriesError: The series the contour was drawn on is not one regular volume.
     """
-    source = _choose_object(instances, request, grid.series_instance_uid)
+    source, remarks = _choose_object(
+        instances, series, request, grid, lambda found: _has_drawn_tumor(found, request.structure_name)
+    )
     is_named = bool(request.sop_instance_uid)
-    kind: Literal["rtstruct", "segmentation"]
+    structure: RegionOfInterest | Segment
     if source.sop_class_uid in SEGMENTATION_SOP_CLASSES:
-        kind = "segmentation"
-        segment = segmentation_object.choose_segment(source, request.structure_name, with_automatic=is_named)
-        algorithm_type = segment.algorithm_type
+        structure = segmentation_object.choose_segment(source, request.structure_name, with_automatic=is_named)
+    else:
+        structure = rtstruct.choose_region(source, request.structure_name, with_automatic=is_named)
+    return _contour(source, structure, instances, series, grid, remarks)
+
+
+def every_contour(
+    instances: Sequence[Instance], series: Sequence[ImageSeries], request: ContourRequest, grid: Volume
+) -> tuple[tuple[Contour, ...], tuple[str, ...]]:
+    """Draw every lesion of the object that a request means on a grid, each by itself.
+
+    What the object says to be no lesion stays out, see :func:`oncoresponse.dicom.rtstruct.every_lesion` and
+    :func:`oncoresponse.dicom.segmentation_object.every_lesion`. Whether lesions overlap is not looked at.
+
+    Args:
+        instances: Of the study, RTSTRUCT and SEG among them.
+        series: Image series of the study.
+        request: Which object; the name of a structure is not looked at.
+        grid: Image on whose grid the masks are wanted.
+
+    Returns:
+        The contours in the order of the object, and a warning that names by number what was left out.
+
+    Raises:
+        ContourError, SeriesError, DicomError: As :func:`contour_mask`; of a single structure with its number.
+    """
+    source, remarks = _choose_object(instances, series, request, grid, _has_drawn_lesion)
+    is_named = bool(request.sop_instance_uid)
+    structures: Sequence[RegionOfInterest | Segment]
+    if source.sop_class_uid in SEGMENTATION_SOP_CLASSES:
+        structures, left_out = segmentation_object.every_lesion(source, with_automatic=is_named)
+    else:
+        structures, left_out = rtstruct.every_lesion(source, with_automatic=is_named)
+    contours = []
+    for structure in structures:
+        try:
+            contours.append(_contour(source, structure, instances, series, grid, remarks))
+        except (ContourError, DicomError) as error:
+            raise type(error)(f"Structure #{structure.number}: {error.message}", **error.metadata) from None
+    if not left_out:
+        return tuple(contours), ()
+    warning = f"Contour: {counted(len(left_out), 'structure')} of the object left out: {', '.join(left_out)}."
+    return tuple(contours), (warning,)
+
+
+def _contour(
+    source: Instance,
+    structure: RegionOfInterest | Segment,
+    instances: Sequence[Instance],
+    series: Sequence[ImageSeries],
+    grid: Volume,
+    object_remarks: tuple[str, ...],
+) -> Contour:
+    kind: Literal["rtstruct", "segmentation"]
+    if isinstance(structure, Segment):
+        kind, label = "segmentation", structure.label
         is_own_series = grid.series_instance_uid in _references(source, instances)
-        drawn, remarks = segmentation_object.segment_image(source, segment.number, grid, is_own_series=is_own_series)
+        drawn, remarks = segmentation_object.segment_image(source, structure.number, grid, is_own_series=is_own_series)
         image, more = _sampled(drawn, grid)
         remarks = (*remarks, *more)
     else:
-        kind = "rtstruct"
-        region = rtstruct.choose_region(source, request.structure_name, with_automatic=is_named)
-        rtstruct.require_frame_of_reference(region, grid.frame_of_reference_uid)
-        algorithm_type = region.algorithm_type
-        drawn_on = _drawn_on(source, instances, series, grid)
-        if drawn_on is None:
-            own = grid.geometry
-            affine = grid_affine(own.spacing_mm, own.origin_mm, own.direction)
-            filled = fill_contours(region.contours, affine, own.size, region.plane_distance_mm)
-            image = sitk.GetImageFromArray(filled.mask)
-            image.CopyInformation(grid.image)
-            remarks = filled.remarks
-        else:
-            filled = fill_contours(region.contours, drawn_on.index_to_patient, drawn_on.size, region.plane_distance_mm)
-            image, more = _sampled(volume_of_stack(drawn_on, filled.mask, Quantity.MASK).image, grid)
-            remarks = (*filled.remarks, *more)
-    warnings = tuple(f"Contour: {remark}" for remark in remarks)
+        kind, label = "rtstruct", structure.name
+        image, remarks = _filled(structure, _drawn_on(source, instances, series, grid), grid)
+    warnings = tuple(f"Contour: {remark}" for remark in (*object_remarks, *remarks))
     return Contour(
-        grid.with_image(image, Quantity.MASK), kind, algorithm_type, (*_origin_warnings(algorithm_type), *warnings)
+        mask=grid.with_image(image, Quantity.MASK),
+        kind=kind,
+        algorithm_type=structure.algorithm_type,
+        warnings=(*_origin_warnings(structure.algorithm_type), *warnings),
+        number=structure.number,
+        label=label,
     )
+
+
+def _filled(region: RegionOfInterest, drawn_on: SliceStack | None, grid: Volume) -> tuple[sitk.Image, tuple[str, ...]]:
+    rtstruct.require_frame_of_reference(region, grid.frame_of_reference_uid)
+    if drawn_on is None:
+        own = grid.geometry
+        affine = grid_affine(own.spacing_mm, own.origin_mm, own.direction)
+        filled = fill_contours(region.contours, affine, own.size, region.plane_distance_mm)
+        image = sitk.GetImageFromArray(filled.mask)
+        image.CopyInformation(grid.image)
+        return image, filled.remarks
+    filled = fill_contours(region.contours, drawn_on.index_to_patient, drawn_on.size, region.plane_distance_mm)
+    image, more = _sampled(volume_of_stack(drawn_on, filled.mask, Quantity.MASK).image, grid)
+    return image, (*filled.remarks, *more)
 
 
 def _origin_warnings(algorithm_type: AlgorithmType | None) -> tuple[str, ...]:
@@ -160,12 +228,24 @@ def _drawn_on(
     others = [
         member
         for member in series
-        if member.series_instance_uid in uids and member.frame_of_reference_uid == grid.frame_of_reference_uid
+        if member.series_instance_uid in uids
+        and not member.is_enhanced
+        and member.frame_of_reference_uid == grid.frame_of_reference_uid
     ]
     return stack_slices(others[0].slices) if others else None
 
 
-def _choose_object(instances: Sequence[Instance], request: ContourRequest, series_instance_uid: str) -> Instance:
+def _choose_object(
+    instances: Sequence[Instance],
+    series: Sequence[ImageSeries],
+    request: ContourRequest,
+    grid: Volume,
+    is_drawn: Callable[[Instance], bool],
+) -> tuple[Instance, tuple[str, ...]]:
+    """The object that a request means, and what has to be said of it.
+
+    Unless it is named, a person had a hand in what is meant of it (``is_drawn``).
+    """
     contours = [found for found in instances if _is_contour(found)]
     if request.sop_instance_uid:
         fitting = [found for found in contours if found.sop_instance_uid == request.sop_instance_uid]
@@ -173,14 +253,23 @@ def _choose_object(instances: Sequence[Instance], request: ContourRequest, serie
             raise ContourNotFound(
                 "The study holds no RTSTRUCT or SEG of that SOP Instance UID. Send it with the study."
             )
-        return fitting[0]
-    on_series = [found for found in contours if series_instance_uid in _references(found, instances)]
-    if not on_series:
+        return fitting[0], ()
+    remarks: tuple[str, ...] = ()
+    drawn = [found for found in contours if grid.series_instance_uid in _references(found, instances)]
+    if not drawn:
+        elsewhere = {
+            member.series_instance_uid
+            for member in series
+            if member.frame_of_reference_uid == grid.frame_of_reference_uid
+        }
+        remarks = (_ELSEWHERE,)
+        drawn = [found for found in contours if elsewhere & _references(found, instances)]
+    if not drawn:
         raise ContourNotFound(
-            "The study holds no RTSTRUCT or SEG drawn on the series the model works on. Send it with the study, "
-            "or name the one to use."
+            "The study holds no RTSTRUCT or SEG drawn on the series the model works on, or on another one of its frame "
+            "of reference. Send it with the study, or name the one to use."
         )
-    fitting = [found for found in on_series if _has_drawn_tumor(found, request.structure_name)]
+    fitting = [found for found in drawn if is_drawn(found)]
     if not fitting:
         raise automatic_contour()
     # What this software wrote from another contour, stored with the study, stands behind that contour.
@@ -190,7 +279,7 @@ def _choose_object(instances: Sequence[Instance], request: ContourRequest, serie
             f"{len(fitting)} contour objects are drawn on the series. Name one by its SOP Instance UID.",
             candidates=len(fitting),
         )
-    return fitting[0]
+    return fitting[0], remarks
 
 
 def _is_contour(instance: Instance) -> bool:
@@ -205,6 +294,20 @@ def _has_drawn_tumor(instance: Instance, structure_name: str) -> bool:
     if instance.sop_class_uid == RTSTRUCT_SOP_CLASS:
         return rtstruct.has_drawn_tumor(instance, structure_name)
     return segmentation_object.has_drawn_tumor(instance, structure_name)
+
+
+def _has_drawn_lesion(instance: Instance) -> bool:
+    try:
+        if instance.sop_class_uid == RTSTRUCT_SOP_CLASS:
+            rtstruct.every_lesion(instance)
+        else:
+            segmentation_object.every_lesion(instance)
+    except AutomaticContour:
+        return False
+    except (ContourError, DicomError):
+        # Choosing the object gives the error that says so.
+        return True
+    return True
 
 
 def _references(contour: Instance, instances: Iterable[Instance]) -> frozenset[str]:

@@ -18,8 +18,10 @@ from pydicom.uid import (
     UID,
     CTImageStorage,
     EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
     EnhancedPETImageStorage,
     LegacyConvertedEnhancedCTImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
     LegacyConvertedEnhancedPETImageStorage,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
@@ -56,7 +58,9 @@ ENHANCED_SOP_CLASSES = frozenset(
     {
         EnhancedCTImageStorage,
         EnhancedPETImageStorage,
+        EnhancedMRImageStorage,
         LegacyConvertedEnhancedCTImageStorage,
+        LegacyConvertedEnhancedMRImageStorage,
         LegacyConvertedEnhancedPETImageStorage,
     }
 )

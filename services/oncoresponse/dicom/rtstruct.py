@@ -30,6 +30,8 @@ from oncoresponse.errors import (
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _OPEN = ("OPEN_PLANAR", "OPEN_NONPLANAR", "POINT")
 _GROSS_TUMOR = re.compile(r"\s*(gtv|gross[\W_]*tumou?r)", re.I)
+# A defined term (PS3.5 6.2, VR CS); anything else is not quoted.
+_TERM = re.compile(r"[A-Z0-9_ ]{1,16}")
 _EDEMA = re.compile(r"o?edema", re.I)
 
 
@@ -38,6 +40,7 @@ class RegionOfInterest:
     """One region of an RTSTRUCT.
 
     Attributes:
+        number: ROI Number (3006,0022).
         name: ROI Name (3006,0026); outside text, not for logs.
         interpreted_type: RT ROI Interpreted Type (3006,00A4), upper case.
         algorithm_type: ROI Generation Algorithm (3006,0036), ``None`` when not stated.
@@ -46,6 +49,7 @@ class RegionOfInterest:
         plane_distance_mm: Spacing Between Slices of the Source Pixel Planes (3006,004A), ``None`` when not given.
     """
 
+    number: int
     name: str
     interpreted_type: str
     algorithm_type: AlgorithmType | None
@@ -66,9 +70,12 @@ class _Entry:
         return algorithm_type(self.item, "ROIGenerationAlgorithm")
 
     @property
+    def is_edema(self) -> bool:
+        return bool(_EDEMA.search(self.name))
+
+    @property
     def is_gross_tumor(self) -> bool:
-        is_edema = _EDEMA.search(self.name)
-        return not is_edema and bool(_GROSS_TUMOR.match(self.name) or self.interpreted_type == "GTV")
+        return not self.is_edema and bool(_GROSS_TUMOR.match(self.name) or self.interpreted_type == "GTV")
 
 
 def referenced_series_uids(dataset: Dataset) -> tuple[str, ...]:
@@ -122,9 +129,7 @@ def choose_region(rtstruct: Instance, structure_name: str = "", *, with_automati
         InvalidAttribute: A contour is damaged, or two regions have one number.
     """
     dataset = rtstruct.dataset
-    for keyword in ("StructureSetROISequence", "ROIContourSequence", "RTROIObservationsSequence"):
-        if keyword not in dataset:
-            raise attributes.missing(keyword)
+    _require_whole(dataset)
     fitting = _fitting(dataset, structure_name)
     if not fitting:
         raise ContourNotFound(
@@ -138,15 +143,74 @@ def choose_region(rtstruct: Instance, structure_name: str = "", *, with_automati
             raise automatic_contour()
     if len(fitting) > 1:
         raise ambiguous_structures("regions of the structure set", [entry.number for entry in fitting])
-    chosen = fitting[0]
-    if sum(entry.number == chosen.number for entry in _entries(dataset)) > 1:
-        raise attributes.invalid("ROINumber")
-    contours = _contours(dataset, chosen.number)
-    if not contours:
+    region = _region(rtstruct, fitting[0])
+    if not region.contours:
         raise ContourNotFound("The region of the structure set has no contour. Draw it, or name another one.")
-    frame = attributes.text(chosen.item, "ReferencedFrameOfReferenceUID") or rtstruct.frame_of_reference_uid
-    distance = _plane_distance(dataset, chosen.number)
-    return RegionOfInterest(chosen.name, chosen.interpreted_type, chosen.algorithm_type, frame, contours, distance)
+    return region
+
+
+def every_lesion(
+    rtstruct: Instance, *, with_automatic: bool = False
+) -> tuple[tuple[RegionOfInterest, ...], tuple[str, ...]]:
+    """All regions that may be lesions: RT ROI Interpreted Type is GTV or empty, and something is drawn.
+
+    Args:
+        rtstruct: RT Structure Set.
+        with_automatic: Regions whose ROI Generation Algorithm is AUTOMATIC may be among them.
+
+    Returns:
+        The regions in order of their items, and those left out, as their number and the reason.
+
+    Raises:
+        ContourNotFound: There is none.
+        AutomaticContour: All are AUTOMATIC.
+        ContourNotClosed, MissingAttribute, InvalidAttribute: As :func:`choose_region`.
+    """
+    _require_whole(rtstruct.dataset)
+    regions, left_out = [], []
+    is_only_automatic = False
+    for entry in _entries(rtstruct.dataset):
+        reason = ""
+        if entry.interpreted_type not in ("", "GTV"):
+            reason = entry.interpreted_type if _TERM.fullmatch(entry.interpreted_type) else "of another type"
+        elif entry.is_edema:
+            reason = "edema"
+        elif entry.algorithm_type == "AUTOMATIC" and not with_automatic:
+            reason, is_only_automatic = "AUTOMATIC", True
+        else:
+            region = _region(rtstruct, entry)
+            if region.contours:
+                regions.append(region)
+                continue
+            reason = "without contour"
+        left_out.append(f"#{entry.number} ({reason})")
+    if not regions and is_only_automatic:
+        raise automatic_contour()
+    if not regions:
+        raise ContourNotFound("The structure set has no region that may be a lesion. Name the regions in the request.")
+    return tuple(regions), tuple(left_out)
+
+
+def _require_whole(dataset: Dataset) -> None:
+    for keyword in ("StructureSetROISequence", "ROIContourSequence", "RTROIObservationsSequence"):
+        if keyword not in dataset:
+            raise attributes.missing(keyword)
+
+
+def _region(rtstruct: Instance, entry: _Entry) -> RegionOfInterest:
+    dataset = rtstruct.dataset
+    if sum(other.number == entry.number for other in _entries(dataset)) > 1:
+        raise attributes.invalid("ROINumber")
+    return RegionOfInterest(
+        number=entry.number,
+        name=entry.name,
+        interpreted_type=entry.interpreted_type,
+        algorithm_type=entry.algorithm_type,
+        frame_of_reference_uid=attributes.text(entry.item, "ReferencedFrameOfReferenceUID")
+        or rtstruct.frame_of_reference_uid,
+        contours=_contours(dataset, entry.number),
+        plane_distance_mm=_plane_distance(dataset, entry.number),
+    )
 
 
 def _entries(dataset: Dataset) -> list[_Entry]:

@@ -30,6 +30,8 @@ from oncoresponse.errors import ContourNotFound, EmptyMask, FrameOfReferenceMism
 
 # SNOMED CT: neoplasm (morphology), neoplasm primary, mass, gross tumor volume.
 _TUMOR_CODES = frozenset({"108369006", "86049000", "4147007", "228791004", "M-80000", "M-80003", "M-03000"})
+# SNOMED CT and its older codes: anatomical structure (PS3.16 CID 7150).
+_ANATOMY_CODES = frozenset({"123037004", "91723000", "T-D000A"})
 _TUMOR_LABEL = re.compile(r"gtv|gross[\W_]*tumou?r|\btumou?r|neoplasm|lesion", re.I)
 _EDEMA = re.compile(r"o?edema", re.I)
 _INSIDE = 0.5
@@ -43,10 +45,12 @@ class Segment:
 
     Attributes:
         number: Segment Number (0062,0004).
+        label: Segment Label (0062,0005); outside text, not for logs.
         algorithm_type: Segment Algorithm Type (0062,0008), ``None`` when not stated.
     """
 
     number: int
+    label: str
     algorithm_type: AlgorithmType | None
 
 
@@ -113,6 +117,44 @@ def choose_segment(segmentation: Instance, structure_name: str = "", *, with_aut
     return fitting[0]
 
 
+def every_lesion(
+    segmentation: Instance, *, with_automatic: bool = False
+) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
+    """All segments but those that the object calls anatomy (Segmented Property Category) or edema (label).
+
+    Args:
+        segmentation: Segmentation object.
+        with_automatic: Segments whose Segment Algorithm Type is AUTOMATIC may be among them.
+
+    Returns:
+        The segments in order of their items, and those left out, as their number and the reason.
+
+    Raises:
+        ContourNotFound: There is none.
+        AutomaticContour: All are AUTOMATIC.
+    """
+    segments, left_out = [], []
+    for item in attributes.items(segmentation.dataset, "SegmentSequence"):
+        label = attributes.text(item, "SegmentLabel") or ""
+        segment = Segment(
+            int(attributes.required_number(item, "SegmentNumber")), label, algorithm_type(item, "SegmentAlgorithmType")
+        )
+        categories = attributes.items(item, "SegmentedPropertyCategoryCodeSequence")
+        if _ANATOMY_CODES & {attributes.text(category, "CodeValue") for category in categories}:
+            left_out.append(f"#{segment.number} (anatomy)")
+        elif _EDEMA.search(label):
+            left_out.append(f"#{segment.number} (edema)")
+        elif segment.algorithm_type == "AUTOMATIC" and not with_automatic:
+            left_out.append(f"#{segment.number} (AUTOMATIC)")
+        else:
+            segments.append(segment)
+    if not segments and any("AUTOMATIC" in text for text in left_out):
+        raise automatic_contour()
+    if not segments:
+        raise ContourNotFound("The segmentation has no segment that may be a lesion. Name the segments in the request.")
+    return tuple(segments), tuple(left_out)
+
+
 def _fitting(dataset: Dataset, structure_name: str) -> list[Segment]:
     fitting = []
     for item in attributes.items(dataset, "SegmentSequence"):
@@ -125,7 +167,7 @@ def _fitting(dataset: Dataset, structure_name: str) -> list[Segment]:
             codes = {attributes.text(kind, "CodeValue") for kind in kinds}
             fits = bool(codes & _TUMOR_CODES or _TUMOR_LABEL.search(label)) and not _EDEMA.search(label)
         if fits:
-            fitting.append(Segment(number, algorithm_type(item, "SegmentAlgorithmType")))
+            fitting.append(Segment(number, label, algorithm_type(item, "SegmentAlgorithmType")))
     return fitting
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.reading import ENHANCED_SOP_CLASSES, SLICE_SOP_CLASSES, Instance, same_content
+from oncoresponse.dicom.volumes_in_series import volumes_of_series
 from oncoresponse.errors import DuplicateSlices, InvalidAttribute
 
 # Image Type values 3 and later (PS3.3 C.7.6.1.1.2, C.8.2.1.1.1, C.8.9.4.1.2 and vendors' own): pictures for
@@ -19,6 +20,8 @@ _NOT_SLICES = frozenset({"LOCALIZER", "SCOUT", "TOPOGRAM", "MIP", "PROJECTION IM
 class ImageSeries:
     """Slices of one series in one frame of reference, in no particular order.
 
+    Of an MR series that holds several volumes, each is one.
+
     Attributes:
         modality: DICOM modality (CT, PT, MR).
         study_instance_uid: (0020,000D).
@@ -26,6 +29,7 @@ class ImageSeries:
         frame_of_reference_uid: (0020,0052), ``None`` when absent.
         slices: Single-frame instances, localizers and color images left out.
         is_enhanced: Whether the series is one of multi-frame objects, which are not read.
+        volume: Which volume of the series it is, such as ``TemporalPositionIdentifier 2``; empty where it holds one.
     """
 
     modality: str
@@ -34,6 +38,7 @@ class ImageSeries:
     frame_of_reference_uid: str | None
     slices: tuple[Instance, ...]
     is_enhanced: bool = False
+    volume: str = ""
 
 
 def group_series(instances: Iterable[Instance]) -> tuple[ImageSeries, ...]:
@@ -42,7 +47,7 @@ def group_series(instances: Iterable[Instance]) -> tuple[ImageSeries, ...]:
     Localizers, projections, secondary captures, color images and every other kind of object fall out here.
 
     Returns:
-        Ordered by modality and UID, whatever the order of the input.
+        Ordered by modality, UID and volume, whatever the order of the input.
     """
     groups: dict[tuple[str, str, str, str], list[Instance]] = defaultdict(list)
     for instance in instances:
@@ -60,11 +65,18 @@ def group_series(instances: Iterable[Instance]) -> tuple[ImageSeries, ...]:
             study_instance_uid=study,
             series_instance_uid=series,
             frame_of_reference_uid=frame or None,
-            slices=tuple(sorted(members, key=lambda member: member.sop_instance_uid)),
-            is_enhanced=any(member.sop_class_uid in ENHANCED_SOP_CLASSES for member in members),
+            slices=slices,
+            is_enhanced=any(member.sop_class_uid in ENHANCED_SOP_CLASSES for member in slices),
+            volume=volume,
         )
         for (modality, study, series, frame), members in sorted(groups.items())
+        for volume, slices in _volumes(modality, sorted(members, key=lambda member: member.sop_instance_uid))
     )
+
+
+def _volumes(modality: str, slices: Sequence[Instance]) -> tuple[tuple[str, tuple[Instance, ...]], ...]:
+    # Of CT and PET the phases of one series stay a defect: no model reads one of several.
+    return volumes_of_series(slices) if modality == "MR" else (("", tuple(slices)),)
 
 
 def without_repeats(instances: Iterable[Instance]) -> tuple[Instance, ...]:

@@ -20,7 +20,7 @@ from oncoresponse.case.volume import Volume
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.computed_tomography import convert_computed_tomography
 from oncoresponse.dicom.contour_request import ContourRequest
-from oncoresponse.dicom.contours import Contour, contour_mask
+from oncoresponse.dicom.contours import Contour, contour_mask, every_contour
 from oncoresponse.dicom.date_times import date_and_time
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.magnetic_resonance import convert_magnetic_resonance
@@ -199,6 +199,30 @@ def read_contour(
     if expected_patient is not None:
         require_expected_patient(patient, expected_patient)
     return contour_mask(study.instances, study.series, request, grid)
+
+
+def contours_of(
+    study: DicomStudy, request: ContourRequest, grid: Volume, *, expected_patient: ExpectedPatient | None = None
+) -> tuple[tuple[Contour, ...], tuple[str, ...]]:
+    """Every lesion of a contour object that came with the study, each as a mask on the grid of a converted volume.
+
+    Args:
+        study: From :func:`read_study`.
+        request: Which object; the name of a structure is not looked at.
+        grid: As in :func:`read_contour`.
+        expected_patient: Who the patient should be.
+
+    Returns:
+        The contours in the order of the object, and warnings about what was left out.
+
+    Raises:
+        ContourError, SeriesError: As :func:`~oncoresponse.dicom.contours.every_contour`.
+        PatientMismatch: The files, or the files and the request, name different patients.
+    """
+    patient = single_patient(study.instances)
+    if expected_patient is not None:
+        require_expected_patient(patient, expected_patient)
+    return every_contour(study.instances, study.series, request, grid)
 
 
 def _is_no_instance(file: Path) -> bool:

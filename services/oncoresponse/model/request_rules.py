@@ -34,7 +34,7 @@ def require_inputs(declared: Iterable[str], named: Iterable[str]) -> None:
     inputs = list(declared)
     if any(role and role not in inputs for role in named):
         raise InvalidRequest(
-            "A series is selected for an input that the model does not have. GetModel lists its modalities.",
+            "A series is selected for an input that the model does not have. GetModel lists its inputs.",
             field="series",
             inputs=",".join(inputs) or "none",
         )

@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
 
 from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
-from oncoresponse.model.definition import ModelDefinition
+from oncoresponse.model.definition import parse_definition
 
 PLACEHOLDER = "FILL IN"
 """Stands where a person has to write something; training refuses a folder that still holds it."""
@@ -28,15 +27,23 @@ intended_use:
   contraindications:
     - "FILL IN: when it must not be used; one line each"
   device_status: Research use only. Not a cleared or approved medical device. Not for clinical decisions.
-# The series that has to be there. The contour is drawn on, and measured on, contour_modality. Where a scanner stores
-# several that fit, rules say which one is meant, such as
+kind: imaging response
+# The images that are read, each by its input role: the name by which requests and the lines below speak of it. A series
+# has to fulfil all rules under match; where several do, prefer says which one is meant, such as
+#   match: [{{keyword: BodyPartExamined, equals: LEG}}]
 #   prefer: [{{keyword: ReconstructionMethod, matches: "^OSEM"}}, {{keyword: SliceThickness, nearest: 3.27}}]
-required_series:
-  - modality: PT
+inputs:
+  - role: PT
+    modality: PT
     quantity: "g/mL{{SUVbw}}"
     purpose: "Contour, features and prediction"
+    match: []
     prefer: []
-contour_modality: PT
+segment_on: PT        # lesions are contoured on its grid
+features_from: PT     # and measured in it
+show: [PT]            # the key image
+stages: [conversion, segmentation, features, prediction, report]
+predict_from: the only lesion
 # Clinical inputs of the task (source: clinical) have to be named here too, such as
 #   - {{name: age_years, title: Age, unit: a, minimum: 18, maximum: 100, required: true}}
 covariates: []
@@ -185,6 +192,6 @@ def require_filled_in(folder: Path) -> None:
                 "meant.",
             )
     try:
-        ModelDefinition.model_validate(yaml.safe_load(definition.read_bytes()))
-    except (ValidationError, yaml.YAMLError) as error:
+        parse_definition(yaml.safe_load(definition.read_bytes()))
+    except (ValueError, yaml.YAMLError) as error:
         raise ModelFolderInvalid(f"model.yaml is not valid: {error}") from error

@@ -15,7 +15,7 @@ from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.contours import Contour
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.patient_identity import ExpectedPatient
-from oncoresponse.dicom.study import DicomStudy, convert_study, read_contour, read_study
+from oncoresponse.dicom.study import DicomStudy, contours_of, convert_study, read_contour, read_study
 from oncoresponse.errors import ContourNotFound, NoImages, SeriesError, error_for_reason
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse
@@ -106,11 +106,14 @@ def _lesions(
         if named is None:
             lesions.append(Lesion(number=len(lesions) + 1, request=request))
             continue
-        for contour in _contours(study, named, grid, expected):
+        contours, left_out = _contours(study, named, grid, expected)
+        warnings += left_out
+        for contour in contours:
             warnings += contour.warnings
             lesions.append(
                 Lesion(
                     number=len(lesions) + 1,
+                    label=contour.label,
                     request=request,
                     supplied_mask=artifacts.put_volume(contour.mask),
                     supplied_kind=contour.kind,
@@ -122,9 +125,11 @@ def _lesions(
 
 def _contours(
     study: DicomStudy, named: NamedContour, grid: Volume, expected: ExpectedPatient | None
-) -> Sequence[Contour]:
+) -> tuple[Sequence[Contour], Sequence[str]]:
     wanted = ContourRequest(named.sop_instance_uid, named.structure_name)
-    return (read_contour(study, wanted, grid, expected_patient=expected),)
+    if named.every_structure:
+        return contours_of(study, wanted, grid, expected_patient=expected)
+    return (read_contour(study, wanted, grid, expected_patient=expected),), ()
 
 
 def _expected(patient: ExpectedPatientValues | None) -> ExpectedPatient | None:

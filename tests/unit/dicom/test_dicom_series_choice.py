@@ -109,6 +109,9 @@ def test_copies_that_differ_in_nothing_are_said_to(write_series):
         ({"keyword": "ConvolutionKernel", "equals": "b70f "}, "sharp"),
         ({"keyword": "ConvolutionKernel", "contains": "30"}, "soft"),
         ({"keyword": "ConvolutionKernel", "matches": "^B[78]"}, "sharp"),
+        ({"keyword": "ConvolutionKernel", "lacks": "b70"}, "soft"),
+        ({"keyword": "FilterType", "absent": True}, "sharp"),
+        ({"keyword": "KVP", "equals": 1.4e2}, "sharp"),
         ({"keyword": "KVP", "nearest": 95}, "soft"),
         ({"keyword": "KVP", "smallest": True}, "soft"),
         ({"keyword": "KVP", "largest": True}, "sharp"),
@@ -116,7 +119,9 @@ def test_copies_that_differ_in_nothing_are_said_to(write_series):
 )
 def test_each_kind_of_rule_decides(write_series, rule, wanted):
     series = {
-        "soft": write_series(series="soft", attributes={"ConvolutionKernel": "B30f", "KVP": "100"}),
+        "soft": write_series(
+            series="soft", attributes={"ConvolutionKernel": "B30f", "KVP": "100", "FilterType": "WEDGE"}
+        ),
         "sharp": write_series(series="sharp", attributes={"ConvolutionKernel": "B70f", "KVP": "140"}),
     }
     files = [file for one in series.values() for file in one.files]
