@@ -85,7 +85,7 @@ class ExtractionIdentity(BaseModel):
         image_quantity: What a voxel measures.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: str = Field(min_length=1)
     engine_version: str = Field(min_length=1)

@@ -119,6 +119,14 @@ def test_output_folder_that_cannot_be_written_is_refused_before_anything_is_sent
     assert "Connecting" not in errors
 
 
+def test_the_earlier_name_of_the_option_services_is_read_and_the_log_names_the_new_one(tmp_path):
+    code, _, errors = run("serve", "--roles", "oracle", "--data-dir", str(tmp_path))
+    assert code == 1
+    assert "the option --roles is called --services now" in errors
+    assert "CONFIGURATION_INVALID: Settings are not valid: services" in errors
+    assert "--roles" not in run("serve", "--help")[1]
+
+
 def test_refusal_of_the_operating_system_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     code, _, errors = run("serve", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "file" / "data"))

@@ -45,7 +45,8 @@ app.add_typer(models_command.app, name="models")
 app.add_typer(training_command.app, name="train")
 
 _errors = Console(stderr=True)
-_log = logging.getLogger(__name__)
+# By name, since the module is __main__ where it is run, and the text of foreign loggers is withheld.
+_log = logging.getLogger("oncoresponse.cli.main")
 
 
 def _print_version(wanted: bool) -> None:
