@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 from dbos import DBOSClient
+from oncoresponse.model.plan import STAGES
 from oncoresponse.rpc.client import Client, Order
 from oncoresponse.rpc.settings import Service
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.stored_json import StoredJson
 
 ROOT = Path(__file__).parents[2]
-STAGES_OF_PLAN = (Service.STUDY, Service.SEGMENTATION, Service.RADIOMICS, Service.RESPONSE, Service.REPORTING)
-STAGE_SERVICES = (*STAGES_OF_PLAN, Service.MODEL, Service.MONITORING)
+STAGE_SERVICES = (*(Service(stage.service) for stage in STAGES.values()), Service.MODEL, Service.MONITORING)
 EXPECTED_FILES = {
     "report.json",
     "report.pdf",
@@ -90,8 +90,8 @@ def test_chain_on_sqlite(serve, stages, tmp_path):
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
     logs = "".join(server.log.read_text() for server in (*servers.values(), worker))
-    for service in STAGES_OF_PLAN:
-        assert "RunStage OK" in servers[service].log.read_text(), service
+    for name, stage in STAGES.items():
+        assert f"RunStage {name} OK" in servers[Service(stage.service)].log.read_text()
     for secret in ("STS_019", "1.3.6.1.4.1.14519"):
         assert secret not in logs
 
@@ -151,4 +151,4 @@ def test_worker_killed_in_the_middle_of_a_stage_on_postgresql(serve, stages, dat
     client.close()
     assert assessment.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
     assert set(assessment.result.artifacts) == EXPECTED_FILES
-    assert servers[Service.STUDY].log.read_text().count("RunStage OK") == 1
+    assert servers[Service.STUDY].log.read_text().count("RunStage conversion OK") == 1

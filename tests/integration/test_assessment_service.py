@@ -477,7 +477,7 @@ def test_artifact_of_an_unfinished_assessment(front):
 
 def test_no_log_of_the_server_names_the_patient(server, result):
     log = server.log.read_text()
-    assert "RunStage OK" in log
+    assert "RunStage report OK" in log
     for secret in ("STS_019", "SOMEBODY_ELSE", "Doxorubicin", "1.3.6.1.4.1.14519"):
         assert secret not in log
 
