@@ -9,6 +9,7 @@ from pathlib import Path
 
 from oncoresponse.case.case import Case, CaseImage, ExpectedPatientValues, Lesion, LesionRequest, NamedContour
 from oncoresponse.case.left_out import LeftOutInstance, unreadable_sentence
+from oncoresponse.case.lesion_errors import about_lesion
 from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.case.volume import Volume
 from oncoresponse.dicom.contour_request import ContourRequest
@@ -16,12 +17,15 @@ from oncoresponse.dicom.contours import Contour
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.study import DicomStudy, contours_of, convert_study, read_contour, read_study
-from oncoresponse.errors import ContourNotFound, NoImages, SeriesError, error_for_reason
+from oncoresponse.errors import ContourNotFound, InvalidRequest, NoImages, SeriesError, error_for_reason
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_manifest import StudyManifest
+
+LARGEST_NUMBER_OF_LESIONS = 50
+"""As in a request; a contour object of which every structure is a lesion may not hold more either."""
 
 
 class ConversionStage:
@@ -106,7 +110,8 @@ def _lesions(
         if named is None:
             lesions.append(Lesion(number=len(lesions) + 1, request=request))
             continue
-        contours, left_out = _contours(study, named, grid, expected)
+        with about_lesion(len(lesions) + 1, len(requests)):
+            contours, left_out = _contours(study, named, grid, expected)
         warnings += left_out
         for contour in contours:
             warnings += contour.warnings
@@ -120,12 +125,19 @@ def _lesions(
                     supplied_algorithm_type=contour.algorithm_type,
                 )
             )
+    if len(lesions) > LARGEST_NUMBER_OF_LESIONS:
+        raise InvalidRequest(
+            f"The contours hold {len(lesions)} lesions, and an assessment takes up to {LARGEST_NUMBER_OF_LESIONS}. Name "
+            "the structures that are meant.",
+            lesions=len(lesions),
+        )
     return tuple(lesions), warnings
 
 
 def _contours(
     study: DicomStudy, named: NamedContour, grid: Volume, expected: ExpectedPatient | None
 ) -> tuple[Sequence[Contour], Sequence[str]]:
+    """What a request names, and what has to be said beside it."""
     wanted = ContourRequest(named.sop_instance_uid, named.structure_name)
     if named.every_structure:
         return contours_of(study, wanted, grid, expected_patient=expected)
