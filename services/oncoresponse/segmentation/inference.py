@@ -76,8 +76,8 @@ class SegmentationResult:
 
     Attributes:
         mask: ``Quantity.MASK``, uint8 0/1, on the grid of the image that is contoured.
-        probability: ``Quantity.PROBABILITY``, float32 0..1, on the same grid; mean of the ensemble. ``None`` for a contour of the
-            study.
+        probability: ``Quantity.PROBABILITY``, float32 0..1, on the same grid; mean of the ensemble. ``None`` for a
+            contour of the study.
         summary: Volume, uncertainty and warnings.
         variants: Other masks that are as plausible, by name: ``smaller`` and ``larger`` have the volumes at the ends of
             the interval, ``network_1`` and so on come from single networks of the ensemble. Later stages see by them
@@ -335,8 +335,8 @@ def _require_inputs(model: ImagingResponse) -> None:
     ct = [item for item in model.inputs if item.quantity == Quantity.HOUNSFIELD]
     if contoured is None or contoured.quantity != Quantity.SUV_BODY_WEIGHT or len(ct) != 1:
         raise ModelFolderInvalid(
-            f"The built-in networks ({SEGMENTATION_FOLDER}/{NETWORK_FILE}) contour a PET in body-weight SUV and read one "
-            "CT beside it; this model declares other inputs. Give it a network of its own, or none."
+            f"The built-in networks ({SEGMENTATION_FOLDER}/{NETWORK_FILE}) contour a PET in body-weight SUV and read "
+            "one CT beside it; this model declares other inputs. Give it a network of its own, or none."
         )
 
 

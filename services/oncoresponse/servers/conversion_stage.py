@@ -127,8 +127,8 @@ def _lesions(
             )
     if len(lesions) > LARGEST_NUMBER_OF_LESIONS:
         raise InvalidRequest(
-            f"The contours hold {len(lesions)} lesions, and an assessment takes up to {LARGEST_NUMBER_OF_LESIONS}. Name "
-            "the structures that are meant.",
+            f"The contours hold {len(lesions)} lesions, and an assessment takes up to {LARGEST_NUMBER_OF_LESIONS}. "
+            "Name the structures that are meant.",
             lesions=len(lesions),
         )
     return tuple(lesions), warnings

@@ -187,9 +187,10 @@ class _ExternalNetwork(_Strict):
         mask: From probability to mask.
         minimum_coverage: Smallest share of the field of view of the contoured image that each other input must cover.
             Called ``minimum_ct_coverage`` before 0.3.
-        field_of_view_limit_mm: Largest field of view of the contoured image (along L, P, S) in which the largest part found is taken for
-            the lesion. Beyond it the request has to say which lesion is meant, or candidates are offered. Null where
-            the largest part always counts: right for a scan cropped around one lesion, a guess for a whole body.
+        field_of_view_limit_mm: Largest field of view of the contoured image (along L, P, S) in which the largest part
+            found is taken for the lesion. Beyond it the request has to say which lesion is meant, or candidates are
+            offered. Null where the largest part always counts: right for a scan cropped around one lesion, a guess for
+            a whole body.
     """
 
     name: str = Field(min_length=1, max_length=100)

@@ -72,8 +72,8 @@ class ExternalSegmenter:
         declaration = read_declaration(directory)
         if unknown := [role for role in declaration.input_roles if model.imaging.input_of(role) is None]:
             raise ModelFolderInvalid(
-                f"{SEGMENTATION_FOLDER}/{EXTERNAL_NETWORK_FILE} reads the input {unknown[0]}, which model.yaml does not "
-                "declare."
+                f"{SEGMENTATION_FOLDER}/{EXTERNAL_NETWORK_FILE} reads the input {unknown[0]}, which the model does "
+                "not declare."
             )
         network = open_tumor_network(directory, declaration, device)
         digest = file_sha256(directory / EXTERNAL_NETWORK_FILE)
