@@ -30,7 +30,7 @@ from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint
 from oncoresponse.segmentation.open_segmenter import open_segmenter
 from scipy.spatial.transform import Rotation
 
-from .conftest import PREPROCESSING, ROOT
+from .conftest import PREPROCESSING, ROOT, images_of
 
 SIGMOID = {"activation": "sigmoid", "tumor_channels": [0]}
 
@@ -66,7 +66,7 @@ def test_model_folder_segments_and_says_that_nothing_was_measured(install, open_
     assert isinstance(segmenter, ExternalSegmenter)
     segmenter.warm_up()
     pet, ct = hot_sphere()
-    found = segmenter.segment(pet, ct)
+    found = segmenter.segment(images_of(pet, ct))
     require_same_grid(pet, found.mask)
     assert found.probability.quantity is Quantity.PROBABILITY
     assert found.summary.volume_ml == pytest.approx(4 / 3 * np.pi * 2.2**3, rel=0.1)
@@ -98,7 +98,7 @@ def test_mask_settings_and_limits_of_the_declaration_count(install, open_model, 
     install(mask={"threshold": 0.5}, field_of_view_limit_mm=[100, 500, 500])
     pet, ct = hot_sphere()
     with pytest.raises(FieldOfViewTooLarge) as caught:
-        open_segmenter(open_model(), "cpu").segment(pet, ct)
+        open_segmenter(open_model(), "cpu").segment(images_of(pet, ct))
     assert caught.value.metadata["field_of_view_mm"] == "128 x 120 x 120 mm"
     install(
         mask={"threshold": 0.9999999},
@@ -107,9 +107,8 @@ def test_mask_settings_and_limits_of_the_declaration_count(install, open_model, 
         | {"channels": [{"modality": "PT", "outside": 0, "intensity": [{"step": "clip", "low": 0, "high": 4}]}]},
     )
     segmenter = open_segmenter(open_model(), "cpu")
-    assert not segmenter.needs_ct
     with pytest.raises(EmptyMask):
-        segmenter.segment(pet, None)
+        segmenter.segment(images_of(pet))
 
 
 def two_spheres(hot_sphere):
@@ -132,7 +131,7 @@ def two_spheres(hot_sphere):
 def test_prompt_says_which_lesion_is_meant(install, open_model, hot_sphere, prompt, radius):
     install()
     pet, ct = two_spheres(hot_sphere)
-    found = open_segmenter(open_model(), "cpu").segment(pet, ct, prompt)
+    found = open_segmenter(open_model(), "cpu").segment(images_of(pet, ct), prompt)
     assert found.summary.volume_ml == pytest.approx(4 / 3 * np.pi * (radius / 10) ** 3, rel=0.15)
     assert found.summary.component_count == 1
 
@@ -141,8 +140,8 @@ def test_large_scan_gives_candidates(install, open_model, hot_sphere):
     install(field_of_view_limit_mm=[100, 100, 100])
     pet, ct = two_spheres(hot_sphere)
     segmenter = open_segmenter(open_model(), "cpu")
-    assert segmenter.needs_prompt(pet)
-    candidates = segmenter.find_candidates(pet, ct)
+    assert segmenter.needs_prompt(images_of(pet))
+    candidates = segmenter.find_candidates(images_of(pet, ct))
     assert sorted(round(item.volume_ml) for item in candidates) == pytest.approx([7, 34], rel=0.15)
 
 
@@ -168,17 +167,16 @@ def test_refusals(install, open_model, hot_sphere, as_volume):
     install()
     segmenter = open_segmenter(open_model(), "cpu")
     pet, ct = hot_sphere()
-    with pytest.raises(SeriesNotFound, match="needs the CT"):
-        segmenter.segment(pet, None)
-    with pytest.raises(InvalidRequest):
-        segmenter.segment(ct, ct)
-    with pytest.raises(InvalidRequest):
-        segmenter.segment(pet, pet)
+    with pytest.raises(SeriesNotFound, match="needs the CT image"):
+        segmenter.segment(images_of(pet))
+    for swapped in (images_of(ct, ct), images_of(pet, pet)):
+        with pytest.raises(InvalidRequest, match="reads"):
+            segmenter.segment(swapped)
     with pytest.raises(FrameOfReferenceMismatch):
-        segmenter.segment(pet, Volume(ct.image, ct.quantity, "1.2.3", "1.2.3.5"))
+        segmenter.segment(images_of(pet, Volume(ct.image, ct.quantity, "1.2.3", "1.2.3.5")))
     small = sitk.RegionOfInterest(ct.image, (20, 20, 20), (0, 0, 0))
     with pytest.raises(GeometryMismatch, match="covers"):
-        segmenter.segment(pet, ct.with_image(small, Quantity.HOUNSFIELD))
+        segmenter.segment(images_of(pet, ct.with_image(small, Quantity.HOUNSFIELD)))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -10,7 +11,7 @@ import torch
 
 from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.volume import Quantity, file_sha256, require_same_frame_of_reference
-from oncoresponse.errors import FieldOfViewTooLarge, ModelFolderInvalid
+from oncoresponse.errors import FieldOfViewTooLarge, InvalidRequest, ModelFolderInvalid
 from oncoresponse.model.definition import TumorLimits
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.segmentation.contour_variants import variants_of_contour
@@ -49,12 +50,18 @@ class ExternalSegmenter:
     """
 
     def __init__(
-        self, declaration: ExternalNetworkDeclaration, network: TumorNetwork, limits: TumorLimits, network_sha256: str
+        self,
+        declaration: ExternalNetworkDeclaration,
+        network: TumorNetwork,
+        limits: TumorLimits,
+        network_sha256: str,
+        quantities: Mapping[str, str],
     ) -> None:
         self.declaration = declaration
         self.network_sha256 = network_sha256
         self._network = network
         self._limits = limits
+        self._quantities = quantities
         # The network looks at a study once, however many lesions are asked for; gone with the images.
         self._seen: WeakKeyDictionary[InputImages, tuple[sitk.Image, dict[str, float]]] = WeakKeyDictionary()
 
@@ -70,14 +77,15 @@ class ExternalSegmenter:
         """
         directory = model.path / SEGMENTATION_FOLDER
         declaration = read_declaration(directory)
-        if unknown := [role for role in declaration.input_roles if model.imaging.input_of(role) is None]:
+        quantities = {item.role: item.quantity for item in model.imaging.inputs}
+        if unknown := [role for role in declaration.input_roles if role not in quantities]:
             raise ModelFolderInvalid(
                 f"{SEGMENTATION_FOLDER}/{EXTERNAL_NETWORK_FILE} reads the input {unknown[0]}, which the model does "
                 "not declare."
             )
         network = open_tumor_network(directory, declaration, device)
         digest = file_sha256(directory / EXTERNAL_NETWORK_FILE)
-        return cls(declaration, network, model.imaging.tumor_limits, digest)
+        return cls(declaration, network, model.imaging.tumor_limits, digest, quantities)
 
     def warm_up(self) -> None:
         """Run the network once, so that the first study does not pay for it."""
@@ -99,6 +107,7 @@ class ExternalSegmenter:
             prompt: Where the lesion is (LPS, mm); None for the largest part.
 
         Raises:
+            InvalidRequest: An image measures another quantity than the model declares for its input.
             SeriesNotFound: The network needs an image that is not there.
             FrameOfReferenceMismatch: Positions in two of the images cannot be compared.
             GeometryMismatch: An image covers too little of the one that is contoured.
@@ -155,6 +164,11 @@ class ExternalSegmenter:
             return seen
         coverage = {}
         for role in self.declaration.input_roles:
+            if (found_quantity := image_of_role(images, role).quantity) != self._quantities[role]:
+                raise InvalidRequest(
+                    f"The network reads {self._quantities[role]} for the input {role}, and the image holds "
+                    f"{found_quantity.value}. Send the volume of that input."
+                )
             if role != images.segment_on:
                 require_same_frame_of_reference(images.contoured, image_of_role(images, role))
                 coverage[role] = coverage_of(images, role, self.declaration.minimum_coverage)
