@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from oncoresponse.case.volume import Quantity, Volume, require_same_grid
@@ -26,6 +27,8 @@ from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.external.channel_sampling import network_grid
 from oncoresponse.segmentation.external.declaration import EXTERNAL_NETWORK_FILE, read_declaration
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
+from oncoresponse.segmentation.inference import Segmenter
+from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint
 from oncoresponse.segmentation.open_segmenter import open_segmenter
 from scipy.spatial.transform import Rotation
@@ -143,6 +146,28 @@ def test_large_scan_gives_candidates(install, open_model, hot_sphere):
     assert segmenter.needs_prompt(images_of(pet))
     candidates = segmenter.find_candidates(images_of(pet, ct))
     assert sorted(round(item.volume_ml) for item in candidates) == pytest.approx([7, 34], rel=0.15)
+
+
+@pytest.mark.parametrize(("modality", "quantity"), [("MR", Quantity.MR_SIGNAL), ("CT", Quantity.HOUNSFIELD)])
+def test_model_that_contours_one_mr_or_ct(install, model_folder, open_model, hot_sphere, modality, quantity):
+    """The declaration names inputs of model.yaml; the built-in networks, and inputs it lacks, are refused."""
+    pet, _ = hot_sphere()
+    images = InputImages({"T2": pet.with_image(pet.image, quantity)}, "T2")
+    declared = yaml.safe_load((model_folder / "model.yaml").read_text(encoding="utf-8"))
+    for earlier in ("required_series", "contour_modality"):
+        declared.pop(earlier, None)
+    declared |= {"kind": "imaging response", "segment_on": "T2", "features_from": "T2", "show": ["T2"]}
+    declared["inputs"] = [{"role": "T2", "modality": modality, "quantity": quantity.value, "purpose": "All of it"}]
+    (model_folder / "model.yaml").write_text(yaml.safe_dump(declared), encoding="utf-8")
+    install(preprocessing=PREPROCESSING | {"reference": "T2", "channels": [{"input_role": "T2", "outside": 0}]})
+    found = open_segmenter(open_model(), "cpu").segment(images)
+    require_same_grid(images.contoured, found.mask)
+    assert found.summary.volume_ml == pytest.approx(4 / 3 * np.pi * 2.2**3, rel=0.1)
+    install()
+    with pytest.raises(ModelFolderInvalid, match="reads the input PT"):
+        open_segmenter(open_model(), "cpu")
+    with pytest.raises(ModelFolderInvalid, match="declares other inputs"):
+        Segmenter.open(open_model(), "cpu")
 
 
 def test_doctor_says_when_a_package_is_missing(install, model_folder, open_model, declare, monkeypatch):
