@@ -45,11 +45,13 @@ def segmentation(folder: Path, _study_directory: Path) -> Callable[[], None]:
     from oncoresponse.case.volume import read_volume, write_volume
     from oncoresponse.model.folder import ModelFolder
     from oncoresponse.segmentation.inference import Segmenter
+    from oncoresponse.segmentation.input_images import InputImages
 
     segmenter = Segmenter.open(ModelFolder.open(MODEL))
 
     def call() -> None:
-        found = segmenter.segment(read_volume(folder / "PT.nrrd"), read_volume(folder / "CT.nrrd"))
+        images = {role: read_volume(folder / f"{role}.nrrd") for role in ("PT", "CT")}
+        found = segmenter.segment(InputImages(images, "PT"))
         write_volume(found.mask, folder / "mask.nrrd")
         (folder / "segmentation.json").write_text(found.summary.model_dump_json())
 
