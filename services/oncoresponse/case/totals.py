@@ -18,6 +18,9 @@ _SUMS = (
 )
 """Measure of a lesion, and the total of the patient."""
 
+TOTAL_NAMES = ("lesion_count", *(total for _, total in _SUMS))
+"""Names of all totals."""
+
 
 def totals_of(lesions: Sequence[Lesion]) -> tuple[LesionMeasure, ...]:
     """The number of lesions, and the sum of each measure that all of them have.

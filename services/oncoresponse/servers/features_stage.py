@@ -79,7 +79,11 @@ class FeaturesStage:
             ]
             quantity = _measured_quantity(definition, image)
             document, *variants = await asyncio.gather(
-                *(self._processes.extract(image, mask, settings, quantity) for mask in masks), return_exceptions=True
+                *(
+                    self._processes.extract(image, mask, settings, quantity, also=definition.wanted_measures)
+                    for mask in masks
+                ),
+                return_exceptions=True,
             )
         if isinstance(document, RadiomicsError):
             raise error_for_reason(document.reason, document.message, {}) from document
