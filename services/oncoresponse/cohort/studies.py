@@ -194,8 +194,8 @@ def _renamed(task: ResponseTask, definition: ImagingResponse, clinical: set[str]
         if not item.same_definition:
             raise TrainingDataInvalid(
                 f"measured_inputs in model.yaml says that '{item.measure}' of a contour is not the same quantity as "
-                f"the input '{item.input}', so studies cannot give it. Add it as a column of the clinical table, or, for a "
-                "model that is trained on contours, say same_definition: true and what is measured.",
+                f"the input '{item.input}', so studies cannot give it. Add it as a column of the clinical table, or, "
+                "for a model that is trained on contours, say same_definition: true and what is measured.",
                 input=item.input,
             )
         if sources[item.input] == "clinical":
