@@ -122,7 +122,8 @@ RUN = {
     "a contour on MR": (
         "oncoresponse measure-contour STUDY --modality MR",
         "oncoresponse assess examples/BREAST_DCE --model breast-nac --contour --covariate age_years=47 "
-        "--covariate hormone_receptor_positive=1 --covariate her2_positive=0 --covariate mammaprint_high=1 --out result",
+        "--covariate hormone_receptor_positive=1 --covariate her2_positive=0 --covariate mammaprint_high=1 "
+        "--out result",
     ),
     "monitoring": (
         "oncoresponse predict --model breast-nac --table inputs.csv --out predictions.csv",

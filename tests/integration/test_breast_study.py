@@ -79,9 +79,11 @@ def test_a_study_with_a_contour_is_measured_and_reported_and_not_predicted_from(
     ]
     values = [item.get("valueQuantity", {}) for item in observations]
     assert pytest.approx(9.94, rel=0.01) in [value.get("value") for value in values if value.get("unit") == "ml"]
-    text = json.dumps(bundle)
-    assert "definition differs from training" in text
-    assert "SUV" not in text
+    (report,) = (
+        entry["resource"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "DiagnosticReport"
+    )
+    assert "definition differs from training" in report["conclusion"]
+    assert "SUV" not in report["conclusion"]
 
 
 def test_sizes_of_own_software_give_the_prediction_of_the_table(

@@ -18,7 +18,10 @@ _SUMS = (
 )
 """Measure of a lesion, and the total of the patient."""
 
-TOTAL_NAMES = ("lesion_count", *(total for _, total in _SUMS))
+PART_OF_TOTAL = {total: measure for measure, total in _SUMS}
+"""The measure of a lesion that each total adds up."""
+
+TOTAL_NAMES = ("lesion_count", *PART_OF_TOTAL)
 """Names of all totals."""
 
 
