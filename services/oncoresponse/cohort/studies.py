@@ -112,7 +112,7 @@ def measure_studies(
     what = [
         settings.sha256,
         engine_version("native"),
-        definition.model_dump_json(include={"inputs"}),
+        definition.model_dump_json(include={"inputs", "segment_on", "features_from"}),
         *definition.wanted_measures,
     ]
     kept = run_directory / _DONE / hashlib.sha256("\n".join(what).encode()).hexdigest()[:16]
