@@ -188,7 +188,7 @@ def _require_installed(models_directory: Path, order: Order) -> None:
     """What the server that is started here would say after the upload, before it is started."""
     definition = ModelFolder.open(find_model(models_directory, order.model), verify=False).definition
     require_images(bool(definition.inputs))
-    require_covariates({item.name: item.required for item in definition.covariates}, order.covariates)
+    require_covariates([item.name for item in definition.covariates], order.covariates)
 
 
 @contextmanager

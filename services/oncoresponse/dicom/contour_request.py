@@ -23,8 +23,9 @@ class ContourRequest:
     """Which contour is meant; empty leaves the choice to the rules.
 
     Attributes:
-        sop_instance_uid: Of an RTSTRUCT or SEG; empty: the only one drawn on the series of the grid. A contour that an
-            algorithm made (AUTOMATIC) is used only when it is named so.
+        sop_instance_uid: Of an RTSTRUCT or SEG; empty: the only one drawn on the series of the grid, or, where there is
+            none, on another series of its frame of reference. A contour that an algorithm made (AUTOMATIC) is used only
+            when it is named so.
         structure_name: ROI Name or Segment Label, or ``#`` and the ROI Number or Segment Number, as in ``#2``; empty:
             the only gross tumor volume.
     """

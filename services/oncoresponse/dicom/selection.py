@@ -100,7 +100,7 @@ def choose_series(
 
     Args:
         series: All series of one patient.
-        inputs: Of the model, in any order, at least one.
+        inputs: Of the model, at least one of them required.
         selected: Series that the request names for inputs; an input that is named has no other.
         anchor: Input role of the image that is segmented on, to which the others are fitted; ``None``: the first.
 
@@ -117,7 +117,7 @@ def choose_series(
     """
     named = require_input_roles(series, inputs, selected)
     members = _choose_study(series, inputs, named)
-    first = anchor if any(item.role == anchor for item in inputs) else inputs[0].role
+    first = anchor or inputs[0].role
     order = sorted(inputs, key=lambda item: item.role != first)
     chosen: dict[str, ChosenSeries] = {}
     warnings: list[str] = []
@@ -271,8 +271,12 @@ def _fulfilling(series: Sequence[ImageSeries], item: ImageInput, named: Mapping[
             if wanted
             else member.series_instance_uid not in named.values() or volumes[member.series_instance_uid] > 1
         )
-        and not unfulfilled(item.match, lambda keyword, member=member: _values(member, keyword))  # type: ignore[misc]
+        and _meets(member, item.match)
     ]
+
+
+def _meets(series: ImageSeries, rules: Sequence[SeriesRule]) -> bool:
+    return not unfulfilled(rules, lambda keyword: _values(series, keyword))
 
 
 def _choose_study(
@@ -399,7 +403,11 @@ def _fitting(
         return _preferred(sharing, rules)
     coverage = [_coverage(anchor.stack, stack) for _, stack in stacks]
     best = max(coverage)
-    if best < _LEAST_COVERAGE:
+    overlap = best
+    if "MR" in (modality, anchor.series.modality):
+        # An MR of one region may lie inside a scan of the whole body, of which it then covers little.
+        overlap = max(best, *(_coverage(stack, anchor.stack) for _, stack in stacks))
+    if overlap < _LEAST_COVERAGE:
         raise GeometryMismatch(
             f"The {name} and the {anchor_name} show different parts of the body. Send series that overlap."
         )

@@ -179,7 +179,7 @@ class Client:
         with self._errors(self._model_address):
             model = self._models.GetModel(model_pb2.GetModelRequest(name=f"models/{order.model}"), timeout=60).model
         require_images(bool(model.inputs))
-        require_covariates({item.name: item.required for item in model.covariates}, order.covariates)
+        require_covariates([item.name for item in model.covariates], order.covariates)
         require_inputs([item.role for item in model.inputs], [item.input_role for item in order.series])
 
     def watch(self, name: str, progress: Progress) -> assessment_pb2.Assessment:

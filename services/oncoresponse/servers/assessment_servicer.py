@@ -58,7 +58,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         )
         require_images(bool(model.model.inputs))
         require_covariates(
-            {covariate.name: covariate.required for covariate in model.model.covariates},
+            [covariate.name for covariate in model.model.covariates],
             [covariate.name for covariate in request.covariates],
         )
         require_inputs([item.role for item in model.model.inputs], [item.input_role for item in request.series])

@@ -86,7 +86,11 @@ class FeaturesStage:
                 for mask in await asyncio.to_thread(self._masks, lesion, stored_image, definition)
             ]
             document, *variants = await asyncio.gather(
-                *(self._processes.extract(image, mask, settings, quantity) for mask in masks), return_exceptions=True
+                *(
+                    self._processes.extract(image, mask, settings, quantity, also=definition.wanted_measures)
+                    for mask in masks
+                ),
+                return_exceptions=True,
             )
         if isinstance(document, RadiomicsError):
             raise error_for_reason(document.reason, document.message, {}) from document

@@ -124,7 +124,11 @@ def segmented(
                 found = _supplied(lesion, images, model.tumor_limits, artifacts)
             else:
                 if segmenter is None:
-                    raise ContourNotFound("This model has no segmentation network. Supply a contour with the study.")
+                    raise ContourNotFound(
+                        "This model has no network that finds the tumor. Contour it (RTSTRUCT or DICOM SEG), send the "
+                        "contour with the study, and ask for it in the request (contour; --contour on the command "
+                        "line)."
+                    )
                 prompt = _prompt(lesion, images.contoured, artifacts)
                 if prompt is None and segmenter.needs_prompt(images):
                     return _with_candidates(case, segmenter, images, artifacts)

@@ -18,6 +18,7 @@ from oncoresponse.errors import (
     AmbiguousSeries,
     DuplicateSlices,
     FrameOfReferenceMismatch,
+    GeometryMismatch,
     InvalidRequest,
     SeriesNotFound,
     UnsupportedSopClass,
@@ -137,6 +138,15 @@ def test_an_optional_series_of_another_frame_of_reference_is_left_out_unless_it_
     assert any("optional input CT was left out" in warning for warning in converted.description.warnings)
     with pytest.raises(FrameOfReferenceMismatch):
         convert_study(study, inputs, selected=[SelectedSeries(series_instance_uid=ct.series_instance_uid)])
+
+
+def test_an_mr_of_one_region_fits_a_scan_of_the_whole_body(write_series: Write) -> None:
+    pet = write_series(modality="PT", shape=(60, 10, 10), spacing_mm=(40, 40, 20), origin_mm=(-180, -180, -500))
+    mr, away = write_series(modality="MR"), write_series(modality="MR", series="away", origin_mm=(500, 0, 0))
+    inputs = [image_input("PET", modality="PT"), image_input("T1")]
+    assert list(convert_study(read_study([*pet.files, *mr.files]), inputs).volumes) == ["PET", "T1"]
+    with pytest.raises(GeometryMismatch):
+        convert_study(read_study([*pet.files, *away.files]), inputs)
 
 
 # --- volumes inside one series ---------------------------------------------------------------------

@@ -164,7 +164,7 @@ def test_error_of_one_lesion_among_several_says_which(store, case_of, pet_and_ct
         segmented(case_of(pet_and_ct, tiny), model, network, store)
     assert "lesion" not in caught.value.metadata
     assert "Lesion 1" not in caught.value.message
-    with pytest.raises(ContourNotFound, match=r"^Lesion 2: This model has no segmentation network"):
+    with pytest.raises(ContourNotFound, match=r"^Lesion 2: This model has no network"):
         segmented(case_of(pet_and_ct, spheres(1, 0, Quantity.MASK, (SMALL,)), tiny), model, None, store)
     with pytest.raises(SeriesNotFound, match="needs the CT image"):
         segmented(case_of({"PT": pet_and_ct["PT"]}, LesionRequest(point=LARGE)), model, network, store)
