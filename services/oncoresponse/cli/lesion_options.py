@@ -79,7 +79,8 @@ def lesion_table(result: assessment_pb2.AssessmentResult) -> Table:
     columns = [(name, title) for name, title in _COLUMNS if name in measured]
     table = Table("", "Structure", "Volume", *(title for _, title in columns), "", box=None)
     for lesion in result.lesions:
-        values = {item.name: spoken_value(item.value, item.unit) for item in lesion.measures}
+        # Some units of UCUM have brackets, which rich would take for markup.
+        values = {item.name: escape(spoken_value(item.value, item.unit)) for item in lesion.measures}
         table.add_row(
             str(lesion.number),
             # Outside text: neither markup nor control characters of a terminal.
