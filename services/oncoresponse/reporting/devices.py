@@ -60,8 +60,8 @@ class Algorithm:
 def algorithms(context: ReportContext) -> dict[str, Algorithm]:
     """The algorithms that took part, by role.
 
-    ``segmentation`` is absent where every contour was supplied and ``response`` where nothing was predicted. All lesions
-    of an assessment were measured with the same settings.
+    ``segmentation`` is absent where every contour was supplied and ``response`` where nothing was predicted. All
+    lesions of an assessment were measured with the same settings.
     """
     model, prediction, features = context.model, context.prediction, context.lesions[0].features
     found = [

@@ -106,9 +106,10 @@ def lower_bound_sentence(lesion: ReportedLesion) -> str | None:
     if not summary.touches_border:
         return None
     has_uptake = lesion.measure("metabolic_tumor_volume") is not None
+    measures = "volume, diameters, MTV and TLG" if has_uptake else "volume and diameters"
     text = (
-        f"The tumor reaches the border of the images: volume{', diameters, MTV and TLG' if has_uptake else ' and diameters'} "
-        "are those of the part they show; the whole has at least (≥) that."
+        f"The tumor reaches the border of the images: {measures} are those of the part they show; the whole has at "
+        "least (≥) that."
     )
     if summary.volume_high_ml is not None and summary.volume_level is not None:
         text += (

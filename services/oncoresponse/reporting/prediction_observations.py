@@ -40,12 +40,11 @@ from oncoresponse.reporting.lesion_observations import (
 from oncoresponse.reporting.report_content import ReportContext, ReportedLesion
 from oncoresponse.reporting.wording import (
     TRAINING_RANGE,
-    answer_sentences,
     explanation_sentences,
     interval_name,
     limits,
-    made_from_sentence,
     probability_title,
+    sentences_of_answer,
 )
 
 # Both conformal outcomes open, or the case one that the model says nothing about: the reason code of R4 for it.
@@ -154,8 +153,7 @@ def predicted_response_observation(
         imaging_study_reference(context),
         *(observation_reference(context, role) for role in made_from),
     ]
-    about = made_from_sentence(context)
-    said = " ".join((*answer_sentences(prediction), *([about] if about else [])))
+    said = " ".join(sentences_of_answer(context, prediction))
     element["text"] = narrative(f"{prediction.research_use_statement} {said}")
     element["note"] = [
         {"text": prediction.research_use_statement},

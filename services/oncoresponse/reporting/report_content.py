@@ -99,8 +99,8 @@ class ReportContext:
         performing_organization: Name of the institution that ran the assessment, if it wants to be named.
 
     Raises:
-        InvalidRequest: ``issued`` has no time zone, a reference is malformed, the lesions are not numbered from 1, or the
-            prediction is of another model or lesion.
+        InvalidRequest: ``issued`` has no time zone, a reference is malformed, the lesions are not numbered from 1, or
+            the prediction is of another model or lesion.
     """
 
     assessment_id: str

@@ -14,11 +14,10 @@ from oncoresponse.reporting.lesion_observations import observation_reference
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import (
     ASSOCIATION,
-    answer_sentences,
     contribution_sentence,
     explanation_sentences,
     limits,
-    made_from_sentence,
+    sentences_of_answer,
 )
 
 _REASONS_SHOWN = 5
@@ -32,8 +31,7 @@ def risk_assessment(
     Where the model abstains there is no ``prediction``, because R4's ras-2 asks for a probability in each; the notes
     say why. ``mitigation`` stays empty: the software proposes no action.
     """
-    about = made_from_sentence(context)
-    said = " ".join((*answer_sentences(prediction), *([about] if about else [])))
+    said = " ".join(sentences_of_answer(context, prediction))
     notes = [prediction.research_use_statement, said]
     notes += explanation_sentences(prediction)
     predicted: list[Json] = []

@@ -124,14 +124,20 @@ def answer_sentences(prediction: Prediction) -> list[str]:
     return sentences
 
 
-def made_from_sentence(context: ReportContext) -> str | None:
-    """Which of several lesions the answer is about; ``None`` where there is one, or the model predicts nothing."""
+def about_sentence(context: ReportContext) -> str | None:
+    """Which of several lesions the answer is about; ``None`` for a single one, or where nothing is predicted at all."""
     prediction = context.prediction
     if not context.has_several_lesions or not context.predicted_from:
         return None
     if prediction is None or prediction.answer is Answer.NO_EVIDENCE:
         return None
     return sentence(f"The answer is about {context.predicted_from}")
+
+
+def sentences_of_answer(context: ReportContext, prediction: Prediction) -> list[str]:
+    """:func:`answer_sentences`, and which of several lesions the answer is about."""
+    about = about_sentence(context)
+    return [*answer_sentences(prediction), *([about] if about else [])]
 
 
 def call_error_sentence(prediction: Prediction) -> str | None:
@@ -234,7 +240,7 @@ def conclusion(context: ReportContext) -> str:
     """``DiagnosticReport.conclusion``: plain text in lines, answer and uncertainty first."""
     lines = [first_line(context)]
     if context.prediction is not None:
-        lines.append(" ".join((*answer_sentences(context.prediction), *_made_from(context))))
+        lines.append(" ".join(sentences_of_answer(context, context.prediction)))
     if context.has_several_lesions:
         lines.append(f"All lesions: {spoken_lines(total_lines(context))}.")
     for lesion in context.lesions:
@@ -254,7 +260,7 @@ def conclusion(context: ReportContext) -> str:
 def readable_summary(context: ReportContext) -> str:
     """The result for a terminal: measures, answer with its uncertainty, reasons. Holds no patient identity.
 
-    The first limits stand here; the report has them all. Names of structures, which somebody typed, stand in the report.
+    The first limits stand here; the report has them all. Names of structures, which somebody typed, are left out.
     """
     context = _without_labels(context)
     lines = [sentence(research_use_statement(context)), NOT_SIGNED, ""]
@@ -270,7 +276,7 @@ def readable_summary(context: ReportContext) -> str:
     if prediction is None:
         lines.append("No response prediction was made.")
     else:
-        lines += [*answer_sentences(prediction), *_made_from(context)]
+        lines += sentences_of_answer(context, prediction)
         lines += [f"  - {contribution_sentence(item, prediction)}" for item in prediction.contributions[:5]]
         said_in_lines = prediction.sentences[1:2]
         lines += [text for text in explanation_sentences(prediction) if text not in said_in_lines]
@@ -297,11 +303,6 @@ def spoken_texts(context: ReportContext) -> list[str]:
 
 def _without_labels(context: ReportContext) -> ReportContext:
     return replace(context, lesions=tuple(replace(lesion, label="") for lesion in context.lesions))
-
-
-def _made_from(context: ReportContext) -> list[str]:
-    said = made_from_sentence(context)
-    return [said] if said else []
 
 
 def _in_columns(lines: list[Line]) -> list[str]:
