@@ -120,7 +120,7 @@ def test_a_second_assessment_of_the_study_shares_its_study_and_devices_only(
     pet_series: Any,
 ) -> None:
     fhir_server("", json.loads(abstaining_report.bundle_json))
-    other = compose_report(make_context(assessment_id="another"), pet, ct, mask, pet_series)
+    other = compose_report(make_context(assessment_id="another"), {"PT": pet, "CT": ct}, mask, pet_series)
     bundle: Json = json.loads(other.bundle_json)
     answer = fhir_server("", bundle)[1]
     for entry, result in zip(bundle["entry"], answer["entry"], strict=True):

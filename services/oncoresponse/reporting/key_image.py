@@ -271,12 +271,14 @@ def _outline(contour: npt.NDArray[np.uint8]) -> list[_Ring]:
 
 
 def _numbers(outlines: Sequence[list[_Ring]]) -> list[dict[str, Any]]:
-    """The number of each lesion that a panel shows, and the upper right corner of the box around it."""
+    """The number of each lesion that a panel shows, and the middle of the right side of the box around it."""
     found = []
     for number, rings in enumerate(outlines, start=1):
         points = [point for ring in rings for point in ring]
         if points:
-            found.append({"text": str(number), "x": max(x for x, _ in points), "y": min(y for _, y in points)})
+            heights = [y for _, y in points]
+            place = {"x": max(x for x, _ in points), "y": (min(heights) + max(heights)) / 2}
+            found.append({"text": str(number), **place})
     return found
 
 

@@ -264,13 +264,14 @@ def readable_summary(context: ReportContext) -> str:
     """
     context = _without_labels(context)
     lines = [sentence(research_use_statement(context)), NOT_SIGNED, ""]
+    if context.has_several_lesions:
+        lines += ["All lesions", *_in_columns(total_lines(context)), ""]
     for lesion in context.lesions:
         if context.has_several_lesions:
             lines.append(lesion_name(lesion))
-        lines += _in_columns(measure_lines(lesion))
-        lines += ["", *contour_sentences(lesion), *([""] if context.has_several_lesions else [])]
-    if context.has_several_lesions:
-        lines += ["All lesions", *_in_columns(total_lines(context)), ""]
+        lines += [*_in_columns(measure_lines(lesion)), "", *contour_sentences(lesion)]
+        if lesion is not context.lesions[-1]:
+            lines.append("")
     lines += [*warnings(context), ""]
     prediction = context.prediction
     if prediction is None:

@@ -13,20 +13,25 @@ import pytest
 import SimpleITK as sitk
 from oncoresponse.case.prediction import Answer, Prediction
 from oncoresponse.case.volume import Quantity, Volume
-from oncoresponse.errors import EmptyMask, FrameOfReferenceMismatch, GeometryMismatch, ModelFolderInvalid
+from oncoresponse.errors import EmptyMask, FrameOfReferenceMismatch, ModelFolderInvalid
 from oncoresponse.model.definition import ModelDefinition
 from oncoresponse.reporting.compose import Report, compose_report
-from oncoresponse.reporting.key_image import CONTOUR_COLOR, anatomical_label, key_image_panels, key_image_png
+from oncoresponse.reporting.key_image import (
+    CONTOUR_COLOR,
+    ShownImage,
+    anatomical_label,
+    key_image_panels,
+    key_image_png,
+)
+from oncoresponse.reporting.lesion_wording import contour_sentence, review_sentence
 from oncoresponse.reporting.pdf_report import pdf_report
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import (
     answer_sentences,
     call_error_sentence,
     conclusion,
-    contour_sentence,
     contribution_sentence,
     readable_summary,
-    review_sentence,
     treatment_directives,
 )
 from PIL import Image
@@ -67,9 +72,9 @@ def phantom(direction: tuple[float, ...] = (1, 0, 0, 0, 1, 0, 0, 0, 1)) -> tuple
 def test_same_input_same_bytes(
     make_context: MakeContext, report: Report, pet: Volume, ct: Volume, mask: Volume, pet_series: list[Any]
 ) -> None:
-    assert compose_report(make_context(), pet, ct, mask, pet_series) == report
+    assert compose_report(make_context(), {"PT": pet, "CT": ct}, mask, pet_series) == report
     later = make_context(issued=make_context().issued + timedelta(seconds=1))
-    assert compose_report(later, pet, ct, mask, pet_series).pdf != report.pdf
+    assert compose_report(later, {"PT": pet, "CT": ct}, mask, pet_series).pdf != report.pdf
 
 
 # --- the page --------------------------------------------------------------------------------------
@@ -117,7 +122,7 @@ def test_page_without_a_call_shows_no_number(abstaining_report: Report) -> None:
 
 
 def test_page_without_prediction_or_ct(make_context: MakeContext, pet: Volume, mask: Volume) -> None:
-    text = page_text(pdf_report(make_context(prediction=None), key_image_panels(pet, None, mask)))
+    text = page_text(pdf_report(make_context(prediction=None), key_image_panels([ShownImage("PET", pet)], mask)))
     assert "No response prediction was made." in text
     assert "CT, axial" not in text
 
@@ -135,7 +140,7 @@ def test_page_survives_long_and_odd_words(
         planned_treatment="$\\frac{1}{2}$ " + "x" * 180,
         prediction=make_prediction(limits=tuple(f"Limit {n}: " + "word " * 60 for n in range(9))),
     )
-    text = page_text(pdf_report(context, key_image_panels(pet, None, mask)))
+    text = page_text(pdf_report(context, key_image_panels([ShownImage("PET", pet)], mask)))
     assert "\u5c71\u7530, \u592a\u90ce" in text
     assert "9" * 64 in text.replace("\u200b", "").replace(" ", "")
     assert "…" in text
@@ -144,7 +149,9 @@ def test_page_survives_long_and_odd_words(
     by_ideograph = study.model_copy(
         update={"patient": patient.model_copy(update={"name": "=\u5c71\u7530^\u592a\u90ce"})}
     )
-    assert "STS_019" not in page_text(pdf_report(make_context(study=by_ideograph), key_image_panels(pet, None, mask)))
+    assert "STS_019" not in page_text(
+        pdf_report(make_context(study=by_ideograph), key_image_panels([ShownImage("PET", pet)], mask))
+    )
 
 
 # --- the picture -----------------------------------------------------------------------------------
@@ -162,28 +169,28 @@ def test_page_survives_long_and_odd_words(
 def test_tumor_is_drawn_where_the_patient_has_it(direction: tuple[float, ...]) -> None:
     """A tumor at the left, anterior, cranial side of the patient is right of, above and above the middle."""
     pet, mask = phantom(direction)
-    axial, coronal, sagittal = key_image_panels(pet, None, mask)
+    axial, coronal, sagittal = key_image_panels([ShownImage("PET", pet)], mask)
     for panel, expected in ((axial, (20.0, -10.0)), (coronal, (20.0, 20.0))):
-        rows, columns = np.nonzero(panel.contour)
+        rows, columns = np.nonzero(panel.contours[0])
         left, right, bottom, top = panel.extent_mm
-        assert columns.mean() / panel.contour.shape[1] > 0.5
-        assert rows.mean() / panel.contour.shape[0] < 0.5
+        assert columns.mean() / panel.contours[0].shape[1] > 0.5
+        assert rows.mean() / panel.contours[0].shape[0] < 0.5
         assert (
             panel.pixels[tuple(int(value) for value in np.unravel_index(panel.pixels.argmax(), panel.pixels.shape))]
             == 5
         )
         if panel is axial:  # mm, so unequal voxels keep their proportions
-            width_mm = (columns.max() - columns.min() + 1) / panel.contour.shape[1] * (right - left)
-            height_mm = (rows.max() - rows.min() + 1) / panel.contour.shape[0] * (top - bottom)
+            width_mm = (columns.max() - columns.min() + 1) / panel.contours[0].shape[1] * (right - left)
+            height_mm = (rows.max() - rows.min() + 1) / panel.contours[0].shape[0] * (top - bottom)
             assert abs(width_mm - 24) < 5
             assert abs(height_mm - 24) < 7
         assert expected
     assert axial.labels == ("R", "L", "A", "P")
     assert coronal.labels == ("R", "L", "H", "F")
     assert sagittal.labels == ("A", "P", "H", "F")
-    rows, columns = np.nonzero(sagittal.contour)
-    assert columns.mean() / sagittal.contour.shape[1] < 0.5
-    assert rows.mean() / sagittal.contour.shape[0] < 0.5
+    rows, columns = np.nonzero(sagittal.contours[0])
+    assert columns.mean() / sagittal.contours[0].shape[1] < 0.5
+    assert rows.mean() / sagittal.contours[0].shape[0] < 0.5
     assert sagittal.pixels.max() == 5
 
 
@@ -204,16 +211,14 @@ def test_key_image_is_a_png_with_the_contour(report: Report) -> None:
 
 def test_key_image_needs_matching_volumes(pet: Volume, mask: Volume) -> None:
     phantom_pet, phantom_mask = phantom()
+    shown = [ShownImage("PET", phantom_pet)]
     with pytest.raises(EmptyMask):
-        key_image_panels(phantom_pet, None, phantom_mask.with_image(phantom_mask.image * 0, Quantity.MASK))
+        key_image_panels(shown, phantom_mask.with_image(phantom_mask.image * 0, Quantity.MASK))
     with pytest.raises(FrameOfReferenceMismatch):
-        key_image_panels(phantom_pet, None, mask)
+        key_image_panels(shown, mask)
     with pytest.raises(FrameOfReferenceMismatch):
-        key_image_panels(phantom_pet, pet, phantom_mask)
-    shrunk = phantom_mask.with_image(phantom_mask.image[:-1], Quantity.MASK)
-    with pytest.raises(GeometryMismatch):
-        key_image_panels(phantom_pet, None, shrunk)
-    data, size = key_image_png(key_image_panels(phantom_pet, phantom_pet, phantom_mask), "Research use only.")
+        key_image_panels([*shown, ShownImage("CT", pet)], phantom_mask)
+    data, size = key_image_png(key_image_panels([*shown, *shown], phantom_mask), "Research use only.")
     assert Image.open(io.BytesIO(data)).size == size
 
 
@@ -247,7 +252,7 @@ def test_a_model_that_gives_directives_is_refused(
     by_limit = make_context(model=model.model_copy(update={"limitations": ("If unsure, stop treatment.",)}))
     for context in (by_answer, by_limit):
         with pytest.raises(ModelFolderInvalid):
-            compose_report(context, pet, None, mask, pet_series)
+            compose_report(context, {"PT": pet}, mask, pet_series)
 
 
 def test_our_words_and_the_installed_model_hold_no_directive(
@@ -285,7 +290,7 @@ def test_every_probability_says_of_which_outcome(
     )
     context = make_context(prediction=made)
     expected = "Probability of pathologic complete response: 20 % (90 % interval 4 % to 73 %)"
-    page = page_text(pdf_report(context, key_image_panels(pet, None, mask)))
+    page = page_text(pdf_report(context, key_image_panels([ShownImage("PET", pet)], mask)))
     for text in (page, readable_summary(context), conclusion(context), " ".join(answer_sentences(made))):
         assert expected in text
         assert "recurrence or metastasis: weak evidence" in text.lower()
@@ -314,28 +319,30 @@ def test_without_a_call_no_outcome_is_hinted_at(make_prediction: MakePrediction,
 
 
 def test_uncertainty_of_a_contour_is_a_calibrated_interval_or_said_to_be_unknown(make_context: MakeContext) -> None:
-    summary = make_context().segmentation
-    calibrated = contour_sentence(make_context())
+    summary = make_context().lesions[0].segmentation
+    calibrated = contour_sentence(make_context().lesions[0])
     assert "A physician's contour would measure 164 to 281 ml (80 % interval from cross-validation)." in calibrated
     assert "Dice" not in readable_summary(make_context())
     uncalibrated = summary.model_copy(update={"volume_level": None})
-    text = contour_sentence(make_context(segmentation=uncalibrated))
+    text = contour_sentence(make_context(segmentation=uncalibrated).lesions[0])
     assert "164" not in text
     assert "How far its volume may be wrong is not known." in text
     prompted = summary.model_copy(update={"prompt": "box"})
-    assert "around a box that a person gave" in contour_sentence(make_context(segmentation=prompted))
+    assert "around a box that a person gave" in contour_sentence(make_context(segmentation=prompted).lesions[0])
 
 
 def test_a_contour_that_needs_review_says_so_first(make_context: MakeContext, pet: Volume, mask: Volume) -> None:
-    assert review_sentence(make_context()) is None
+    assert review_sentence(make_context().lesions[0]) is None
     unsure = make_context(
-        segmentation=make_context().segmentation.model_copy(
+        segmentation=make_context()
+        .lesions[0]
+        .segmentation.model_copy(
             update={"needs_review": True, "review_reasons": ("PET and CT lie at least 15 mm apart at the tumor.",)}
         )
     )
-    review = review_sentence(unsure)
+    review = review_sentence(unsure.lesions[0])
     assert review is not None
-    page = page_text(pdf_report(unsure, key_image_panels(pet, None, mask)))
+    page = page_text(pdf_report(unsure, key_image_panels([ShownImage("PET", pet)], mask)))
     for text in (page, readable_summary(unsure), conclusion(unsure)):
         assert review in text
     assert page.index(review) < page.index("Contour drawn by the network")

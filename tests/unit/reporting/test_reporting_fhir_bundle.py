@@ -268,7 +268,7 @@ def test_the_range_of_the_training_patients_is_no_reference_range(bundle: Json) 
 
 
 def test_a_measure_of_a_part_of_the_tumor_is_a_lower_bound(make_context: Callable[..., ReportContext]) -> None:
-    cut = make_context(segmentation=make_context().segmentation.model_copy(update={"touches_border": True}))
+    cut = make_context(segmentation=make_context().lesions[0].segmentation.model_copy(update={"touches_border": True}))
     bundle = compose(cut)
     assert resource(bundle, "Observation", "118565006")["valueQuantity"]["comparator"] == ">="
     for component in resource(bundle, "Observation", "21889-1")["component"]:
@@ -363,7 +363,9 @@ def test_measures_have_value_unit_and_code(bundle: Json) -> None:
 def test_measures_and_features_name_what_computed_them(make_context: Callable[..., ReportContext]) -> None:
     """The engine of the radiomic features computes no measure; it is named as it names itself."""
     context = make_context()
-    document = context.features.model_copy(update={"engine": "OncoRadiomics native", "engine_version": "7.1"})
+    document = context.lesions[0].features.model_copy(
+        update={"engine": "OncoRadiomics native", "engine_version": "7.1"}
+    )
     bundle = compose(make_context(features=document))
     for code in ("118565006", "21889-1", "suv-max", "metabolic-tumor-volume", "total-lesion-glycolysis"):
         assert resource(bundle, "Observation", code)["device"]["display"] == "OncoRadiomics lesion measures 0.1.0"
@@ -427,8 +429,12 @@ def test_spelling_is_american(bundle: Json) -> None:
 
 
 def test_a_unsure_contour_is_said_on_each_measure(make_context: Callable[..., ReportContext]) -> None:
-    summary = make_context().segmentation.model_copy(
-        update={"needs_review": True, "review_reasons": ("PET and CT lie at least 15 mm apart at the tumor.",)}
+    summary = (
+        make_context()
+        .lesions[0]
+        .segmentation.model_copy(
+            update={"needs_review": True, "review_reasons": ("PET and CT lie at least 15 mm apart at the tumor.",)}
+        )
     )
     volume = resource(compose(make_context(segmentation=summary)), "Observation", "118565006")
     assert volume["note"][0]["text"].startswith("Compare contour and images, and correct the contour, before using")
@@ -449,7 +455,7 @@ def test_ai_label_follows_who_made_the_contour(bundle: Json, make_context: Calla
 
     assert all(labelled(item) for item in resources(bundle, "Observation"))
     context = make_context()
-    supplied = context.segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
+    supplied = context.lesions[0].segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
     by_hand = compose(make_context(segmentation=supplied))
     assert not labelled(resource(by_hand, "Observation", "118565006"))
     assert labelled(resource(by_hand, "Observation", "predicted-response-probability"))

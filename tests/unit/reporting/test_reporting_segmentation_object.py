@@ -22,9 +22,9 @@ from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import AutomaticContour, EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
 from oncoresponse.model.definition import ImageInput, ModelDefinition
 from oncoresponse.reporting.compose import Report
+from oncoresponse.reporting.lesion_wording import contour_sentence
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.segmentation_object import segmentation_object
-from oncoresponse.reporting.wording import contour_sentence
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, generate_uid
 
@@ -139,7 +139,9 @@ def test_segment_asserts_a_mass_and_names_the_algorithm(report: Report, model: M
 
 def test_a_supplied_contour_is_not_called_automatic(make_context: MakeContext) -> None:
     mask, source = synthetic(np.eye(3))
-    summary = make_context().segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
+    summary = (
+        make_context().lesions[0].segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
+    )
     segment = read_back(segmentation_object(make_context(segmentation=summary), mask, source)).SegmentSequence[0]
     assert segment.SegmentAlgorithmType == "SEMIAUTOMATIC"
 
@@ -147,15 +149,15 @@ def test_a_supplied_contour_is_not_called_automatic(make_context: MakeContext) -
 def test_a_supplied_automatic_contour_stays_automatic(make_context: MakeContext) -> None:
     mask, source = synthetic(np.eye(3))
     context = make_context()
-    summary = context.segmentation.model_copy(
+    summary = context.lesions[0].segmentation.model_copy(
         update={"method": "supplied_segmentation", "supplied_algorithm_type": "AUTOMATIC", "network_sha256": ""}
     )
     context = make_context(segmentation=summary)
     segment = read_back(segmentation_object(context, mask, source)).SegmentSequence[0]
     assert segment.SegmentAlgorithmType == "AUTOMATIC"
-    assert context.contour_is_by_algorithm
-    assert not context.contour_is_automatic
-    assert "an automatic segmentation that no physician drew or corrected" in contour_sentence(context)
+    assert context.lesions[0].contour_is_by_algorithm
+    assert not context.lesions[0].contour_is_automatic
+    assert "an automatic segmentation that no physician drew or corrected" in contour_sentence(context.lesions[0])
 
 
 def test_our_own_segmentation_sent_again_with_the_study_is_no_physicians_contour(
@@ -178,7 +180,9 @@ def test_our_own_segmentation_sent_again_with_the_study_is_no_physicians_contour
     assert int(named.mask.array.sum()) == int(np.count_nonzero(mask.array))
     assert (read(own, physician).kind, int(read(own, physician).mask.array.sum())) == ("rtstruct", 239)
     # What was written from a physician's contour is AI-assisted, and stands behind that contour.
-    supplied = make_context().segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
+    supplied = (
+        make_context().lesions[0].segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
+    )
     own.write_bytes(segmentation_object(make_context(segmentation=supplied), mask, pet_series))
     assert read(own).algorithm_type == "SEMIAUTOMATIC"
     assert "AI-assisted" in read(own).warnings[0]
@@ -277,7 +281,9 @@ def test_dciodvfy_finds_no_error(report: Report, make_context: MakeContext, tmp_
         mask, source = synthetic(OBLIQUE)
         context = make_context()
         if which == "supplied":
-            summary = context.segmentation.model_copy(update={"method": "supplied_segmentation", "network_sha256": ""})
+            summary = context.lesions[0].segmentation.model_copy(
+                update={"method": "supplied_segmentation", "network_sha256": ""}
+            )
             context = make_context(segmentation=summary)
         data = segmentation_object(context, mask, source)
     path = tmp_path / "segmentation.dcm"
