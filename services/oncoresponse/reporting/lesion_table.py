@@ -9,6 +9,7 @@ from oncoresponse.reporting.lesion_wording import (
     contour_sentence,
     lower_bound_sentence,
     measure_text,
+    of_lesions,
     spoken_lines,
     total_lines,
 )
@@ -16,8 +17,9 @@ from oncoresponse.reporting.report_content import ReportContext, ReportedLesion
 
 Json = dict[str, Any]
 
-_ROWS = 8
-_LONGEST_LABEL = 40
+# The page is one A4; the table of the model's inputs takes the place of some rows.
+_ROWS, _ROWS_ABOVE_INPUTS = 10, 6
+_LONGEST_LABEL = 24
 _LONGEST, _PERPENDICULAR = "longest_axial_diameter", "perpendicular_axial_diameter"
 
 
@@ -58,24 +60,21 @@ def lesion_table(context: ReportContext, fixed: Json) -> Json:
 
 def contour_text(context: ReportContext) -> str:
     """What is said of the contours; of several lesions of which the same is said, once."""
-    by_text: dict[str, list[str]] = {}
-    for lesion in context.lesions:
-        for text in (lower_bound_sentence(lesion), contour_sentence(lesion)):
-            if text:
-                by_text.setdefault(text, []).append(str(lesion.number))
-    if not context.has_several_lesions:
-        return " ".join(by_text)
-    return " ".join(
-        f"{'Lesions' if len(numbers) > 1 else 'Lesion'} {', '.join(numbers)}: {text}"
-        for text, numbers in by_text.items()
+    said = (
+        (lesion, text)
+        for lesion in context.lesions
+        for text in (lower_bound_sentence(lesion), contour_sentence(lesion))
     )
+    return " ".join(of_lesions(context, said))
 
 
 def _shown_lesions(context: ReportContext) -> list[ReportedLesion]:
     """The one that the answer is about and the largest others, in the order of their numbers."""
     by_size = sorted(context.lesions, key=lambda lesion: -lesion.segmentation.volume_ml)
     main = context.main_lesion
-    chosen = [main, *(lesion for lesion in by_size if lesion is not main)][:_ROWS]
+    has_inputs = context.prediction is not None and bool(context.prediction.contributions)
+    rows = _ROWS_ABOVE_INPUTS if has_inputs else _ROWS
+    chosen = [main, *(lesion for lesion in by_size if lesion is not main)][:rows]
     return sorted(chosen, key=lambda lesion: lesion.number)
 
 

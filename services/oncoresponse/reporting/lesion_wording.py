@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from oncoradiomics.features import MEASURE_NAMES, Measure
 
@@ -159,6 +159,28 @@ def contour_sentences(lesion: ReportedLesion) -> list[str]:
 def of_lesion(context: ReportContext, lesion: ReportedLesion, text: str) -> str:
     """The text; where lesions have to be told apart, with the lesion before it."""
     return f"{lesion_name(lesion)}: {text}" if context.has_several_lesions else text
+
+
+def of_lesions(context: ReportContext, said: Iterable[tuple[ReportedLesion, str | None]]) -> list[str]:
+    """Sentences about lesions; where lesions have to be told apart, each once with the numbers that it is about."""
+    numbers: dict[str, list[int]] = {}
+    for lesion, text in said:
+        if text:
+            numbers.setdefault(text, []).append(lesion.number)
+    if not context.has_several_lesions:
+        return list(numbers)
+    return [f"Lesion{'s' if len(found) > 1 else ''} {_ranges(found)}: {text}" for text, found in numbers.items()]
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Increasing numbers in words: ``1, 3 to 5``."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in found)
 
 
 def totals(context: ReportContext) -> tuple[LesionMeasure, ...]:

@@ -17,7 +17,7 @@ from oncoresponse.case.prediction import Contribution, Prediction
 from oncoresponse.case.readable_numbers import inside_sentence, significant, spoken_value
 from oncoresponse.reporting.key_image import Panel, panel_content, panel_png
 from oncoresponse.reporting.lesion_table import contour_text, lesion_table
-from oncoresponse.reporting.lesion_wording import COMPARE_FIRST, measure_lines, of_lesion
+from oncoresponse.reporting.lesion_wording import COMPARE_FIRST, measure_lines, of_lesions
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.typesetting import displayable, set_pdf, words
 from oncoresponse.reporting.wording import (
@@ -68,9 +68,9 @@ def page_content(context: ReportContext) -> Json:
     fixed = words(LANGUAGE)
     issued = context.issued.astimezone(UTC)
     distrusted = reasons_to_distrust(context)
-    reviews = [
-        of_lesion(context, lesion, text) for lesion in context.lesions for text in lesion.segmentation.review_reasons
-    ]
+    reviews = of_lesions(
+        context, ((lesion, text) for lesion in context.lesions for text in lesion.segmentation.review_reasons)
+    )
     return {
         "words": fixed,
         "language": fixed["language"],

@@ -21,7 +21,7 @@ from oncoresponse.reporting.lesion_wording import (
     contour_sentences,
     lesion_name,
     measure_lines,
-    of_lesion,
+    of_lesions,
     sentence,
     spoken_lines,
     total_lines,
@@ -194,7 +194,7 @@ def contour_variants_sentence(prediction: Prediction) -> str | None:
 
 def warnings(context: ReportContext) -> list[str]:
     """What the earlier stages found odd, each sentence once."""
-    found = [of_lesion(context, lesion, text) for lesion in context.lesions for text in lesion.segmentation.warnings]
+    found = of_lesions(context, ((lesion, text) for lesion in context.lesions for text in lesion.segmentation.warnings))
     found += context.study.warnings
     for series in context.study.series:
         found.extend(series.warnings)

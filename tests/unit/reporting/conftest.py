@@ -355,11 +355,11 @@ def abstaining_bundle(abstaining_report: Report) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def two_lesions(mask: Volume) -> Volume:
-    """The sample's lesion, and a box 20 voxels to the left of it as the second."""
+    """The sample's lesion, and a box to the left of it as the second."""
     voxels = np.array(mask.array)
-    k, j, i = (int(axis.mean()) for axis in np.nonzero(voxels))
+    k, j, i = (int(axis.max()) for axis in np.nonzero(voxels))
     second = np.zeros_like(voxels)
-    second[k - 1 : k + 2, j - 2 : j + 3, i + 20 : i + 24] = 1
+    second[k - 4 : k - 1, j - 4 : j, i + 3 : i + 7] = 1
     image = sitk.GetImageFromArray(second)
     image.CopyInformation(mask.image)
     return lesion_map([mask, mask.with_image(image, Quantity.MASK)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable
 from datetime import timedelta
@@ -22,7 +23,9 @@ from oncoresponse.reporting.key_image import (
     anatomical_label,
     key_image_panels,
     key_image_png,
+    panel_content,
 )
+from oncoresponse.reporting.lesion_map import lesion_map
 from oncoresponse.reporting.lesion_wording import contour_sentence, review_sentence
 from oncoresponse.reporting.pdf_report import pdf_report
 from oncoresponse.reporting.report_content import ReportContext
@@ -220,6 +223,87 @@ def test_key_image_needs_matching_volumes(pet: Volume, mask: Volume) -> None:
         key_image_panels([*shown, ShownImage("CT", pet)], phantom_mask)
     data, size = key_image_png(key_image_panels([*shown, *shown], phantom_mask), "Research use only.")
     assert Image.open(io.BytesIO(data)).size == size
+
+
+def test_every_lesion_is_drawn_with_its_number(pet: Volume, two_lesions: Volume) -> None:
+    axial, coronal, _ = key_image_panels([ShownImage("PET", pet)], two_lesions, main=2)
+    assert [bool(contour.any()) for contour in coronal.contours] == [True, True]
+    assert "area of lesion 2" in axial.caption
+    assert [item["text"] for item in panel_content(coronal, "x.png")["numbers"]] == ["1", "2"]
+    second, first = sorted(panel_content(coronal, "x.png")["numbers"], key=lambda item: -item["x"])
+    assert (first["text"], second["text"]) == ("1", "2"), "the second lies to the left of the patient"
+    (alone, *_) = key_image_panels([ShownImage("PET", pet)], lesion_map([two_lesions]))
+    assert panel_content(alone, "x.png")["numbers"] == []
+
+
+def test_a_signal_without_a_unit_is_shown_between_percentiles() -> None:
+    phantom_pet, phantom_mask = phantom((0, 0, 1, 1, 0, 0, 0, 1, 0))
+    signal = phantom_pet.with_image(phantom_pet.image * 100, Quantity.MR_SIGNAL)
+    axial, coronal, sagittal = key_image_panels([ShownImage("MR", signal)], phantom_mask)
+    for panel in (axial, coronal, sagittal):
+        assert panel.window == (100, 500)
+        assert not panel.inverted
+        assert "SUV" not in panel.caption
+        assert panel.pixels.max() == pytest.approx(500)
+        assert panel.contours[0].any()
+    assert "section" in coronal.description
+
+
+def test_an_image_on_another_grid_than_the_lesions_is_shown_where_it_is() -> None:
+    """Contoured on one series, shown in another of the same frame of reference."""
+    phantom_pet, phantom_mask = phantom()
+    coarse = sitk.Image(20, 15, 10, sitk.sitkFloat32)
+    coarse.SetSpacing((4.0, 6.0, 10.0))
+    coarse.SetOrigin(phantom_pet.image.GetOrigin())
+    other = phantom_pet.with_image(sitk.Resample(phantom_pet.image, coarse), Quantity.HOUNSFIELD)
+    for panel in key_image_panels([ShownImage("CT", other)], phantom_mask):
+        rows, columns = np.nonzero(panel.contours[0])
+        height, width = panel.contours[0].shape
+        inside = panel.pixels[
+            int(rows.mean() / height * panel.pixels.shape[0]), int(columns.mean() / width * panel.pixels.shape[1])
+        ]
+        assert inside > 3
+
+
+# --- several lesions, other modalities -------------------------------------------------------------
+
+
+def test_page_of_several_lesions_has_a_row_for_each_and_totals(two_lesion_report: Report) -> None:
+    text = page_text(two_lesion_report.pdf)
+    for expected in (
+        "1 215 87 × 61 105 9.8 8.2 198 934",
+        "2 GTV-2 ≥ 8.10 ≥ 28 × ≥ 61",
+        "needed",
+        "Number of lesions 2; Total lesion volume ≥ 223 ml",
+        "The answer is about the largest lesion (number 1 of 2).",
+        "Lesion 2: PET and CT lie at least 15 mm apart at the tumor.",
+        "Lesion 2: Contour supplied with the study (RTSTRUCT), drawn by hand",
+        "Lesion 1: Contour drawn by the network",
+    ):
+        assert expected in text, expected
+    assert "GTV-2" not in two_lesion_report.summary, "somebody typed it"
+    assert "Lesion 2" in two_lesion_report.summary
+
+
+def test_fifty_lesions_fit_on_the_page(make_two_lesions: MakeContext, pet: Volume, two_lesions: Volume) -> None:
+    first, second = make_two_lesions().lesions
+    lesions = tuple(dataclasses.replace(second, number=n, label=f"Structure {n} " + "x" * 70) for n in range(2, 51))
+    context = make_two_lesions(lesions=(first, *lesions))
+    text = page_text(pdf_report(context, key_image_panels([ShownImage("PET", pet)], two_lesions)))
+    assert "44 smaller ones stand in the FHIR report" in text
+    assert "6 Structure 6" in text
+    assert "7 Structure 7" not in text
+    assert "Lesions 2 to 50: PET and CT lie at least 15 mm apart at the tumor." in text
+
+
+def test_page_of_mr_says_how_the_images_were_made_and_knows_no_suv(mr_report: Report) -> None:
+    text = page_text(mr_report.pdf)
+    for expected in ("MR, fl3d, 1.5 T, contrast Gadobutrol", "Mean intensity 460 arb. units", "MR post 1, axial"):
+        assert expected in text, expected
+    assert "No response prediction was made." in text
+    for word in ("SUV", "MTV", "PET volume"):
+        assert word not in text
+        assert word not in mr_report.summary
 
 
 # --- the words -------------------------------------------------------------------------------------

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
 from fhir.resources.R4B.bundle import Bundle
@@ -37,9 +39,9 @@ def problems(bundle: Json) -> list[str]:
     text = json.dumps(bundle)
     if "97509-4" in text:
         found.append("LOINC 97509-4 is a clinician's judgment")
-    observed = resource(bundle, "Observation", "predicted-response-probability")
-    for predicted in resource(bundle, "RiskAssessment").get("prediction", []):
-        percent = predicted.get("probabilityDecimal")
+    for risk in resources(bundle, "RiskAssessment"):
+        observed = resource(bundle, "Observation", "predicted-response-probability")
+        percent = risk.get("prediction", [{}])[0].get("probabilityDecimal")
         if percent != observed.get("valueQuantity", {}).get("value"):
             found.append("RiskAssessment.prediction.probabilityDecimal is not the percentage of the Observation")
     return found
@@ -135,9 +137,10 @@ def compose(context: ReportContext) -> Json:
 # --- against R4 ------------------------------------------------------------------------------------
 
 
-def test_meets_r4_requirements(bundle: Json, abstaining_bundle: Json) -> None:
-    assert problems(bundle) == []
-    assert problems(abstaining_bundle) == []
+@pytest.mark.parametrize("which", ["report", "abstaining_report", "two_lesion_report", "mr_report"])
+def test_meets_r4_requirements(which: str, request: pytest.FixtureRequest) -> None:
+    found: Report = request.getfixturevalue(which)
+    assert problems(json.loads(found.bundle_json)) == []
 
 
 def test_every_resource_is_read_by_fhir_resources(bundle: Json) -> None:
@@ -311,7 +314,12 @@ def test_probability_is_a_percentage_with_its_interval(bundle: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"), [(Answer.INDETERMINATE, "unknown"), (Answer.OUT_OF_DISTRIBUTION, "unsupported")]
+    ("answer", "reason"),
+    [
+        (Answer.INDETERMINATE, "unknown"),
+        (Answer.OUT_OF_DISTRIBUTION, "unsupported"),
+        (Answer.MEASURED_ONLY, "unsupported"),
+    ],
 )
 def test_abstention_shows_a_reason_and_no_number(
     make_context: Callable[..., ReportContext],
@@ -578,3 +586,116 @@ def test_text_needs_no_escaping_by_the_reader(make_context: Callable[..., Report
     report = resource(bundle, "DiagnosticReport")
     assert "<script>" not in report["text"]["div"]
     assert problems(bundle) == []
+
+
+# --- several lesions -------------------------------------------------------------------------------
+
+
+def by_reference(bundle: Json, references: list[Json]) -> list[Json]:
+    entries = {entry["fullUrl"]: entry["resource"] for entry in bundle["entry"]}
+    return [entries[item["reference"]] for item in references]
+
+
+def tracking_uid(structure: Json) -> str:
+    return str(structure["identifier"][0]["value"])
+
+
+def test_each_lesion_has_its_body_structure_and_its_observations(two_lesion_report: Report) -> None:
+    """The tracking UIDs are those of the segments, so that chart and archive speak of the same lesion."""
+    bundle: Json = json.loads(two_lesion_report.bundle_json)
+    first, second = resources(bundle, "BodyStructure")
+    segments = pydicom.dcmread(io.BytesIO(two_lesion_report.segmentation)).SegmentSequence
+    assert [f"urn:oid:{item.TrackingUID}" for item in segments] == [tracking_uid(first), tracking_uid(second)]
+    assert "GTV-2" in second["description"]
+    for code, values in (("118565006", [214.8, 8.1]), ("21889-1", [None, None]), ("suv-max", [9.84, 9.84])):
+        found = [
+            item for item in resources(bundle, "Observation") if code in json.dumps(item["code"]) and "focus" in item
+        ]
+        assert [item.get("valueQuantity", {}).get("value") for item in found] == values
+        assert [by_reference(bundle, item["focus"]) for item in found] == [[first], [second]]
+        assert [item["code"]["text"].rsplit(", ", 1)[1] for item in found] == ["lesion 1", "lesion 2"]
+        # The network drew the first, a person the second, which asks for review and reaches the border.
+        assert ["meta" in item for item in found] == [True, False]
+        assert ["Compare contour" in item["note"][0]["text"] for item in found] == [False, True]
+
+
+def test_totals_are_of_the_patient_and_derive_from_the_parts(two_lesion_report: Report) -> None:
+    bundle: Json = json.loads(two_lesion_report.bundle_json)
+    totals = [item for item in resources(bundle, "Observation") if "patient-total" in json.dumps(item["code"])]
+    codes = [item["code"]["coding"][0]["code"] for item in totals]
+    assert codes[0] == "lesion-count"
+    assert set(codes[1:]) == {
+        "total-lesion-volume",
+        "total-metabolic-tumor-volume",
+        "total-lesion-glycolysis",
+        "sum-of-longest-axial-diameters",
+    }
+    assert totals[0]["valueInteger"] == 2
+    for item in totals:
+        assert "focus" not in item
+        parts = [part for part in by_reference(bundle, item["derivedFrom"]) if part["resourceType"] == "Observation"]
+        assert [by_reference(bundle, part["focus"])[0]["resourceType"] for part in parts] == ["BodyStructure"] * 2
+    sums = totals[1:]
+    assert all(item["valueQuantity"]["comparator"] == ">=" for item in sums), "a part is a lower bound"
+    shown = [item["reference"] for item in resource(bundle, "DiagnosticReport")["result"]]
+    assert len(shown) == len(resources(bundle, "Observation"))
+    # A chart that asks for the volume of a lesion does not get the sum.
+    assert not any("118565006" in json.dumps(item["code"]) for item in totals)
+
+
+def test_the_answer_names_the_lesion_it_was_made_from(two_lesion_report: Report) -> None:
+    bundle: Json = json.loads(two_lesion_report.bundle_json)
+    first, second = resources(bundle, "BodyStructure")
+    observed = resource(bundle, "Observation", "predicted-response-probability")
+    inputs = resource(bundle, "Observation", "125007")
+    assert by_reference(bundle, observed["focus"]) == by_reference(bundle, inputs["focus"]) == [first]
+    basis = by_reference(bundle, resource(bundle, "RiskAssessment")["basis"])
+    lesions = [found for item in basis if "focus" in item for found in by_reference(bundle, item["focus"])]
+    assert lesions
+    assert second not in lesions
+    assert not any("patient-total" in json.dumps(item.get("code")) for item in basis)
+    for text in (
+        observed["text"]["div"],
+        resource(bundle, "RiskAssessment")["note"][1]["text"],
+        resource(bundle, "DiagnosticReport")["conclusion"],
+    ):
+        assert "The answer is about the largest lesion (number 1 of 2)." in text
+
+
+def test_an_answer_made_from_the_totals_derives_from_them(
+    make_two_lesions: Callable[..., ReportContext], make_prediction: Callable[..., Prediction]
+) -> None:
+    volume = make_prediction().contributions[1].model_copy(update={"input": "total_lesion_volume"})
+    made = make_prediction(contributions=(volume,))
+    bundle = compose(make_two_lesions(prediction=made, predicted_lesions=(1, 2), predicted_from="all 2 lesions"))
+    assert problems(bundle) == []
+    observed = resource(bundle, "Observation", "predicted-response-probability")
+    assert len(observed["focus"]) == 2
+    totals = [item for item in resources(bundle, "Observation") if "patient-total" in json.dumps(item["code"])]
+    assert all(item in by_reference(bundle, observed["derivedFrom"]) for item in totals)
+    inputs = resource(bundle, "Observation", "125007")
+    coding = inputs["component"][0]["code"]["coding"][0]
+    assert (coding["system"].rsplit("/", 1)[1], coding["code"]) == ("patient-total", "total-lesion-volume")
+
+
+def test_lesions_are_numbered_and_predicted_ones_are_among_them(make_two_lesions: Callable[..., ReportContext]) -> None:
+    first, second = make_two_lesions().lesions
+    for changes in ({"lesions": (second, first)}, {"lesions": (second,)}, {"predicted_lesions": (3,)}):
+        with pytest.raises(InvalidRequest):
+            make_two_lesions(**changes)
+
+
+def test_a_report_on_mr_knows_no_suv(mr_report: Report) -> None:
+    bundle: Json = json.loads(mr_report.bundle_json)
+    (mean,) = [item for item in resources(bundle, "Observation") if "mean-intensity" in json.dumps(item["code"])]
+    assert {item["code"] for item in mean["code"]["coding"]} == {"mean-intensity", "110852", "Q4LE"}
+    assert mean["valueQuantity"] == {
+        "value": 460.2,
+        "unit": "arb. units",
+        "system": "http://unitsofmeasure.org",
+        "code": "[arb'U]",
+    }
+    assert resource(bundle, "ImagingStudy")["modality"][0]["code"] == "MR"
+    assert resources(bundle, "RiskAssessment") == []
+    for word in ("SUV", "glycolysis", "metabolic"):
+        assert word not in " ".join(strings(bundle)), word
