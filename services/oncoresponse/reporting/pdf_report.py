@@ -40,7 +40,7 @@ Json = dict[str, Any]
 LANGUAGE = "en"
 _INPUTS_SHOWN, _REASONS_SHOWN, _WARNINGS_SHOWN, _MEASURES_SHOWN = 5, 4, 4, 9
 _LONGEST_VALUE, _LONGEST_SENTENCE = 90, 330
-_ALERTS_SHOWN, _LONGEST_CONTOURS = 6, 900
+_ALERTS_SHOWN, _LONGEST_CONTOURS = 6, 600
 
 
 def pdf_report(context: ReportContext, panels: Sequence[Panel]) -> bytes:
