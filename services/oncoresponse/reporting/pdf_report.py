@@ -22,10 +22,10 @@ from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.typesetting import displayable, set_pdf, words
 from oncoresponse.reporting.wording import (
     ASSOCIATION,
-    about_sentence,
     call_error_sentence,
     contour_variants_sentence,
     limits,
+    made_from_sentence,
     prediction_title,
     probability_sentence,
     reasons_to_distrust,
@@ -160,7 +160,7 @@ def _answer(context: ReportContext, fixed: Json) -> Json:
             answer |= {"probability_of": f"{title}:", "number": value, "bar": _bar(prediction, fixed)}
             beside = [strength_sentence(prediction), call_error_sentence(prediction)]
             beside.append(contour_variants_sentence(prediction))
-        beside.append(about_sentence(context))
+        beside.append(made_from_sentence(context))
     if context.planned_treatment:
         beside.append(fixed["planned"].format(treatment=_shortened(context.planned_treatment, _LONGEST_VALUE)))
     return {**answer, "reasons": reasons, "beside": [_shortened(text, _LONGEST_SENTENCE) for text in beside if text]}

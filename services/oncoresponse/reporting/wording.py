@@ -124,20 +124,19 @@ def answer_sentences(prediction: Prediction) -> list[str]:
     return sentences
 
 
-def about_sentence(context: ReportContext) -> str | None:
-    """Which of several lesions the answer is about; ``None`` for a single one, or where nothing is predicted at all."""
+def made_from_sentence(context: ReportContext) -> str | None:
+    """What the answer was made from; ``None`` where it was the only lesion, or where nothing is predicted at all."""
     prediction = context.prediction
-    if not context.has_several_lesions or not context.predicted_from:
+    is_of_the_only_lesion = len(context.lesions) == len(context.predicted_lesions) == 1
+    if prediction is None or prediction.answer is Answer.NO_EVIDENCE or is_of_the_only_lesion:
         return None
-    if prediction is None or prediction.answer is Answer.NO_EVIDENCE:
-        return None
-    return sentence(f"The answer is about {context.predicted_from}")
+    return sentence(f"The answer was made from {context.predicted_from}") if context.predicted_from else None
 
 
 def sentences_of_answer(context: ReportContext, prediction: Prediction) -> list[str]:
-    """:func:`answer_sentences`, and which of several lesions the answer is about."""
-    about = about_sentence(context)
-    return [*answer_sentences(prediction), *([about] if about else [])]
+    """:func:`answer_sentences`, and what the answer was made from."""
+    made_from = made_from_sentence(context)
+    return [*answer_sentences(prediction), *([made_from] if made_from else [])]
 
 
 def call_error_sentence(prediction: Prediction) -> str | None:

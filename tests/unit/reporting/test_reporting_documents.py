@@ -275,7 +275,7 @@ def test_page_of_several_lesions_has_a_row_for_each_and_totals(two_lesion_report
         "2 GTV-2 ≥ 8.10 ≥ 28 × ≥ 61",
         "needed",
         "Number of lesions 2; Total lesion volume ≥ 223 ml",
-        "The answer is about the largest lesion (number 1 of 2).",
+        "The answer was made from the largest lesion (number 1 of 2).",
         "Lesion 2: PET and CT lie at least 15 mm apart at the tumor.",
         "Lesion 2: Contour supplied with the study (RTSTRUCT), drawn by hand",
         "Lesion 1: Contour drawn by the network",

@@ -659,7 +659,7 @@ def test_the_answer_names_the_lesion_it_was_made_from(two_lesion_report: Report)
         resource(bundle, "RiskAssessment")["note"][1]["text"],
         resource(bundle, "DiagnosticReport")["conclusion"],
     ):
-        assert "The answer is about the largest lesion (number 1 of 2)." in text
+        assert "The answer was made from the largest lesion (number 1 of 2)." in text
 
 
 def test_an_answer_made_from_the_totals_derives_from_them(
