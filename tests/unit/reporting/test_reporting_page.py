@@ -181,7 +181,9 @@ def test_there_is_one_interval_and_no_log_odds(report: Report, make_prediction: 
     assert "55 %" not in " ".join(explanation_sentences(varied))
 
 
-@pytest.mark.parametrize("answer", [Answer.INDETERMINATE, Answer.OUT_OF_DISTRIBUTION, Answer.NO_EVIDENCE])
+@pytest.mark.parametrize(
+    "answer", [Answer.INDETERMINATE, Answer.OUT_OF_DISTRIBUTION, Answer.NO_EVIDENCE, Answer.MEASURED_ONLY]
+)
 def test_without_a_call_the_page_measures_and_hints_at_nothing(
     make_context: MakeContext, make_prediction: MakePrediction, pet: Volume, mask: Volume, answer: Answer
 ) -> None:
