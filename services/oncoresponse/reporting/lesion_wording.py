@@ -24,6 +24,7 @@ _EXTENSIVE_MEASURES = frozenset(
         "longest_axial_diameter",
         "perpendicular_axial_diameter",
         "maximum_3d_diameter",
+        "slice_extent",
         "metabolic_tumor_volume",
         "total_lesion_glycolysis",
     }

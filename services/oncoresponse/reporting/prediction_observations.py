@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from fhir.resources.R4B.observation import Observation
+from oncoradiomics.features import Measure
 
 from oncoresponse.case.answer_words import answer_line
 from oncoresponse.case.case import LesionMeasure
@@ -73,7 +76,7 @@ def model_inputs_observation(
     components: list[Json] = []
     for item in prediction.contributions:
         codes = [_input_code(context, item)]
-        if ibsi_id := _unfiltered_ibsi_id(context, item.input):
+        if ibsi_id := _unfiltered_ibsi_id(context, item):
             codes.append(ibsi(ibsi_id))
         component: Json = {"code": concept(*codes, text=item.title)}
         if item.value is None:
@@ -81,7 +84,7 @@ def model_inputs_observation(
         else:
             component["valueQuantity"] = quantity(item.value, shown_unit(item.unit), ucum(item.unit))
         components.append(component)
-    roles = sorted({_input_role(context, item.input) for item in prediction.contributions})
+    roles = sorted({_input_role(context, item) for item in prediction.contributions})
     # R4 allows one device: inputs of several sources were put together by the software.
     engine = devices[roles[0] if len(roles) == 1 else "software"]
     element = measured(context, "model-inputs", engine, _predicted_lesions(context))
@@ -182,44 +185,45 @@ def _predicted_lesions(context: ReportContext) -> list[ReportedLesion]:
     return [context.lesions[number - 1] for number in context.predicted_lesions]
 
 
-def _measure_name(context: ReportContext, name: str) -> str:
-    """Name of the measure that gives an input, which the model may know by another name."""
-    return next((item.measure for item in context.model.measured_inputs if item.input == name), name)
+def _measured_as(context: ReportContext, item: Contribution) -> Measure | LesionMeasure | None:
+    """The measure or total that gave an input.
+
+    A model may know it by another name; then the request may have given the value, which goes before what was measured.
+    """
+    renamed = {entry.input: entry.measure for entry in context.model.measured_inputs}
+    name = renamed.get(item.input, item.input)
+    found: Measure | LesionMeasure | None = None
+    if context.predicts_from_totals:
+        found = next((total for total in context.totals if total.name == name), None)
+    elif context.predicted_lesions:
+        found = context.main_lesion.measure(name)
+    if found is not None and item.input in renamed:
+        return found if item.value is not None and math.isclose(item.value, found.value, rel_tol=1e-9) else None
+    return found
 
 
-def _total(context: ReportContext, name: str) -> LesionMeasure | None:
-    """The total that gives an input of a model that predicts from all lesions."""
-    if not context.predicts_from_totals:
-        return None
-    return next((item for item in context.totals if item.name == _measure_name(context, name)), None)
-
-
-def _unfiltered_ibsi_id(context: ReportContext, name: str) -> str | None:
+def _unfiltered_ibsi_id(context: ReportContext, item: Contribution) -> str | None:
     """IBSI identifier, but for a filtered image, where it names the feature without the filter: another concept."""
-    if _total(context, name):
-        return None
-    if measure := context.main_lesion.measure(_measure_name(context, name)):
-        return measure.ibsi_id
-    feature = context.main_lesion.feature(name)
-    return feature.ibsi_id if feature is not None and name.startswith("original_") else None
+    if measure := _measured_as(context, item):
+        return measure.ibsi_id or None
+    feature = context.main_lesion.feature(item.input)
+    return feature.ibsi_id if feature is not None and item.input.startswith("original_") else None
 
 
-def _input_role(context: ReportContext, name: str) -> str:
+def _input_role(context: ReportContext, item: Contribution) -> str:
     """Role of the Device that gave an input; a covariate came with the request, through the software."""
     lesion = context.main_lesion
-    if _total(context, name) or lesion.measure(_measure_name(context, name)) is not None:
+    if _measured_as(context, item) is not None:
         return "measures"
-    if lesion.feature(name) is not None or name in lesion.features.undefined_features:
+    if lesion.feature(item.input) is not None or item.input in lesion.features.undefined_features:
         return "radiomics"
     return "software"
 
 
 def _input_code(context: ReportContext, item: Contribution) -> Code:
-    role = _input_role(context, item.input)
-    if role == "measures":
-        coded = patient_total if _total(context, item.input) else lesion_measure
-        return coded(_measure_name(context, item.input), item.title)
-    if role == "radiomics":
+    if measure := _measured_as(context, item):
+        return (patient_total if context.predicts_from_totals else lesion_measure)(measure.name, item.title)
+    if _input_role(context, item) == "radiomics":
         return radiomic_feature(context.main_lesion.features.engine, item.input, item.title)
     return local(item.input, item.title)
 

@@ -17,6 +17,7 @@ from fhir.resources.R4B import get_fhir_model_class
 from fhir.resources.R4B.bundle import Bundle
 from oncoresponse.case.prediction import Answer, Prediction
 from oncoresponse.errors import InvalidRequest
+from oncoresponse.model.definition import MeasuredInput
 from oncoresponse.reporting.compose import Report
 from oncoresponse.reporting.fhir_bundle import fhir_bundle
 from oncoresponse.reporting.report_content import ReportContext
@@ -665,7 +666,7 @@ def test_the_answer_names_the_lesion_it_was_made_from(two_lesion_report: Report)
 def test_an_answer_made_from_the_totals_derives_from_them(
     make_two_lesions: Callable[..., ReportContext], make_prediction: Callable[..., Prediction]
 ) -> None:
-    volume = make_prediction().contributions[1].model_copy(update={"input": "total_lesion_volume"})
+    volume = make_prediction().contributions[1].model_copy(update={"input": "total_lesion_volume", "value": 222.9})
     made = make_prediction(contributions=(volume,))
     bundle = compose(make_two_lesions(prediction=made, predicted_lesions=(1, 2), predicted_from="all 2 lesions"))
     assert problems(bundle) == []
@@ -676,6 +677,24 @@ def test_an_answer_made_from_the_totals_derives_from_them(
     inputs = resource(bundle, "Observation", "125007")
     coding = inputs["component"][0]["code"]["coding"][0]
     assert (coding["system"].rsplit("/", 1)[1], coding["code"]) == ("patient-total", "total-lesion-volume")
+
+
+def test_an_input_by_another_name_is_a_measure_only_where_it_was_measured(
+    make_context: Callable[..., ReportContext], make_prediction: Callable[..., Prediction]
+) -> None:
+    """The request may give the value, and goes before what was measured."""
+    renamed = MeasuredInput(input="tumor_volume_ml", measure="lesion_volume", same_definition=True, definition="Same.")
+    model = make_context().model.model_copy(update={"measured_inputs": (renamed,)})
+    for value, system in ((214.8, "lesion-measure"), (199.0, "oncoresponse")):
+        item = make_prediction().contributions[1].model_copy(update={"input": "tumor_volume_ml", "value": value})
+        made = make_prediction(contributions=(item,))
+        bundle = compose(make_context(model=model, prediction=made))
+        component = resource(bundle, "Observation", "125007")["component"][0]
+        assert component["code"]["coding"][0]["system"].endswith(system)
+    told = make_context(model=model, prediction=made, predicted_lesions=(), predicted_from="the values of the request")
+    observed = resource(compose(told), "Observation", "predicted-response-probability")
+    assert "focus" not in observed
+    assert "The answer was made from the values of the request." in observed["text"]["div"]
 
 
 def test_lesions_are_numbered_and_predicted_ones_are_among_them(make_two_lesions: Callable[..., ReportContext]) -> None:
