@@ -32,14 +32,14 @@ def observations(context: ReportContext, devices: dict[str, Algorithm]) -> dict[
 
 def basis_roles(context: ReportContext, results: dict[str, Observation]) -> list[str]:
     """Roles of the Observations that the prognosis rests on: not those of lesions or totals it was not made from."""
-    if not context.has_several_lesions:
-        return list(results)
     used = {full_url(context.assessment_id, lesion_part(number)) for number in context.predicted_lesions}
 
     def is_basis(role: str) -> bool:
+        if role in ("model-inputs", "predicted-response"):
+            return True
         focus = results[role].focus
         if focus is None:
-            return context.predicts_from_totals or role == "predicted-response"
+            return context.predicts_from_totals
         return {item.reference for item in focus} <= used
 
     return [role for role in results if is_basis(role)]

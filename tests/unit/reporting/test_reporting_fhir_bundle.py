@@ -694,6 +694,8 @@ def test_an_input_by_another_name_is_a_measure_only_where_it_was_measured(
     told = make_context(model=model, prediction=made, predicted_lesions=(), predicted_from="the values of the request")
     observed = resource(compose(told), "Observation", "predicted-response-probability")
     assert "focus" not in observed
+    basis = by_reference(compose(told), resource(compose(told), "RiskAssessment")["basis"])
+    assert not any("focus" in item for item in basis)
     assert "The answer was made from the values of the request." in observed["text"]["div"]
 
 
