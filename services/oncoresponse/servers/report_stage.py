@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 from pathlib import Path
 
 from oncoradiomics.features import FeatureDocument
@@ -14,13 +13,13 @@ from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.prediction import Prediction
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_description import StudyDescription
-from oncoresponse.dicom.reading import read_instance
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.reporting.compose import compose_report
 from oncoresponse.reporting.report_content import ReportContext, SourceArtifact
+from oncoresponse.servers.indexed_study import headers_of_images
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_manifest import StudyManifest
 
@@ -83,18 +82,15 @@ class ReportStage:
         if series is None:
             raise InvalidRequest("The study description does not hold the series the contour is drawn on.")
         manifest = store.read_document(case.study_manifest, StudyManifest)
-        instances = {instance.sha256: instance.artifact for instance in manifest.instances}
-        if not set(series.instance_sha256) <= set(instances):
+        if not set(series.instance_sha256) <= {instance.sha256 for instance in manifest.instances}:
             raise InvalidRequest("The study manifest lacks instances that the study description names.")
-        with ExitStack() as stack:
-            paths = [stack.enter_context(store.local_path(instances[digest])) for digest in series.instance_sha256]
-            report = compose_report(
-                context,
-                images[definition.show[0]],
-                images[definition.show[1]] if len(definition.show) > 1 and definition.show[1] in images else None,
-                store.read_volume(lesion.mask),
-                [read_instance(path).dataset for path in paths],
-            )
+        report = compose_report(
+            context,
+            images[definition.show[0]],
+            images[definition.show[1]] if len(definition.show) > 1 and definition.show[1] in images else None,
+            store.read_volume(lesion.mask),
+            headers_of_images(store, manifest, series.series_instance_uid, series.instance_sha256),
+        )
         outputs: dict[str, StoredArtifact] = {
             "report.json": store.put_bytes(report.bundle_json, "application/fhir+json"),
             "report.pdf": store.put_bytes(report.pdf, "application/pdf"),
