@@ -15,7 +15,6 @@ from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.prediction import Prediction
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_description import StudyDescription
-from oncoresponse.dicom.reading import read_instance
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse
@@ -23,6 +22,7 @@ from oncoresponse.model.folder import ModelFolder
 from oncoresponse.reporting.compose import compose_report
 from oncoresponse.reporting.lesion_map import lesion_map
 from oncoresponse.reporting.report_content import ReportContext, ReportedLesion, SourceArtifact
+from oncoresponse.servers.indexed_study import headers_of_images
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_manifest import StudyManifest
 
@@ -110,14 +110,9 @@ class ReportStage:
         if series is None:
             raise InvalidRequest("The study description does not hold the series the contour is drawn on.")
         manifest = self._artifacts.read_document(case.study_manifest, StudyManifest)
-        instances = {instance.sha256: instance.artifact for instance in manifest.instances}
-        if not set(series.instance_sha256) <= set(instances):
+        if not set(series.instance_sha256) <= {instance.sha256 for instance in manifest.instances}:
             raise InvalidRequest("The study manifest lacks instances that the study description names.")
-        headers = []
-        for digest in series.instance_sha256:
-            with self._artifacts.local_path(instances[digest]) as path:
-                headers.append(read_instance(path).dataset)
-        return headers
+        return headers_of_images(self._artifacts, manifest, series.series_instance_uid, series.instance_sha256)
 
 
 def _folder_itself(folder: ModelFolder) -> ModelFolder:

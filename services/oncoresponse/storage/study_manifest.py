@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
+from oncoresponse.case.case import Tolerant
 from oncoresponse.case.left_out import LeftOutInstance
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE
 
 
-class ManifestInstance(BaseModel):
+class ManifestInstance(Tolerant):
     """One DICOM file of the study."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: str
     size_bytes: int
@@ -23,14 +20,14 @@ class ManifestInstance(BaseModel):
         return StoredArtifact(sha256=self.sha256, size_bytes=self.size_bytes, media_type=DICOM_MEDIA_TYPE)
 
 
-class StudyManifest(BaseModel):
+class StudyManifest(Tolerant):
     """All instances, ordered by digest, so that the same instances give the same manifest.
 
     Attributes:
         left_out: Objects that came with them and were damaged.
+        index: The :class:`~oncoresponse.case.study_index.StudyIndex`; ``None`` in a manifest of a release before 0.3.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     instances: tuple[ManifestInstance, ...]
     left_out: tuple[LeftOutInstance, ...] = ()
+    index: StoredArtifact | None = None
