@@ -243,7 +243,7 @@ class ServerProcess:
         self.address = ""
 
     def wait_until_ready(self) -> str:
-        """The address, once every role can work."""
+        """The address, once every service can work."""
         line = self.process.stdout.readline()
         assert line.startswith("ready "), self.log.read_text()
         self.address = line.split()[1]

@@ -1,4 +1,7 @@
-"""Features and measures of one lesion, and the document (``features.json``) that carries them between stages."""
+"""Features and measures of one lesion, and the document (``features.json``) that carries them between stages.
+
+The document may come from another release: fields that this one does not know are left out.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ class Feature(BaseModel):
             the feature, not the filter: the image type in ``name`` belongs beside it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str = Field(min_length=1)
     value: float = Field(allow_inf_nan=False)
@@ -62,7 +65,7 @@ class Measure(BaseModel):
         ibsi_id: Permanent identifier in the IBSI reference manual, where the definition is IBSI's.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str = Field(min_length=1)
     title: str = Field(min_length=1)
@@ -111,7 +114,7 @@ class FeatureDocument(BaseModel):
             does not support what they need.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     engine: str
     engine_version: str

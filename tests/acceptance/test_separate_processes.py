@@ -1,4 +1,4 @@
-"""The demo's path against one process for each role, on SQLite and on PostgreSQL, with a worker killed."""
+"""The demo's path against one process for each service, on SQLite and on PostgreSQL, with a worker killed."""
 
 import signal
 import subprocess
@@ -10,21 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 from dbos import DBOSClient
+from oncoresponse.model.plan import STAGES
 from oncoresponse.rpc.client import Client, Order
-from oncoresponse.rpc.settings import Role
+from oncoresponse.rpc.settings import Service
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.stored_json import StoredJson
 
 ROOT = Path(__file__).parents[2]
-STAGE_ROLES = (
-    Role.STUDY,
-    Role.SEGMENTATION,
-    Role.RADIOMICS,
-    Role.RESPONSE,
-    Role.REPORTING,
-    Role.MODEL,
-    Role.MONITORING,
-)
+STAGE_SERVICES = (*(Service(stage.service) for stage in STAGES.values()), Service.MODEL, Service.MONITORING)
 EXPECTED_FILES = {
     "report.json",
     "report.pdf",
@@ -41,10 +34,10 @@ EXPECTED_FILES = {
 
 @pytest.fixture
 def stages(serve, tmp_path):
-    """One process for each role but assessment, and the settings file that names their addresses."""
+    """One process for each service but assessment, and the settings file that names their addresses."""
     common = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
-    servers = {role: serve("--roles", role.value, *common) for role in STAGE_ROLES}
-    addresses = {role.value: server.wait_until_ready() for role, server in servers.items()}
+    servers = {service: serve("--services", service.value, *common) for service in STAGE_SERVICES}
+    addresses = {service.value: server.wait_until_ready() for service, server in servers.items()}
     settings = tmp_path / "settings.yaml"
     settings.write_text(yaml.safe_dump({"addresses": addresses}))
     return servers, settings, common
@@ -64,7 +57,9 @@ def database(tmp_path, monkeypatch):
 
 
 def client_of(worker, servers) -> Client:
-    return Client(worker.address, study_address=servers[Role.STUDY].address, model_address=servers[Role.MODEL].address)
+    return Client(
+        worker.address, study_address=servers[Service.STUDY].address, model_address=servers[Service.MODEL].address
+    )
 
 
 def silent(_message: str, _fraction: float) -> None:
@@ -81,7 +76,7 @@ def wait_for(condition, what: str, seconds: float = 60.0):
 
 def test_chain_on_sqlite(serve, stages, tmp_path):
     servers, settings, common = stages
-    worker = serve("--roles", "assessment", *common, settings=settings)
+    worker = serve("--services", "assessment", *common, settings=settings)
     worker.wait_until_ready()
     client = client_of(worker, servers)
     seen = []
@@ -95,7 +90,8 @@ def test_chain_on_sqlite(serve, stages, tmp_path):
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
     logs = "".join(server.log.read_text() for server in (*servers.values(), worker))
-    assert "ComposeReport OK" in logs
+    for name, stage in STAGES.items():
+        assert f"RunStage {name} OK" in servers[Service(stage.service)].log.read_text()
     for secret in ("STS_019", "1.3.6.1.4.1.14519"):
         assert secret not in logs
 
@@ -122,7 +118,7 @@ def test_worker_killed_in_the_middle_of_a_stage_on_postgresql(serve, stages, dat
     servers, settings, common = stages
     workers = {
         name: serve(
-            *("--roles", "assessment", "--database-url", database, "--executor-id", name, *common), settings=settings
+            *("--services", "assessment", "--database-url", database, "--executor-id", name, *common), settings=settings
         )
         for name in ("first", "second")
     }
@@ -130,7 +126,7 @@ def test_worker_killed_in_the_middle_of_a_stage_on_postgresql(serve, stages, dat
         worker.wait_until_ready()
     client = client_of(workers["first"], servers)
     study = client.upload_study(ROOT / "examples" / "STS_032", silent)
-    servers[Role.SEGMENTATION].process.send_signal(signal.SIGSTOP)
+    servers[Service.SEGMENTATION].process.send_signal(signal.SIGSTOP)
     order = Order("sts-petct")
     name = client.create_assessment(study, order, str(uuid.uuid4())).name
     assessment_id = name.removeprefix("assessments/")
@@ -143,9 +139,9 @@ def test_worker_killed_in_the_middle_of_a_stage_on_postgresql(serve, stages, dat
     client.close()
     workers[executor].stop(signal.SIGKILL)
     survivor = next(worker for name_, worker in workers.items() if name_ != executor)
-    servers[Role.SEGMENTATION].process.send_signal(signal.SIGCONT)
+    servers[Service.SEGMENTATION].process.send_signal(signal.SIGCONT)
     if way == "restart":
-        arguments = ("--roles", "assessment", "--database-url", database, "--executor-id", executor, *common)
+        arguments = ("--services", "assessment", "--database-url", database, "--executor-id", executor, *common)
         serve(*arguments, settings=settings).wait_until_ready()
     else:
         command = [sys.executable, "-m", "oncoresponse.cli.main", "recover", executor, "--database-url", database]
@@ -155,4 +151,4 @@ def test_worker_killed_in_the_middle_of_a_stage_on_postgresql(serve, stages, dat
     client.close()
     assert assessment.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
     assert set(assessment.result.artifacts) == EXPECTED_FILES
-    assert servers[Role.STUDY].log.read_text().count("ConvertStudy OK") == 1
+    assert servers[Service.STUDY].log.read_text().count("RunStage conversion OK") == 1

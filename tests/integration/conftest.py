@@ -1,7 +1,8 @@
-"""A real StudyService on a loopback port, with the interceptor of the product."""
+"""A real StudyService and conversion stage on a loopback port, with the interceptor of the product."""
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import shutil
 import threading
@@ -16,14 +17,19 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import HealthServicer
+from oncoresponse.case.case import Case, Order
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.intake.study_settings import StudySettings
 from oncoresponse.model.folder import seal_model_folder
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.peers import SERVICE_NAMES
-from oncoresponse.rpc.settings import Role
-from oncoresponse.rpc.status import from_rpc_error
+from oncoresponse.rpc.settings import Service
+from oncoresponse.rpc.status import STATUS_OF_KIND, from_rpc_error
+from oncoresponse.servers.conversion_stage import ConversionStage
+from oncoresponse.servers.stage_servicer import StageServicer
 from oncoresponse.servers.study_servicer import StudyServicer
+from oncoresponse.stages.v1 import stage_pb2, stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_store import StudyStore
 from oncoresponse.v1 import study_pb2, study_pb2_grpc
@@ -33,15 +39,26 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class RunningStudyService:
-    """A server, a stub of a client, and the store behind."""
+    """A server, stubs of a client, and the store behind."""
 
     stub: study_pb2_grpc.StudyServiceStub
+    stages: stage_pb2_grpc.StageServiceStub
     artifacts: ArtifactStore
     data_directory: Path
 
+    async def convert(self, study: study_pb2.Study, *, model: str = "models/sts-petct", **order: object) -> Case:
+        """The case of a study after its conversion, asked for as the workflow does; ``order`` as of :class:`Order`."""
+        issued = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+        case = Case(
+            order=Order(report_id="a-1", issued=issued, **order), study_manifest=stored_artifact(study.manifest)
+        )
+        stored = artifact_message(self.artifacts.put_document(case))
+        request = stage_pb2.RunStageRequest(stage="conversion", model=model, case=stored)
+        return self.artifacts.read_document(stored_artifact((await self.stages.RunStage(request)).case), Case)
+
 
 def _model_definition_alone(models: Path) -> Path:
-    """StudyService needs to know which series a model requires, not its weights."""
+    """The conversion needs to know which series a model requires, not its weights."""
     folder = models / "sts-petct"
     if not folder.is_dir():
         folder.mkdir(parents=True)
@@ -57,13 +74,15 @@ async def _run(data_directory: Path, **settings: object) -> AsyncIterator[Runnin
     models = _model_definition_alone(data_directory / "models")
     store = StudyStore(data_directory, artifacts, study_settings)
     server = grpc.aio.server(interceptors=(RulesAndErrors(),))
-    servicer = StudyServicer(store, artifacts, models, study_settings)
-    study_pb2_grpc.add_StudyServiceServicer_to_server(servicer, server)
+    study_pb2_grpc.add_StudyServiceServicer_to_server(StudyServicer(store, study_settings), server)
+    stages = {"conversion": ConversionStage(artifacts, models, study_settings.dicom_limits)}
+    stage_pb2_grpc.add_StageServiceServicer_to_server(StageServicer(artifacts, stages, stages.keys()), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield RunningStudyService(study_pb2_grpc.StudyServiceStub(channel), artifacts, data_directory)
+            study, stage = study_pb2_grpc.StudyServiceStub(channel), stage_pb2_grpc.StageServiceStub(channel)
+            yield RunningStudyService(study, stage, artifacts, data_directory)
     finally:
         await server.stop(None)
 
@@ -111,13 +130,13 @@ def refusal() -> Callable[..., object]:
             else:
                 await call
         error = from_rpc_error(caught.value)
-        assert caught.value.code() is error.status
+        assert caught.value.code() is STATUS_OF_KIND[error.kind]
         return error
 
     return failed
 
 
-STAGES = (Role.SEGMENTATION, Role.RADIOMICS, Role.RESPONSE, Role.REPORTING)
+STAGES = (Service.SEGMENTATION, Service.RADIOMICS, Service.RESPONSE, Service.REPORTING)
 
 
 class SilentStages(grpc.GenericRpcHandler):
@@ -140,8 +159,8 @@ class SilentStages(grpc.GenericRpcHandler):
 
     def say(self, status: int) -> None:
         """Set the health of every stage."""
-        for role in STAGES:
-            self._health.set(SERVICE_NAMES[role], status)
+        for service in STAGES:
+            self._health.set(SERVICE_NAMES[service], status)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         return grpc.unary_unary_rpc_method_handler(self._wait) if "oncoresponse" in details.method else None

@@ -37,7 +37,7 @@ def data_directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(serve_for_module, data_directory):
-    """All roles in one process."""
+    """All services in one process."""
     process = serve_for_module("--listen", "127.0.0.1:0", "--data-dir", str(data_directory), "--reflection")
     process.wait_until_ready()
     return process
@@ -49,7 +49,7 @@ def front(serve_for_module, silent_stages, tmp_path_factory):
     folder = tmp_path_factory.mktemp("front")
     settings = folder / "settings.yaml"
     settings.write_text(yaml.safe_dump({"addresses": silent_stages.address, "stage_timeout_seconds": 8.0}))
-    arguments = ("--roles", "study,assessment,model", "--listen", "127.0.0.1:0", "--data-dir", str(folder / "data"))
+    arguments = ("--services", "study,assessment,model", "--listen", "127.0.0.1:0", "--data-dir", str(folder / "data"))
     process = serve_for_module(*arguments, settings=settings)
     process.wait_until_ready()
     return process
@@ -437,7 +437,14 @@ def test_one_more_than_may_wait_is_refused_and_the_same_request_is_taken_later(s
     settings = yaml.safe_load((front.log.parents[1] / "settings.yaml").read_text())
     settings |= {"assessment_workers": 1, "assessment_queue_limit": 1, "stage_timeout_seconds": 600.0}
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
-    arguments = ("--roles", "study,assessment,model", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
+    arguments = (
+        "--services",
+        "study,assessment,model",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        str(tmp_path / "data"),
+    )
     client = Client(serve(*arguments, settings=tmp_path / "settings.yaml").wait_until_ready())
     study = client.upload_study(SAMPLE, silent)
     first, second, third = (str(uuid.uuid4()) for _ in range(3))
@@ -487,7 +494,14 @@ def test_the_database_holds_the_assessment_as_json_and_no_pickle(data_directory,
 def test_a_run_that_is_resumed_three_times_without_progress_fails_and_frees_the_queue(serve, silent_stages, tmp_path):
     settings = tmp_path / "settings.yaml"
     settings.write_text(yaml.safe_dump({"addresses": silent_stages.address, "assessment_workers": 1}))
-    arguments = ("--roles", "study,assessment,model", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
+    arguments = (
+        "--services",
+        "study,assessment,model",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        str(tmp_path / "data"),
+    )
     names = []
     for start in range(4):
         process = serve(*arguments, settings=settings)

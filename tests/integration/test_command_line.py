@@ -48,7 +48,7 @@ def front_settings(tmp_path_factory, silent_stages):
     settings = tmp_path_factory.mktemp("front") / "settings.yaml"
     settings.write_text(
         yaml.safe_dump(
-            {"roles": "study,assessment,model", "addresses": silent_stages.address, "stage_timeout_seconds": 100.0}
+            {"services": "study,assessment,model", "addresses": silent_stages.address, "stage_timeout_seconds": 100.0}
         )
     )
     return settings
@@ -105,7 +105,7 @@ def test_database_that_is_not_there(silent_stages, tmp_path):
     code, _, errors = run("recover", "worker-1", "--database-url", database)
     assert code == 1
     assert errors.split(":")[0] == "PEER_UNAVAILABLE"
-    arguments = ("--roles", "assessment,study,model", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path))
+    arguments = ("--services", "assessment,study,model", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path))
     code, _, errors = run("serve", *arguments, "--database-url", database, ONCORESPONSE_ADDRESSES=silent_stages.address)
     assert code == 1
     assert "PEER_UNAVAILABLE: " in errors
@@ -117,6 +117,14 @@ def test_output_folder_that_cannot_be_written_is_refused_before_anything_is_sent
     assert code == 1
     assert "CONFIGURATION_INVALID" in errors
     assert "Connecting" not in errors
+
+
+def test_the_earlier_name_of_the_option_services_is_read_and_the_log_names_the_new_one(tmp_path):
+    code, _, errors = run("serve", "--roles", "oracle", "--data-dir", str(tmp_path))
+    assert code == 1
+    assert "the option --roles is called --services now" in errors
+    assert "CONFIGURATION_INVALID: Settings are not valid: services" in errors
+    assert "--roles" not in run("serve", "--help")[1]
 
 
 def test_refusal_of_the_operating_system_is_one_sentence(tmp_path):

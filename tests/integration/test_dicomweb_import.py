@@ -23,7 +23,7 @@ import pytest
 import requests
 from dicomweb_client.web import DICOMwebClient
 from oncoresponse.case.study_description import StudyDescription
-from oncoresponse.errors import UrlNotAllowed
+from oncoresponse.errors import ErrorKind, UrlNotAllowed
 from oncoresponse.intake.dicomweb_import import require_allowed_url
 from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.rpc.status import from_rpc_error
@@ -233,14 +233,14 @@ async def test_only_what_may_pass_by_itself_is_told_as_worth_another_try(
         async with run_study_service(tmp_path, allowed_dicomweb_urls=(url,)) as service:
             error = await refusal(_import(service, url))
     assert error.reason == reason
-    assert (error.status is grpc.StatusCode.UNAVAILABLE) == (reason == "PEER_UNAVAILABLE")
+    assert (error.kind is ErrorKind.UNAVAILABLE) == (reason == "PEER_UNAVAILABLE")
 
 
 CT = sorted(PET[0].parents[1].glob("CT/0*.dcm"))
 
 
 async def _study_with(run_study_service, tmp_path, objects: list[bytes]):
-    """Import the objects from a server that sends them in this order; the last progress, and how to convert."""
+    """Import the objects from a server that sends them in this order; the last progress, and what conversion says."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         _begin_multipart(handler)
@@ -249,13 +249,11 @@ async def _study_with(run_study_service, tmp_path, objects: list[bytes]):
     with _http_server(answer) as url:
         async with run_study_service(tmp_path, allowed_dicomweb_urls=(url,)) as service:
             events = [event async for event in _import(service, url)]
-            request = study_pb2.ConvertStudyRequest(study_manifest=events[-1].study.manifest, model="models/sts-petct")
             try:
-                converted = await service.stub.ConvertStudy(request)
+                case = await service.convert(events[-1].study)
             except grpc.aio.AioRpcError as error:
                 return events[-2].progress, from_rpc_error(error), None
-            description = stored_artifact(converted.description)
-            return events[-2].progress, None, service.artifacts.read_document(description, StudyDescription)
+            return events[-2].progress, None, service.artifacts.read_document(case.study, StudyDescription)
 
 
 async def test_a_damaged_object_that_the_model_does_not_need_blocks_nothing(run_study_service, tmp_path):

@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from oncoresponse.model.folder import seal_model_folder
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.peers import Peers
-from oncoresponse.rpc.settings import Role, ServerSettings
+from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.services import SERVICES, Surroundings
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, study_pb2, study_pb2_grpc
@@ -24,7 +24,7 @@ from oncoresponse.workflow.assessment_workflow import provide_surroundings
 from oncoresponse.workflow.recording_workflow import provide_recording_peers
 
 ROOT = Path(__file__).parents[2]
-ROLES = (Role.STUDY, Role.MODEL, Role.ASSESSMENT)
+ROLES = (Service.STUDY, Service.MODEL, Service.ASSESSMENT)
 
 
 @pytest.fixture

@@ -222,12 +222,12 @@ def test_nothing_of_monitoring_names_the_patient(recorded, server, data_director
 def worker(serve, server, data_directory, tmp_path):
     """Factory: a process with a database of its own, whose stages are those of the module's server."""
 
-    def start(roles: str, monitoring: str | None = None, listen: str = "127.0.0.1:0"):
+    def start(services: str, monitoring: str | None = None, listen: str = "127.0.0.1:0"):
         addresses = dict.fromkeys(STAGES, server.address) | ({"monitoring": monitoring} if monitoring else {})
-        settings = tmp_path / f"{roles}.yaml"
+        settings = tmp_path / f"{services}.yaml"
         artifacts = (data_directory / "artifacts").as_uri()
         settings.write_text(yaml.safe_dump({"addresses": addresses, "artifact_url": artifacts}))
-        arguments = ("--roles", roles, "--listen", listen, "--data-dir", str(tmp_path / "data"))
+        arguments = ("--services", services, "--listen", listen, "--data-dir", str(tmp_path / "data"))
         process = serve(*arguments, settings=settings)
         process.wait_until_ready()
         return process

@@ -19,13 +19,14 @@ import SimpleITK as sitk
 import torch
 from google.rpc import error_details_pb2, status_pb2
 from oncoresponse.case.case import Case, CaseImage, Lesion, Order
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import Busy, DeadlineExceeded, ModelNotFound
 from oncoresponse.model.folder import seal_model_folder
 from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.peers import Peers
-from oncoresponse.rpc.settings import Role, ServerSettings
+from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.rpc.status import DETAILS_KEY
 from oncoresponse.servers import segmentation_stage
 from oncoresponse.servers.segmentation_stage import SegmentationStage
@@ -167,7 +168,7 @@ async def test_worker_waits_for_a_busy_peer(models, tmp_path, held_up, monkeypat
     stage = SegmentationStage(artifacts, models, "cpu", queue_limit=1)
     request = stage_request(artifacts)
     async with running(artifacts, stage) as (_, address):
-        peers = Peers(ServerSettings(addresses={Role.SEGMENTATION: address}), "")
+        peers = Peers(ServerSettings(addresses={Service.SEGMENTATION: address}), "")
         first = asyncio.ensure_future(ask(peers, request))
         await asyncio.to_thread(held_up.begun.acquire)
         with pytest.raises(Busy):
@@ -180,7 +181,7 @@ async def test_worker_waits_for_a_busy_peer(models, tmp_path, held_up, monkeypat
 
 def ask(peers: Peers, request: stage_pb2.RunStageRequest, timeout_seconds: float = 60.0):
     return peers.call(
-        Role.SEGMENTATION,
+        Service.SEGMENTATION,
         stage_pb2_grpc.StageServiceStub,
         "RunStage",
         request,
@@ -191,7 +192,7 @@ def ask(peers: Peers, request: stage_pb2.RunStageRequest, timeout_seconds: float
 
 async def test_one_service_in_two_processes(serve, models, tmp_path):
     """Calls are spread over both; when one is killed the other does the work; other errors are final."""
-    common = ("--roles", "segmentation", "--listen", "127.0.0.1:0", "--models-dir", str(models), "--device", "cpu")
+    common = ("--services", "segmentation", "--listen", "127.0.0.1:0", "--models-dir", str(models), "--device", "cpu")
     settings_file = tmp_path / "settings.yaml"  # one store of artifacts, as processes of one installation have
     store = (tmp_path / "artifacts").as_uri()
     settings_file.write_text(f"artifact_url: {store}\n")
@@ -201,7 +202,7 @@ async def test_one_service_in_two_processes(serve, models, tmp_path):
     addresses = [worker.wait_until_ready() for worker in workers]
     artifacts = ArtifactStore(store)
     request = stage_request(artifacts)
-    settings = ServerSettings(addresses={Role.SEGMENTATION: ",".join(addresses)})
+    settings = ServerSettings(addresses={Service.SEGMENTATION: ",".join(addresses)})
     peers = Peers(settings, "127.0.0.1:1")
 
     def done(worker):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -10,10 +11,10 @@ import uuid
 import zlib
 from pathlib import Path
 
-import grpc
 import numpy as np
 import pydicom
 import pytest
+from oncoresponse.case.case import ExpectedPatientValues, LesionRequest, NamedContour
 from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.dicom.study import convert_study, read_study
 from oncoresponse.model.definition import ImageInput
@@ -334,66 +335,58 @@ async def test_a_cancelled_import_goes_on_later(run_study_service, tmp_path):
         assert set(await _list(service, events[-1].study.name)) == expected
 
 
-# --- ConvertStudy ----------------------------------------------------------------------------------
+# --- Conversion ------------------------------------------------------------------------------------
 
 
 async def _imported(service, directory: Path) -> study_pb2.Study:
     return [event async for event in _import(service, directory)][-1].study
 
 
-async def test_convert_study_with_its_contour(run_study_service, tmp_path, caplog):
+async def test_conversion_of_a_study_with_its_contour(run_study_service, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     async with run_study_service(tmp_path, allowed_import_directories=(SAMPLE,)) as service:
         study = await _imported(service, SAMPLE)
-        request = study_pb2.ConvertStudyRequest(study_manifest=study.manifest, model="models/sts-petct")
-        request.contour.SetInParent()
         patient_id = str(pydicom.dcmread(PET[0], stop_before_pixels=True).PatientID)
-        request.expected_patient.patient_id = patient_id
-        answer = await service.stub.ConvertStudy(request)
-        assert await service.stub.ConvertStudy(request) == answer
+        order = {
+            "lesions": (LesionRequest(contour=NamedContour()),),
+            "expected_patient": ExpectedPatientValues(patient_id=patient_id),
+        }
+        case = await service.convert(study, **order)
+        assert await service.convert(study, **order) == case
         expected = convert_study(read_study(SAMPLE), ImageInput.any_of("PT", "CT"))
-        volumes = {}
-        for series in answer.series:
-            assert series.volume.media_type == "application/x-nrrd"
-            volume = service.artifacts.read_volume(stored_artifact(series.volume))
-            np.testing.assert_array_equal(volume.array, expected.volumes[series.modality].array)
-            volumes[series.modality] = series.volume
-        assert set(volumes) == {"CT", "PT"}
-        assert answer.contour_kind == "rtstruct"
-        assert answer.contour_mask.grid == volumes["PT"].grid
-        mask = service.artifacts.read_volume(stored_artifact(answer.contour_mask))
-        assert set(np.unique(mask.array)) == {0, 1}
-        description = service.artifacts.read_document(stored_artifact(answer.description), StudyDescription)
-        assert description.patient.patient_id == patient_id
+        assert {item.input_role for item in case.images} == {"CT", "PT"}
+        for item in case.images:
+            assert item.volume.media_type == "application/x-nrrd"
+            volume = service.artifacts.read_volume(item.volume)
+            np.testing.assert_array_equal(volume.array, expected.volumes[item.modality].array)
+        (lesion,) = case.lesions
+        assert lesion.supplied_kind == "rtstruct"
+        assert lesion.supplied_mask.grid == case.image("PT").volume.grid
+        assert set(np.unique(service.artifacts.read_volume(lesion.supplied_mask).array)) == {0, 1}
+        assert service.artifacts.read_document(case.study, StudyDescription).patient.patient_id == patient_id
         assert not [record for record in caplog.records if patient_id in record.getMessage()]
 
 
-async def test_convert_study_refusals(run_study_service, tmp_path, refusal):
+async def test_refusals_of_the_conversion(run_study_service, tmp_path, refusal):
     async with run_study_service(tmp_path, allowed_import_directories=(SAMPLE,)) as service:
         study = await _imported(service, SAMPLE / "PET")
-        request = study_pb2.ConvertStudyRequest(study_manifest=study.manifest, model="models/sts-petct")
-        assert (await refusal(service.stub.ConvertStudy(request))).reason == "REQUIRED_SERIES_MISSING"
-        request.model = "models/none"
-        assert (await refusal(service.stub.ConvertStudy(request))).reason == "MODEL_NOT_FOUND"
-        request.model = "models/sts-petct"
-        request.expected_patient.patient_id = "another"
-        error = await refusal(service.stub.ConvertStudy(request))
+        assert (await refusal(service.convert(study))).reason == "REQUIRED_SERIES_MISSING"
+        assert (await refusal(service.convert(study, model="models/none"))).reason == "MODEL_NOT_FOUND"
+        error = await refusal(service.convert(study, expected_patient=ExpectedPatientValues(patient_id="another")))
         assert error.reason == "PATIENT_MISMATCH"
         assert "STS" not in error.message
-        request.study_manifest.sha256 = "0" * 64
-        request.study_manifest.uri = "artifact:sha256/" + "0" * 64
-        assert (await refusal(service.stub.ConvertStudy(request))).reason == "ARTIFACT_NOT_FOUND"
+        study.manifest.sha256 = "0" * 64
+        study.manifest.uri = "artifact:sha256/" + "0" * 64
+        assert (await refusal(service.convert(study))).reason == "ARTIFACT_NOT_FOUND"
 
 
 async def test_the_loop_is_free_while_a_study_is_converted(run_study_service, tmp_path):
     async with run_study_service(tmp_path, allowed_import_directories=(SAMPLE,)) as service:
         study = await _imported(service, SAMPLE)
-        call = service.stub.ConvertStudy(
-            study_pb2.ConvertStudyRequest(study_manifest=study.manifest, model="models/sts-petct")
-        )
+        conversion = asyncio.ensure_future(service.convert(study))
         answered = 0
-        while not call.done():
+        while not conversion.done():
             await service.stub.GetStudy(study_pb2.GetStudyRequest(name=study.name))
             answered += 1
-        assert await call.code() is grpc.StatusCode.OK
+        assert (await conversion).images
         assert answered > 1

@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.client import Client, Order
 from oncoresponse.rpc.peers import SERVICE_NAMES
-from oncoresponse.rpc.settings import Role
+from oncoresponse.rpc.settings import Service
 from oncoresponse.rpc.tls import CallerTls
 from oncoresponse.v1 import study_pb2
 
@@ -104,11 +104,13 @@ def test_the_cause_of_a_failed_handshake_is_named(encrypted, hospital, make_auth
     assert not out.exists()
 
 
-def test_roles_on_other_processes_are_called_over_tls_and_show_who_calls(serve, hospital, make_silent_stages, tmp_path):
+def test_services_of_other_processes_are_called_over_tls_and_show_who_calls(
+    serve, hospital, make_silent_stages, tmp_path
+):
     server, client = hospital.issue("localhost"), hospital.issue("worker", usage="client")
     asked = {"tls_client_authority": str(hospital.file)}
     common = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
-    front = serve("--roles", "study,model", *common, settings=settings_file(tmp_path, server, **asked))
+    front = serve("--services", "study,model", *common, settings=settings_file(tmp_path, server, **asked))
     port = front.wait_until_ready().rpartition(":")[2]
     pair = [(server[1].read_bytes(), server[0].read_bytes())]
     credentials = grpc.ssl_server_credentials(pair, hospital.file.read_bytes(), require_client_auth=True)
@@ -125,7 +127,7 @@ def test_roles_on_other_processes_are_called_over_tls_and_show_who_calls(serve, 
         tls_client_certificate=str(client[0]),
         tls_client_key=str(client[1]),
     )
-    worker = serve("--roles", "assessment", *common, settings=settings)
+    worker = serve("--services", "assessment", *common, settings=settings)
     address = f"localhost:{worker.wait_until_ready().rpartition(':')[2]}"
     caller = Client(address, CallerTls(hospital.file, *client))
     with pytest.raises(OncoResponseError) as caught:
@@ -134,15 +136,15 @@ def test_roles_on_other_processes_are_called_over_tls_and_show_who_calls(serve, 
     assert caught.value.reason == "STUDY_NOT_FOUND"
 
 
-def status_of(address: str, role: Role) -> int:
+def status_of(address: str, service: Service) -> int:
     with grpc.insecure_channel(address) as channel:
-        request = health_pb2.HealthCheckRequest(service=SERVICE_NAMES[role])
+        request = health_pb2.HealthCheckRequest(service=SERVICE_NAMES[service])
         return health_pb2_grpc.HealthStub(channel).Check(request, wait_for_ready=True, timeout=60).status
 
 
 def test_assessments_are_ready_when_all_they_call_is(serve, make_silent_stages, tmp_path):
     """Until then the log names what is waited for, and SIGTERM ends the start."""
-    common = ("--data-dir", str(tmp_path / "data"), "--roles", "study,assessment,model")
+    common = ("--data-dir", str(tmp_path / "data"), "--services", "study,assessment,model")
     stages = make_silent_stages()
     stages.say(NOT_SERVING)
     settings = settings_file(tmp_path, addresses=stages.address, listen="127.0.0.1:0")
@@ -150,7 +152,7 @@ def test_assessments_are_ready_when_all_they_call_is(serve, make_silent_stages, 
     wait_for(lambda: f"The segmentation service at {stages.address} is not ready yet." in server.log.read_text())
     stages.say(SERVING)
     address = server.wait_until_ready()
-    assert status_of(address, Role.ASSESSMENT) == SERVING
+    assert status_of(address, Service.ASSESSMENT) == SERVING
     server.stop()
     stages.close()
     alone = serve(*common, settings=settings)
@@ -161,10 +163,10 @@ def test_assessments_are_ready_when_all_they_call_is(serve, make_silent_stages, 
     assert "ready" not in alone.process.stdout.read()
 
 
-def test_an_address_where_another_role_answers_is_named(serve, tmp_path):
+def test_an_address_where_another_service_answers_is_named(serve, tmp_path):
     common = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
-    model = serve("--roles", "model", *common).wait_until_ready()
-    server = serve("--roles", "assessment", *common, settings=settings_file(tmp_path, addresses=model))
+    model = serve("--services", "model", *common).wait_until_ready()
+    server = serve("--services", "assessment", *common, settings=settings_file(tmp_path, addresses=model))
     assert server.process.wait(60) == 1
     assert (
         f"What answers at {model} does not offer the study service. Correct addresses.study" in server.log.read_text()
@@ -183,7 +185,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 def test_a_stop_during_the_start_leaves_no_child_and_no_socket(serve, tmp_path):
     """While weights are loaded and feature extraction starts its processes."""
-    server = serve("--roles", "segmentation,radiomics", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
+    server = serve(
+        "--services", "segmentation,radiomics", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data")
+    )
     wait_for(lambda: any((tmp_path / "data" / "sockets").glob("*/own")))
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
@@ -206,7 +210,7 @@ def test_a_server_without_models_does_not_say_that_it_is_ready(serve, tmp_path):
 
 
 def test_health_of_each_service_and_a_stop_that_ends_well(serve, tmp_path):
-    server = serve("--roles", "study,model", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
+    server = serve("--services", "study,model", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
     with grpc.insecure_channel(server.wait_until_ready()) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         for service in ("", "oncoresponse.v1.StudyService", "oncoresponse.v1.ModelService"):
@@ -226,12 +230,12 @@ def test_a_relative_data_folder_is_that_of_the_working_folder(serve, tmp_path):
     data = os.path.relpath(tmp_path / "a b", Path.cwd())
     if Path.cwd() != ROOT:
         pytest.skip("the server is started in the root of the project")
-    address = serve("--roles", "study", "--listen", "127.0.0.1:0", "--data-dir", data).wait_until_ready()
-    assert status_of(address, Role.STUDY) == SERVING
+    address = serve("--services", "study", "--listen", "127.0.0.1:0", "--data-dir", data).wait_until_ready()
+    assert status_of(address, Service.STUDY) == SERVING
     assert (tmp_path / "a b" / "studies").is_dir()
 
 
 def test_server_that_would_expose_patient_data_does_not_start(serve, tmp_path):
-    server = serve("--roles", "model", "--listen", "0.0.0.0:0", "--data-dir", str(tmp_path / "data"))
+    server = serve("--services", "model", "--listen", "0.0.0.0:0", "--data-dir", str(tmp_path / "data"))
     assert server.process.wait(60) == 1
     assert "CONFIGURATION_INVALID" in server.log.read_text()

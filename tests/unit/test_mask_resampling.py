@@ -8,8 +8,9 @@ import math
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.resampling import mask_on_grid
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import EmptyMask, FrameOfReferenceMismatch, GeometryMismatch
 from scipy.spatial.transform import Rotation
 

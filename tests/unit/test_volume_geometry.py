@@ -7,15 +7,8 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oncoresponse.case.volume import (
-    Quantity,
-    Volume,
-    read_volume,
-    require_same_grid,
-    resample_to,
-    same_grid,
-    write_volume,
-)
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume, read_volume, require_same_grid, resample_to, same_grid, write_volume
 from oncoresponse.errors import FrameOfReferenceMismatch, GeometryMismatch
 from scipy.spatial.transform import Rotation
 

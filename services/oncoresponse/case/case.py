@@ -14,54 +14,18 @@ report, never into a log, an error or a metric.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from oncoresponse.case.document import Tolerant, VersionedDocument
 from oncoresponse.case.stored_artifact import StoredArtifact
-from oncoresponse.errors import DocumentVersionUnsupported
 
 PositionMm = tuple[float, float, float]
 """LPS, mm."""
 
 ContourKind = Literal["rtstruct", "segmentation"]
 AlgorithmType = Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]
-
-
-class Tolerant(BaseModel):
-    """A frozen document in which fields of a newer minor version are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-class VersionedDocument(Tolerant):
-    """A document that services of different releases pass to each other.
-
-    Attributes:
-        document_version: ``major.minor`` of the release that wrote it.
-
-    Raises:
-        DocumentVersionUnsupported: It was written with another major version.
-    """
-
-    VERSION: ClassVar[str] = "1.0"
-
-    document_version: str = Field(default="", pattern=r"^(|\d+\.\d+)$")
-
-    @model_validator(mode="after")
-    def _of_this_major_version(self) -> Self:
-        if not self.document_version:
-            # frozen: a new document states the version of its class
-            object.__setattr__(self, "document_version", self.VERSION)
-        stated, known = self.document_version.split(".")[0], self.VERSION.split(".")[0]
-        if stated != known:
-            raise DocumentVersionUnsupported(
-                f"A {type(self).__name__} document of version {self.document_version} came in, and this release reads "
-                f"{known}.x. Bring the services of this installation to one release.",
-                document=type(self).__name__,
-                version=self.document_version,
-            )
-        return self
 
 
 class NamedContour(Tolerant):
@@ -139,7 +103,7 @@ class Order(Tolerant):
     lesions: tuple[LesionRequest, ...] = ()
     series: tuple[SelectedSeries, ...] = ()
     expected_patient: ExpectedPatientValues | None = None
-    covariates: dict[str, float] = {}
+    covariates: dict[str, float] = Field(default_factory=dict)
     planned_treatment: str = ""
     patient_reference: str = ""
     service_request_reference: str = ""
@@ -301,7 +265,7 @@ class Case(VersionedDocument):
     totals: tuple[LesionMeasure, ...] = ()
     findings: tuple[Finding, ...] = ()
     priors: tuple[Prior, ...] = ()
-    outputs: dict[str, StoredArtifact] = {}
+    outputs: dict[str, StoredArtifact] = Field(default_factory=dict)
     result_summary: str = ""
 
     def image(self, input_role: str) -> CaseImage | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from oncoresponse.case.document import Tolerant
 
 
-class SegmentationSummary(BaseModel):
+class SegmentationSummary(Tolerant):
     """How a mask came to be, how large it is, and how far it may be believed.
 
     Attributes:
@@ -37,8 +39,6 @@ class SegmentationSummary(BaseModel):
         network_sha256: Identity of the network (SHA-256 of ``network.json``, which holds the hash of each weights
             file); empty for a supplied contour.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["automatic", "supplied_rtstruct", "supplied_segmentation"]
     supplied_algorithm_type: Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"] | None = None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 
-from pydantic import BaseModel, ConfigDict
 from pydicom import dcmread
 
+from oncoresponse.case.document import Tolerant
 from oncoresponse.case.pydicom_messages import without_pydicom_messages
 from oncoresponse.errors import DicomError
 
 
-class LeftOutInstance(BaseModel):
+class LeftOutInstance(Tolerant):
     """An object of an import that is no part of the study, and why.
 
     Attributes:
@@ -22,8 +22,6 @@ class LeftOutInstance(BaseModel):
         series_instance_uid: (0020,000E), likewise.
         sop_instance_uid: (0008,0018), likewise.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int
     reason: str

@@ -10,14 +10,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from oncoresponse.case.document import Tolerant
 
 PhysicianGroup = Literal["size", "uptake", "heterogeneity", "shape", "patient"]
 """Things a physician knows, to which each input belongs."""
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Answer(StrEnum):
@@ -69,7 +67,7 @@ predicts from one lesion, and several were measured; the request does not give c
 """
 
 
-class AbstainReason(_Document):
+class AbstainReason(Tolerant):
     """Why no call was made.
 
     Attributes:
@@ -93,7 +91,7 @@ MEASURES_USED_IN_TRAINING = AbstainReason(
 """The same of a model that predicts nothing."""
 
 
-class Contribution(_Document):
+class Contribution(Tolerant):
     """How one input moved the prediction: association in the training data, not cause.
 
     Attributes:
@@ -124,7 +122,7 @@ class Contribution(_Document):
     percentile: float | None = Field(default=None, ge=0, le=100)
 
 
-class GroupedContribution(_Document):
+class GroupedContribution(Tolerant):
     """Contributions of all inputs of one kind together.
 
     Attributes:
@@ -140,7 +138,7 @@ class GroupedContribution(_Document):
     inputs: tuple[str, ...]
 
 
-class NearestCase(_Document):
+class NearestCase(Tolerant):
     """A training patient with similar inputs, without identifier.
 
     Attributes:
@@ -154,7 +152,7 @@ class NearestCase(_Document):
     distance: float
 
 
-class AnswerChange(_Document):
+class AnswerChange(Tolerant):
     """The smallest change of one input, everything else kept, that would change the answer.
 
     Attributes:
@@ -176,7 +174,7 @@ class AnswerChange(_Document):
     text: str
 
 
-class ContourInterval(_Document):
+class ContourInterval(Tolerant):
     """What other plausible contours of the same tumor would have given.
 
     Attributes:
@@ -192,7 +190,7 @@ class ContourInterval(_Document):
     calls: tuple[Answer, ...]
 
 
-class CallEvidence(_Document):
+class CallEvidence(Tolerant):
     """How often calls of one kind were right when the very rule that makes them was validated.
 
     Attributes:
@@ -217,7 +215,7 @@ class CallEvidence(_Document):
     text: str
 
 
-class OutsideTrainingData(_Document):
+class OutsideTrainingData(Tolerant):
     """How far the patient lies from the training patients.
 
     Attributes:
@@ -236,14 +234,14 @@ class OutsideTrainingData(_Document):
     inputs_outside_range: tuple[str, ...]
 
 
-class BaselinePrediction(_Document):
+class BaselinePrediction(Tolerant):
     """What the plain logistic regression, always computed beside the booster, says of the same patient."""
 
     name: str
     probability: float = Field(ge=0, le=1)
 
 
-class Prediction(_Document):
+class Prediction(Tolerant):
     """Contents of ``prediction.json``.
 
     When ``answer`` is neither ``favorable`` nor ``unfavorable`` the model abstains. ``probability`` and its interval

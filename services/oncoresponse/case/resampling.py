@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from oncoresponse.case.volume import Quantity, Volume, require_same_frame_of_reference, same_grid
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume, require_same_frame_of_reference, same_grid
 from oncoresponse.errors import EmptyMask, GeometryMismatch
 
 _INSIDE = 0.5

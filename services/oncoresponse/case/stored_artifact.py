@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from oncoresponse.case.document import Tolerant
 from oncoresponse.case.volume import VolumeGeometry
 
 URI_PREFIX = "artifact:sha256/"
 
 
-class StoredArtifact(BaseModel):
+class StoredArtifact(Tolerant):
     """Reference to bytes in the store.
 
     Attributes:
@@ -18,8 +19,6 @@ class StoredArtifact(BaseModel):
         media_type: RFC 6838.
         grid: Voxel grid (LPS, mm) of a volume or a mask, else ``None``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     size_bytes: int = Field(ge=0)

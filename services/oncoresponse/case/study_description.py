@@ -5,15 +5,10 @@ The identity of the patient is in here. It goes into the report, never into a lo
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from oncoresponse.case.document import Tolerant
 
 
-class _Plain(BaseModel):
-    # A service of this release reads what one of a newer minor version wrote.
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class PatientIdentity(_Plain):
+class PatientIdentity(Tolerant):
     """DICOM Patient Module (PS3.3 C.7.1.1), as found, empty values as ``None``."""
 
     patient_id: str | None
@@ -25,7 +20,7 @@ class PatientIdentity(_Plain):
     weight_kg: float | None = None
 
 
-class SeriesDescription(_Plain):
+class SeriesDescription(Tolerant):
     """One image series that forms one regular volume.
 
     Attributes:
@@ -66,7 +61,7 @@ class SeriesDescription(_Plain):
     warnings: tuple[str, ...] = ()
 
 
-class StudyDescription(_Plain):
+class StudyDescription(Tolerant):
     """The study and the series that were chosen from it.
 
     Attributes:

@@ -16,7 +16,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from oncoresponse.case.case import Tolerant, VersionedDocument
+from oncoresponse.case.document import Tolerant, VersionedDocument
 
 Completeness = Literal["whole", "partial", "none"]
 

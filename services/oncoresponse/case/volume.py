@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
-from pydantic import BaseModel, ConfigDict
 
+from oncoresponse.case.document import Tolerant
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.errors import FrameOfReferenceMismatch, GeometryMismatch
 
 # Two scanners' headers that describe one grid differ in the last printed digit of a DICOM DS (16
@@ -25,23 +23,7 @@ _QUANTITY_KEY = "quantity"
 _NRRD_MAGIC = b"NRRD"
 
 
-class Quantity(StrEnum):
-    """What the voxels of a volume measure, as a UCUM unit where it has one (arbitrary unit for the signal of MR)."""
-
-    HOUNSFIELD = "HU"
-    SUV_BODY_WEIGHT = "g/mL{SUVbw}"
-    MR_SIGNAL = "[arb'U]"
-    MASK = "mask"
-    PROBABILITY = "probability"
-
-
-QUANTITY_OF_MODALITY = MappingProxyType(
-    {"CT": Quantity.HOUNSFIELD, "PT": Quantity.SUV_BODY_WEIGHT, "MR": Quantity.MR_SIGNAL}
-)
-"""What the intake converts a DICOM modality to."""
-
-
-class VolumeGeometry(BaseModel):
+class VolumeGeometry(Tolerant):
     """A voxel grid in the DICOM patient coordinate system (LPS, mm).
 
     Attributes:
@@ -51,8 +33,6 @@ class VolumeGeometry(BaseModel):
         direction: Nine cosines, row-major; column n is the LPS direction of index axis n.
         frame_of_reference_uid: DICOM (0020,0052) that the positions belong to.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
@@ -199,9 +179,3 @@ def quantity_of_file(path: Path) -> Quantity | None:
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     return Quantity(reader.GetMetaData(_QUANTITY_KEY)) if reader.HasMetaDataKey(_QUANTITY_KEY) else None
-
-
-def file_sha256(path: Path) -> str:
-    """Lower-case hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

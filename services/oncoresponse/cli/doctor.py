@@ -69,7 +69,7 @@ def findings(models_directory: Path, data_directory: Path | None, settings_file:
 def _settings(file: Path | None) -> Iterator[Finding]:
     settings = load_settings(file)
     settings.require_safe_listening()
-    settings.require_complete_roles()
+    settings.require_complete_services()
     yield Finding("settings", True, "valid")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -44,6 +45,8 @@ app.add_typer(models_command.app, name="models")
 app.add_typer(training_command.app, name="train")
 
 _errors = Console(stderr=True)
+# By name, since the module is __main__ where it is run, and the text of foreign loggers is withheld.
+_log = logging.getLogger("oncoresponse.cli.main")
 
 
 def _print_version(wanted: bool) -> None:
@@ -64,7 +67,7 @@ def _options(
 
 @app.command()
 def serve(
-    roles: Annotated[str | None, typer.Option(help="Services to run, comma-separated; all when not given.")] = None,
+    services: Annotated[str | None, typer.Option(help="Services to run, comma-separated; all when not given.")] = None,
     listen: Annotated[str | None, typer.Option(help="HOST:PORT.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder for studies, artifacts and SQLite.")] = None,
     models_dir: Annotated[Path | None, typer.Option(help="Folder of installed models.")] = None,
@@ -74,6 +77,7 @@ def serve(
     reflection: Annotated[bool | None, typer.Option("--reflection", help="Offer gRPC reflection.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML settings file.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log each call (no patient data).")] = False,
+    roles: Annotated[str | None, typer.Option(hidden=True, help="Earlier name of --services.")] = None,
     end_with_parent: Annotated[
         bool,
         typer.Option(
@@ -93,6 +97,7 @@ def serve(
         was_ready = _serve(
             verbose,
             settings,
+            services=services,
             roles=roles,
             listen=listen,
             data_directory=data_dir,
@@ -109,12 +114,15 @@ def serve(
         os._exit(0)
 
 
-def _serve(verbose: bool, settings: Path | None, **overrides: object) -> bool:
+def _serve(verbose: bool, settings: Path | None, *, roles: str | None, **overrides: object) -> bool:
     from oncoresponse.rpc.process_log import log_to_standard_error
     from oncoresponse.rpc.settings import load_settings
     from oncoresponse.servers.server_process import ServerProcess
 
     log_to_standard_error(verbose=verbose)
+    if roles is not None:
+        _log.warning("the option --roles is called --services now; write --services")
+        overrides["services"] = overrides["services"] or roles
     loaded = load_settings(settings, **overrides)
 
     async def main() -> bool:

@@ -10,7 +10,8 @@ import SimpleITK as sitk
 from oncoradiomics.lesion_measures import slice_extent_mm
 
 from oncoresponse.case.case import SelectedSeries
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.selection import choose_series

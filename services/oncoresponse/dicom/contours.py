@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
-from oncoresponse.case.volume import Quantity, Volume, resample_to
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume, resample_to
 from oncoresponse.dicom import attributes, rtstruct, segmentation_object
 from oncoresponse.dicom.contour_filling import fill_contours, outside_remark, require_enough_inside
 from oncoresponse.dicom.contour_remarks import counted, milliliters, slices_text

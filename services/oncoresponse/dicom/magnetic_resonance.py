@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.dicom.reading import Instance, read_pixels
 from oncoresponse.dicom.rescale import Rescale, padding_mask, require_sign
 from oncoresponse.dicom.slice_geometry import SliceStack, volume_of_stack

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.reading import Instance, read_pixels
 from oncoresponse.dicom.rescale import Rescale, padding_mask, require_sign

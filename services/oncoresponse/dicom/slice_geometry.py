@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.reading import Instance
 from oncoresponse.errors import (

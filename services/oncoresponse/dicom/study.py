@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from oncoresponse.case.case import SelectedSeries
+from oncoresponse.case.directory_walk import files_below
 from oncoresponse.case.study_description import SeriesDescription, StudyDescription
 from oncoresponse.case.volume import Volume
 from oncoresponse.dicom import attributes
@@ -29,7 +30,6 @@ from oncoresponse.dicom.reading import Instance, is_dicom, is_media_directory, r
 from oncoresponse.dicom.selection import ChosenSeries, SeriesSelection, choose_series
 from oncoresponse.dicom.series import ImageSeries, group_series, without_repeats
 from oncoresponse.dicom.standardized_uptake_value import SuvConversion
-from oncoresponse.directory_walk import files_below
 from oncoresponse.errors import InvalidAttribute, NoImages
 from oncoresponse.model.definition import ImageInput
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from oncoresponse.case.directory_walk import files_below
 from oncoresponse.case.left_out import LeftOutInstance
 from oncoresponse.dicom.reading import is_dicom, is_media_directory
-from oncoresponse.directory_walk import files_below
 from oncoresponse.errors import NoImages, PathNotAllowed
 from oncoresponse.storage.study_indexing import ReadObject
 from oncoresponse.storage.study_store import StudyStore

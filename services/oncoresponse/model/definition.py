@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from oncoresponse.case.volume import QUANTITY_OF_MODALITY
+from oncoresponse.case.quantity import QUANTITY_OF_MODALITY
 from oncoresponse.model.series_rules import SeriesRule
 
 Modality = Literal["CT", "PT", "MR"]

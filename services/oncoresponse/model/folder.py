@@ -25,7 +25,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from oncoresponse.case.volume import file_sha256
+from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch, ModelNotFound
 from oncoresponse.model.definition import ImagingResponse, ModelDefinition, Strict, parse_definition
 from oncoresponse.model.request_rules import require_images

@@ -23,13 +23,8 @@ import SimpleITK as sitk
 from PIL import Image
 from skimage.measure import find_contours
 
-from oncoresponse.case.volume import (
-    Quantity,
-    Volume,
-    require_same_frame_of_reference,
-    resample_to,
-    same_grid,
-)
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume, require_same_frame_of_reference, resample_to, same_grid
 from oncoresponse.errors import EmptyMask
 from oncoresponse.reporting.typesetting import displayable, set_picture
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 import SimpleITK as sitk
 
-from oncoresponse.case.volume import Quantity, Volume, require_same_grid
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume, require_same_grid
 from oncoresponse.errors import EmptyMask, InvalidRequest
 
 

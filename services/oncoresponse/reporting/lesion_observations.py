@@ -9,9 +9,9 @@ from oncoradiomics.features import MEASURE_NAMES, Measure
 
 from oncoresponse.case.case import LesionMeasure
 from oncoresponse.case.identifiers import lesion_part
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.readable_numbers import readable_unit
 from oncoresponse.case.totals import PART_OF_TOTAL
-from oncoresponse.case.volume import Quantity
 from oncoresponse.reporting.code_systems import (
     CATEGORY_IMAGING,
     DERIVATION,

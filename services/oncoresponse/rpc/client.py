@@ -12,8 +12,8 @@ from pathlib import Path
 
 import grpc
 
+from oncoresponse.case.directory_walk import files_below
 from oncoresponse.dicom.file_kind import HEAD_BYTES, is_dicom, is_media_directory
-from oncoresponse.directory_walk import files_below
 from oncoresponse.errors import ConfigurationError, OncoResponseError
 from oncoresponse.model.request_rules import require_covariates, require_images, require_inputs
 from oncoresponse.rpc.interceptors import require_valid
@@ -71,7 +71,7 @@ class Client:
         address: ``HOST:PORT`` of AssessmentService, and of the two others unless they have their own.
         tls: What to trust and to show; ``None``, or the certificate authority alone. Without, the connection is not
             encrypted.
-        study_address: ``HOST:PORT`` of StudyService, where no proxy joins the roles behind one address.
+        study_address: ``HOST:PORT`` of StudyService, where no proxy joins the services behind one address.
         model_address: The same of ModelService.
         monitoring_address: The same of MonitoringService.
     """

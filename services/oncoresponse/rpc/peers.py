@@ -1,10 +1,10 @@
 """Calls from the workflow to the stage services: one deadline, retries while a peer is away or busy.
 
-Roles of this process are called through its own socket (:mod:`oncoresponse.rpc.own_socket`), others at their
+Services of this process are called through its own socket (:mod:`oncoresponse.rpc.own_socket`), others at their
 address.
 
-A role may run in several processes (one for each GPU). Each call goes to the process that has the fewest calls of this
-worker, in turn among equals; one that does not answer is passed over.
+A service may run in several processes (one for each GPU). Each call goes to the process that has the fewest calls of
+this worker, in turn among equals; one that does not answer is passed over.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from oncoresponse.errors import Busy, ConfigurationError, DeadlineExceeded
-from oncoresponse.rpc.settings import Role, ServerSettings, split_addresses
+from oncoresponse.rpc.settings import ServerSettings, Service, split_addresses
 from oncoresponse.rpc.status import from_rpc_error, is_answered
 from oncoresponse.rpc.tls import connection_fault
 
@@ -32,23 +32,23 @@ _LONGEST_PAUSE_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
-_IN_FRONT = (Role.STUDY, Role.ASSESSMENT, Role.RESPONSE, Role.MODEL, Role.MONITORING)
+_IN_FRONT = (Service.STUDY, Service.ASSESSMENT, Service.RESPONSE, Service.MODEL, Service.MONITORING)
 SERVICE_NAMES = {
-    role: f"oncoresponse.v1.{role.value.capitalize()}Service"
-    if role in _IN_FRONT
-    else f"oncoresponse.stages.v1.StageService.{role.value}"
-    for role in Role
+    service: f"oncoresponse.v1.{service.value.capitalize()}Service"
+    if service in _IN_FRONT
+    else f"oncoresponse.stages.v1.StageService.{service.value}"
+    for service in Service
 }
 """Names of the services in gRPC's health protocol: those of the front door by their own, of a process that only runs
 stages by the service it stands for."""
 
 
 class Peers:
-    """Channels to the roles, wherever they run. All calls go over gRPC, also within one process.
+    """Channels to the services, wherever they run. All calls go over gRPC, also within one process.
 
     Args:
         settings: Addresses and TLS files.
-        own_socket: gRPC address of the socket of this process, for the roles that it runs.
+        own_socket: gRPC address of the socket of this process, for the services that it runs.
     """
 
     def __init__(self, settings: ServerSettings, own_socket: str) -> None:
@@ -60,7 +60,7 @@ class Peers:
 
     async def call(
         self,
-        role: Role,
+        service: Service,
         stub: Callable[[grpc.aio.Channel], Any],
         method: str,
         request: Message,
@@ -70,23 +70,23 @@ class Peers:
     ) -> _Answer:
         """Call a unary method until it answers, fails for good, or the deadline passes.
 
-        A peer that is away, restarts or has a full queue is waited for, or another process of its role is asked; any
+        A peer that is away, restarts or has a full queue is waited for, or another process of its service is asked; any
         other failure is final.
 
         Raises:
             OncoResponseError: What the peer answered, or DeadlineExceeded with what keeps it from answering.
-            ConfigurationError: The role has no address, or what answers there does not offer it.
+            ConfigurationError: The service has no address, or what answers there does not offer it.
         """
         deadline = time.monotonic() + timeout_seconds
         pause = _FIRST_PAUSE_SECONDS
         busy: Busy | None = None
         cause = ""
         while True:
-            for address in self._in_order(role):
+            for address in self._in_order(service):
                 remaining = deadline - time.monotonic()
                 if remaining <= 0:
                     raise busy or DeadlineExceeded(
-                        f"The {role} service did not answer within {timeout_seconds:.0f} s. "
+                        f"The {service} service did not answer within {timeout_seconds:.0f} s. "
                         + (cause or "Check that it runs, or raise stage_timeout_seconds.")
                     )
                 self._calls_under_way[address] += 1
@@ -95,9 +95,9 @@ class Peers:
                 except grpc.aio.AioRpcError as error:
                     failure = from_rpc_error(error)
                     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-                        raise self._other_service(role, address) from None
+                        raise self._other_service(service, address) from None
                     if error.code() is grpc.StatusCode.UNAVAILABLE and not cause:
-                        cause = failure.message if is_answered(error) else await self._cause(role, address)
+                        cause = failure.message if is_answered(error) else await self._cause(service, address)
                     busy = failure if isinstance(failure, Busy) else None
                     if busy is None and error.code() is not grpc.StatusCode.UNAVAILABLE:
                         raise failure from None
@@ -111,48 +111,48 @@ class Peers:
             await asyncio.sleep(min(wanted, max(deadline - time.monotonic(), 0)))
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
-    async def wait_until_serving(self, roles: Collection[Role]) -> None:
-        """Return when each role says, over the way that calls will take, that it can work; log what keeps it from it.
+    async def wait_until_serving(self, services: Collection[Service]) -> None:
+        """Return when each service says, over the way that calls will take, that it can work; log what keeps it.
 
         Raises:
-            ConfigurationError: What answers at an address does not offer the role.
+            ConfigurationError: What answers at an address does not offer the service.
         """
         told: set[tuple[str, str]] = set()
-        for role in roles:
-            while not await self._is_serving(role, told):
+        for service in services:
+            while not await self._is_serving(service, told):
                 await asyncio.sleep(_FIRST_PAUSE_SECONDS * 5)
 
-    async def _is_serving(self, role: Role, told: set[tuple[str, str]]) -> bool:
-        for address in self._in_order(role):
+    async def _is_serving(self, service: Service, told: set[tuple[str, str]]) -> bool:
+        for address in self._in_order(service):
             health = health_pb2_grpc.HealthStub(self._channel(address))
-            request = health_pb2.HealthCheckRequest(service=SERVICE_NAMES[role])
+            request = health_pb2.HealthCheckRequest(service=SERVICE_NAMES[service])
             try:
                 found = await health.Check(request, timeout=_CHECK_SECONDS)
             except grpc.aio.AioRpcError as error:
                 if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED):
-                    raise self._other_service(role, address) from None
-                cause = await self._cause(role, address)
+                    raise self._other_service(service, address) from None
+                cause = await self._cause(service, address)
             else:
                 if found.status == health_pb2.HealthCheckResponse.SERVING:
                     return True
-                cause = f"The {role} service at {address} is not ready yet."
+                cause = f"The {service} service at {address} is not ready yet."
             if (address, cause) not in told:
                 told.add((address, cause))
-                _log.warning("waiting for the %s service: %s", role, cause)
+                _log.warning("waiting for the %s service: %s", service, cause)
         return False
 
-    async def _cause(self, role: Role, address: str) -> str:
+    async def _cause(self, service: Service, address: str) -> str:
         """Why an address does not answer, in words for the administrator."""
         if address == self._own_socket:
             return ""
         fault = await asyncio.to_thread(connection_fault, address, self._settings.caller_tls)
-        return f"{fault.message} The address is that of addresses.{role}."
+        return f"{fault.message} The address is that of addresses.{service}."
 
-    def _other_service(self, role: Role, address: str) -> ConfigurationError:
+    def _other_service(self, service: Service, address: str) -> ConfigurationError:
         return ConfigurationError(
-            f"What answers at {address} does not offer the {role} service. Correct addresses.{role}, or the roles of "
-            "the process there.",
-            setting=f"addresses.{role}",
+            f"What answers at {address} does not offer the {service} service. Correct addresses.{service}, or the "
+            "services of the process there.",
+            setting=f"addresses.{service}",
         )
 
     async def close(self) -> None:
@@ -161,13 +161,13 @@ class Peers:
             await channel.close()
         self._channels.clear()
 
-    def _in_order(self, role: Role) -> list[str]:
-        """Addresses of a role, the one to ask first in front."""
-        elsewhere = self._settings.addresses.get(role)
-        if elsewhere is None and role not in self._settings.roles:
+    def _in_order(self, service: Service) -> list[str]:
+        """Addresses of a service, the one to ask first in front."""
+        elsewhere = self._settings.addresses.get(service)
+        if elsewhere is None and service not in self._settings.services:
             raise ConfigurationError(
-                f"The {role} service runs neither in this process nor at a known address. Set addresses.{role}.",
-                setting=f"addresses.{role}",
+                f"The {service} service runs neither in this process nor at a known address. Set addresses.{service}.",
+                setting=f"addresses.{service}",
             )
         addresses = split_addresses(elsewhere) if elsewhere is not None else [self._own_socket]
         turn = self._turn % len(addresses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from enum import StrEnum
@@ -22,9 +23,13 @@ _HOST_AND_PORT = r"[^\s,{}\"]+:[0-9]{1,5}"
 _PREFIX = "ONCORESPONSE_"
 CALLER_VARIABLES = tuple(f"{_PREFIX}{name}" for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
 """Environment variables of commands that call a server; no settings of a server."""
+_EARLIER_NAMES = {"roles": "services"}
+"""Settings by the name that they had before release 0.3.0; still read."""
+
+_log = logging.getLogger(__name__)
 
 
-class Role(StrEnum):
+class Service(StrEnum):
     """A service that a process may run. One process runs all of them unless told otherwise."""
 
     STUDY = "study"
@@ -46,7 +51,7 @@ class ServerSettings(BaseSettings):
     the working folder at the start.
 
     Attributes:
-        roles: Services this process runs.
+        services: Services this process runs.
         listen: Address to listen on. Port 0 takes a free port.
         data_directory: Studies, artifacts and the SQLite database. Holds patient data.
         artifact_url: Where artifacts are kept, as an fsspec URL; empty for a folder in ``data_directory``.
@@ -54,9 +59,9 @@ class ServerSettings(BaseSettings):
         database_url: ``postgresql://...``; empty for SQLite in ``data_directory``.
         executor_id: Name of this worker in the database. After a crash a worker of the same name goes on
             with what the old one had begun. Workers that run at the same time need different names.
-        addresses: Where a role that runs elsewhere answers; missing ones answer at ``listen``. Several processes of
-            one role: their addresses with commas between, or a list; calls are spread over them. One address instead
-            of a map is that of every role that this process does not run.
+        addresses: Where a service that runs elsewhere answers; missing ones answer at ``listen``. Several processes of
+            one service: their addresses with commas between, or a list; calls are spread over them. One address instead
+            of a map is that of every service that this process does not run.
         assessment_workers: Assessments this process runs at the same time.
         assessment_queue_limit: Assessments that may wait; one more is refused with BUSY.
         stage_timeout_seconds: Deadline of one stage, retries included.
@@ -72,9 +77,9 @@ class ServerSettings(BaseSettings):
         minimum_free_bytes: Writing stops when the disk has less than this.
         tls_certificate, tls_key: PEM files. Required to listen beyond the loopback address.
         tls_client_authority: PEM file; when given, callers must show a certificate of this authority.
-        tls_authority: PEM file to trust when calling other roles over TLS.
-        tls_peer_name: Name in the certificates of other roles, where it is not that in their address.
-        tls_client_certificate, tls_client_key: PEM files to show when calling other roles; ``tls_certificate`` and
+        tls_authority: PEM file to trust when calling other services over TLS.
+        tls_peer_name: Name in the certificates of other services, where it is not that in their address.
+        tls_client_certificate, tls_client_key: PEM files to show when calling other services; ``tls_certificate`` and
             ``tls_key`` when not given. For server certificates that must not act as a client.
         allow_insecure_network: Listen beyond loopback without TLS. For a network you trust, and say so.
         performing_organization: Name of the institution, for DiagnosticReport.performer; empty for none.
@@ -88,14 +93,14 @@ class ServerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
 
-    roles: Annotated[tuple[Role, ...], NoDecode] = tuple(Role)
+    services: Annotated[tuple[Service, ...], NoDecode] = tuple(Service)
     listen: str = "127.0.0.1:50051"
     data_directory: Path = Path.home() / ".local" / "share" / "oncoresponse"
     artifact_url: str = ""
     models_directory: Path = Path("models")
     database_url: str = ""
     executor_id: str = Field(default="worker-1", pattern=r"^[A-Za-z0-9._-]{1,63}$")
-    addresses: Annotated[dict[Role, str], NoDecode] = {}
+    addresses: Annotated[dict[Service, str], NoDecode] = {}
     assessment_workers: int = Field(default=2, ge=1, le=64)
     assessment_queue_limit: int = Field(default=1000, ge=1)
     stage_timeout_seconds: float = Field(default=600.0, gt=0)
@@ -124,14 +129,14 @@ class ServerSettings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_address_for_all_other_roles(cls, values: Any) -> Any:
+    def _one_address_for_all_other_services(cls, values: Any) -> Any:
         address = _decoded(values.get("addresses"))
         if not isinstance(address, str) or not address.strip():
             return values if address != "" else {**values, "addresses": {}}
         if not all(re.fullmatch(_HOST_AND_PORT, part) for part in split_addresses(address)):
-            raise ValueError("addresses is one HOST:PORT, or a map of roles to HOST:PORT (in the environment as JSON)")
-        own = {str(role).strip() for role in _as_list(values.get("roles", tuple(Role)))}
-        return {**values, "addresses": {role: address for role in Role if role.value not in own}}
+            raise ValueError("addresses is one HOST:PORT, or a map of services to them (in the environment as JSON)")
+        own = {str(service).strip() for service in _as_list(values.get("services", tuple(Service)))}
+        return {**values, "addresses": {service: address for service in Service if service.value not in own}}
 
     @field_validator("addresses", mode="before")
     @classmethod
@@ -139,27 +144,29 @@ class ServerSettings(BaseSettings):
         decoded = _decoded(value)
         if not isinstance(decoded, dict):
             return decoded
-        return {role: ",".join(map(str, item)) if isinstance(item, list) else item for role, item in decoded.items()}
+        return {
+            service: ",".join(map(str, item)) if isinstance(item, list) else item for service, item in decoded.items()
+        }
 
     @field_validator("addresses")
     @classmethod
-    def _addresses_are_complete(cls, value: dict[Role, str]) -> dict[Role, str]:
-        for role, text in value.items():
+    def _addresses_are_complete(cls, value: dict[Service, str]) -> dict[Service, str]:
+        for service, text in value.items():
             for address in split_addresses(text):
                 if not re.fullmatch(_HOST_AND_PORT, address):
-                    raise ValueError(f"{role}: {address!r} is not HOST:PORT")
+                    raise ValueError(f"{service}: {address!r} is not HOST:PORT")
         return value
 
-    @field_validator("roles", "import_directories", "dicomweb_urls", mode="before")
+    @field_validator("services", "import_directories", "dicomweb_urls", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
         return _as_list(value)
 
-    @field_validator("roles")
+    @field_validator("services")
     @classmethod
-    def _each_role_once(cls, value: tuple[Role, ...]) -> tuple[Role, ...]:
+    def _each_service_once(cls, value: tuple[Service, ...]) -> tuple[Service, ...]:
         if not value:
-            raise ValueError("name at least one role, or leave the setting out for all of them")
+            raise ValueError("name at least one service, or leave the setting out for all of them")
         return tuple(dict.fromkeys(value))
 
     @field_validator("data_directory", "models_directory")
@@ -194,7 +201,7 @@ class ServerSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line (init) over environment over file; no dotenv, no secrets folder."""
-        return init_settings, env_settings, _SettingsFile(settings_cls)
+        return init_settings, env_settings, _EarlierVariables(settings_cls), _SettingsFile(settings_cls)
 
     @field_validator("listen")
     @classmethod
@@ -211,26 +218,26 @@ class ServerSettings(BaseSettings):
 
     @property
     def caller_tls(self) -> CallerTls:
-        """What this process shows and trusts when it calls other roles."""
+        """What this process shows and trusts when it calls other services."""
         own = self.tls_client_certificate is not None
         certificate = self.tls_client_certificate if own else self.tls_certificate
         return CallerTls(
             self.tls_authority, certificate, self.tls_client_key if own else self.tls_key, self.tls_peer_name
         )
 
-    def require_complete_roles(self) -> None:
+    def require_complete_services(self) -> None:
         """Refuse to run assessments that could never end.
 
         Raises:
-            ConfigurationError: A role that an assessment calls runs neither here nor at a known address.
+            ConfigurationError: A service that an assessment calls runs neither here nor at a known address.
         """
-        if Role.ASSESSMENT not in self.roles:
+        if Service.ASSESSMENT not in self.services:
             return
-        called = (role for role in Role if role not in (Role.ASSESSMENT, Role.MONITORING))
-        if lacking := [role for role in called if role not in self.roles and role not in self.addresses]:
+        called = (service for service in Service if service not in (Service.ASSESSMENT, Service.MONITORING))
+        if lacking := [service for service in called if service not in self.services and service not in self.addresses]:
             raise ConfigurationError(
-                f"This process runs assessments, which need the roles {', '.join(lacking)}. Run them here (roles), or "
-                "say where they answer (addresses)."
+                f"This process runs assessments, which need the services {', '.join(lacking)}. Run them here "
+                "(services), or say where they answer (addresses)."
             )
 
     def require_safe_listening(self) -> None:
@@ -293,7 +300,30 @@ class _SettingsFile(PydanticBaseSettingsSource):
             return {}
         if not isinstance(content, dict):
             raise ConfigurationError("The settings file must be a mapping of setting names to values.")
-        return content
+        return _by_their_names_of_today(content)
+
+
+class _EarlierVariables(PydanticBaseSettingsSource):
+    """Reads environment variables whose setting has another name by now."""
+
+    def get_field_value(self, field: object, field_name: str) -> tuple[object, str, bool]:  # noqa: ARG002
+        """Not used: the whole mapping is given at once."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {old: os.environ[name] for old in _EARLIER_NAMES if (name := f"{_PREFIX}{old.upper()}") in os.environ}
+        return _by_their_names_of_today(found)
+
+
+def _by_their_names_of_today(values: dict[str, Any]) -> dict[str, Any]:
+    renamed = dict(values)
+    for old, new in _EARLIER_NAMES.items():
+        if old in values:
+            if new in values:
+                raise ConfigurationError(f"{old} is the earlier name of {new}. Set {new} alone.", setting=new)
+            _log.warning("the setting %s is called %s now; write %s", old, new, new)
+            renamed[new] = renamed.pop(old)
+    return renamed
 
 
 def load_settings(file: Path | None = None, **overrides: object) -> ServerSettings:
@@ -303,6 +333,7 @@ def load_settings(file: Path | None = None, **overrides: object) -> ServerSettin
         ConfigurationError: A key is unknown or a value is not allowed.
     """
     known = {f"{_PREFIX}{name.upper()}" for name in ServerSettings.model_fields}
+    known |= {f"{_PREFIX}{name.upper()}" for name in _EARLIER_NAMES}
     known |= {f"{_PREFIX}SETTINGS_FILE", *CALLER_VARIABLES}
     if unknown := sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known):
         raise ConfigurationError(f"Unknown environment variables: {', '.join(unknown)}. Check their spelling.")

@@ -96,7 +96,7 @@ def from_status(status: status_pb2.Status) -> OncoResponseError:
         return PeerUnavailable("The service does not answer. Check that it runs and that the address is right.")
     if status.code == code_pb2.UNIMPLEMENTED:
         return ConfigurationError(
-            "What answers at this address does not offer the service. Check the address, and which roles run there."
+            "What answers at this address does not offer the service. Check the address, and which services run there."
         )
     if status.code == code_pb2.CANCELLED:
         return Cancelled("The call was cancelled.")

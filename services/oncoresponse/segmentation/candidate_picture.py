@@ -10,7 +10,8 @@ import SimpleITK as sitk
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate
 
 _SHOWN_SUV = 10.0

@@ -12,7 +12,9 @@ import SimpleITK as sitk
 import torch
 
 from oncoresponse.case.contour_summary import SegmentationSummary
-from oncoresponse.case.volume import Quantity, Volume, file_sha256, require_same_frame_of_reference
+from oncoresponse.case.file_digest import file_sha256
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume, require_same_frame_of_reference
 from oncoresponse.errors import (
     ConfigurationError,
     FieldOfViewTooLarge,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 from pydantic import BaseModel, ConfigDict, Field
 
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.model.definition import TumorLimits
 from oncoresponse.segmentation.lesion_prompt import box_of_voxels
 

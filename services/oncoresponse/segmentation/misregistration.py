@@ -23,7 +23,8 @@ import SimpleITK as sitk
 from scipy import fft
 
 from oncoresponse.case.contour_summary import SegmentationSummary
-from oncoresponse.case.volume import Quantity, Volume, require_same_frame_of_reference, require_same_grid, resample_to
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume, require_same_frame_of_reference, require_same_grid, resample_to
 from oncoresponse.segmentation.mask_checks import open_faces
 
 SHIFT_LIMIT_MM = 10.0

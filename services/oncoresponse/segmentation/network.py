@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
-from oncoresponse.case.volume import file_sha256
+from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
 from oncoresponse.segmentation.lesion_prompt import LesionPoint, LesionPrompt
 from oncoresponse.segmentation.preprocessing import PreprocessingSettings

@@ -24,7 +24,7 @@ from oncoresponse.model.request_rules import require_covariates, require_images,
 from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.rpc.order_message import order_of_request
 from oncoresponse.rpc.peers import Peers
-from oncoresponse.rpc.settings import Role
+from oncoresponse.rpc.settings import Service
 from oncoresponse.stages.v1 import study_check_pb2, study_check_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.chart_store import AssessmentFilter, Subject
@@ -55,7 +55,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         if (existing := await self._records.find(request)) is not None:
             return assessment_pb2.CreateAssessmentResponse(assessment=existing)
         study = await self._peers.call(
-            Role.STUDY,
+            Service.STUDY,
             study_pb2_grpc.StudyServiceStub,
             "GetStudy",
             study_pb2.GetStudyRequest(name=request.study),
@@ -65,7 +65,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         if not study.study.complete:
             raise StudyNotComplete("The study still accepts instances. Call CompleteStudy, then create the assessment.")
         model = await self._peers.call(
-            Role.MODEL,
+            Service.MODEL,
             model_pb2_grpc.ModelServiceStub,
             "GetModel",
             model_pb2.GetModelRequest(name=request.model),
@@ -169,7 +169,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
 
     async def _subject(self, call: study_check_pb2.CheckStudyRequest) -> Subject:
         answer = await self._peers.call(
-            Role.STUDY,
+            Service.STUDY,
             study_check_pb2_grpc.StudyCheckServiceStub,
             "CheckStudy",
             call,

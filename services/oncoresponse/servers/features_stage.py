@@ -14,10 +14,11 @@ from oncoradiomics.settings import Settings
 from oncoresponse.case.artifact_names import lesion_file_name
 from oncoresponse.case.case import Case, Lesion, LesionMeasure
 from oncoresponse.case.lesion_errors import about_lesion
+from oncoresponse.case.quantity import QUANTITY_OF_MODALITY, Quantity
 from oncoresponse.case.resampling import mask_on_grid
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.totals import totals_of
-from oncoresponse.case.volume import QUANTITY_OF_MODALITY, Quantity, quantity_of_file
+from oncoresponse.case.volume import quantity_of_file
 from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidRequest, QuantityMismatch, error_for_reason
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse

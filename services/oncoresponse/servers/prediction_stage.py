@@ -9,9 +9,9 @@ from pathlib import Path
 from oncoradiomics.features import FeatureDocument
 
 from oncoresponse.case.case import Case, Finding, Lesion
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_description import StudyDescription
-from oncoresponse.case.volume import Quantity
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.folder import ModelFolder

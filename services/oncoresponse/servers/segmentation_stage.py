@@ -14,8 +14,9 @@ from oncoresponse.case.artifact_names import lesion_file_name
 from oncoresponse.case.case import BoxMm, Candidate, Case, ContourKind, Lesion, MaskVariant
 from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.lesion_errors import about_lesion
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.stored_artifact import StoredArtifact
-from oncoresponse.case.volume import Quantity, Volume, require_same_grid
+from oncoresponse.case.volume import Volume, require_same_grid
 from oncoresponse.errors import Busy, ContourNotFound, EmptyMask, InvalidRequest, LesionsOverlap
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse, TumorLimits

@@ -1,4 +1,4 @@
-"""One server process: the chosen roles behind one address, healthy only when they can work."""
+"""One server process: the chosen services behind one address, healthy only when they can work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from oncoresponse.model.folder import installed_model_names
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.own_socket import own_socket
 from oncoresponse.rpc.peers import SERVICE_NAMES, Peers
-from oncoresponse.rpc.settings import Role, ServerSettings
+from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.services import SERVICES, Surroundings
 from oncoresponse.servers.stage_servicer import Stage, StageServicer
 from oncoresponse.stages.v1 import stage_pb2_grpc
@@ -36,10 +36,10 @@ _CHANNEL_OPTIONS = [
 
 
 class ServerProcess:
-    """Starts, watches over and stops the roles of this process.
+    """Starts, watches over and stops the services of this process.
 
-    Health (grpc.health.v1) answers for each service and for "": NOT_SERVING until the role can work
-    (weights loaded, database reached, for assessments every role they call reached over the way of the calls), and
+    Health (grpc.health.v1) answers for each service and for "": NOT_SERVING until the service can work
+    (weights loaded, database reached, for assessments every service they call reached over the way of the calls), and
     again from the moment a stop is asked for.
     """
 
@@ -52,23 +52,23 @@ class ServerProcess:
         self.address = ""
 
     async def start(self) -> None:
-        """Listen, then make the roles ready one after another; assessments last, when all they call is ready.
+        """Listen, then make the services ready one after another; assessments last, when all they call is ready.
 
         Raises:
-            ConfigurationError: The address is taken or would expose patient data, there is no model, or a role that
+            ConfigurationError: The address is taken or would expose patient data, there is no model, or a service that
                 assessments need runs nowhere.
-            OncoResponseError: A role cannot start; the message says why.
+            OncoResponseError: A service cannot start; the message says why.
         """
         settings = self._settings
         settings.require_safe_listening()
-        settings.require_complete_roles()
+        settings.require_complete_services()
         _require_models(settings)
         settings.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        roles = sorted(settings.roles, key=lambda role: role is Role.ASSESSMENT)
-        self._starting.update(SERVICE_NAMES[role] for role in roles)
+        services = sorted(settings.services, key=lambda service: service is Service.ASSESSMENT)
+        self._starting.update(SERVICE_NAMES[service] for service in services)
         self._server = grpc.aio.server(interceptors=(RulesAndErrors(self._starting),), options=_CHANNEL_OPTIONS)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        for name in ("", *(SERVICE_NAMES[role] for role in roles)):
+        for name in ("", *(SERVICE_NAMES[service] for service in services)):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
         self.address = self._bind(self._server)
         socket = self._exit_stack.enter_context(own_socket(settings.data_directory))
@@ -80,7 +80,7 @@ class ServerProcess:
         peers = Peers(settings, socket)
         self._exit_stack.push_async_callback(peers.close)
         around = Surroundings(settings, artifacts, peers, self._server)
-        built = {role: SERVICES[role](around) for role in roles}
+        built = {service: SERVICES[service](around) for service in services}
         ready_stages: dict[str, Stage] = {}
         if any(item.stages for item in built.values()):
             offered = {name for item in built.values() for name in item.stages}
@@ -89,22 +89,22 @@ class ServerProcess:
             )
         if settings.reflection:
             health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-            own = (name for role in roles if (name := SERVICE_NAMES[role]).startswith("oncoresponse.v1."))
+            own = (name for service in services if (name := SERVICE_NAMES[service]).startswith("oncoresponse.v1."))
             reflection.enable_server_reflection((*own, health_name, reflection.SERVICE_NAME), self._server)
         await self._server.start()
-        for role, service in built.items():
-            self._exit_stack.push_async_callback(service.close)
-            if role is Role.ASSESSMENT:
+        for service, running in built.items():
+            self._exit_stack.push_async_callback(running.close)
+            if service is Service.ASSESSMENT:
                 # Before the workflow goes on with what a crash left unfinished, so that it finds whom it calls.
-                await peers.wait_until_serving([each for each in Role if each not in (role, Role.MONITORING)])
-                if Role.MONITORING not in (*settings.roles, *settings.addresses):
-                    _log.warning("predictions are not recorded for monitoring: the role has no address")
-            await service.make_ready()
-            ready_stages.update(service.stages)
-            self._starting.discard(SERVICE_NAMES[role])
-            await self._health.set(SERVICE_NAMES[role], health_pb2.HealthCheckResponse.SERVING)
+                await peers.wait_until_serving([each for each in Service if each not in (service, Service.MONITORING)])
+                if Service.MONITORING not in (*settings.services, *settings.addresses):
+                    _log.warning("predictions are not recorded for monitoring: the service has no address")
+            await running.make_ready()
+            ready_stages.update(running.stages)
+            self._starting.discard(SERVICE_NAMES[service])
+            await self._health.set(SERVICE_NAMES[service], health_pb2.HealthCheckResponse.SERVING)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
-        _log.info("serving %s on %s", ", ".join(settings.roles), self.address)
+        _log.info("serving %s on %s", ", ".join(settings.services), self.address)
 
     async def stop(self) -> None:
         """Refuse new calls, let running ones finish, close everything."""
@@ -127,7 +127,7 @@ class ServerProcess:
         try:
             await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
             if stopped.done() and not starting.done():
-                _log.warning("stopped before all roles were ready")
+                _log.warning("stopped before all services were ready")
                 starting.cancel()
                 await asyncio.wait((starting,))
                 # asyncio would wait minutes for the thread that loads weights.
@@ -164,7 +164,7 @@ class ServerProcess:
 
 
 def _require_models(settings: ServerSettings) -> None:
-    if set(settings.roles) != {Role.ASSESSMENT} and not installed_model_names(settings.models_directory):
+    if set(settings.services) != {Service.ASSESSMENT} and not installed_model_names(settings.models_directory):
         raise ConfigurationError(
             f"There is no model in {settings.models_directory}, so no study could be assessed. Give the folder of the "
             "installed models (models_directory, --models-dir).",

@@ -14,7 +14,7 @@ import grpc
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_index import StudyIndex
 from oncoresponse.rpc.peers import Peers
-from oncoresponse.rpc.settings import Role, ServerSettings
+from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.stage_servicer import Stage
 from oncoresponse.storage.artifact_store import ArtifactStore
 
@@ -176,16 +176,16 @@ def _assessment(around: Surroundings) -> Built:
     return Built(launch, close)
 
 
-SERVICES: Mapping[Role, Callable[[Surroundings], Built]] = MappingProxyType(
+SERVICES: Mapping[Service, Callable[[Surroundings], Built]] = MappingProxyType(
     {
-        Role.STUDY: _study,
-        Role.SEGMENTATION: _segmentation,
-        Role.RADIOMICS: _radiomics,
-        Role.RESPONSE: _response,
-        Role.REPORTING: _reporting,
-        Role.MODEL: _model,
-        Role.MONITORING: _monitoring,
-        Role.ASSESSMENT: _assessment,
+        Service.STUDY: _study,
+        Service.SEGMENTATION: _segmentation,
+        Service.RADIOMICS: _radiomics,
+        Service.RESPONSE: _response,
+        Service.REPORTING: _reporting,
+        Service.MODEL: _model,
+        Service.MONITORING: _monitoring,
+        Service.ASSESSMENT: _assessment,
     }
 )
 """Every service that a process may run, and how it is built."""

@@ -12,16 +12,10 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from oncoresponse.case.file_digest import file_sha256
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.stored_artifact import StoredArtifact
-from oncoresponse.case.volume import (
-    Quantity,
-    Volume,
-    VolumeGeometry,
-    file_sha256,
-    quantity_of_file,
-    read_volume,
-    write_volume,
-)
+from oncoresponse.case.volume import Volume, VolumeGeometry, quantity_of_file, read_volume, write_volume
 from oncoresponse.errors import ArtifactNotFound, ChecksumMismatch, GeometryMismatch, InvalidRequest
 from oncoresponse.storage.byte_store import open_byte_store
 from oncoresponse.storage.disk_space import require_free_space

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oncoresponse.case.case import Tolerant
+from oncoresponse.case.document import Tolerant
 from oncoresponse.case.left_out import LeftOutInstance
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE

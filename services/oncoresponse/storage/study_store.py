@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.case.left_out import LeftOutInstance
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_index import ObjectHeader, StudyIndex
-from oncoresponse.case.volume import file_sha256
 from oncoresponse.errors import (
     ArtifactNotFound,
     ChecksumMismatch,

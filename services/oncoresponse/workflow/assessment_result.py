@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from oncoresponse.case.case import Candidate, Case, Lesion, LesionMeasure
-from oncoresponse.case.identifiers import tracking_uid
+from oncoresponse.case.case import Case
 from oncoresponse.case.prediction import Prediction
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.rpc.artifact_messages import artifact_message
+from oncoresponse.rpc.lesion_message import candidate_message, lesion_message, measure_messages
 from oncoresponse.rpc.prediction_message import prediction_message
 from oncoresponse.storage.artifact_store import ArtifactStore
-from oncoresponse.v1 import assessment_pb2, lesion_pb2, monitoring_pb2
+from oncoresponse.v1 import assessment_pb2, monitoring_pb2
 from oncoresponse.workflow.assessment_run import Json
 
 
@@ -35,7 +35,7 @@ def assessment_result(case: Case, artifacts: ArtifactStore, seconds: Mapping[str
         result = assessment_pb2.AssessmentResult(
             artifacts={name: artifact_message(stored) for name, stored in case.outputs.items()}, stage_seconds=seconds
         )
-        return {"result": _plain(result), "candidates": [_plain(_candidate(item)) for item in case.candidates]}
+        return {"result": _plain(result), "candidates": [_plain(candidate_message(item)) for item in case.candidates]}
     timings = {"stage_seconds": dict(seconds), "total_seconds": round(sum(seconds.values()), 3)}
     stored_timings = artifacts.put_bytes((json.dumps(timings, indent=2) + "\n").encode(), "application/json")
     result = assessment_pb2.AssessmentResult(
@@ -44,8 +44,8 @@ def assessment_result(case: Case, artifacts: ArtifactStore, seconds: Mapping[str
         },
         summary=case.result_summary,
         stage_seconds=seconds,
-        lesions=[_lesion(item, case.order.report_id) for item in case.lesions],
-        totals=_measures(case.totals),
+        lesions=[lesion_message(item, case.order.report_id) for item in case.lesions],
+        totals=measure_messages(case.totals),
     )
     if (bundle := case.outputs.get("report.json")) is not None:
         result.fhir_bundle.CopyFrom(artifact_message(bundle))
@@ -67,39 +67,6 @@ def _recording(case: Case, prediction: StoredArtifact) -> monitoring_pb2.RecordP
         call.covariates.add(name=name, value=value)
     call.create_time.FromDatetime(case.order.issued)
     return call
-
-
-def _lesion(lesion: Lesion, report_id: str) -> lesion_pb2.LesionResult:
-    return lesion_pb2.LesionResult(
-        number=lesion.number,
-        label=lesion.label,
-        tracking_uid=tracking_uid(report_id, lesion.number),
-        volume_ml=lesion.volume_ml,
-        volume_high_ml=lesion.volume_high_ml,
-        needs_review=lesion.needs_review,
-        review_reasons=lesion.review_reasons,
-        measures=_measures(lesion.measures),
-    )
-
-
-def _measures(measures: Sequence[LesionMeasure]) -> list[lesion_pb2.Measure]:
-    return [
-        lesion_pb2.Measure(name=item.name, value=item.value, unit=item.unit, ibsi_id=item.ibsi_id) for item in measures
-    ]
-
-
-def _candidate(item: Candidate) -> lesion_pb2.LesionCandidate:
-    low, high, hottest = (
-        lesion_pb2.PatientPosition(x_mm=x, y_mm=y, z_mm=z) for x, y, z in (item.box.low, item.box.high, item.hottest)
-    )
-    return lesion_pb2.LesionCandidate(
-        number=item.number,
-        box=lesion_pb2.LesionBox(low=low, high=high),
-        hottest=hottest,
-        volume_ml=item.volume_ml,
-        suv_max=item.suv_max,
-        confidence=item.confidence,
-    )
 
 
 def _plain(message: Message) -> Json:

@@ -20,7 +20,7 @@ from oncoresponse.errors import OncoResponseError, ResumedWithoutProgress
 from oncoresponse.model.plan import STAGES, fraction_before
 from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.rpc.peers import Peers
-from oncoresponse.rpc.settings import Role
+from oncoresponse.rpc.settings import Service
 from oncoresponse.rpc.status import intended_error
 from oncoresponse.stages.v1 import stage_pb2, stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
@@ -118,7 +118,7 @@ async def stage_step(run: Json, name: str, case: Json, starts_at_progress: int) 
     start = time.perf_counter()
     try:
         answer = await around.peers.call(
-            Role(STAGES[name].service),
+            Service(STAGES[name].service),
             stage_pb2_grpc.StageServiceStub,
             "RunStage",
             call,

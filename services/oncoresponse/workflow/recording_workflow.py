@@ -14,7 +14,7 @@ from google.protobuf.json_format import ParseDict
 
 from oncoresponse.errors import InternalError, OncoResponseError, ServiceError
 from oncoresponse.rpc.peers import Peers
-from oncoresponse.rpc.settings import Role
+from oncoresponse.rpc.settings import Service
 from oncoresponse.rpc.status import intended_error
 from oncoresponse.v1 import monitoring_pb2, monitoring_pb2_grpc
 
@@ -76,7 +76,7 @@ async def record_step(call: Json) -> str:
     message = ParseDict(call, monitoring_pb2.RecordPredictionRequest())
     try:
         await _peers.call(
-            Role.MONITORING,
+            Service.MONITORING,
             monitoring_pb2_grpc.MonitoringServiceStub,
             "RecordPrediction",
             message,
@@ -91,7 +91,7 @@ async def record_step(call: Json) -> str:
 
 
 def _transient(kind: type[ServiceError]) -> bool:
-    # INTERNAL is a defect, or a process that was told not to run the monitoring role; neither passes by waiting.
+    # INTERNAL is a defect, or a process that was told not to run the monitoring service; neither passes by waiting.
     return kind is not InternalError
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from oncoresponse.case.volume import Quantity, same_grid
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import same_grid
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import (

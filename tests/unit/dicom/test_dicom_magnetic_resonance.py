@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from oncoresponse.case.case import SelectedSeries
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.resampling import mask_on_grid
-from oncoresponse.case.volume import Quantity
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import DicomStudy, contours_of, convert_study, read_contour, read_study, select_series
 from oncoresponse.errors import (

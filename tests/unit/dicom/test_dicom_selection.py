@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oncoresponse.case.case import SelectedSeries
-from oncoresponse.case.volume import Quantity
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.dicom.patient_identity import ExpectedPatient
 from oncoresponse.dicom.study import convert_study, read_study
 from oncoresponse.errors import (

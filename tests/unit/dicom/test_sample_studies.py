@@ -15,7 +15,8 @@ import highdicom
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.slice_geometry import stack_slices, volume_of_stack
 from oncoresponse.dicom.study import DicomStudy, convert_study, read_contour, read_study

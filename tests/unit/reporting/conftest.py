@@ -24,8 +24,9 @@ from oncoresponse.case.prediction import (
     OutsideTrainingData,
     Prediction,
 )
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.study_description import PatientIdentity, SeriesDescription, StudyDescription
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.volume import Volume
 from oncoresponse.model.definition import ImageInput, ImagingResponse, parse_definition
 from oncoresponse.reporting.compose import Report, compose_report
 from oncoresponse.reporting.lesion_map import lesion_map

@@ -13,7 +13,8 @@ import pypdf
 import pytest
 import SimpleITK as sitk
 from oncoresponse.case.prediction import Answer, Prediction
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import EmptyMask, FrameOfReferenceMismatch, ModelFolderInvalid
 from oncoresponse.model.definition import ModelDefinition
 from oncoresponse.reporting.compose import Report, compose_report

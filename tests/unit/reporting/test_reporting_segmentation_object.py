@@ -16,7 +16,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.contours import Contour
 from oncoresponse.dicom.study import convert_study, read_contour, read_study

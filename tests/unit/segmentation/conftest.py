@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.model.definition import TumorLimits
 from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.input_images import InputImages

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from oncoresponse.case.volume import Quantity
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.errors import EmptyMask, MaskTouchesBorder, TumorTooLarge, TumorTooSmall
 from oncoresponse.model.definition import TumorLimits
 from oncoresponse.segmentation.mask_checks import border_warnings, check_mask, measure_mask

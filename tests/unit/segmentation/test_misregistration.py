@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from oncoresponse.case.contour_summary import SegmentationSummary
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.dicom.contours import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import FrameOfReferenceMismatch, GeometryMismatch

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 import torch
-from oncoresponse.case.volume import Quantity, read_volume, same_grid
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import read_volume, same_grid
 from oncoresponse.errors import ConfigurationError, TrainingDataInvalid
 from oncoresponse.segmentation.network import NetworkSettings, load_networks, read_network_description
 from oncoresponse.segmentation.preprocessing import PreprocessingSettings

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from oncoresponse.case.volume import Quantity, Volume, require_same_grid
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume, require_same_grid
 from oncoresponse.errors import (
     ConfigurationError,
     EmptyMask,

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.model.folder import ModelFolder, seal_model_folder
 from oncoresponse.segmentation.external.declaration import EXTERNAL_NETWORK_FILE
 from oncoresponse.segmentation.input_images import InputImages

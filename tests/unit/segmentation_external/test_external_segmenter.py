@@ -11,7 +11,8 @@ import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from oncoresponse.case.volume import Quantity, Volume, require_same_grid
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume, require_same_grid
 from oncoresponse.cli import doctor
 from oncoresponse.errors import (
     ConfigurationError,

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
 from oncoresponse.segmentation.external.declaration import read_declaration
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter, open_tumor_network

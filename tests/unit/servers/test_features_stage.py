@@ -9,8 +9,9 @@ import SimpleITK as sitk
 import yaml
 from oncoradiomics.features import FeatureDocument
 from oncoresponse.case.case import Case, CaseImage, Lesion, MaskVariant, Order
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.stored_artifact import StoredArtifact
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import GeometryMismatch, InvalidRequest, QuantityMismatch
 from oncoresponse.model.folder import seal_model_folder
 from oncoresponse.model.template import write_template

@@ -13,8 +13,9 @@ from oncoradiomics.extraction import engine_version
 from oncoradiomics.features import ExtractionIdentity, FeatureDocument, Measure
 from oncoradiomics.settings import Settings
 from oncoresponse.case.prediction import Answer, Prediction
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.study_description import PatientIdentity, StudyDescription
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import InvalidRequest, QuantityMismatch, SettingsMismatch
 from oncoresponse.model.folder import seal_model_folder
 from oncoresponse.response.input_provenance import NOT_DECLARED, PROVENANCE_UNDECLARED

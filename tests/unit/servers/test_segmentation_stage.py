@@ -11,7 +11,8 @@ import pytest
 import SimpleITK as sitk
 from oncoresponse.case.case import BoxMm, Case, CaseImage, Lesion, LesionRequest, NamedContour, Order
 from oncoresponse.case.contour_summary import SegmentationSummary
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import ContourNotFound, LesionsOverlap, SeriesNotFound, TumorTooSmall
 from oncoresponse.model.definition import ImageInput, ImagingResponse, TumorLimits
 from oncoresponse.segmentation.external.declaration import NnunetDeclaration

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from oncoresponse.errors import ConfigurationError
-from oncoresponse.rpc.settings import Role, load_settings, split_addresses
+from oncoresponse.rpc.settings import Service, load_settings, split_addresses
 
 
 @pytest.fixture(autouse=True)
@@ -26,12 +26,27 @@ def test_command_line_wins_over_environment_and_environment_over_file(tmp_path: 
     )
 
 
-def test_roles_are_a_comma_separated_list(monkeypatch):
-    assert load_settings(roles="study, model").roles == (Role.STUDY, Role.MODEL)
-    monkeypatch.setenv("ONCORESPONSE_ROLES", "segmentation")
-    assert load_settings().roles == (Role.SEGMENTATION,)
-    with pytest.raises(ConfigurationError, match="roles"):
-        load_settings(roles="study,oracle")
+def test_services_are_a_comma_separated_list(monkeypatch):
+    assert load_settings(services="study, model").services == (Service.STUDY, Service.MODEL)
+    monkeypatch.setenv("ONCORESPONSE_SERVICES", "segmentation")
+    assert load_settings().services == (Service.SEGMENTATION,)
+    with pytest.raises(ConfigurationError, match="services"):
+        load_settings(services="study,oracle")
+
+
+def test_the_earlier_name_of_services_is_still_read_with_a_warning_that_names_the_new_one(
+    tmp_path, monkeypatch, caplog
+):
+    file = tmp_path / "settings.yaml"
+    file.write_text("roles: study\n")
+    assert load_settings(file).services == (Service.STUDY,)
+    assert "the setting roles is called services now" in caplog.text
+    monkeypatch.setenv("ONCORESPONSE_ROLES", "segmentation, model")
+    assert load_settings(file).services == (Service.SEGMENTATION, Service.MODEL)
+    assert load_settings(file, services="study").services == (Service.STUDY,)
+    file.write_text("roles: study\nservices: model\n")
+    with pytest.raises(ConfigurationError, match="Set services alone"):
+        load_settings(file)
 
 
 def test_unknown_key_in_the_file_is_refused(tmp_path: Path):
@@ -79,7 +94,7 @@ def test_other_devices_are_refused(device):
 def test_one_role_may_have_several_addresses(tmp_path: Path):
     file = tmp_path / "settings.yaml"
     file.write_text("addresses:\n  segmentation: gpu-1:50051, gpu-2:50051\n")
-    assert split_addresses(load_settings(file).addresses[Role.SEGMENTATION]) == ["gpu-1:50051", "gpu-2:50051"]
+    assert split_addresses(load_settings(file).addresses[Service.SEGMENTATION]) == ["gpu-1:50051", "gpu-2:50051"]
     for wrong in ("gpu-1:50051,", "gpu-1", "gpu-1:50051;gpu-2:50051:x"):
         file.write_text(f"addresses:\n  segmentation: {wrong}\n")
         with pytest.raises(ConfigurationError, match="HOST:PORT"):
@@ -110,22 +125,22 @@ def test_a_list_may_be_one_item_several_or_json(written, expected, tmp_path: Pat
     assert load_settings().dicomweb_urls == expected
     monkeypatch.delenv("ONCORESPONSE_DICOMWEB_URLS")
     file = tmp_path / "settings.yaml"
-    file.write_text(f"dicomweb_urls: {written!r}\nimport_directories: /srv/dicom\nroles: study\n")
+    file.write_text(f"dicomweb_urls: {written!r}\nimport_directories: /srv/dicom\nservices: study\n")
     settings = load_settings(file)
-    assert (settings.dicomweb_urls, settings.roles) == (expected, (Role.STUDY,))
+    assert (settings.dicomweb_urls, settings.services) == (expected, (Service.STUDY,))
     assert settings.import_directories == (Path("/srv/dicom"),)
 
 
-def test_addresses_may_be_lists_and_one_address_is_that_of_all_other_roles(tmp_path: Path, monkeypatch):
+def test_addresses_may_be_lists_and_one_address_is_that_of_all_other_services(tmp_path: Path, monkeypatch):
     file = tmp_path / "settings.yaml"
     file.write_text("addresses:\n  segmentation: [gpu-1:50051, gpu-2:50051]\n")
-    assert load_settings(file).addresses[Role.SEGMENTATION] == "gpu-1:50051,gpu-2:50051"
+    assert load_settings(file).addresses[Service.SEGMENTATION] == "gpu-1:50051,gpu-2:50051"
     monkeypatch.setenv("ONCORESPONSE_ADDRESSES", '{"study": "one:1"}')
-    assert load_settings().addresses == {Role.STUDY: "one:1"}
+    assert load_settings().addresses == {Service.STUDY: "one:1"}
     for address in ("stages:50051", "[::1]:50051"):
         monkeypatch.setenv("ONCORESPONSE_ADDRESSES", address)
-        others = load_settings(roles="assessment,study").addresses
-        assert others == {role: address for role in Role if role not in (Role.ASSESSMENT, Role.STUDY)}
+        others = load_settings(services="assessment,study").addresses
+        assert others == {service: address for service in Service if service not in (Service.ASSESSMENT, Service.STUDY)}
 
 
 def test_a_variable_that_is_no_map_is_an_error_of_ours_without_its_value(monkeypatch):
@@ -135,17 +150,17 @@ def test_a_variable_that_is_no_map_is_an_error_of_ours_without_its_value(monkeyp
     assert "secret" not in caught.value.message
 
 
-def test_assessments_without_the_roles_they_need_are_refused(tmp_path: Path):
+def test_assessments_without_the_services_they_need_are_refused(tmp_path: Path):
     with pytest.raises(ConfigurationError, match="segmentation, radiomics, response, reporting"):
-        load_settings(roles="study,assessment,model").require_complete_roles()
-    load_settings(roles="study").require_complete_roles()
-    load_settings().require_complete_roles()
-    load_settings(roles="assessment", addresses="stages:50051").require_complete_roles()
-    with pytest.raises(ConfigurationError, match="at least one role"):
-        load_settings(roles="")
+        load_settings(services="study,assessment,model").require_complete_services()
+    load_settings(services="study").require_complete_services()
+    load_settings().require_complete_services()
+    load_settings(services="assessment", addresses="stages:50051").require_complete_services()
+    with pytest.raises(ConfigurationError, match="at least one service"):
+        load_settings(services="")
 
 
-def test_a_process_shows_other_roles_its_client_certificate_where_it_has_one(make_authority):
+def test_a_process_shows_other_services_its_client_certificate_where_it_has_one(make_authority):
     authority = make_authority("hospital")
     server, client = authority.issue("localhost"), authority.issue("localhost", usage="client")
     pair = {"tls_certificate": server[0], "tls_key": server[1], "tls_authority": authority.file}

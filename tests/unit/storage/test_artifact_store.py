@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.stored_artifact import StoredArtifact
-from oncoresponse.case.volume import Quantity, Volume
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import (
     ArtifactNotFound,
     ChecksumMismatch,

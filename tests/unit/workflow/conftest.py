@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import grpc
 import pytest
-from oncoresponse.intake.study_settings import StudySettings
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.peers import Peers
-from oncoresponse.rpc.settings import Role, ServerSettings
-from oncoresponse.servers.study_servicer import StudyServicer
+from oncoresponse.rpc.settings import ServerSettings, Service
+from oncoresponse.servers.conversion_stage import ConversionStage
+from oncoresponse.servers.stage_servicer import Stage, StageServicer
+from oncoresponse.stages.v1 import stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
-from oncoresponse.storage.study_store import StudyStore
-from oncoresponse.v1 import study_pb2_grpc
 from oncoresponse.workflow.assessment_records import AssessmentRecords
 from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
 from oncoresponse.workflow.recording_workflow import provide_recording_peers
@@ -38,23 +38,30 @@ Launch = Callable[..., AbstractAsyncContextManager[AssessmentRecords]]
 
 @pytest.fixture
 def launched() -> Launch:
-    """Context manager: the assessments of a data folder, with the study service, without models, as its only stage."""
+    """Context manager: the assessments of a data folder, with the conversion, without models, as its only stage.
+
+    ``stages`` replaces it, and ``addresses`` says where other services answer.
+    """
 
     @asynccontextmanager
     async def launch(
-        data_folder: Path, executor_id: str = "worker-1", database_url: str = ""
+        data_folder: Path,
+        executor_id: str = "worker-1",
+        database_url: str = "",
+        stages: Mapping[str, Stage] | None = None,
+        addresses: Mapping[str, str] = MappingProxyType({}),
     ) -> AsyncIterator[AssessmentRecords]:
         data_folder.mkdir(exist_ok=True)
         artifacts = ArtifactStore((data_folder / "artifacts").as_uri())
-        study_settings = StudySettings()
-        store = StudyStore(data_folder, artifacts, study_settings)
         server = grpc.aio.server(interceptors=(RulesAndErrors(set()),))
-        servicer = StudyServicer(store, artifacts, data_folder / "no-models", study_settings)
-        study_pb2_grpc.add_StudyServiceServicer_to_server(servicer, server)
+        stages = stages or {"conversion": ConversionStage(artifacts, data_folder / "no-models")}
+        servicer = StageServicer(artifacts, stages, stages.keys())
+        stage_pb2_grpc.add_StageServiceServicer_to_server(servicer, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         settings = ServerSettings(
-            roles=(Role.STUDY, Role.ASSESSMENT),
+            services=[each for each in Service if each.value not in addresses],
+            addresses=dict(addresses),
             data_directory=data_folder,
             executor_id=executor_id,
             database_url=database_url,
@@ -63,7 +70,7 @@ def launched() -> Launch:
         peers = Peers(settings, f"127.0.0.1:{port}")
         provide_surroundings(ChainSurroundings(peers, artifacts, settings.stage_timeout_seconds))
         provide_recording_peers(peers)
-        records = AssessmentRecords(settings)
+        records = AssessmentRecords(settings, artifacts)
         await records.launch()
         try:
             yield records

@@ -40,8 +40,8 @@ def test_plain_value_comes_back_from_what_0_1_0_wrote(value):
 
 
 def test_error_comes_back_with_its_reason():
-    found = JSON.deserialize(JSON.serialize(PeerUnavailable("Wait.", role="study")))
-    assert (type(found), found.message, found.metadata) == (PeerUnavailable, "Wait.", {"role": "study"})
+    found = JSON.deserialize(JSON.serialize(PeerUnavailable("Wait.", service="study")))
+    assert (type(found), found.message, found.metadata) == (PeerUnavailable, "Wait.", {"service": "study"})
 
 
 def test_exception_of_a_library_is_stored_without_its_text():
@@ -124,5 +124,6 @@ def test_version_of_the_workflow_moves_with_its_code_and_its_release():
 def test_version_of_the_workflow_stands_on_all_its_modules_and_messages():
     parts = code_parts()
     assert {"module assessment_workflow.py", "module recording_workflow.py", "module stored_json.py"} <= set(parts)
-    assert sum(name.startswith("message oncoresponse/v1/") for name in parts) == 9
+    stored = {"message oncoresponse/v1/assessment.proto", "message oncoresponse/v1/monitoring.proto"}
+    assert {*stored, "message oncoresponse/stages/v1/stage.proto"} <= set(parts)
     assert workflow_version() == version_of(oncoresponse.__version__, parts)

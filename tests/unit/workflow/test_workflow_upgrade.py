@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime
 import json
 import pickle
 import sqlite3
@@ -13,9 +14,11 @@ import pytest
 import sqlalchemy
 from dbos import DBOS
 from google.rpc import error_details_pb2
+from oncoresponse.case.case import Case, LesionRequest
 from oncoresponse.errors import ConfigurationError
+from oncoresponse.model.plan import STAGES
 from oncoresponse.monitoring.store import MonitoringStore
-from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
+from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.chart_store import AssessmentFilter
 from oncoresponse.storage.database_engine import database_engine
@@ -25,6 +28,7 @@ from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.assessment_records import hand_over, is_finished
 from oncoresponse.workflow.assessment_workflow import provide_surroundings
 from oncoresponse.workflow.code_version import workflow_version
+from oncoresponse.workflow.earlier_requests import is_of_earlier_release, run_of_earlier_release
 from oncoresponse.workflow.earlier_versions import Settled, settle_earlier_versions
 
 FINISHED = "assessments/8da719fb-efd2-5a04-9cca-e669e4b08a66"
@@ -51,7 +55,7 @@ async def created(records, data_folder):
         request_id=str(uuid.uuid4()), study="studies/gone", model="models/sts-petct"
     )
     manifest = ArtifactStore((data_folder / "artifacts").as_uri()).put_bytes(b"{}", "application/json")
-    return await records.create(request, artifact_message(manifest), "0" * 64)
+    return await records.create(request, manifest, "0" * 64, tuple(STAGES))
 
 
 def change(data_folder, statement, *values):
@@ -100,11 +104,45 @@ async def test_begun_assessments_of_another_version_end_with_a_reason(old_data_f
 
 
 async def test_waiting_assessment_of_another_version_is_done_by_this_one(old_data_folder, launched):
-    """The study service of the test has no model, and says so: the first stage was asked."""
+    """The conversion of the test has no model, and says so: the first stage was asked."""
     async with launched(old_data_folder) as records:
         found = await finished(records, WAITING)
     assert reason(found) == "MODEL_NOT_FOUND"
     assert found.stage == assessment_pb2.ASSESSMENT_STAGE_CONVERSION
+
+
+@pytest.mark.parametrize("pinned", [{}, {"model_sha256": "1" * 64}], ids=["0.1.0", "0.2.0"])
+def test_request_that_an_earlier_release_stored_becomes_a_run_of_this_one(tmp_path, pinned):
+    artifacts = ArtifactStore(tmp_path.as_uri())
+    manifest = artifacts.put_bytes(b"{}", "application/json")
+    stored = {
+        "create": {
+            "request_id": "9d6bd2fc-7a3c-4d4f-9d93-4dc0a1f2f3a4",
+            "study": "studies/s-1",
+            "model": "models/sts-petct",
+            "lesion": {"point": {"x_mm": 1.0, "y_mm": 2.0, "z_mm": 3.0}},
+            "covariates": [{"name": "age", "value": 61.0}],
+            "patient_reference": "Patient/1",
+        },
+        "assessment_id": "a-1",
+        "create_time": "2026-01-02T03:04:05Z",
+        "study_manifest": {"uri": manifest.uri, "sha256": manifest.sha256, "size_bytes": "2", "media_type": "a/b"},
+        **pinned,
+    }
+    assert is_of_earlier_release(stored)
+    run = run_of_earlier_release(stored, artifacts)
+    assert (run.assessment_id, run.model, run.model_sha256) == (
+        "a-1",
+        "models/sts-petct",
+        pinned.get("model_sha256", ""),
+    )
+    assert run.stages == ("conversion", "segmentation", "features", "prediction", "report")
+    assert not is_of_earlier_release(run.to_json())
+    case = artifacts.read_document(run.case, Case)
+    assert case.study_manifest.sha256 == manifest.sha256
+    assert case.order.lesions == (LesionRequest(point=(1.0, 2.0, 3.0)),)
+    assert (case.order.covariates, case.order.patient_reference) == ({"age": 61.0}, "Patient/1")
+    assert case.order.issued == datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 
 
 async def test_no_pickle_is_left_in_the_database_nor_written_to_it(

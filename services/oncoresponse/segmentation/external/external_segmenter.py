@@ -10,7 +10,9 @@ import SimpleITK as sitk
 import torch
 
 from oncoresponse.case.contour_summary import SegmentationSummary
-from oncoresponse.case.volume import Quantity, file_sha256, require_same_frame_of_reference
+from oncoresponse.case.file_digest import file_sha256
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import require_same_frame_of_reference
 from oncoresponse.errors import FieldOfViewTooLarge, InvalidRequest, ModelFolderInvalid
 from oncoresponse.model.definition import TumorLimits
 from oncoresponse.model.folder import ModelFolder

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from oncoresponse.case.volume import Quantity
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.segmentation.device import gpu_memory_errors
 from oncoresponse.segmentation.external.channel_sampling import (

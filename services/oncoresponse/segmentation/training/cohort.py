@@ -13,7 +13,8 @@ import SimpleITK as sitk
 from oncoradiomics.errors import ImageFileError
 from oncoradiomics.image_files import read_image
 
-from oncoresponse.case.volume import file_sha256, same_grid
+from oncoresponse.case.file_digest import file_sha256
+from oncoresponse.case.volume import same_grid
 from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.segmentation.preprocessing import NetworkInput, PreprocessingSettings, mask_on_grid, prepare
 

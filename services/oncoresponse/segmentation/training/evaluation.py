@@ -20,7 +20,8 @@ import pandas as pd
 import SimpleITK as sitk
 from rich.progress import Progress
 
-from oncoresponse.case.volume import Quantity, Volume, write_volume
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume, write_volume
 from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.segmentation.lesion_prompt import LesionPrompt, prompt_channels
 from oncoresponse.segmentation.mask_checks import measure_mask

@@ -31,7 +31,7 @@ from monai.losses.dice import DiceCELoss
 from monai.losses.ds_loss import DeepSupervisionLoss
 from rich.progress import Progress
 
-from oncoresponse.case.volume import file_sha256
+from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.metrics import dice
