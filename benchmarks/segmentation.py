@@ -37,11 +37,13 @@ def ours(folder: Path, model: Path, device: str) -> Segment:
     from oncoresponse.case.volume import read_volume
     from oncoresponse.model.folder import ModelFolder
     from oncoresponse.segmentation.inference import Segmenter
+    from oncoresponse.segmentation.input_images import InputImages
 
     segmenter = Segmenter.open(ModelFolder.open(model), device)
 
     def call() -> Any:
-        found = segmenter.segment(read_volume(folder / "PT.nrrd"), read_volume(folder / "CT.nrrd"))
+        images = {role: read_volume(folder / f"{role}.nrrd") for role in ("PT", "CT")}
+        found = segmenter.segment(InputImages(images, "PT"))
         return np.array(found.mask.array)
 
     return call

@@ -45,11 +45,13 @@ def segmentation(folder: Path, _study_directory: Path) -> Callable[[], None]:
     from oncoresponse.case.volume import read_volume, write_volume
     from oncoresponse.model.folder import ModelFolder
     from oncoresponse.segmentation.inference import Segmenter
+    from oncoresponse.segmentation.input_images import InputImages
 
     segmenter = Segmenter.open(ModelFolder.open(MODEL))
 
     def call() -> None:
-        found = segmenter.segment(read_volume(folder / "PT.nrrd"), read_volume(folder / "CT.nrrd"))
+        images = {role: read_volume(folder / f"{role}.nrrd") for role in ("PT", "CT")}
+        found = segmenter.segment(InputImages(images, "PT"))
         write_volume(found.mask, folder / "mask.nrrd")
         (folder / "segmentation.json").write_text(found.summary.model_dump_json())
 
@@ -99,27 +101,35 @@ def report(folder: Path, study_directory: Path) -> Callable[[], None]:
     from oncoresponse.dicom.study import read_study
     from oncoresponse.model.folder import ModelFolder
     from oncoresponse.reporting.compose import compose_report
-    from oncoresponse.reporting.report_content import ReportContext
+    from oncoresponse.reporting.lesion_map import lesion_map
+    from oncoresponse.reporting.report_content import ReportContext, ReportedLesion
 
     model = ModelFolder.open(MODEL)
     description = StudyDescription.model_validate_json((folder / "description.json").read_bytes())
     context = ReportContext(
         assessment_id="benchmark",
         issued=datetime(2026, 1, 1, tzinfo=UTC),
-        model=model.definition,
+        model=model.imaging,
         model_sha256=model.sha256,
         study=description,
-        features=FeatureDocument.model_validate_json((folder / "features.json").read_bytes()),
-        segmentation=SegmentationSummary.model_validate_json((folder / "segmentation.json").read_bytes()),
+        lesions=(
+            ReportedLesion(
+                number=1,
+                label="",
+                features=FeatureDocument.model_validate_json((folder / "features.json").read_bytes()),
+                segmentation=SegmentationSummary.model_validate_json((folder / "segmentation.json").read_bytes()),
+            ),
+        ),
         prediction=Prediction.model_validate_json((folder / "prediction.json").read_bytes()),
         software_version=oncoresponse.__version__,
     )
     pet_uids = next(series.sop_instance_uids for series in description.series if series.modality == "PT")
     instances = {item.sop_instance_uid: item.dataset for item in read_study(study_directory).instances}
-    volumes = [read_volume(folder / name) for name in ("PT.nrrd", "CT.nrrd", "mask.nrrd")]
+    images = {role: read_volume(folder / f"{role}.nrrd") for role in model.imaging.show}
+    lesions = lesion_map([read_volume(folder / "mask.nrrd")])
 
     def call() -> None:
-        compose_report(context, *volumes, [instances[uid] for uid in pet_uids])
+        compose_report(context, images, lesions, [instances[uid] for uid in pet_uids])
 
     return call
 

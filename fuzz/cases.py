@@ -10,10 +10,11 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError, Message
 from oncoradiomics.errors import RadiomicsError
+from oncoresponse.case.study_index import StudyIndex
 from oncoresponse.dicom.contours import ContourRequest
 from oncoresponse.dicom.limits import DicomLimits
-from oncoresponse.dicom.reading import read_instance
-from oncoresponse.dicom.study import convert_study, read_contour, read_study
+from oncoresponse.dicom.study import convert_study, read_contour
+from oncoresponse.dicom.study_index import read_object, study_from_index
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.model.definition import ImageInput
 from oncoresponse.rpc.interceptors import require_valid
@@ -60,15 +61,16 @@ def mutated_case_file(seed: int, number: int) -> bytes | None:
 
 
 def take_in(files: dict[str, bytes], contour_kind: str | None = None) -> None:
-    """All that the service does with the files of a study: the check at upload, conversion, contour."""
-    for data in files.values():
-        read_instance(data, LIMITS)
+    """All that the service does with the files of a study: the check at upload, the index, conversion, contour."""
     with tempfile.TemporaryDirectory() as name:
         paths = []
         for key, data in files.items():
             paths.append(Path(name) / key)
             paths[-1].write_bytes(data)
-        read = read_study(paths, LIMITS)
+        kept = [read_object(path, LIMITS) for path in paths]
+        index = StudyIndex.model_validate_json(StudyIndex.of(kept).model_dump_json())
+        path_of = {item.entry.sha256: path for item, path in zip(kept, paths, strict=True)}
+        read = study_from_index(index, path_of.__getitem__, LIMITS)
         converted = convert_study(read, ImageInput.any_of("PT", "CT"))
         if contour_kind is not None:
             read_contour(read, ContourRequest(), converted.volumes["PT"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from types import MappingProxyType
 from typing import Literal
 
@@ -158,6 +159,7 @@ def describe_lesion(
     quantity: str,
     engine: Engine = "native",
     *,
+    also: Collection[str] = (),
     threads: int = 1,
 ) -> FeatureDocument:
     """Features and measures of a lesion.
@@ -172,6 +174,7 @@ def describe_lesion(
         quantity: What a voxel measures, as :func:`~oncoradiomics.quantities.image_quantity` reads it. It decides which
             measures there are (:func:`~oncoradiomics.lesion_measures.measure_names`).
         engine: As for :func:`extract`.
+        also: Measures on request (:data:`~oncoradiomics.lesion_measures.MEASURES_ON_REQUEST`).
         threads: As for :func:`extract`.
 
     Raises:
@@ -181,7 +184,7 @@ def describe_lesion(
         ExtractionError: Features or measures cannot be computed.
     """
     what = image_quantity(quantity)
-    measures = measure_lesion(image, mask, quantity, settings.setting.label)
+    measures = measure_lesion(image, mask, quantity, settings.setting.label, also=also)
     surroundings = crop_to_surroundings(image, mask, settings)
     features = extract(*surroundings, settings, engine, intensity_unit=what.unit, threads=threads)
     return features.to_document(measures, what.code)

@@ -14,7 +14,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -86,6 +86,8 @@ class ExtractionProcesses:
         settings: Settings,
         quantity: str,
         engine: Engine = "native",
+        *,
+        also: Collection[str] = (),
     ) -> FeatureDocument:
         """Features and measures of the lesion in two files that the child reads itself.
 
@@ -98,6 +100,7 @@ class ExtractionProcesses:
             settings: What to compute and how.
             quantity: What a voxel measures, as for :func:`~oncoradiomics.extraction.describe_lesion`.
             engine: As for :func:`~oncoradiomics.extraction.extract`.
+            also: Measures on request, as for :func:`~oncoradiomics.extraction.describe_lesion`.
 
         Raises:
             QuantityError: The quantity is not said.
@@ -113,7 +116,7 @@ class ExtractionProcesses:
         try:
             for _ in range(_ATTEMPTS):
                 with contextlib.suppress(BrokenProcessPool):
-                    task = partial(_describe_files, image_path, mask_path, settings, quantity, engine)
+                    task = partial(_describe_files, image_path, mask_path, settings, quantity, engine, tuple(also))
                     return await child.extract(task, self._timeout_seconds)
             raise ExtractionError(
                 f"The feature extraction process died {_ATTEMPTS} times. Check the free memory and the size of the "
@@ -215,6 +218,6 @@ def warm_up() -> None:
 
 
 def _describe_files(
-    image_path: Path, mask_path: Path, settings: Settings, quantity: str, engine: Engine
+    image_path: Path, mask_path: Path, settings: Settings, quantity: str, engine: Engine, also: tuple[str, ...]
 ) -> FeatureDocument:
-    return describe_lesion(read_image(image_path), read_image(mask_path), settings, quantity, engine)
+    return describe_lesion(read_image(image_path), read_image(mask_path), settings, quantity, engine, also=also)

@@ -5,7 +5,7 @@ from __future__ import annotations
 ARBITRARY_INTENSITY = "{intensity}"
 """Unit of voxels without one (UCUM annotation: a pure number)."""
 
-_SQUARES = {"g/mL": "g2/mL2", "[hnsf'U]": "[hnsf'U]2"}
+_SQUARES = {"g/mL": "g2/mL2", "[hnsf'U]": "[hnsf'U]2", "[arb'U]": "[arb'U]2"}
 _SHAPE_UNITS = {
     "MeshVolume": "mm3",
     "VoxelVolume": "mm3",

@@ -1,10 +1,13 @@
 """What an oncologist knows about a lesion.
 
 Volume and three diameters of any image; of PET also SUVmax, SUVpeak, SUVmean, MTV and TLG, of CT the mean density, of
-another image the mean. No measure is given of a quantity that it is not named for.
+another image the mean. No measure is given of a quantity that it is not named for. What few ask for is measured only
+where it is asked for (:data:`MEASURES_ON_REQUEST`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +23,9 @@ from oncoradiomics.quantities import ImageQuantity, image_quantity
 
 MEAN_DENSITY = "mean_density"
 MEAN_INTENSITY = "mean_intensity"
+SLICE_EXTENT = "slice_extent"
+MEASURES_ON_REQUEST = (SLICE_EXTENT,)
+"""Names of the measures that any image has and that are given only where they are asked for."""
 PEAK_SPHERE_RADIUS_MM = (3.0 * 1000.0 / (4.0 * np.pi)) ** (1.0 / 3.0)
 """Radius of a sphere of 1 ml, 6.204 mm."""
 METABOLIC_THRESHOLD_FRACTION = 0.41
@@ -52,7 +58,9 @@ def is_measure_of_another_quantity(name: str, quantity: str) -> bool:
     return name in {*MEASURE_NAMES, MEAN_DENSITY, MEAN_INTENSITY} - set(measure_names(quantity))
 
 
-def measure_lesion(image: sitk.Image, mask: sitk.Image, quantity: str, label: int = 1) -> tuple[Measure, ...]:
+def measure_lesion(
+    image: sitk.Image, mask: sitk.Image, quantity: str, label: int = 1, *, also: Collection[str] = ()
+) -> tuple[Measure, ...]:
     """All measures of one lesion.
 
     Args:
@@ -60,9 +68,10 @@ def measure_lesion(image: sitk.Image, mask: sitk.Image, quantity: str, label: in
         mask: Label map on the image's grid.
         quantity: What a voxel measures, as :func:`~oncoradiomics.quantities.image_quantity` reads it.
         label: The mask's value inside the lesion.
+        also: Names of :data:`MEASURES_ON_REQUEST` that are wanted beside these; others are passed by.
 
     Returns:
-        One measure for each name of :func:`measure_names`, in that order.
+        One measure for each name of :func:`measure_names`, in that order, then those asked for.
 
     Raises:
         QuantityError: The quantity is not said.
@@ -73,7 +82,8 @@ def measure_lesion(image: sitk.Image, mask: sitk.Image, quantity: str, label: in
     what = image_quantity(quantity)
     region = tumor_region(image, mask, label)
     size = _size_measures(image, region)
-    return (*size, *_suv_measures(image, region, what)) if what.is_suv else (*size, _mean(image, region, what))
+    of_quantity = _suv_measures(image, region, what) if what.is_suv else (_mean(image, region, what),)
+    return (*size, *of_quantity, *((_slice_extent(image, region),) if SLICE_EXTENT in also else ()))
 
 
 def _size_measures(image: sitk.Image, region: _BoolArray) -> tuple[Measure, ...]:
@@ -111,6 +121,29 @@ def _size_measures(image: sitk.Image, region: _BoolArray) -> tuple[Measure, ...]
             ibsi_id="L0JK" if ndimage.label(region, structure=_TOUCHING)[1] == 1 else None,
         ),
     )
+
+
+def _slice_extent(image: sitk.Image, region: _BoolArray) -> Measure:
+    return Measure(
+        name=SLICE_EXTENT,
+        title="Extent along the slice axis",
+        value=slice_extent_mm(region, image.GetSpacing()),
+        unit="mm",
+        method="Number of slices from the first to the last with tumor, times their distance.",
+    )
+
+
+def slice_extent_mm(region: npt.NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> float:
+    """Slices from the first to the last with a voxel of the region, times their distance, in mm; 0 without any.
+
+    Slices between them without the region count, so the gap between two parts does too.
+
+    Args:
+        region: Boolean, axes (k, j, i); k is the axis of the slices.
+        spacing_mm: Along i, j, k.
+    """
+    slices = np.flatnonzero(region.any(axis=(1, 2)))
+    return 0.0 if len(slices) == 0 else float(slices[-1] - slices[0] + 1) * spacing_mm[2]
 
 
 def _voxel_ml(image: sitk.Image) -> float:

@@ -119,7 +119,12 @@ RUN = {
         "oncoresponse train response --features image-features.csv --clinical image-clinical.csv "
         "--model models/lung-petct --run runs/lung-petct",
     ),
-    "a contour on MR": ("oncoresponse measure-contour STUDY --modality MR",),
+    "a contour on MR": (
+        "oncoresponse measure-contour STUDY --modality MR",
+        "oncoresponse assess examples/BREAST_DCE --model breast-nac --contour --covariate age_years=47 "
+        "--covariate hormone_receptor_positive=1 --covariate her2_positive=0 --covariate mammaprint_high=1 "
+        "--out result",
+    ),
     "monitoring": (
         "oncoresponse predict --model breast-nac --table inputs.csv --out predictions.csv",
         "oncoresponse record-outcome assessments/ID favorable --server 127.0.0.1:50051 --follow-up-months 30 "
@@ -195,6 +200,7 @@ def test_one_machine(checkout, serve):
     assert (checkout / "report.json").stat().st_size > 10_000
     for command in (assess, assess_contour):
         assert "Tumor volume" in run(command, checkout, "--server", address)
+    assert "definition differs" in run(RUN["a contour on MR"][1], checkout, "--server", address)
     assert "RTSTRUCT" in run(assess_contour, checkout)  # with a server of its own
     assert "Not for clinical decisions" in " ".join(run(show, checkout).split())  # wherever the line is wrapped
     assert "WRONG" not in run(doctor, checkout, "--data-dir", str(checkout))
@@ -373,7 +379,7 @@ def test_a_physicist_trains_a_third_model(checkout, studies, cohort):
 
 
 def test_a_contour_is_measured(checkout, write_series, write_contour):
-    (measure,) = RUN["a contour on MR"]
+    measure, _ = RUN["a contour on MR"]
     folder = checkout / "breast-mri"
     folder.mkdir()
     series = write_series(

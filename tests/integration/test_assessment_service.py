@@ -14,7 +14,7 @@ import pytest
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from oncoresponse.case.artifact_names import ARTIFACT_FILE_NAMES
+from oncoresponse.case.artifact_names import is_artifact_name
 from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.client import Client, Order
@@ -123,7 +123,7 @@ def test_result_tells_one_story(result):
     volume = next(item["value"] for item in features["measures"] if item["name"] == "lesion_volume")
     quantities = [entry["resource"].get("valueQuantity", {}) for entry in bundle["entry"]]
     assert any(abs(float(quantity.get("value", -1)) - volume) < 0.06 for quantity in quantities)
-    assert set(assessment.result.artifacts) <= ARTIFACT_FILE_NAMES
+    assert all(is_artifact_name(name) for name in assessment.result.artifacts)
     assert assessment.result.prediction.answer == response_pb2.PREDICTION_ANSWER_NO_EVIDENCE, "it measures"
     assert (prediction["answer"], prediction["probability"]) == ("no_evidence", None)
     assert not assessment.result.prediction.HasField("probability")

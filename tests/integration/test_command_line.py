@@ -189,8 +189,7 @@ def content(folder: Path) -> dict[str, str]:
     ("options", "reason"),
     [
         (("--model", "oracle"), "MODEL_NOT_FOUND"),
-        (("--model", "breast-nac"), "INVALID_REQUEST"),
-        (("--model", "sts-petct", "--covariate", "age=3"), "INVALID_REQUEST"),
+        (("--model", "breast-nac", "--covariate", "age=3"), "INVALID_REQUEST"),
         (("--model", "sts-petct", "--patient-reference", "nobody"), "INVALID_REQUEST"),
         (("--model", "sts-petct", "--lesion-point", "1,2"), "CONFIGURATION_INVALID"),
     ],

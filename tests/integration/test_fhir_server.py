@@ -31,6 +31,7 @@ sample = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(sample)
 pet_series, pet, ct, mask, model = sample.pet_series, sample.pet, sample.ct, sample.mask, sample.model
 make_context, report, abstaining_report = sample.make_context, sample.report, sample.abstaining_report
+two_lesions, make_two_lesions, two_lesion_report = sample.two_lesions, sample.make_two_lesions, sample.two_lesion_report
 
 SERVER = Path(__file__).parents[1] / "fhir_server"
 Json = dict[str, Any]
@@ -71,9 +72,9 @@ def statuses(answer: Json) -> Counter[str]:
 
 
 def test_a_bundle_sent_again_changes_nothing_and_every_reference_resolves(
-    fhir_server: Callable[..., tuple[int, Json]], report: Report
+    fhir_server: Callable[..., tuple[int, Json]], two_lesion_report: Report
 ) -> None:
-    bundle: Json = json.loads(report.bundle_json)
+    bundle: Json = json.loads(two_lesion_report.bundle_json)
     kinds = Counter(entry["resource"]["resourceType"] for entry in bundle["entry"])
     first = fhir_server("", bundle)[1]
     assert statuses(first) == {"201": len(bundle["entry"])}
@@ -120,7 +121,7 @@ def test_a_second_assessment_of_the_study_shares_its_study_and_devices_only(
     pet_series: Any,
 ) -> None:
     fhir_server("", json.loads(abstaining_report.bundle_json))
-    other = compose_report(make_context(assessment_id="another"), pet, ct, mask, pet_series)
+    other = compose_report(make_context(assessment_id="another"), {"PT": pet, "CT": ct}, mask, pet_series)
     bundle: Json = json.loads(other.bundle_json)
     answer = fhir_server("", bundle)[1]
     for entry, result in zip(bundle["entry"], answer["entry"], strict=True):

@@ -26,6 +26,8 @@ sample = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(sample)
 pet_series, pet, ct, mask, model = sample.pet_series, sample.pet, sample.ct, sample.mask, sample.model
 make_context, report, abstaining_report = sample.make_context, sample.report, sample.abstaining_report
+two_lesions, make_two_lesions, two_lesion_report = sample.two_lesions, sample.make_two_lesions, sample.two_lesion_report
+mr_report = sample.mr_report
 
 MODULES = {
     "BodyStructure": "body_structure",
@@ -49,9 +51,11 @@ def resources(report: Report) -> list[dict[str, Any]]:
 
 
 @pytest.mark.timeout(300)
-def test_resources_meet_r4_models_and_invariants(report: Report, abstaining_report: Report) -> None:
+def test_resources_meet_r4_models_and_invariants(
+    two_lesion_report: Report, abstaining_report: Report, mr_report: Report
+) -> None:
     seen = set()
-    for resource in resources(report) + resources(abstaining_report):
+    for resource in resources(two_lesion_report) + resources(abstaining_report) + resources(mr_report):
         r4_model(resource["resourceType"]).model_validate(resource)
         seen.add(resource["resourceType"])
     assert seen == set(MODULES)

@@ -317,7 +317,8 @@ async def test_import_over_quota(run_study_service, tmp_path, refusal):
     settings = {"allowed_import_directories": (SAMPLE,), "quota_bytes_per_study": 50_000}
     async with run_study_service(tmp_path, **settings) as service:
         assert (await refusal(_import(service, SAMPLE))).reason == "QUOTA_EXCEEDED"
-        assert list((tmp_path / "studies" / "parts").rglob("*.*")) == []
+        left = (tmp_path / "studies" / "parts").rglob("*.*")
+        assert [path for path in left if not path.name.endswith(".header.json")] == []
 
 
 async def test_a_cancelled_import_goes_on_later(run_study_service, tmp_path):

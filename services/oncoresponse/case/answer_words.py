@@ -22,7 +22,7 @@ def answer_line(prediction: Prediction) -> str:
     if prediction.abstains:
         if not prediction.used_in_training:
             return answer
-        if prediction.answer is Answer.NO_EVIDENCE:
+        if prediction.answer in (Answer.NO_EVIDENCE, Answer.MEASURED_ONLY):
             return f"{answer}; patient used in training"
         return "No prediction: the model was trained on this patient"
     return f"{re.sub(r'[ ,:]+(very )?likely$', '', answer)}: {strength(prediction)}"

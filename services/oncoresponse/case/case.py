@@ -202,7 +202,8 @@ class Candidate(Tolerant):
     Attributes:
         number: 1 for the most likely.
         box: Around it; sent back as a lesion, it chooses this candidate.
-        hottest: Centre of the voxel with the highest SUV.
+        hottest: Centre of the voxel with the highest value.
+        suv_max: Highest SUV, g/mL; 0 where the image is no PET in SUV.
         confidence: Mean probability of its voxels.
     """
 

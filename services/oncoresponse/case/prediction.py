@@ -30,7 +30,8 @@ class Answer(StrEnum):
     NO_EVIDENCE = "no_evidence"
     """Validation found no evidence for any prediction: the model measures and does not predict."""
     MEASURED_ONLY = "measured_only"
-    """What was measured is not what the model predicts from: another definition, or not the lesion that it means."""
+    """Nothing is predicted from what was measured: it has another definition than in the training data, is not the
+    lesion that the model means, or clinical inputs lack."""
 
 
 NO_EVIDENCE_TEXT = "No evidence for a prediction: measures only"
@@ -54,6 +55,7 @@ ABSTAIN_CODES = (
     "NO_EVIDENCE",
     "DEFINITION_DIFFERS",
     "SEVERAL_LESIONS",
+    "CLINICAL_INPUTS_MISSING",
 )
 """Every reason for abstaining: an input is NaN or infinite; an input cannot be true; the inputs are too far from the
 training patients; neither outcome can be ruled out; both can; the set and the probability point to different
@@ -61,7 +63,7 @@ outcomes; another plausible contour would give the opposite call; the tumor goes
 that the call would be another; the contour must not be believed before a physician has reviewed it; calls of this kind
 were not right often enough in validation; the model was trained on this patient; the model has no evidence for a
 prediction of anybody; what was measured is not shown to be the same quantity as in the training data; the model
-predicts from one lesion, and several were measured.
+predicts from one lesion, and several were measured; the request does not give clinical inputs that the model needs.
 """
 
 
@@ -244,7 +246,8 @@ class Prediction(Tolerant):
 
     When ``answer`` is neither ``favorable`` nor ``unfavorable`` the model abstains. ``probability`` and its interval
     may still be present, so that the record is complete; a report must not show them as an answer then, only the
-    ``abstain_reasons``. :attr:`abstains` tells. With ``no_evidence`` everything that describes a prediction is absent.
+    ``abstain_reasons``. :attr:`abstains` tells. With ``no_evidence`` and ``measured_only`` everything that describes a
+    prediction is absent.
 
     Attributes:
         model_name: Name of the model folder.

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import re
 
+_READABLE = {
+    "1": "",
+    "": "",
+    "a": "years",
+    "d": "days",
+    "mm2": "mm²",
+    "mm3": "mm³",
+    "[hnsf'U]": "HU",
+    "[arb'U]": "arb. units",
+}
+
 
 def significant(value: float) -> str:
     """A value of unknown magnitude, three significant digits, never in exponents where a reader can do without."""
@@ -17,9 +28,7 @@ def significant(value: float) -> str:
 
 def readable_unit(unit: str) -> str:
     """UCUM as a physician writes it; empty for a pure number."""
-    return {"1": "", "": "", "a": "years", "d": "days", "mm2": "mm²", "mm3": "mm³"}.get(
-        unit, re.sub(r"\{[^}]*\}", "", unit)
-    )
+    return _READABLE.get(unit, re.sub(r"\{[^}]*\}", "", unit))
 
 
 def spoken_value(value: float, unit: str) -> str:

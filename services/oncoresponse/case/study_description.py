@@ -29,6 +29,9 @@ class SeriesDescription(Tolerant):
         chosen_because: Why this one of several series of the modality, in one sentence; ``None`` where it is the only
             one. It is among the warnings too, which reports print.
         sop_instance_uids: In slice order, the order of index axis k of the volume.
+        sequence_name: Of MR: DICOM (0018,0024), or Protocol Name (0018,1030); as found.
+        contrast_agent: Contrast/Bolus Agent (0018,0010), as found; ``None`` where none is named.
+        magnetic_field_strength_t: Of MR: DICOM (0018,0087).
         body_part_examined: DICOM (0018,0015), as found.
         laterality: DICOM (0020,0060), or (0020,0062) of the images; as found, never derived from pixels.
         instance_sha256: Digest of each file, same order; finds the file in the store.
@@ -43,6 +46,9 @@ class SeriesDescription(Tolerant):
     manufacturer_model_name: str | None = None
     slice_thickness_mm: float | None = None
     convolution_kernel: str | None = None
+    sequence_name: str | None = None
+    contrast_agent: str | None = None
+    magnetic_field_strength_t: float | None = None
     radiopharmaceutical: str | None = None
     suv_method: str | None = None
     acquisition_date_time: str | None = None

@@ -18,6 +18,12 @@ _SUMS = (
 )
 """Measure of a lesion, and the total of the patient."""
 
+PART_OF_TOTAL = {total: measure for measure, total in _SUMS}
+"""The measure of a lesion that each total adds up."""
+
+TOTAL_NAMES = ("lesion_count", *PART_OF_TOTAL)
+"""Names of all totals."""
+
 
 def totals_of(lesions: Sequence[Lesion]) -> tuple[LesionMeasure, ...]:
     """The number of lesions, and the sum of each measure that all of them have.

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from oncoresponse.cli.contour_options import CONTOUR_HELP, STRUCTURE_HELP
 from oncoresponse.cli.embedded_server import default_models_directory, embedded_server
+from oncoresponse.cli.lesion_options import lesion_selections, lesion_table, supplied_contours, totals_sentence
 from oncoresponse.cli.output_folder import OutputFolder, output_folder
 from oncoresponse.cli.parent_process import signals_end_by_exit
 from oncoresponse.cli.server_options import CertificateAuthority, ClientCertificate, ClientKey, connect
@@ -26,7 +27,7 @@ from oncoresponse.model.request_rules import require_covariates, require_images
 from oncoresponse.rpc.client import Client, Order, require_valid_order, study_files
 from oncoresponse.rpc.client import Progress as ShowProgress
 from oncoresponse.rpc.status import from_status
-from oncoresponse.v1 import assessment_pb2, lesion_pb2, study_pb2
+from oncoresponse.v1 import assessment_pb2, study_pb2
 
 _CHOICE_NEEDED = 3
 
@@ -46,14 +47,26 @@ def assess(
     contour: Annotated[
         bool, typer.Option("--contour", help="Use the contour in the study instead of automatic segmentation.")
     ] = False,
-    structure: Annotated[str, typer.Option(help=STRUCTURE_HELP)] = "",
+    structure: Annotated[
+        list[str] | None, typer.Option(help=f"{STRUCTURE_HELP} Once for each lesion.", metavar="NAME")
+    ] = None,
+    every_structure: Annotated[
+        bool, typer.Option("--every-structure", help="With a contour: each structure or segment of it is a lesion.")
+    ] = False,
     contour_uid: Annotated[str, typer.Option(help=CONTOUR_HELP)] = "",
     lesion_point: Annotated[
-        str, typer.Option(metavar="X,Y,Z", help="A point in the lesion: patient coordinates (LPS), mm.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            metavar="X,Y,Z", help="A point in the lesion: patient coordinates (LPS), mm; once for each lesion."
+        ),
+    ] = None,
     lesion_box: Annotated[
-        str, typer.Option(metavar="X,Y,Z,X,Y,Z", help="Two opposite corners of a box around the lesion: LPS, mm.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            metavar="X,Y,Z,X,Y,Z",
+            help="Two opposite corners of a box around the lesion: LPS, mm; once for each lesion.",
+        ),
+    ] = None,
     lesion_contour: Annotated[
         bool, typer.Option("--lesion-contour", help="The contour in the study is rough: segment around it.")
     ] = False,
@@ -77,18 +90,24 @@ def assess(
 ) -> None:
     """Send a study through the chain and write the report.
 
+    Lesions are named by points, boxes and contours in the study, also mixed, numbered in this order. Without any, the
+    network finds the lesion by itself.
+
     Without --server, a server is started for this one study, and its data folder removed afterwards.
     An earlier result in the output folder stays until the new one is whole, and then goes; other files in it stay.
 
-    Ends with exit code 3 where a physician has to choose the lesion first; the candidates are printed.
+    Ends with exit code 3 where a physician has to choose the lesions first; the candidates are printed.
     """
-    supplied = study_pb2.SuppliedContour(sop_instance_uid=contour_uid, structure_name=structure)
+    if contour and lesion_contour:
+        raise ConfigurationError("Give --contour to measure in the contour, or --lesion-contour to segment around it.")
+    contours = supplied_contours(
+        contour_uid, structure or (), every_structure=every_structure, wanted=contour or lesion_contour
+    )
     order = Order(
         model=model,
         covariates=_covariates(covariate or []),
         planned_treatment=planned_treatment,
-        contour=supplied if contour or ((structure or contour_uid) and not lesion_contour) else None,
-        lesion=_lesion(lesion_point, lesion_box, supplied if lesion_contour else None),
+        lesions=lesion_selections(lesion_point or (), lesion_box or (), contours, rough=lesion_contour),
         patient_id=patient_id,
         patient_reference=patient_reference,
         series=selected_series(series or []),
@@ -143,41 +162,9 @@ def selected_series(items: list[str]) -> tuple[study_pb2.SeriesSelection, ...]:
     return tuple(selected)
 
 
-def _lesion(point: str, box: str, contour: study_pb2.SuppliedContour | None) -> assessment_pb2.LesionPrompt | None:
-    given = [bool(point), bool(box), contour is not None]
-    if sum(given) > 1:
-        raise ConfigurationError("Give one of --lesion-point, --lesion-box and --lesion-contour.")
-    if contour is not None:
-        return assessment_pb2.LesionPrompt(rough_contour=contour)
-    if point:
-        (position,) = _positions(point, 1)
-        return assessment_pb2.LesionPrompt(point=position)
-    if box:
-        first, second = _positions(box, 2)
-        low, high = lesion_pb2.PatientPosition(), lesion_pb2.PatientPosition()
-        for name in ("x_mm", "y_mm", "z_mm"):
-            setattr(low, name, min(getattr(first, name), getattr(second, name)))
-            setattr(high, name, max(getattr(first, name), getattr(second, name)))
-        return assessment_pb2.LesionPrompt(box=lesion_pb2.LesionBox(low=low, high=high))
-    return None
-
-
-def _positions(text: str, count: int) -> list[lesion_pb2.PatientPosition]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 3 * count:
-        raise ConfigurationError(
-            f"A lesion {'point' if count == 1 else 'box'} is {3 * count} numbers with commas between: L, P, S in mm."
-        )
-    triples = zip(*[iter(numbers)] * 3, strict=True)
-    return [lesion_pb2.PatientPosition(x_mm=x, y_mm=y, z_mm=z) for x, y, z in triples]
-
-
 def _print_candidates(assessment: assessment_pb2.Assessment, written: list[Path], out: Path) -> None:
     console = Console(highlight=False)
-    console.print("The scan shows much of the body. A physician has to choose the lesion; nothing was measured yet.")
+    console.print("The scan shows much of the body. A physician has to choose the lesions; nothing was measured yet.")
     table = Table("", "Volume (ml)", "SUVmax", "Confidence", "Choose it with", box=None)
     for item in assessment.lesion_candidates:
         corners = [
@@ -188,7 +175,8 @@ def _print_candidates(assessment: assessment_pb2.Assessment, written: list[Path]
         table.add_row(
             str(item.number),
             f"{item.volume_ml:.1f}",
-            f"{item.suv_max:.1f}",
+            # 0 where the scan is no PET.
+            f"{item.suv_max:.1f}" if item.suv_max else "",
             f"{item.confidence:.2f}",
             f"--lesion-box={','.join(corners)}",
         )
@@ -200,7 +188,7 @@ def _require_installed(models_directory: Path, order: Order) -> None:
     """What the server that is started here would say after the upload, before it is started."""
     definition = ModelFolder.open(find_model(models_directory, order.model), verify=False).definition
     require_images(bool(definition.inputs))
-    require_covariates({item.name: item.required for item in definition.covariates}, order.covariates)
+    require_covariates([item.name for item in definition.covariates], order.covariates)
 
 
 @contextmanager
@@ -252,6 +240,10 @@ def _print_result(assessment: assessment_pb2.Assessment, written: list[Path], ou
     console.print()
     console.print(assessment.result.summary, markup=False, soft_wrap=True)
     console.print()
+    if len(assessment.result.lesions) > 1:
+        console.print(lesion_table(assessment.result))
+        console.print(totals_sentence(assessment.result), soft_wrap=True)
+        console.print()
     stages = json.loads((out / "timings.json").read_text(encoding="utf-8"))["stage_seconds"]
     parts = ", ".join(f"{name} {value:.1f}" for name, value in stages.items())
     console.print(f"{seconds:.1f} s in all ({parts})", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``oncoresponse measure-contour``: the size of a contoured tumor, for a model that is predicted from a table."""
+"""``oncoresponse measure-contour``: the size of a contoured tumor, without a model."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def measure_contour(
 ) -> None:
     """Measure volume and extent along the slice axis of a contour (RTSTRUCT or DICOM SEG).
 
-    The names are those of the inputs of breast-nac. Of a tumor that goes on beyond the images both are lower bounds;
-    the upper bounds can stand beside them in a table for 'oncoresponse predict'. What was left out of the contour, or
-    repaired, follows.
+    Of a tumor that goes on beyond the images both are lower bounds; the upper bounds can stand beside them in a table
+    for 'oncoresponse predict', where a model was trained on contours. breast-nac was not: its inputs of the same names
+    are of the functional tumor volume, and an assessment says so. What was left out of the contour, or repaired,
+    follows.
     """
     from oncoresponse.case.readable_numbers import percent
     from oncoresponse.cohort.contour_measures import measure_contour as measure

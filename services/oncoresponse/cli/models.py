@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from oncoresponse.cli.embedded_server import default_models_directory
+from oncoresponse.model.definition import ImagingResponse, ModelDefinition
 from oncoresponse.model.folder import ModelFolder, find_model, installed_model_names, seal_version
 
 app = typer.Typer(help="Installed models.", no_args_is_help=True)
@@ -50,6 +51,7 @@ def show_model(name: str, models_dir: _ModelsDirectory = None) -> None:
         ("Needs", ", ".join(f"{series.modality} ({series.purpose})" for series in definition.inputs)),
         ("Prefers", "\n".join(preferences) or "nothing; of several series that fit, a request has to name one"),
         ("Covariates", ", ".join(item.name for item in definition.covariates) or "none"),
+        *_of_lesions(definition),
         ("Predicts", f"{definition.outcome.title}: {definition.outcome.definition}"),
         ("Limits", "\n".join(definition.limitations)),
         ("Trained on", definition.training_data),
@@ -60,6 +62,16 @@ def show_model(name: str, models_dir: _ModelsDirectory = None) -> None:
     for title, text in rows:
         table.add_row(title, text, end_section=True)
     console.print(table)
+
+
+def _of_lesions(definition: ModelDefinition) -> list[tuple[str, str]]:
+    if not isinstance(definition, ImagingResponse):
+        return []
+    measured = "\n".join(
+        f"{item.input}: {item.measure}{'' if item.same_definition else ', reported and not used'}"
+        for item in definition.measured_inputs
+    )
+    return [("Of several lesions", definition.predict_from), *([("Measured inputs", measured)] if measured else [])]
 
 
 @app.command("seal")

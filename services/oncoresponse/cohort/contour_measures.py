@@ -1,7 +1,4 @@
-"""Size of a tumor from its contour alone: what a model of a table, such as ``breast-nac``, asks for.
-
-The voxels of the image are not read; a contour on DCE-MRI needs no intensity to be measured.
-"""
+"""Size of a tumor from its contour alone, as an assessment measures it. The voxels of the image are not read."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from typing import cast, get_args
 
 import numpy as np
 import SimpleITK as sitk
+from oncoradiomics.lesion_measures import slice_extent_mm
 
 from oncoresponse.case.case import SelectedSeries
 from oncoresponse.case.quantity import Quantity
@@ -101,16 +99,14 @@ def measure_mask_size(mask: Volume) -> ContourMeasures:
     """
     measures = measure_mask(mask.image)
     refuse_cut_mask(measures)
-    with_tumor = np.flatnonzero(sitk.GetArrayViewFromImage(mask.image).any(axis=(1, 2)))
-    count = 0 if len(with_tumor) == 0 else int(with_tumor[-1] - with_tumor[0] + 1)
-    extent_mm = count * float(mask.image.GetSpacing()[2])
+    extent_mm = slice_extent_mm(sitk.GetArrayViewFromImage(mask.image) > 0, mask.image.GetSpacing())
     known = border_calibration()
     contact = measures.border_contact
     band = None if contact is None else known.band(contact, measures.border_share)
     return ContourMeasures(
         volume_ml=measures.volume_ml,
         slice_extent_mm=extent_mm,
-        slices=count,
+        slices=round(extent_mm / mask.image.GetSpacing()[2]),
         border_share=measures.border_share,
         volume_high_ml=measures.volume_high_ml,
         slice_extent_high_mm=None if band is None else extent_mm * band.slice_extent_factor,

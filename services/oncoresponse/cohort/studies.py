@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 from oncoradiomics.cohort import write_provenance, write_table
 from oncoradiomics.errors import RadiomicsError
 from oncoradiomics.extraction import describe_lesion, engine_version
-from oncoradiomics.features import FeatureDocument
+from oncoradiomics.features import Feature, FeatureDocument, Measure
 from oncoradiomics.settings import Settings
 from pydantic import BaseModel
 
@@ -26,7 +27,7 @@ from oncoresponse.case.resampling import mask_on_grid
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.errors import ModelFolderInvalid, OncoResponseError, TrainingDataInvalid
-from oncoresponse.model.definition import ImagingResponse, parse_definition
+from oncoresponse.model.definition import ImagingResponse, MeasuredInput, parse_definition
 from oncoresponse.response.input_provenance import SIDECAR_SUFFIX, require_measures_of
 from oncoresponse.response.progress import Progress, no_progress
 from oncoresponse.response.task import ResponseTask
@@ -38,6 +39,7 @@ SERIES_COLUMN = "series_instance_uid"
 """Column of the clinical table that names the series to measure, where a study holds several that fit; may be empty."""
 
 _DONE = "measured"
+_Record = TypeVar("_Record", Feature, Measure)
 
 
 class _Measured(BaseModel):
@@ -87,13 +89,14 @@ def measure_studies(
         progress: Told after each patient.
 
     Raises:
-        TrainingDataInvalid: A patient of the table has no folder.
-        ModelFolderInvalid: The model folder says nothing about images.
+        TrainingDataInvalid: A patient of the table has no folder, or an input is measured as another quantity.
+        ModelFolderInvalid: The model folder says nothing about images, or predicts from all lesions of a patient.
         QuantityMismatch: An input does not exist for the quantity of the model's images, such as SUVmax of CT.
     """
     definition, settings = _model(model_directory)
     require_measures_of(task.inputs, str(definition.measured_quantity))
     rows = read_table(clinical, task.patient_column)
+    renamed = _renamed(task, definition, {column for row in rows.values() for column in row})
     patients = [
         patient
         for patient in sorted(set(rows) - set(task.held_out_patients))
@@ -106,7 +109,12 @@ def measure_studies(
             patients=len(absent),
         )
     # What was measured otherwise, or on a series chosen otherwise, is measured again.
-    what = [settings.sha256, engine_version("native"), definition.model_dump_json(include={"inputs"})]
+    what = [
+        settings.sha256,
+        engine_version("native"),
+        definition.model_dump_json(include={"inputs", "segment_on", "features_from"}),
+        *definition.wanted_measures,
+    ]
     kept = run_directory / _DONE / hashlib.sha256("\n".join(what).encode()).hexdigest()[:16]
     kept.mkdir(parents=True, exist_ok=True)
     documents: dict[str, FeatureDocument] = {}
@@ -126,7 +134,7 @@ def measure_studies(
                 content = {"patient": patient, "series": series} | known.model_dump(mode="json")
                 done.write_text(json.dumps(content), encoding="utf-8")
         if known is not None:
-            documents[patient] = known.document
+            documents[patient] = _with_inputs(known.document, renamed)
             if known.border_share:
                 cut[patient] = known.border_share
             if known.warnings:
@@ -156,8 +164,65 @@ def _measure(folder: Path, definition: ImagingResponse, settings: Settings, seri
     measures = check_mask(contour.mask, definition.tumor_limits)
     volume = converted.volumes[definition.features_from]
     mask = mask_on_grid(contour.mask, volume)
-    document = describe_lesion(volume.image, mask.image, settings, volume.quantity.value)
+    document = describe_lesion(
+        volume.image, mask.image, settings, volume.quantity.value, also=definition.wanted_measures
+    )
     return _Measured(document=document, border_share=measures.border_share, warnings=contour.warnings)
+
+
+def _renamed(task: ResponseTask, definition: ImagingResponse, clinical: set[str]) -> tuple[MeasuredInput, ...]:
+    """Inputs that are measured under another name, and that the table of features therefore has to hold by their own.
+
+    One that is a column of the clinical table is taken from there.
+
+    Raises:
+        TrainingDataInvalid: An input would be measured as another quantity than the model says it is.
+        ModelFolderInvalid: The model predicts from totals of several lesions.
+    """
+    if definition.predict_from == "all lesions":
+        raise ModelFolderInvalid(
+            "The model predicts from all lesions of a patient, and a study is measured here in one contour. Measure "
+            "the totals and train from a table."
+        )
+    sources = {entry.name: entry.source for entry in task.inputs}
+    wanted = [
+        item
+        for item in definition.measured_inputs
+        if item.input in sources and not (sources[item.input] == "clinical" and item.input in clinical)
+    ]
+    for item in wanted:
+        if not item.same_definition:
+            raise TrainingDataInvalid(
+                f"measured_inputs in model.yaml says that '{item.measure}' of a contour is not the same quantity as "
+                f"the input '{item.input}', so studies cannot give it. Add it as a column of the clinical table, or, "
+                "for a model that is trained on contours, say same_definition: true and what is measured.",
+                input=item.input,
+            )
+        if sources[item.input] == "clinical":
+            raise TrainingDataInvalid(
+                f"Input '{item.input}' is measured in the studies (measured_inputs in model.yaml), and the task says "
+                "that it is clinical. Say source: features in task.yaml, or add it as a column of the clinical table.",
+                input=item.input,
+            )
+    return tuple(wanted)
+
+
+def _with_inputs(document: FeatureDocument, renamed: Sequence[MeasuredInput]) -> FeatureDocument:
+    """The document with each input by its own name, too; what is undefined for a lesion stays so."""
+    measures = {item.name: item for item in document.measures}
+    features = {item.name: item for item in document.features}
+    return document.model_copy(
+        update={
+            "measures": (*document.measures, *_by_input(measures, renamed)),
+            "features": (*document.features, *_by_input(features, renamed)),
+        }
+    )
+
+
+def _by_input(records: Mapping[str, _Record], renamed: Sequence[MeasuredInput]) -> list[_Record]:
+    return [
+        records[item.measure].model_copy(update={"name": item.input}) for item in renamed if item.measure in records
+    ]
 
 
 def _model(model_directory: Path) -> tuple[ImagingResponse, Settings]:

@@ -87,14 +87,24 @@ def _wrong_scale(what: str) -> InvalidAttribute:
     )
 
 
-def _hounsfield(instance: Instance) -> npt.NDArray[np.int16]:
-    dataset = instance.dataset
-    rescale = Rescale.of(dataset, "CT")
-    if (attributes.text(dataset, "RescaleType") or "HU").upper() != "HU":
+def require_hounsfield_scale(instance: Instance) -> Rescale:
+    """How stored values become Hounsfield units, which the header says.
+
+    Raises:
+        MissingAttribute: Rescale Slope or Intercept is absent.
+        InvalidAttribute: Rescale Type names another unit, the slope is not above zero, or there is a Modality LUT.
+    """
+    rescale = Rescale.of(instance.dataset, "CT")
+    if (attributes.text(instance.dataset, "RescaleType") or "HU").upper() != "HU":
         raise InvalidAttribute(
             "RescaleType of the CT is not HU, so its values are not Hounsfield units. Send the original CT.",
             keyword="RescaleType",
         )
+    return rescale
+
+
+def _hounsfield(instance: Instance) -> npt.NDArray[np.int16]:
+    dataset, rescale = instance.dataset, require_hounsfield_scale(instance)
     stored = read_pixels(instance)
     is_padding = padding_mask(stored, dataset)
     require_sign(stored, is_padding, dataset, "CT")

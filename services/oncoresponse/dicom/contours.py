@@ -15,14 +15,14 @@ from oncoresponse.dicom import attributes, rtstruct, segmentation_object
 from oncoresponse.dicom.contour_filling import fill_contours, outside_remark, require_enough_inside
 from oncoresponse.dicom.contour_remarks import counted, milliliters, slices_text
 from oncoresponse.dicom.contour_request import AlgorithmType, ContourRequest, automatic_contour
-from oncoresponse.dicom.reading import RTSTRUCT_SOP_CLASS, SEGMENTATION_SOP_CLASSES, Instance
+from oncoresponse.dicom.reading import RTSTRUCT_SOP_CLASS, SEGMENTATION_SOP_CLASSES, Instance, whole_instance
 from oncoresponse.dicom.rtstruct import RegionOfInterest
 from oncoresponse.dicom.segmentation_object import Segment
 from oncoresponse.dicom.series import ImageSeries
 from oncoresponse.dicom.slice_geometry import SliceStack, grid_affine, stack_slices, volume_of_stack
 from oncoresponse.errors import AmbiguousSeries, AutomaticContour, ContourError, ContourNotFound, DicomError, EmptyMask
 
-__all__ = ["Contour", "ContourRequest", "contour_mask", "every_contour"]
+__all__ = ["Contour", "ContourRequest", "contour_mask", "every_contour", "require_structure"]
 
 # A change of volume this large by sampling on another grid is told.
 _TOLD_CHANGE = 0.1
@@ -78,6 +78,7 @@ def contour_mask(
     source, remarks = _choose_object(
         instances, series, request, grid, lambda found: _has_drawn_tumor(found, request.structure_name)
     )
+    source = whole_instance(source)
     is_named = bool(request.sop_instance_uid)
     structure: RegionOfInterest | Segment
     if source.sop_class_uid in SEGMENTATION_SOP_CLASSES:
@@ -108,6 +109,7 @@ def every_contour(
         ContourError, SeriesError, DicomError: As :func:`contour_mask`; of a single structure with its number.
     """
     source, remarks = _choose_object(instances, series, request, grid, _has_drawn_lesion)
+    source = whole_instance(source)
     is_named = bool(request.sop_instance_uid)
     structures: Sequence[RegionOfInterest | Segment]
     if source.sop_class_uid in SEGMENTATION_SOP_CLASSES:
@@ -124,6 +126,38 @@ def every_contour(
         return tuple(contours), ()
     warning = f"Contour: {counted(len(left_out), 'structure')} of the object left out: {', '.join(left_out)}."
     return tuple(contours), (warning,)
+
+
+def require_structure(
+    instances: Sequence[Instance],
+    series: Sequence[ImageSeries],
+    request: ContourRequest,
+    grid: ImageSeries,
+    *,
+    every_structure: bool = False,
+) -> None:
+    """Refuse what :func:`contour_mask` would refuse before it looks at a contour point or a pixel.
+
+    Args:
+        instances: Of the study, RTSTRUCT and SEG among them; their headers may be partial.
+        series: Image series of the study.
+        request: Which contour.
+        grid: Series on whose grid the mask is wanted.
+        every_structure: As for :func:`every_contour`: which structures there are, only the whole object says.
+
+    Raises:
+        ContourNotFound, AmbiguousSeries, AutomaticContour: As :func:`contour_mask`.
+    """
+    name = request.structure_name
+    is_drawn = _has_drawn_lesion if every_structure else lambda found: _has_drawn_tumor(found, name)
+    source, _ = _choose_object(instances, series, request, grid, is_drawn)
+    is_named = bool(request.sop_instance_uid)
+    if every_structure:
+        return
+    if source.sop_class_uid in SEGMENTATION_SOP_CLASSES:
+        segmentation_object.choose_segment(source, name, with_automatic=is_named)
+    else:
+        rtstruct.require_region(source, name, with_automatic=is_named)
 
 
 def _contour(
@@ -239,7 +273,7 @@ def _choose_object(
     instances: Sequence[Instance],
     series: Sequence[ImageSeries],
     request: ContourRequest,
-    grid: Volume,
+    grid: Volume | ImageSeries,
     is_drawn: Callable[[Instance], bool],
 ) -> tuple[Instance, tuple[str, ...]]:
     """The object that a request means, and what has to be said of it.
@@ -298,6 +332,7 @@ def _has_drawn_tumor(instance: Instance, structure_name: str) -> bool:
 
 def _has_drawn_lesion(instance: Instance) -> bool:
     try:
+        instance = whole_instance(instance)
         if instance.sop_class_uid == RTSTRUCT_SOP_CLASS:
             rtstruct.every_lesion(instance)
         else:

@@ -37,8 +37,7 @@ def convert_positron_emission(stack: SliceStack) -> tuple[Volume, SuvConversion]
         TruncatedFile: Pixel data cannot be decoded.
         DicomLimitExceeded: It takes too long to decode.
     """
-    _require_all_slices(stack)
-    conversion = suv_conversion(stack.instances)
+    conversion = suv_of_headers(stack)
     columns, rows, slices = stack.size
     suv = np.empty((slices, rows, columns), np.float32)
     for k, (instance, factor) in enumerate(zip(stack.instances, conversion.factors, strict=True)):
@@ -56,6 +55,17 @@ def convert_positron_emission(stack: SliceStack) -> tuple[Volume, SuvConversion]
             float(suv.sum(dtype=np.float64)) * voxel_ml, conversion.weight_grams, stack.spacing_mm[2] * slices
         )
     return volume_of_stack(stack, suv, Quantity.SUV_BODY_WEIGHT), conversion
+
+
+def suv_of_headers(stack: SliceStack) -> SuvConversion:
+    """How the values of a series become SUV, which its headers say.
+
+    Raises:
+        SuvError, MissingAttribute: As :func:`~oncoresponse.dicom.standardized_uptake_value.suv_conversion`.
+        MissingSlices: The images announce more slices than there are.
+    """
+    _require_all_slices(stack)
+    return suv_conversion(stack.instances)
 
 
 def _physical_values(instance: Instance) -> npt.NDArray[np.float64]:

@@ -7,13 +7,17 @@ memory for the headers only.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
     CTImageStorage,
@@ -31,6 +35,7 @@ from pydicom.uid import (
 
 from oncoresponse.case.pydicom_messages import without_pydicom_messages
 from oncoresponse.case.study_description import PatientIdentity
+from oncoresponse.case.study_index import PixelDataPlace
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.file_kind import is_dicom, is_media_directory
 from oncoresponse.dicom.file_parsing import lenient_uid, parse_file, require_limit, truncated
@@ -45,12 +50,16 @@ __all__ = [
     "SEGMENTATION_SOP_CLASSES",
     "SLICE_SOP_CLASSES",
     "Instance",
+    "header_instance",
+    "instance_of_dataset",
     "is_dicom",
     "is_media_directory",
+    "parse_source",
     "read_instance",
     "read_pixels",
     "read_whole",
     "same_content",
+    "whole_instance",
 ]
 
 SLICE_SOP_CLASSES = {"CT": CTImageStorage, "PT": PositronEmissionTomographyImageStorage, "MR": MRImageStorage}
@@ -77,7 +86,7 @@ class Instance:
     """One DICOM instance without its pixel data.
 
     Attributes:
-        path: Where the file lies; its name means nothing. ``None`` when only bytes were checked.
+        path: Where the file lies; its name means nothing. ``None`` when only bytes were checked, or with ``fetch``.
         sha256: Lower-case hexadecimal digest of the whole file.
         sop_class_uid: (0008,0016).
         sop_instance_uid: (0008,0018).
@@ -89,6 +98,10 @@ class Instance:
         patient: Patient Module; protected health information.
         dataset: The header, for :mod:`oncoresponse.dicom.attributes`.
         limits: What it was admitted under, and may take to decode.
+        is_partial: Whether ``dataset`` is that of a study index and leaves out what only the use of the object needs,
+            such as the points of contours; see :func:`whole_instance`.
+        pixel_data: Where the pixel data of an indexed image lies in its file.
+        fetch: Gives the file of an indexed instance, which is opened only when it is needed.
     """
 
     path: Path | None
@@ -103,6 +116,21 @@ class Instance:
     patient: PatientIdentity
     dataset: Dataset
     limits: DicomLimits = DEFAULT_LIMITS
+    is_partial: bool = False
+    pixel_data: PixelDataPlace | None = None
+    fetch: Callable[[], Path] | None = None
+
+    @property
+    def file(self) -> Path:
+        """The file, fetched where it has to be.
+
+        Raises:
+            ArtifactNotFound, ChecksumMismatch: The store lost it, or holds something else.
+        """
+        path = self.path if self.fetch is None else self.fetch()
+        if path is None:
+            raise ValueError("an instance that was read from bytes has no file to take pixels from")
+        return path
 
 
 def read_instance(source: Path | bytes, limits: DicomLimits = DEFAULT_LIMITS) -> Instance:
@@ -121,19 +149,39 @@ def read_instance(source: Path | bytes, limits: DicomLimits = DEFAULT_LIMITS) ->
         InvalidAttribute: The file is damaged in a way that is not mere shortness, or a compressed image has another
             size than its header says.
     """
+    data, dataset = parse_source(source, limits)
+    return instance_of_dataset(dataset, data, source if isinstance(source, Path) else None, limits)
+
+
+def parse_source(source: Path | bytes, limits: DicomLimits) -> tuple[bytes, FileDataset]:
+    """The bytes of a file and its data set, untouched; raises as :func:`~.file_parsing.parse_file`."""
     if isinstance(source, Path):
         require_limit("file_bytes", source.stat().st_size, limits, "The DICOM file has {found} bytes")
     data = source.read_bytes() if isinstance(source, Path) else source
-    dataset = parse_file(data, limits)
-    meta = dataset.file_meta
-    sop_class = attributes.text(dataset, "SOPClassUID") or attributes.text(meta, "MediaStorageSOPClassUID")
+    return data, parse_file(data, limits)
+
+
+def instance_of_dataset(dataset: FileDataset, data: bytes, path: Path | None, limits: DicomLimits) -> Instance:
+    """What :func:`read_instance` gives, from a data set that was parsed; takes the pixel data out of it."""
+    sop_class = attributes.text(dataset, "SOPClassUID") or attributes.text(dataset.file_meta, "MediaStorageSOPClassUID")
     if sop_class is None:
         raise attributes.missing("SOPClassUID")
     _require_complete(dataset, sop_class, limits)
     dataset.pop("PixelData", None)
+    return header_instance(dataset, hashlib.sha256(data).hexdigest(), sop_class, path, limits)
+
+
+def header_instance(
+    dataset: Dataset, sha256: str, sop_class: str, path: Path | None, limits: DicomLimits = DEFAULT_LIMITS
+) -> Instance:
+    """An instance from a header that needs no check any more.
+
+    Raises:
+        MissingAttribute: A UID or the modality is absent.
+    """
     return Instance(
-        path=source if isinstance(source, Path) else None,
-        sha256=hashlib.sha256(data).hexdigest(),
+        path=path,
+        sha256=sha256,
         sop_class_uid=sop_class,
         sop_instance_uid=attributes.required_text(dataset, "SOPInstanceUID"),
         study_instance_uid=attributes.required_text(dataset, "StudyInstanceUID"),
@@ -147,6 +195,11 @@ def read_instance(source: Path | bytes, limits: DicomLimits = DEFAULT_LIMITS) ->
     )
 
 
+def whole_instance(instance: Instance) -> Instance:
+    """The instance with everything that its file holds, read now where a study index left something out."""
+    return read_instance(instance.file, instance.limits) if instance.is_partial else instance
+
+
 def read_pixels(instance: Instance) -> npt.NDArray[np.integer[Any]]:
     """Stored pixel values of a slice, shape (rows, columns), before any rescale.
 
@@ -157,21 +210,40 @@ def read_pixels(instance: Instance) -> npt.NDArray[np.integer[Any]]:
         InvalidAttribute: Such an attribute contradicts the pixels, see
             :func:`~oncoresponse.dicom.pixel_values.stored_values`.
     """
-    return stored_values(read_whole(instance), instance.limits)
+    place = instance.pixel_data
+    dataset = read_whole(instance) if place is None else _with_pixel_data(instance, place)
+    return stored_values(dataset, instance.limits)
 
 
 def read_whole(instance: Instance) -> FileDataset:
     """The data set of an instance with its pixel data, not decoded."""
-    if instance.path is None:
-        raise ValueError("an instance that was read from bytes has no file to take pixels from")
-    return parse_file(instance.path.read_bytes(), instance.limits)
+    return parse_file(instance.file.read_bytes(), instance.limits)
+
+
+def _with_pixel_data(instance: Instance, place: PixelDataPlace) -> FileDataset:
+    """The header at hand and the pixel data from its place in the file; the header is not parsed again."""
+    with instance.file.open("rb") as file:
+        file.seek(place.offset_bytes)
+        value = file.read(place.size_bytes)
+    if len(value) < place.size_bytes:
+        raise truncated()
+    header = instance.dataset
+    implicit, little_endian = header.original_encoding
+    elements: dict[BaseTag, RawDataElement | DataElement] = {tag: header.get_item(tag) for tag in header.keys()}  # noqa: SIM118
+    tag = BaseTag(0x7FE00010)
+    length = 0xFFFFFFFF if place.encapsulated else place.size_bytes
+    elements[tag] = RawDataElement(
+        tag, place.vr or None, length, value, place.offset_bytes, bool(implicit), bool(little_endian)
+    )
+    meta = header.file_meta
+    return FileDataset(BytesIO(), elements, None, meta, bool(implicit), bool(little_endian))
 
 
 def same_content(first: Instance, second: Instance) -> bool:
     """Whether two files of one SOP Instance UID hold the same data set, whatever their file meta information."""
     if first.sha256 == second.sha256:
         return True
-    if first.path is None or second.path is None:
+    if any(found.path is None and found.fetch is None for found in (first, second)):
         return False
     one, other = read_whole(first), read_whole(second)
     with without_pydicom_messages():

@@ -128,7 +128,19 @@ def choose_region(rtstruct: Instance, structure_name: str = "", *, with_automati
         MissingAttribute: A required sequence is absent, as in a file that was cut.
         InvalidAttribute: A contour is damaged, or two regions have one number.
     """
+    region = _region(rtstruct, _chosen(rtstruct.dataset, structure_name, with_automatic=with_automatic))
+    if not region.contours:
+        raise ContourNotFound("The region of the structure set has no contour. Draw it, or name another one.")
+    return region
+
+
+def require_region(rtstruct: Instance, structure_name: str = "", *, with_automatic: bool = False) -> None:
+    """Refuse what :func:`choose_region` would refuse before it looks at a contour; the points need not be there."""
     dataset = rtstruct.dataset
+    _require_own_number(dataset, _chosen(dataset, structure_name, with_automatic=with_automatic))
+
+
+def _chosen(dataset: Dataset, structure_name: str, *, with_automatic: bool) -> _Entry:
     _require_whole(dataset)
     fitting = _fitting(dataset, structure_name)
     if not fitting:
@@ -143,10 +155,7 @@ def choose_region(rtstruct: Instance, structure_name: str = "", *, with_automati
             raise automatic_contour()
     if len(fitting) > 1:
         raise ambiguous_structures("regions of the structure set", [entry.number for entry in fitting])
-    region = _region(rtstruct, fitting[0])
-    if not region.contours:
-        raise ContourNotFound("The region of the structure set has no contour. Draw it, or name another one.")
-    return region
+    return fitting[0]
 
 
 def every_lesion(
@@ -197,10 +206,14 @@ def _require_whole(dataset: Dataset) -> None:
             raise attributes.missing(keyword)
 
 
-def _region(rtstruct: Instance, entry: _Entry) -> RegionOfInterest:
-    dataset = rtstruct.dataset
+def _require_own_number(dataset: Dataset, entry: _Entry) -> None:
     if sum(other.number == entry.number for other in _entries(dataset)) > 1:
         raise attributes.invalid("ROINumber")
+
+
+def _region(rtstruct: Instance, entry: _Entry) -> RegionOfInterest:
+    dataset = rtstruct.dataset
+    _require_own_number(dataset, entry)
     return RegionOfInterest(
         number=entry.number,
         name=entry.name,

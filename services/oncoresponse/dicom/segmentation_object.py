@@ -23,6 +23,7 @@ from oncoresponse.dicom.contour_request import (
     automatic_contour,
     is_named,
 )
+from oncoresponse.dicom.file_parsing import PARSE_ERRORS
 from oncoresponse.dicom.pixel_values import with_native_pixels
 from oncoresponse.dicom.reading import Instance, read_whole
 from oncoresponse.dicom.slice_geometry import grid_affine, place_image
@@ -207,8 +208,9 @@ def segment_image(
                 segment_numbers=[segment_number]
             )
             array, affine = np.asarray(found.array)[..., 0], np.asarray(found.affine)
-    except (ValueError, TypeError, AttributeError, LookupError, RuntimeError, NotImplementedError, sqlite3.Error):
-        # highdicom keeps its table of frames in SQLite, and lets its errors through.
+    except (*PARSE_ERRORS, RuntimeError, OSError, EOFError, sqlite3.Error):
+        # highdicom keeps its table of frames in SQLite, and lets its errors through, as those of pydicom about damaged
+        # sequences.
         raise InvalidAttribute(
             "The segmentation is not one regular volume, or lacks an attribute that DICOM requires. Export it again at "
             "the source."

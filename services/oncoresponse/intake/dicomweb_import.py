@@ -26,7 +26,8 @@ from oncoresponse.errors import (
 )
 from oncoresponse.intake.directory_import import ImportCount
 from oncoresponse.intake.study_settings import StudySettings
-from oncoresponse.storage.study_store import CheckInstance, StudyStore
+from oncoresponse.storage.study_indexing import ReadObject
+from oncoresponse.storage.study_store import StudyStore
 
 # These log URLs and headers, and the URL of a study holds its UID.
 for _name in ("dicomweb_client", "urllib3"):
@@ -63,7 +64,7 @@ def require_allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
 
 
 def import_dicomweb(
-    store: StudyStore, name: str, url: str, study_instance_uid: str, settings: StudySettings, check: CheckInstance
+    store: StudyStore, name: str, url: str, study_instance_uid: str, settings: StudySettings, check: ReadObject
 ) -> Iterator[ImportCount]:
     """Retrieve a study and add its instances, reporting after each. One instance at a time is in memory.
 

@@ -14,7 +14,8 @@ from oncoresponse.case.directory_walk import files_below
 from oncoresponse.case.left_out import LeftOutInstance
 from oncoresponse.dicom.reading import is_dicom, is_media_directory
 from oncoresponse.errors import NoImages, PathNotAllowed
-from oncoresponse.storage.study_store import CheckInstance, StudyStore
+from oncoresponse.storage.study_indexing import ReadObject
+from oncoresponse.storage.study_store import StudyStore
 
 _HEAD_BYTES = 1024
 _BLOCK_BYTES = 1024 * 1024
@@ -55,7 +56,7 @@ def allowed_directory(directory: str, allowed: Sequence[Path]) -> Path:
 
 
 def import_directory(
-    store: StudyStore, name: str, directory: Path, allowed: Sequence[Path], check: CheckInstance
+    store: StudyStore, name: str, directory: Path, allowed: Sequence[Path], check: ReadObject
 ) -> Iterator[ImportCount]:
     """Add every DICOM file below a directory to a study, reporting after each file.
 

@@ -79,9 +79,11 @@ class ImageInput(Strict):
 class MeasuredInput(Strict):
     """An input of the response model that is measured in the images of the study, and under what name.
 
+    A value that a request gives for the input goes before what is measured.
+
     Attributes:
         input: Name in ``response/task.yaml``.
-        measure: Name of the measure or feature that gives it.
+        measure: Name of the measure, feature or (``predict_from: all lesions``) total that gives it.
         same_definition: Whether the measure was shown to be the same quantity as the input in the training data. Where
             not, the images are measured, and no prediction is made from them.
         definition: How the training data define the quantity, and what is known about the difference; one sentence.
@@ -90,11 +92,15 @@ class MeasuredInput(Strict):
     input: str
     measure: str
     same_definition: bool
-    definition: str
+    definition: str = Field(min_length=1)
 
 
 class Covariate(Strict):
-    """A clinical input the model accepts beside the images."""
+    """A clinical input the model accepts beside the images.
+
+    Attributes:
+        required: A prediction needs it. A study is measured without it, and the answer then names what lacks.
+    """
 
     name: str
     title: str
@@ -234,6 +240,18 @@ class ImagingResponse(ModelDefinition):
         """DICOM modality in which lesions are measured."""
         return next(item.modality for item in self.inputs if item.role == self.features_from)
 
+    @property
+    def wanted_measures(self) -> tuple[str, ...]:
+        """Names of the measures that inputs of the response model are taken from."""
+        return tuple(item.measure for item in self.measured_inputs)
+
+    @model_validator(mode="after")
+    def _inputs_are_measured_once(self) -> Self:
+        names = [item.input for item in self.measured_inputs]
+        if len(set(names)) < len(names):
+            raise ValueError("measured_inputs names an input twice.")
+        return self
+
     @model_validator(mode="after")
     def _roles_are_declared(self) -> Self:
         roles = [item.role for item in self.inputs]
@@ -249,6 +267,12 @@ class ImagingResponse(ModelDefinition):
         needed = {self.segment_on, self.features_from}
         if optional := [item.role for item in self.inputs if item.role in needed and not item.required]:
             raise ValueError(f"Input {optional[0]} is contoured or measured on, so it has to be required.")
+        return self
+
+    @model_validator(mode="after")
+    def _uptake_is_of_pet(self) -> Self:
+        if self.predict_from == "the lesion with the highest uptake" and self.measured_modality != "PT":
+            raise ValueError("predict_from names the highest uptake, which only an input of modality PT has.")
         return self
 
 

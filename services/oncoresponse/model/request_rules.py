@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from oncoresponse.errors import InvalidRequest
 
@@ -40,21 +40,21 @@ def require_inputs(declared: Iterable[str], named: Iterable[str]) -> None:
         )
 
 
-def require_covariates(declared: Mapping[str, bool], given: Iterable[str]) -> None:
-    """Refuse covariates that the model does not declare, that come twice, or that lack.
+def require_covariates(declared: Iterable[str], given: Iterable[str]) -> None:
+    """Refuse covariates that the model does not declare, or that come twice.
+
+    Those that lack are no reason to refuse: the study is measured without them, and the answer names them.
 
     Args:
-        declared: Names of the model's covariates, and whether each is required.
+        declared: Names of the model's covariates.
         given: Names in the request.
 
     Raises:
         InvalidRequest: They do not fit.
     """
-    names = list(given)
-    if len(set(names)) < len(names) or not set(names) <= set(declared):
+    known, names = set(declared), list(given)
+    if len(set(names)) < len(names) or not set(names) <= known:
         raise InvalidRequest(
             "A covariate is given twice, or is none that the model declares. GetModel lists them.",
-            declared=",".join(sorted(declared)) or "none",
+            declared=",".join(sorted(known)) or "none",
         )
-    if missing := sorted(name for name, required in declared.items() if required and name not in names):
-        raise InvalidRequest("The model needs covariates that the request does not give.", missing=",".join(missing))

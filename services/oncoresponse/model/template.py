@@ -43,7 +43,12 @@ segment_on: PT        # lesions are contoured on its grid
 features_from: PT     # and measured in it
 show: [PT]            # the key image
 stages: [conversion, segmentation, features, prediction, report]
+# Where a patient has several lesions: the only lesion (several: nothing is predicted), the largest lesion, the lesion
+# with the highest uptake (PET), or all lesions (the inputs are totals, such as total_lesion_volume).
 predict_from: the only lesion
+# Inputs that task.yaml calls otherwise than the measure that gives them, such as
+#   - {{input: tumor_volume_ml, measure: lesion_volume, same_definition: true, definition: "How it was measured"}}
+measured_inputs: []
 # Clinical inputs of the task (source: clinical) have to be named here too, such as
 #   - {{name: age_years, title: Age, unit: a, minimum: 18, maximum: 100, required: true}}
 covariates: []

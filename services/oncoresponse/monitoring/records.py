@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from oncoresponse.case.prediction import Contribution, Prediction
+from oncoresponse.case.prediction import Answer, Contribution, Prediction
 from oncoresponse.case.study_description import StudyDescription
 
 _NOT_IN_A_GROUP = re.compile(r"[^A-Za-z0-9 +<>=/_.-]+")
@@ -106,11 +106,13 @@ def prediction_record(
         created: When it was created, with time zone.
         prediction: The answer.
         study: The study; only sex, age in decades and scanner model are taken from it.
-        covariates: Covariates of the assessment; those that are no input become audit groups.
+        covariates: Covariates of the assessment; those that are no input become audit groups. None do of a prediction
+            that only measured: it does not say which are inputs, and an input such as the age is no group.
     """
     outside = prediction.outside
+    given = {} if covariates is None or prediction.answer is Answer.MEASURED_ONLY else covariates
     inputs = {item.input: _kept(item) for item in sorted(prediction.contributions, key=lambda item: item.input)}
-    groups = {name: f"{value:g}" for name, value in sorted((covariates or {}).items()) if name not in inputs}
+    groups = {name: f"{value:g}" for name, value in sorted(given.items()) if name not in inputs}
     groups |= _study_groups(study) if study is not None else {}
     return PredictionRecord(
         assessment=assessment,

@@ -14,6 +14,7 @@ from typing import Any
 LOCAL_BASE = "https://oncoresponse.example/fhir"
 LOCAL_CODES = f"{LOCAL_BASE}/CodeSystem/oncoresponse"
 LOCAL_MEASURES = f"{LOCAL_BASE}/CodeSystem/lesion-measure"
+LOCAL_TOTALS = f"{LOCAL_BASE}/CodeSystem/patient-total"
 SHA256 = f"{LOCAL_BASE}/NamingSystem/sha256"
 ENTRY_TAG = f"{LOCAL_BASE}/NamingSystem/report-entry"
 
@@ -64,6 +65,9 @@ VOLUME = Code(SNOMED, "118565006", "Volume")
 SUV_BODY_WEIGHT = Code(DCM, "126401", "SUVbw")
 METABOLIC_VOLUME = Code(DCM, "126032", "Metabolic Volume")
 TOTAL_LESION_GLYCOLYSIS = Code(DCM, "126033", "Total Lesion Glycolysis")
+MEAN_ATTENUATION = Code(DCM, "112181", "Mean Attenuation Coefficient")
+MR_SIGNAL_INTENSITY = Code(DCM, "110852", "MR signal intensity")
+LESION_COUNT = Code(SNOMED, "246206008", "Number of lesions (observable entity)")
 DERIVATION = Code(DCM, "121401", "Derivation")
 MAXIMUM = Code(SNOMED, "56851009", "Maximum")
 MEAN = Code(SNOMED, "373098007", "Mean")
@@ -100,6 +104,11 @@ def local(code: str, display: str) -> Code:
 def lesion_measure(name: str, title: str) -> Code:
     """A measure of :mod:`oncoradiomics.lesion_measures`."""
     return Code(LOCAL_MEASURES, name.replace("_", "-"), title)
+
+
+def patient_total(name: str, title: str) -> Code:
+    """A total of :mod:`oncoresponse.case.totals`: a system of its own, as a sum is no measure of a lesion."""
+    return Code(LOCAL_TOTALS, name.replace("_", "-"), title)
 
 
 def ibsi(identifier: str) -> Code:

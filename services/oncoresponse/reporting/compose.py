@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
 from oncoresponse.case.volume import Volume
+from oncoresponse.errors import InvalidRequest
+from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.reporting.fhir_bundle import fhir_bundle
-from oncoresponse.reporting.key_image import key_image_panels, key_image_png
+from oncoresponse.reporting.key_image import ShownImage, key_image_panels, key_image_png
 from oncoresponse.reporting.pdf_report import pdf_report
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.segmentation_object import segmentation_object
@@ -41,29 +44,54 @@ class Report:
 
 
 def compose_report(
-    context: ReportContext, pet: Volume, ct: Volume | None, mask: Volume, source_datasets: Sequence[Dataset]
+    context: ReportContext, images: Mapping[str, Volume], lesions: Volume, source_datasets: Sequence[Dataset]
 ) -> Report:
     """Compose every rendering of a report. The same arguments give the same bytes.
 
     Args:
         context: What is reported.
-        pet: SUVbw (g/mL), LPS.
-        ct: HU, LPS, same frame of reference as the PET; any grid. ``None`` without a CT.
-        mask: Tumor, 0 or 1, on the PET grid.
-        source_datasets: DICOM datasets of the PET series, without or with pixel data.
+        images: By input role, LPS, in one frame of reference; any grids. Those that the model shows are needed, but for
+            optional ones.
+        lesions: From :func:`~oncoresponse.reporting.lesion_map.lesion_map`, on the grid of the image that the model
+            segments on.
+        source_datasets: DICOM datasets of the series that the model segments on, without or with pixel data.
 
     Raises:
-        EmptyMask: The mask holds no voxel: there is nothing to report.
+        EmptyMask: A lesion holds no voxel: there is nothing to report.
+        InvalidRequest: The image that the model shows is not among the images.
         FrameOfReferenceMismatch: The volumes cannot be compared.
-        GeometryMismatch: The mask is not on the PET grid or not on the planes of the source images.
+        GeometryMismatch: The lesions are not on the planes of the source images.
         MissingAttribute: A source image lacks what a reference to it needs.
         InvalidAttribute: The source images are not of one series, or their patient identity breaks DICOM's rules.
         ModelFolderInvalid: A text of the model tells the reader what to do about a treatment.
     """
     refuse_treatment_directives(spoken_texts(context))
-    panels = key_image_panels(pet, ct, mask)
-    segmentation = segmentation_object(context, mask, source_datasets)
+    panels = key_image_panels(shown_images(context.model, images), lesions, context.main_lesion.number)
+    segmentation = segmentation_object(context, lesions, source_datasets)
     key_image, size = key_image_png(panels, research_use_statement(context))
     pdf = pdf_report(context, panels)
     bundle = fhir_bundle(context, pdf=pdf, key_image=key_image, key_image_size=size, segmentation=segmentation)
     return Report(bundle, pdf, key_image, segmentation, readable_summary(context))
+
+
+def shown_images(model: ImagingResponse, images: Mapping[str, Volume]) -> list[ShownImage]:
+    """What the key image shows, under the names that a reader knows.
+
+    Args:
+        model: Names the input roles.
+        images: By input role; an optional one may be missing.
+
+    Raises:
+        InvalidRequest: The first, which all views are made of, is missing.
+    """
+    if model.show[0] not in images:
+        raise InvalidRequest(f"The case has no image for the input {model.show[0]}, which the report shows.")
+    modalities = {item.role: item.modality for item in model.inputs}
+    shown = [role for role in model.show if role in images]
+    counts = Counter(modalities[role] for role in shown)
+    return [ShownImage(_title(role, modalities[role], counts[modalities[role]]), images[role]) for role in shown]
+
+
+def _title(role: str, modality: str, count: int) -> str:
+    name = "PET" if modality == "PT" else modality
+    return name if count == 1 else f"{name} {role.replace('_', ' ')}"

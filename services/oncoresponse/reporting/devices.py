@@ -60,23 +60,24 @@ class Algorithm:
 def algorithms(context: ReportContext) -> dict[str, Algorithm]:
     """The algorithms that took part, by role.
 
-    ``segmentation`` is absent for a supplied contour and ``response`` where nothing was predicted.
+    ``segmentation`` is absent where every contour was supplied and ``response`` where nothing was predicted. All
+    lesions of an assessment were measured with the same settings.
     """
-    model, summary, prediction = context.model, context.segmentation, context.prediction
+    model, prediction, features = context.model, context.prediction, context.lesions[0].features
     found = [
         Algorithm("software", "OncoResponse", context.software_version, model.manufacturer, (), False),
         Algorithm("measures", LESION_MEASURES, context.software_version, model.manufacturer, (), False),
         Algorithm(
             "radiomics",
-            context.features.engine,
-            context.features.engine_version,
+            features.engine,
+            features.engine_version,
             None,
-            (("settings", context.features.settings_sha256),),
+            (("settings", features.settings_sha256),),
             False,
         ),
     ]
-    if context.contour_is_automatic:
-        digests = (("network", summary.network_sha256), ("model folder", context.model_sha256))
+    if context.network_sha256 is not None:
+        digests = (("network", context.network_sha256), ("model folder", context.model_sha256))
         found.append(
             Algorithm("segmentation", f"{model.name} segmentation", model.version, model.manufacturer, digests, True)
         )

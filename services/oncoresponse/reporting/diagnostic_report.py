@@ -9,24 +9,28 @@ from oncoresponse.reporting.code_systems import DIAGNOSTIC_IMAGING_STUDY, RADIOL
 from oncoresponse.reporting.fhir_elements import ai_asserted, attachment, narrative
 from oncoresponse.reporting.fhir_identifiers import full_url, identifier, order, subject
 from oncoresponse.reporting.imaging_study import imaging_study_reference
-from oncoresponse.reporting.observations import observation_reference
+from oncoresponse.reporting.lesion_observations import observation_reference
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import conclusion
 
 
 def key_image_media(context: ReportContext, key_image: bytes, width: int, height: int) -> Media:
-    """R4 Media: the image with the contour, PNG."""
+    """R4 Media: the image with the contours, PNG."""
     element: Json = {
-        "text": narrative("Key image: the tumor with its contour."),
+        "text": narrative(
+            "Key image: the lesions with their contours."
+            if context.has_several_lesions
+            else "Key image: the tumor with its contour."
+        ),
         "identifier": [identifier(context.assessment_id, "key-image")],
         "status": "completed",
         "subject": subject(context),
         "createdDateTime": context.issued.isoformat(),
         "width": width,
         "height": height,
-        "content": attachment(key_image, "image/png", "Key image with tumor contour"),
+        "content": attachment(key_image, "image/png", _key_image_title(context)),
     }
-    if context.contour_is_by_algorithm:
+    if context.any_contour_is_by_algorithm:
         element["meta"] = ai_asserted()
     return Media.model_validate(element)
 
@@ -52,14 +56,14 @@ def diagnostic_report(context: ReportContext, pdf: bytes, result_roles: list[str
         "imagingStudy": [imaging_study_reference(context)],
         "media": [
             {
-                "comment": "Key image with tumor contour",
+                "comment": _key_image_title(context),
                 "link": {"reference": full_url(context.assessment_id, "key-image"), "type": "Media"},
             }
         ],
         "conclusion": text,
         "presentedForm": [attachment(pdf, "application/pdf", "Report, research use only")],
     }
-    if context.contour_is_by_algorithm or context.prediction is not None:
+    if context.any_contour_is_by_algorithm or context.prediction is not None:
         element["meta"] = ai_asserted()
     if based_on := order(context):
         element["basedOn"] = based_on
@@ -68,3 +72,7 @@ def diagnostic_report(context: ReportContext, pdf: bytes, result_roles: list[str
     if context.performing_organization:
         element["performer"] = [{"type": "Organization", "display": context.performing_organization}]
     return DiagnosticReport.model_validate(element)
+
+
+def _key_image_title(context: ReportContext) -> str:
+    return "Key image with lesion contours" if context.has_several_lesions else "Key image with tumor contour"

@@ -11,16 +11,13 @@ from typing import Any
 
 from fhir.resources.R4B.bundle import Bundle
 
+from oncoresponse.case.identifiers import lesion_part
 from oncoresponse.reporting.code_systems import Json
 from oncoresponse.reporting.devices import algorithms, device
 from oncoresponse.reporting.diagnostic_report import diagnostic_report, key_image_media
 from oncoresponse.reporting.fhir_identifiers import full_url, identifier, identifier_query, tag_query
-from oncoresponse.reporting.imaging_study import (
-    imaging_study,
-    lesion,
-    segmentation_document,
-)
-from oncoresponse.reporting.observations import observations
+from oncoresponse.reporting.imaging_study import body_structure, imaging_study, segmentation_document
+from oncoresponse.reporting.observations import basis_roles, observations
 from oncoresponse.reporting.provenance import provenance
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.risk_assessment import risk_assessment
@@ -48,10 +45,14 @@ def fhir_bundle(
     results = observations(context, devices)
     entries: list[Json] = [_entry(full_url("study", context.study.study_instance_uid), imaging_study(context))]
     entries += [_entry(full_url(*item.identity), device(context, item)) for item in devices.values()]
-    made = [_entry(full_url(assessment, "lesion"), lesion(context))]
+    made = [
+        _entry(full_url(assessment, lesion_part(lesion.number)), body_structure(context, lesion))
+        for lesion in context.lesions
+    ]
     made += [_entry(full_url(assessment, role), resource) for role, resource in results.items()]
     if context.prediction is not None:
-        resource = risk_assessment(context, context.prediction, devices["response"], list(results))
+        basis = basis_roles(context, results)
+        resource = risk_assessment(context, context.prediction, devices["response"], basis)
         made.append(_entry(full_url(assessment, "risk-assessment"), resource))
     made.append(
         _entry(

@@ -1,4 +1,4 @@
-"""The study that was read, the tumor in it, and the segmentation written back to it, as FHIR R4."""
+"""The study that was read, the lesions in it, and the segmentation written back to it, as FHIR R4."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from fhir.resources.R4B.bodystructure import BodyStructure
 from fhir.resources.R4B.documentreference import DocumentReference
 from fhir.resources.R4B.imagingstudy import ImagingStudy
 
-from oncoresponse.case import identifiers
-from oncoresponse.case.identifiers import derived_dicom_uid
+from oncoresponse.case.identifiers import derived_dicom_uid, lesion_part, tracking_identifier, tracking_uid
 from oncoresponse.reporting.code_systems import (
     DCM,
     DICOM_UID,
@@ -26,7 +25,8 @@ from oncoresponse.reporting.fhir_identifiers import (
     order,
     subject,
 )
-from oncoresponse.reporting.report_content import ReportContext
+from oncoresponse.reporting.lesion_wording import lesion_name, sentence
+from oncoresponse.reporting.report_content import ReportContext, ReportedLesion
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 
@@ -41,24 +41,14 @@ def segmentation_sop_instance_uid(context: ReportContext) -> str:
     return derived_dicom_uid(context.assessment_id, "segmentation-instance")
 
 
-def tracking_uid(context: ReportContext) -> str:
-    """Tracking Unique Identifier (DICOM (0062,0021)) of the tumor in this assessment."""
-    return identifiers.tracking_uid(context.assessment_id, 1)
-
-
-def tracking_identifier(context: ReportContext) -> str:
-    """Tracking Identifier (DICOM (0062,0020)): the same tumor in words, without patient data."""
-    return identifiers.tracking_identifier(context.assessment_id, 1)
-
-
 def imaging_study_reference(context: ReportContext) -> Json:
     """Reference to the ImagingStudy of the Bundle."""
     return {"reference": full_url("study", context.study.study_instance_uid), "type": "ImagingStudy"}
 
 
-def lesion_reference(context: ReportContext) -> Json:
-    """Reference to the BodyStructure of the Bundle."""
-    return {"reference": full_url(context.assessment_id, "lesion"), "type": "BodyStructure"}
+def lesion_reference(context: ReportContext, lesion: ReportedLesion) -> Json:
+    """Reference to the BodyStructure of a lesion in the Bundle."""
+    return {"reference": full_url(context.assessment_id, lesion_part(lesion.number)), "type": "BodyStructure"}
 
 
 def imaging_study(context: ReportContext) -> ImagingStudy:
@@ -100,35 +90,39 @@ def imaging_study(context: ReportContext) -> ImagingStudy:
     return ImagingStudy.model_validate(element)
 
 
-def lesion(context: ReportContext) -> BodyStructure:
-    """R4 BodyStructure of the contoured tumor, with the DICOM tracking identifiers of the segmentation.
+def body_structure(context: ReportContext, lesion: ReportedLesion) -> BodyStructure:
+    """R4 BodyStructure of a contoured lesion, with the DICOM tracking identifiers of its segment.
 
     Location and morphology stay out: the software knows neither the anatomical site nor the diagnosis.
     """
     description = "Contoured tumor. Anatomical site and diagnosis are not asserted by this software."
+    if context.has_several_lesions:
+        description = f"{sentence(lesion_name(lesion))} {description}"
+    assessment, number = context.assessment_id, lesion.number
     element: Json = {
         "text": narrative(description),
         "identifier": [
-            {**dicom_identifier(tracking_uid(context)), "type": concept(TRACKING_UID)},
-            {"type": concept(TRACKING_IDENTIFIER), "value": tracking_identifier(context)},
+            {**dicom_identifier(tracking_uid(assessment, number)), "type": concept(TRACKING_UID)},
+            {"type": concept(TRACKING_IDENTIFIER), "value": tracking_identifier(assessment, number)},
         ],
         "description": description,
         "patient": subject(context),
     }
-    if context.contour_is_by_algorithm:
+    if lesion.contour_is_by_algorithm:
         element["meta"] = ai_asserted()
     return BodyStructure.model_validate(element)
 
 
 def segmentation_document(context: ReportContext, segmentation: bytes) -> DocumentReference:
     """R4 DocumentReference of the DICOM segmentation: UIDs, size and hash; the object itself goes to the archive."""
+    what = "the lesions" if context.has_several_lesions else "the tumor"
     element: Json = {
-        "text": narrative("DICOM Segmentation of the tumor, stored with the study."),
+        "text": narrative(f"DICOM Segmentation of {what}, stored with the study."),
         "masterIdentifier": dicom_identifier(segmentation_sop_instance_uid(context)),
         "identifier": [identifier(context.assessment_id, "segmentation-document")],
         "status": "current",
         "docStatus": "preliminary",
-        "type": concept(MODALITIES["SEG"], text="DICOM Segmentation of the tumor"),
+        "type": concept(MODALITIES["SEG"], text=f"DICOM Segmentation of {what}"),
         "subject": subject(context),
         "date": context.issued.isoformat(),
         "content": [
@@ -139,7 +133,7 @@ def segmentation_document(context: ReportContext, segmentation: bytes) -> Docume
         ],
         "context": {"related": [imaging_study_reference(context)]},
     }
-    if context.contour_is_by_algorithm:
+    if context.any_contour_is_by_algorithm:
         element["meta"] = ai_asserted()
     return DocumentReference.model_validate(element)
 

@@ -16,17 +16,16 @@ from oncoresponse.case.answer_words import answer_line
 from oncoresponse.case.prediction import Contribution, Prediction
 from oncoresponse.case.readable_numbers import inside_sentence, significant, spoken_value
 from oncoresponse.reporting.key_image import Panel, panel_content, panel_png
+from oncoresponse.reporting.lesion_table import contour_text, lesion_table
+from oncoresponse.reporting.lesion_wording import COMPARE_FIRST, measure_lines, of_lesions
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.typesetting import displayable, set_pdf, words
 from oncoresponse.reporting.wording import (
     ASSOCIATION,
-    COMPARE_FIRST,
     call_error_sentence,
-    contour_sentence,
     contour_variants_sentence,
     limits,
-    lower_bound_sentence,
-    measure_lines,
+    made_from_sentence,
     prediction_title,
     probability_sentence,
     reasons_to_distrust,
@@ -41,6 +40,7 @@ Json = dict[str, Any]
 LANGUAGE = "en"
 _INPUTS_SHOWN, _REASONS_SHOWN, _WARNINGS_SHOWN, _MEASURES_SHOWN = 5, 4, 4, 9
 _LONGEST_VALUE, _LONGEST_SENTENCE = 90, 330
+_ALERTS_SHOWN, _LONGEST_CONTOURS = 6, 600
 
 
 def pdf_report(context: ReportContext, panels: Sequence[Panel]) -> bytes:
@@ -68,7 +68,9 @@ def page_content(context: ReportContext) -> Json:
     fixed = words(LANGUAGE)
     issued = context.issued.astimezone(UTC)
     distrusted = reasons_to_distrust(context)
-    reviews = list(context.segmentation.review_reasons)
+    reviews = of_lesions(
+        context, ((lesion, text) for lesion in context.lesions for text in lesion.segmentation.review_reasons)
+    )
     return {
         "words": fixed,
         "language": fixed["language"],
@@ -90,15 +92,16 @@ def page_content(context: ReportContext) -> Json:
         "facts": _facts(context, fixed),
         "facts_widths": [1.25, 0.85, 0.95, 1.15, 0.95],
         "alert_title": COMPARE_FIRST,
-        "alerts": [_shortened(text, _LONGEST_SENTENCE) for text in reviews],
+        "alerts": _first(reviews, _ALERTS_SHOWN, fixed),
         "answer": _answer(context, fixed),
         "distrust_heading": fixed["distrust_without_call" if _without_call(context) else "distrust"],
         "distrust": [_shortened(text, _LONGEST_SENTENCE) for text in distrusted],
+        "lesions": lesion_table(context, fixed) if context.has_several_lesions else None,
         "measures": [
             {"title": title, "value": value, "unit": unit}
-            for title, value, unit in measure_lines(context)[:_MEASURES_SHOWN]
+            for title, value, unit in measure_lines(context.main_lesion)[:_MEASURES_SHOWN]
         ],
-        "contour": " ".join(text for text in (lower_bound_sentence(context), contour_sentence(context)) if text),
+        "contour": _shortened(contour_text(context), _LONGEST_CONTOURS),
         "inputs": _inputs(context.prediction, fixed),
         "check": _to_check(context, fixed),
         "limits": [_shortened(text, _LONGEST_SENTENCE) for text in limits(context) if text not in distrusted],
@@ -108,9 +111,12 @@ def page_content(context: ReportContext) -> Json:
 
 
 def _to_check(context: ReportContext, fixed: Json) -> list[str]:
-    found = warnings(context)
-    shown = [_shortened(text, _LONGEST_SENTENCE) for text in found[:_WARNINGS_SHOWN]]
-    more = len(found) - _WARNINGS_SHOWN
+    return _first(warnings(context), _WARNINGS_SHOWN, fixed)
+
+
+def _first(texts: Sequence[str], count: int, fixed: Json) -> list[str]:
+    shown = [_shortened(text, _LONGEST_SENTENCE) for text in texts[:count]]
+    more = len(texts) - count
     return [*shown, fixed["more"].format(count=more)] if more > 0 else shown
 
 
@@ -132,7 +138,9 @@ def _facts(context: ReportContext, fixed: Json) -> list[Json]:
         ("accession", study.accession_number or absent),
         ("scanner", _scanner(context) or absent),
     )
-    return [{"title": fixed[name], "value": _shortened(value, _LONGEST_VALUE)} for name, value in rows]
+    images = _image_facts(context)
+    shown = (*rows, ("images", images)) if images else rows
+    return [{"title": fixed[name], "value": _shortened(value, _LONGEST_VALUE)} for name, value in shown]
 
 
 def _answer(context: ReportContext, fixed: Json) -> Json:
@@ -152,6 +160,7 @@ def _answer(context: ReportContext, fixed: Json) -> Json:
             answer |= {"probability_of": f"{title}:", "number": value, "bar": _bar(prediction, fixed)}
             beside = [strength_sentence(prediction), call_error_sentence(prediction)]
             beside.append(contour_variants_sentence(prediction))
+        beside.append(made_from_sentence(context))
     if context.planned_treatment:
         beside.append(fixed["planned"].format(treatment=_shortened(context.planned_treatment, _LONGEST_VALUE)))
     return {**answer, "reasons": reasons, "beside": [_shortened(text, _LONGEST_SENTENCE) for text in beside if text]}
@@ -199,13 +208,14 @@ def _input(item: Contribution, fixed: Json) -> Json:
 
 def _footer(context: ReportContext) -> list[str]:
     prediction = context.prediction
-    digests = [f"radiomics settings {context.features.settings_sha256[:16]}"]
-    if context.contour_is_automatic:
-        digests.append(f"network {context.segmentation.network_sha256[:16]}")
+    features = context.lesions[0].features
+    digests = [f"radiomics settings {features.settings_sha256[:16]}"]
+    if context.network_sha256 is not None:
+        digests.append(f"network {context.network_sha256[:16]}")
     if prediction is not None and prediction.booster_sha256:
         digests.append(f"booster {prediction.booster_sha256[:16]}")
     digests += [f"{name} {digest[:16]}" for name, digest in context.settings_sha256]
-    engine = f"{context.features.engine} {context.features.engine_version}"
+    engine = f"{features.engine} {features.engine_version}"
     return [
         f"Model {context.model.name} {context.model.version}, SHA-256 {context.model_sha256}",
         f"OncoResponse {context.software_version}, {engine}; " + ", ".join(digests),
@@ -241,7 +251,7 @@ def _date(stated: str | None) -> str | None:
 
 def _site(context: ReportContext) -> str | None:
     """Body part and side as the study states them; what it does not state is not guessed."""
-    series = context.study.series_of(context.model.measured_modality)
+    series = context.study.series_of_role(context.model.features_from)
     if series is None:
         return None
     side = {"R": "right", "L": "left", "B": "both sides"}.get(series.laterality or "", series.laterality)
@@ -250,10 +260,22 @@ def _site(context: ReportContext) -> str | None:
 
 
 def _scanner(context: ReportContext) -> str:
-    series = context.study.series_of(context.model.measured_modality)
+    series = context.study.series_of_role(context.model.features_from)
     if series is None:
         return ""
     return " ".join(part for part in (series.manufacturer, series.manufacturer_model_name) if part)
+
+
+def _image_facts(context: ReportContext) -> str | None:
+    """How the images that were measured were made, where they are no PET, whose facts stand with its SUV."""
+    series = context.study.series_of_role(context.model.features_from)
+    if series is None or series.modality == "PT":
+        return None
+    field = f"{series.magnetic_field_strength_t:g} T" if series.magnetic_field_strength_t else None
+    kernel = f"kernel {series.convolution_kernel}" if series.convolution_kernel else None
+    contrast = f"contrast {series.contrast_agent}" if series.contrast_agent else "no contrast agent named"
+    said = (series.modality, series.description, series.sequence_name, field, kernel, contrast)
+    return ", ".join(text for text in said if text)
 
 
 def _shortened(text: str, longest: int) -> str:

@@ -34,7 +34,7 @@ def provenance(context: ReportContext, devices: dict[str, Algorithm], targets: l
     entities += [_entity("source", item.role, item.sha256) for item in context.artifacts]
     entities += [_entity("source", f"settings {name}", digest) for name, digest in context.settings_sha256]
     entities.append(_entity("derivation", f"model {context.model.name} {context.model.version}", context.model_sha256))
-    uses_ai = context.contour_is_by_algorithm or context.prediction is not None
+    uses_ai = context.any_contour_is_by_algorithm or context.prediction is not None
     makers = ", ".join(f"{algorithm.name} {algorithm.version}" for algorithm in devices.values())
     element: Json = {
         "text": narrative(f"Made by {makers}. Not verified by a person."),

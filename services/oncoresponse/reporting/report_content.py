@@ -12,6 +12,7 @@ from datetime import datetime
 
 from oncoradiomics.features import Feature, FeatureDocument, Measure
 
+from oncoresponse.case.case import LesionMeasure
 from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.prediction import Prediction
 from oncoresponse.case.study_description import StudyDescription
@@ -27,7 +28,7 @@ class SourceArtifact:
     """Something the report was computed from.
 
     Attributes:
-        role: What it is, such as ``features`` or ``tumor mask``; shown in the Provenance.
+        role: What it is, such as ``features`` or ``mask of lesion 2``; shown in the Provenance.
         identifier: Where the store keeps it.
         sha256: Lower-case hexadecimal digest of its bytes.
     """
@@ -35,6 +36,41 @@ class SourceArtifact:
     role: str
     identifier: str
     sha256: str
+
+
+@dataclass(frozen=True)
+class ReportedLesion:
+    """One lesion of the report. Its mask is passed beside, as the report describes and does not hold voxels.
+
+    Attributes:
+        number: From 1, in the order of the request.
+        label: Name of the structure in the contour that came with the study; empty for any other.
+        features: Features and measures.
+        segmentation: How the contour came to be.
+    """
+
+    number: int
+    label: str
+    features: FeatureDocument
+    segmentation: SegmentationSummary
+
+    @property
+    def contour_is_automatic(self) -> bool:
+        """Whether the model's own network drew the contour."""
+        return self.segmentation.method == "automatic"
+
+    @property
+    def contour_is_by_algorithm(self) -> bool:
+        """Whether an algorithm alone drew the contour: the network, or other software before the study was sent."""
+        return self.contour_is_automatic or self.segmentation.supplied_algorithm_type == "AUTOMATIC"
+
+    def measure(self, name: str) -> Measure | None:
+        """The measure of that name, if the feature document holds it."""
+        return next((measure for measure in self.features.measures if measure.name == name), None)
+
+    def feature(self, name: str) -> Feature | None:
+        """The radiomics feature of that name, if the feature document holds it."""
+        return next((feature for feature in self.features.features if feature.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -47,10 +83,13 @@ class ReportContext:
         model: Definition of the model that was used.
         model_sha256: ``ModelFolder.sha256`` of that model.
         study: The study and its patient.
-        features: Features and measures of the tumor.
-        segmentation: How the contour came to be.
+        lesions: Numbered from 1 without a gap, in this order.
         prediction: Answer of the response stage; ``None`` when no prediction was made.
         software_version: Version of OncoResponse.
+        totals: What all lesions measure together; reported where there are several.
+        predicted_lesions: Numbers of the lesions that the prediction was made from; all of them where it was made from
+            the totals, none where it was made from no lesion.
+        predicted_from: The same in words, such as ``the largest lesion (number 1 of 3)``.
         planned_treatment: Treatment that is planned, in the words of the order; shown, never an input.
         artifacts: What the report was computed from.
         settings_sha256: Name and digest of each settings file used beyond those of the model.
@@ -60,7 +99,8 @@ class ReportContext:
         performing_organization: Name of the institution that ran the assessment, if it wants to be named.
 
     Raises:
-        InvalidRequest: ``issued`` has no time zone, a reference is malformed, or the prediction is of another model.
+        InvalidRequest: ``issued`` has no time zone, a reference is malformed, the lesions are not numbered from 1, or
+            the prediction is of another model or lesion.
     """
 
     assessment_id: str
@@ -68,10 +108,12 @@ class ReportContext:
     model: ImagingResponse
     model_sha256: str
     study: StudyDescription
-    features: FeatureDocument
-    segmentation: SegmentationSummary
+    lesions: tuple[ReportedLesion, ...]
     prediction: Prediction | None
     software_version: str
+    totals: tuple[LesionMeasure, ...] = ()
+    predicted_lesions: tuple[int, ...] = (1,)
+    predicted_from: str = ""
     planned_treatment: str | None = None
     artifacts: tuple[SourceArtifact, ...] = ()
     settings_sha256: tuple[tuple[str, str], ...] = ()
@@ -92,6 +134,14 @@ class ReportContext:
                 "The order's reference is not of the form 'ServiceRequest/id'. Send the EHR's own reference, or none.",
                 field="service_request_reference",
             )
+        numbers = [lesion.number for lesion in self.lesions]
+        if not numbers or numbers != list(range(1, len(numbers) + 1)):
+            raise InvalidRequest("A report needs lesions that are numbered from 1, in order.", field="lesions")
+        if not set(self.predicted_lesions) <= set(numbers):
+            raise InvalidRequest(
+                "The prediction was made from a lesion that is not reported. Pass the case on unchanged.",
+                field="predicted_lesions",
+            )
         prediction = self.prediction
         if prediction is not None and (prediction.model_name, prediction.model_sha256) != (
             self.model.name,
@@ -104,14 +154,32 @@ class ReportContext:
             )
 
     @property
-    def contour_is_automatic(self) -> bool:
-        """Whether the model's own network drew the contour."""
-        return self.segmentation.method == "automatic"
+    def has_several_lesions(self) -> bool:
+        """Whether lesions have to be told apart, and have totals."""
+        return len(self.lesions) > 1
 
     @property
-    def contour_is_by_algorithm(self) -> bool:
-        """Whether an algorithm alone drew the contour: the network, or other software before the study was sent."""
-        return self.contour_is_automatic or self.segmentation.supplied_algorithm_type == "AUTOMATIC"
+    def predicts_from_totals(self) -> bool:
+        """Whether the prediction was made from what all lesions measure together."""
+        return len(self.predicted_lesions) > 1
+
+    @property
+    def main_lesion(self) -> ReportedLesion:
+        """The one lesion that the prediction was made from; without one, the largest (of equals the first)."""
+        if len(self.predicted_lesions) == 1:
+            return self.lesions[self.predicted_lesions[0] - 1]
+        return max(self.lesions, key=lambda lesion: lesion.segmentation.volume_ml)
+
+    @property
+    def any_contour_is_by_algorithm(self) -> bool:
+        """Whether an algorithm alone drew a contour."""
+        return any(lesion.contour_is_by_algorithm for lesion in self.lesions)
+
+    @property
+    def network_sha256(self) -> str | None:
+        """Identity of the network that drew a contour; ``None`` where none did."""
+        drawn = (lesion.segmentation.network_sha256 for lesion in self.lesions if lesion.contour_is_automatic)
+        return next(drawn, None)
 
     @property
     def scan_date_time(self) -> str | None:
@@ -124,14 +192,6 @@ class ReportContext:
         if time and zone and re.fullmatch(r"\d{2}:\d{2}:\d{2}(\.\d+)?", time):
             return f"{date}T{time}{zone}"
         return date
-
-    def measure(self, name: str) -> Measure | None:
-        """The measure of that name, if the feature document holds it."""
-        return next((measure for measure in self.features.measures if measure.name == name), None)
-
-    def feature(self, name: str) -> Feature | None:
-        """The radiomics feature of that name, if the feature document holds it."""
-        return next((feature for feature in self.features.features if feature.name == name), None)
 
 
 def fhir_time_zone(dicom_offset: str | None) -> str | None:

@@ -10,14 +10,14 @@ from oncoresponse.reporting.devices import Algorithm
 from oncoresponse.reporting.fhir_elements import ai_asserted, narrative
 from oncoresponse.reporting.fhir_identifiers import identifier, order, subject
 from oncoresponse.reporting.imaging_study import imaging_study_reference
-from oncoresponse.reporting.observations import observation_reference
+from oncoresponse.reporting.lesion_observations import observation_reference
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import (
     ASSOCIATION,
-    answer_sentences,
     contribution_sentence,
     explanation_sentences,
     limits,
+    sentences_of_answer,
 )
 
 _REASONS_SHOWN = 5
@@ -31,7 +31,8 @@ def risk_assessment(
     Where the model abstains there is no ``prediction``, because R4's ras-2 asks for a probability in each; the notes
     say why. ``mitigation`` stays empty: the software proposes no action.
     """
-    notes = [prediction.research_use_statement, " ".join(answer_sentences(prediction))]
+    said = " ".join(sentences_of_answer(context, prediction))
+    notes = [prediction.research_use_statement, said]
     notes += explanation_sentences(prediction)
     predicted: list[Json] = []
     shown = [contribution_sentence(item, prediction) for item in prediction.contributions[:_REASONS_SHOWN]]

@@ -1,4 +1,4 @@
-"""The tumor mask as a DICOM Segmentation (PS3.3 A.51) that refers to the series it was drawn on."""
+"""The lesions as a DICOM Segmentation (PS3.3 A.51) that refers to the series they were drawn on."""
 
 from __future__ import annotations
 
@@ -17,19 +17,15 @@ from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import validate_value
 
-from oncoresponse.case.identifiers import derived_dicom_uid
+from oncoresponse.case.identifiers import derived_dicom_uid, tracking_identifier, tracking_uid
 from oncoresponse.case.pydicom_messages import without_pydicom_messages
 from oncoresponse.case.volume import Volume
 from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
-from oncoresponse.reporting.imaging_study import (
-    segmentation_series_uid,
-    segmentation_sop_instance_uid,
-    tracking_identifier,
-    tracking_uid,
-)
-from oncoresponse.reporting.report_content import ReportContext
+from oncoresponse.reporting.imaging_study import segmentation_series_uid, segmentation_sop_instance_uid
+from oncoresponse.reporting.report_content import ReportContext, ReportedLesion
 
 _INDEX_TOLERANCE = 0.1  # of a voxel: DS rounding and the mean slice spacing of a volume stay far below
+_LONGEST_LABEL = 64  # of an LO
 _SERIES_NUMBER = 9001  # high, so that it sorts behind the acquired series
 _NEEDED = (
     "SOPClassUID",
@@ -85,21 +81,22 @@ _MAY_BE_EMPTY = frozenset(
 )
 
 
-def segmentation_object(context: ReportContext, mask: Volume, source: Sequence[Dataset]) -> bytes:
-    """Write the mask as a BINARY segmentation with one segment.
+def segmentation_object(context: ReportContext, lesions: Volume, source: Sequence[Dataset]) -> bytes:
+    """Write the lesions as a BINARY segmentation with one segment for each, numbered as the lesions are.
 
     Args:
-        context: What is reported; gives identifiers, the algorithm and the time.
-        mask: 0 or 1, LPS. Its voxel centres must be those of the source images; the order of slices, rows and columns
-            may differ.
-        source: One dataset for each image of the series the mask was drawn on; pixel data is not needed.
+        context: What is reported; gives identifiers, the algorithms and the time.
+        lesions: From :func:`~oncoresponse.reporting.lesion_map.lesion_map`. Its voxel centres must be those of the
+            source images; the order of slices, rows and columns may differ.
+        source: One dataset for each image of the series the lesions were drawn on, of any modality; pixel data is not
+            needed.
 
     Returns:
         A DICOM Part 10 file. The same arguments give the same bytes.
 
     Raises:
-        EmptyMask: The mask holds no voxel.
-        GeometryMismatch: The mask's voxels are not those of the source images.
+        EmptyMask: A lesion holds no voxel.
+        GeometryMismatch: The voxels of the map are not those of the source images.
         MissingAttribute: A source image lacks what a reference to it needs.
         InvalidAttribute: The source images are not of one study and series.
     """
@@ -109,7 +106,7 @@ def segmentation_object(context: ReportContext, mask: Volume, source: Sequence[D
         raise MissingAttribute("The series the tumor was contoured on has no images. Send the complete study.")
     if len({(image.StudyInstanceUID, image.SeriesInstanceUID) for image in images}) != 1:
         raise InvalidAttribute("The source images are of several studies or series. Send one series.")
-    if any(image.FrameOfReferenceUID != mask.frame_of_reference_uid for image in images):
+    if any(image.FrameOfReferenceUID != lesions.frame_of_reference_uid for image in images):
         raise GeometryMismatch(
             "The tumor mask and the source images have different frames of reference. Draw the mask on this series."
         )
@@ -118,17 +115,19 @@ def segmentation_object(context: ReportContext, mask: Volume, source: Sequence[D
     for keyword in _PERSON_NAMES:
         delattr(images[0], keyword)  # a new element, so that those in ``names`` keep their values
         setattr(images[0], keyword, None)
-    frames = frames_on_source_planes(mask, images)
-    if not frames.any():
+    frames = frames_on_source_planes(lesions, images)
+    numbers = [lesion.number for lesion in context.lesions]
+    if np.unique(frames[frames > 0]).tolist() != numbers:
         raise EmptyMask("The tumor mask is empty. Draw a contour, or check the segmentation.")
-    measures = _pixel_measures(mask, images[0])
+    measures = _pixel_measures(lesions, images[0])
     for image in images:  # highdicom compares it with the pixel measures and cannot do without
         image.SliceThickness = measures[0].SliceThickness
+    what = "Lesion contours" if context.has_several_lesions else "Tumor contour"
     segmentation = Segmentation(
         source_images=images,
         pixel_array=frames,
         segmentation_type=SegmentationTypeValues.BINARY,
-        segment_descriptions=[_segment(context)],
+        segment_descriptions=[_segment(context, lesion) for lesion in context.lesions],
         series_instance_uid=segmentation_series_uid(context),
         series_number=_SERIES_NUMBER,
         sop_instance_uid=segmentation_sop_instance_uid(context),
@@ -139,8 +138,8 @@ def segmentation_object(context: ReportContext, mask: Volume, source: Sequence[D
         device_serial_number=context.model_sha256[:16],
         pixel_measures=measures,
         content_label="TUMOR",
-        content_description="Tumor contour, research use only",
-        series_description="Tumor contour, research use only",
+        content_description=f"{what}, research use only",
+        series_description=f"{what}, research use only",
     )
     for element in names:
         segmentation.add(element)
@@ -151,21 +150,21 @@ def segmentation_object(context: ReportContext, mask: Volume, source: Sequence[D
     return buffer.getvalue()
 
 
-def frames_on_source_planes(mask: Volume, images: Sequence[Dataset]) -> npt.NDArray[np.uint8]:
-    """Rearrange a mask to the planes of the source images.
+def frames_on_source_planes(lesions: Volume, images: Sequence[Dataset]) -> npt.NDArray[np.uint8]:
+    """Rearrange a map of lesions to the planes of the source images.
 
     Args:
-        mask: 0 or 1, LPS.
+        lesions: 0, or the number of a lesion; LPS.
         images: Source images, in any order.
 
     Returns:
         Array with axes (image, row, column), in the order of ``images``.
 
     Raises:
-        GeometryMismatch: A pixel is not at a voxel centre of the mask, or a voxel of the tumor is on no image.
+        GeometryMismatch: A pixel is not at a voxel centre of the map, or a voxel of a lesion is on no image.
     """
-    geometry = mask.geometry
-    voxels = np.asarray(mask.array) > 0
+    geometry = lesions.geometry
+    voxels = np.asarray(lesions.array)
     to_index = np.linalg.inv(np.array(geometry.direction).reshape(3, 3) @ np.diag(geometry.spacing_mm))
     frames = np.zeros((len(images), int(images[0].Rows), int(images[0].Columns)), np.uint8)
     for number, image in enumerate(images):
@@ -182,16 +181,16 @@ def frames_on_source_planes(mask: Volume, images: Sequence[Dataset]) -> npt.NDAr
         if np.abs(exact - nearest).max() > _INDEX_TOLERANCE or nearest.min() < 0 or (nearest >= geometry.size).any():
             raise _mismatch()
         frames[number] = voxels[nearest[..., 2], nearest[..., 1], nearest[..., 0]]
-    if int(frames.sum()) != int(voxels.sum()):
+    if np.count_nonzero(frames) != np.count_nonzero(voxels):
         raise _mismatch()
     return frames
 
 
-def _pixel_measures(mask: Volume, image: Dataset) -> PixelMeasuresSequence:
+def _pixel_measures(lesions: Volume, image: Dataset) -> PixelMeasuresSequence:
     """Voxel size from the grid itself: SliceThickness of a source may be absent, or differ from the slice distance."""
     orientation = np.array(image.ImageOrientationPatient, float)
     normal = np.cross(orientation[:3], orientation[3:])
-    geometry = mask.geometry
+    geometry = lesions.geometry
     along = np.array(geometry.direction).reshape(3, 3).T @ normal
     distance = float(f"{geometry.spacing_mm[int(np.argmax(np.abs(along)))]:.8g}")
     spacing = [float(value) for value in image.PixelSpacing]
@@ -204,21 +203,21 @@ def _mismatch() -> GeometryMismatch:
     )
 
 
-def _segment(context: ReportContext) -> SegmentDescription:
+def _segment(context: ReportContext, lesion: ReportedLesion) -> SegmentDescription:
     # Mass, not Neoplasm: the software asserts no diagnosis.
-    if context.contour_is_automatic:
+    if lesion.contour_is_automatic:
         algorithm_type = SegmentAlgorithmTypeValues.AUTOMATIC
         algorithm = AlgorithmIdentificationSequence(
             name=f"{context.model.name} segmentation",
             family=codes.DCM.ArtificialIntelligence,
             version=context.model.version,
             source=context.model.manufacturer,
-            parameters={"network SHA-256": context.segmentation.network_sha256},
+            parameters={"network SHA-256": lesion.segmentation.network_sha256},
         )
     else:
         # A person or other software drew it, this software put it on the voxel grid: calculated with assistance, unless
         # no person had a hand in it.
-        by_algorithm = context.contour_is_by_algorithm
+        by_algorithm = lesion.contour_is_by_algorithm
         algorithm_type = (
             SegmentAlgorithmTypeValues.AUTOMATIC if by_algorithm else SegmentAlgorithmTypeValues.SEMIAUTOMATIC
         )
@@ -229,15 +228,22 @@ def _segment(context: ReportContext) -> SegmentDescription:
             source=context.model.manufacturer,
         )
     return SegmentDescription(
-        segment_number=1,
-        segment_label="Tumor",
+        segment_number=lesion.number,
+        segment_label=_segment_label(lesion) if context.has_several_lesions else "Tumor",
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.Mass,
         algorithm_type=algorithm_type,
         algorithm_identification=algorithm,
-        tracking_uid=tracking_uid(context),
-        tracking_id=tracking_identifier(context),
+        tracking_uid=tracking_uid(context.assessment_id, lesion.number),
+        tracking_id=tracking_identifier(context.assessment_id, lesion.number),
     )
+
+
+def _segment_label(lesion: ReportedLesion) -> str:
+    """Name of the structure, where the Specific Character Set of any source can write it as an LO; else the number."""
+    label = " ".join(lesion.label.split())
+    fits = label.isascii() and label.isprintable() and "\\" not in label and len(label) <= _LONGEST_LABEL
+    return label if label and fits else f"Lesion {lesion.number}"
 
 
 def _clean_copy(dataset: Dataset) -> Dataset:

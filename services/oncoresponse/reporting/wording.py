@@ -1,5 +1,7 @@
 """The sentences of the report, written once and used by FHIR, the PDF and the command line.
 
+Those about lesions stand in :mod:`oncoresponse.reporting.lesion_wording`.
+
 No sentence tells anybody what to do about a treatment; :func:`refuse_treatment_directives` guards that for our own
 words and for those a model folder brings.
 """
@@ -8,21 +10,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-
-from oncoradiomics.features import MEASURE_NAMES, Measure
+from dataclasses import replace
 
 from oncoresponse.case.answer_words import WEAK, answer_line, strength
 from oncoresponse.case.prediction import Answer, Contribution, Prediction
-from oncoresponse.case.readable_numbers import inside_sentence, percent, readable_unit, significant, spoken_value
+from oncoresponse.case.readable_numbers import inside_sentence, percent, significant, spoken_value
 from oncoresponse.errors import ModelFolderInvalid
+from oncoresponse.reporting.lesion_wording import (
+    Line,
+    contour_sentences,
+    lesion_name,
+    measure_lines,
+    of_lesions,
+    sentence,
+    spoken_lines,
+    total_lines,
+)
 from oncoresponse.reporting.report_content import ReportContext
 
-COMPARE_FIRST = "Compare contour and images, and correct the contour, before using any figure of this report."
 NOT_SIGNED = "Preliminary: not reviewed or signed by a physician."
 ASSOCIATION = "Associations in the training patients, not causes."
 TRAINING_RANGE = "5th to 95th percentile"
-
-_DECIMALS = {"mm": 0, "g/mL": 1, "g": 0}
 
 _TREATMENT = (
     r"(?:treatment|therapy|therapies|chemotherapy|radiotherapy|radiation|immunotherapy|surgery|resection|drug|"
@@ -37,16 +45,6 @@ _DIRECTIVE = re.compile(
 )
 
 _LONGEST_FIRST_LINE = 140
-_EXTENSIVE_MEASURES = frozenset(
-    {
-        "lesion_volume",
-        "longest_axial_diameter",
-        "perpendicular_axial_diameter",
-        "maximum_3d_diameter",
-        "metabolic_tumor_volume",
-        "total_lesion_glycolysis",
-    }
-)
 
 # A terminal shows the answer on one screen.
 _LIMITS_IN_SUMMARY = 2
@@ -70,15 +68,6 @@ def refuse_treatment_directives(texts: Iterable[str]) -> None:
             "A text of the model tells the reader what to do about a treatment. A report only informs: reword the "
             "outcome, the limitations or the answer in the model folder."
         )
-
-
-def number(value: float, unit: str) -> str:
-    """A measure as a reader wants it: mm whole, SUV with one decimal, volumes with three significant digits."""
-    decimals = _DECIMALS.get(unit)
-    if decimals is None:
-        magnitude = abs(value)
-        decimals = 0 if magnitude >= 100 else 1 if magnitude >= 10 else 2
-    return f"{value:.{decimals}f}"
 
 
 def research_use_statement(context: ReportContext) -> str:
@@ -130,9 +119,24 @@ def answer_sentences(prediction: Prediction) -> list[str]:
     sentences = [f"{prediction_title(prediction)}: {answer_line(prediction)}."]
     if probability := probability_sentence(prediction):
         sentences.append(f"{probability}.")
-    sentences.extend(_sentence(reason.text) for reason in prediction.abstain_reasons)
+    sentences.extend(sentence(reason.text) for reason in prediction.abstain_reasons)
     sentences.extend(text for text in (strength_sentence(prediction), call_error_sentence(prediction)) if text)
     return sentences
+
+
+def made_from_sentence(context: ReportContext) -> str | None:
+    """What the answer was made from; ``None`` where it was the only lesion, or where nothing is predicted at all."""
+    prediction = context.prediction
+    is_of_the_only_lesion = len(context.lesions) == len(context.predicted_lesions) == 1
+    if prediction is None or prediction.answer is Answer.NO_EVIDENCE or is_of_the_only_lesion:
+        return None
+    return sentence(f"The answer was made from {context.predicted_from}") if context.predicted_from else None
+
+
+def sentences_of_answer(context: ReportContext, prediction: Prediction) -> list[str]:
+    """:func:`answer_sentences`, and what the answer was made from."""
+    made_from = made_from_sentence(context)
+    return [*answer_sentences(prediction), *([made_from] if made_from else [])]
 
 
 def call_error_sentence(prediction: Prediction) -> str | None:
@@ -172,7 +176,7 @@ def explanation_sentences(prediction: Prediction) -> list[str]:
 
 def uncertainty_sentence(prediction: Prediction) -> str | None:
     """How similar patients fared and what would change the answer; ``None`` for a patient unlike all of them."""
-    if prediction.answer is Answer.OUT_OF_DISTRIBUTION or len(prediction.sentences) < 3:
+    if prediction.answer in (Answer.OUT_OF_DISTRIBUTION, Answer.MEASURED_ONLY) or len(prediction.sentences) < 3:
         return None
     return prediction.sentences[2]
 
@@ -187,108 +191,24 @@ def contour_variants_sentence(prediction: Prediction) -> str | None:
     return f"The interval covers {contours.variants} other plausible contours of the tumor."
 
 
-def measure_title(measure: Measure) -> str:
-    """The title of a measure; of one above a threshold of SUVmax, its abbreviation with the threshold."""
-    threshold = re.search(r"\d+ % of SUVmax", measure.method)
-    if threshold is None:
-        return measure.title
-    abbreviation = re.search(r"\(([A-Z]+)\)", measure.title)
-    return f"{abbreviation[1] if abbreviation else measure.title} at {threshold[0]}"
-
-
-def measure_lines(context: ReportContext) -> list[tuple[str, str, str]]:
-    """Title, value and unit of each measure, the well-known ones first."""
-    known = [measure for name in MEASURE_NAMES if (measure := context.measure(name)) is not None]
-    others = [measure for measure in context.features.measures if measure.name not in MEASURE_NAMES]
-    return [
-        (
-            measure_title(measure),
-            ("≥ " if is_lower_bound(context, measure) else "") + number(measure.value, measure.unit),
-            readable_unit(measure.unit),
-        )
-        for measure in known + others
-    ]
-
-
-def is_lower_bound(context: ReportContext, measure: Measure) -> bool:
-    """Whether the images may show only a part of what the measure is of."""
-    return context.segmentation.touches_border and measure.name in _EXTENSIVE_MEASURES
-
-
-def lower_bound_sentence(context: ReportContext) -> str | None:
-    """That a tumor goes on beyond the images; ``None`` for one that is seen whole."""
-    if not context.segmentation.touches_border:
-        return None
-    summary = context.segmentation
-    text = (
-        "The tumor reaches the border of the images: volume, diameters, MTV and TLG are those of the part they show; "
-        "the whole has at least (≥) that."
-    )
-    if summary.volume_high_ml is not None and summary.volume_level is not None:
-        text += (
-            f" It has at most {number(summary.volume_high_ml, 'ml')} ml in {percent(summary.volume_level)} of tumors "
-            "that reach the border like this."
-        )
-    return f"{text} Check on other images whether it goes on."
-
-
-_SUPPLIED = {
-    "MANUAL": "drawn by hand",
-    "SEMIAUTOMATIC": "AI-assisted (semi-automatic)",
-    "AUTOMATIC": "an automatic segmentation that no physician drew or corrected",
-    None: "which does not say how it was drawn",
-}
-"""How a contour of the study was drawn, by what its object says of it."""
-
-
-def contour_sentence(context: ReportContext) -> str:
-    """How the contour came to be, and which volume a physician's own contour would have.
-
-    The expected Dice of one patient is not said: without its error it looks surer than it is.
-    """
-    summary = context.segmentation
-    if summary.method != "automatic":
-        source = "RTSTRUCT" if summary.method == "supplied_rtstruct" else "DICOM segmentation"
-        text = f"Contour supplied with the study ({source}), {_SUPPLIED[summary.supplied_algorithm_type]}"
-        return f"{text}; not drawn in this assessment."
-    text = "Contour drawn by the network, not corrected by a person."
-    if summary.prompt in ("point", "box"):
-        text = f"Contour drawn by the network around a {summary.prompt} that a person gave, not corrected."
-    if summary.volume_low_ml is None or summary.volume_high_ml is None or summary.volume_level is None:
-        return f"{text} How far its volume may be wrong is not known."
-    low, high = number(summary.volume_low_ml, "ml"), number(summary.volume_high_ml, "ml")
-    whose = "A physician's contour of the whole tumor" if summary.volume_is_lower_bound else "A physician's contour"
-    return (
-        f"{text} {whose} would measure {low} to {high} ml ({percent(summary.volume_level)} interval from "
-        "cross-validation)."
-    )
-
-
-def review_sentence(context: ReportContext) -> str | None:
-    """Why a contour must not be believed before a person has looked; ``None`` for one that is not marked."""
-    summary = context.segmentation
-    if not summary.needs_review:
-        return None
-    return " ".join((COMPARE_FIRST, *map(_sentence, summary.review_reasons)))
-
-
 def warnings(context: ReportContext) -> list[str]:
     """What the earlier stages found odd, each sentence once."""
-    found = [*context.segmentation.warnings, *context.study.warnings]
+    found = of_lesions(context, ((lesion, text) for lesion in context.lesions for text in lesion.segmentation.warnings))
+    found += context.study.warnings
     for series in context.study.series:
         found.extend(series.warnings)
-    return list(dict.fromkeys(_sentence(text) for text in found))
+    return list(dict.fromkeys(sentence(text) for text in found))
 
 
 def limits(context: ReportContext) -> list[str]:
     """What the model cannot do: the prediction's own limits, then those of the model folder, each once."""
     own = context.prediction.limits if context.prediction is not None else ()
-    return list(dict.fromkeys(_sentence(text) for text in (*own, *context.model.limitations)))
+    return list(dict.fromkeys(sentence(text) for text in (*own, *context.model.limitations)))
 
 
 def reasons_to_distrust(context: ReportContext) -> list[str]:
     """The three heaviest limits of the model, in the order of the model folder."""
-    return [_sentence(text) for text in context.model.limitations[:3]]
+    return [sentence(text) for text in context.model.limitations[:3]]
 
 
 def first_line(context: ReportContext) -> str:
@@ -317,17 +237,21 @@ def first_line(context: ReportContext) -> str:
 
 def conclusion(context: ReportContext) -> str:
     """``DiagnosticReport.conclusion``: plain text in lines, answer and uncertainty first."""
-    measures = "; ".join(" ".join(part for part in line if part) for line in measure_lines(context))
-    contour = (review_sentence(context), lower_bound_sentence(context), contour_sentence(context))
     lines = [first_line(context)]
     if context.prediction is not None:
-        lines.append(" ".join(answer_sentences(context.prediction)))
+        lines.append(" ".join(sentences_of_answer(context, context.prediction)))
+    if context.has_several_lesions:
+        lines.append(f"All lesions: {spoken_lines(total_lines(context))}.")
+    for lesion in context.lesions:
+        named = lesion_name(lesion) if context.has_several_lesions else "Measures"
+        contour = " ".join(contour_sentences(lesion))
+        # One line a lesion where they have to be told apart.
+        measured = f"{named}: {spoken_lines(measure_lines(lesion))}."
+        lines += [f"{measured} {contour}"] if context.has_several_lesions else [measured, contour]
     lines += [
-        f"Measures: {measures}.",
-        " ".join(text for text in contour if text),
         *([f"Please check: {' '.join(noted)}"] if (noted := warnings(context)) else []),
         f"Limits: {' '.join(reasons_to_distrust(context))}",
-        f"{_sentence(research_use_statement(context))} {NOT_SIGNED}",
+        f"{sentence(research_use_statement(context))} {NOT_SIGNED}",
     ]
     return "\n".join(lines)
 
@@ -335,21 +259,24 @@ def conclusion(context: ReportContext) -> str:
 def readable_summary(context: ReportContext) -> str:
     """The result for a terminal: measures, answer with its uncertainty, reasons. Holds no patient identity.
 
-    The first limits stand here; the report has them all.
+    The first limits stand here; the report has them all. Names of structures, which somebody typed, are left out.
     """
-    lines = [_sentence(research_use_statement(context)), NOT_SIGNED, ""]
-    measures = measure_lines(context)
-    width = max((len(title) for title, _, _ in measures), default=0)
-    lines += [f"  {title:<{width}}  {value:>8} {unit}".rstrip() for title, value, unit in measures]
-    review = review_sentence(context)
-    bound = lower_bound_sentence(context)
-    said = [text for text in (review, bound, contour_sentence(context)) if text]
-    lines += ["", *said, *warnings(context), ""]
+    context = _without_labels(context)
+    lines = [sentence(research_use_statement(context)), NOT_SIGNED, ""]
+    if context.has_several_lesions:
+        lines += ["All lesions", *_in_columns(total_lines(context)), ""]
+    for lesion in context.lesions:
+        if context.has_several_lesions:
+            lines.append(lesion_name(lesion))
+        lines += [*_in_columns(measure_lines(lesion)), "", *contour_sentences(lesion)]
+        if lesion is not context.lesions[-1]:
+            lines.append("")
+    lines += [*warnings(context), ""]
     prediction = context.prediction
     if prediction is None:
         lines.append("No response prediction was made.")
     else:
-        lines += answer_sentences(prediction)
+        lines += sentences_of_answer(context, prediction)
         lines += [f"  - {contribution_sentence(item, prediction)}" for item in prediction.contributions[:5]]
         said_in_lines = prediction.sentences[1:2]
         lines += [text for text in explanation_sentences(prediction) if text not in said_in_lines]
@@ -364,7 +291,8 @@ def readable_summary(context: ReportContext) -> str:
 
 
 def spoken_texts(context: ReportContext) -> list[str]:
-    """Every text a report says in its own or the model's words, for the guard."""
+    """Every text a report says in its own or the model's words, for the guard; names of structures are quoted."""
+    context = _without_labels(context)
     texts = [conclusion(context), readable_summary(context), *warnings(context), *limits(context)]
     texts.append(context.model.outcome.title)
     if context.prediction is not None:
@@ -373,6 +301,10 @@ def spoken_texts(context: ReportContext) -> list[str]:
     return texts
 
 
-def _sentence(text: str) -> str:
-    text = " ".join(text.split())
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+def _without_labels(context: ReportContext) -> ReportContext:
+    return replace(context, lesions=tuple(replace(lesion, label="") for lesion in context.lesions))
+
+
+def _in_columns(lines: list[Line]) -> list[str]:
+    width = max((len(title) for title, _, _ in lines), default=0)
+    return [f"  {title:<{width}}  {value:>8} {unit}".rstrip() for title, value, unit in lines]

@@ -149,7 +149,7 @@ def require_measures_of(inputs: tuple[ResponseInput, ...], quantity: str) -> Non
         if entry.source == "features" and is_measure_of_another_quantity(entry.name, quantity):
             raise QuantityMismatch(
                 f"Input '{entry.name}' does not exist for images in {quantity}. Choose a measure of that quantity, or "
-                "measure another series (contour_modality in model.yaml).",
+                "measure another series (features_from in model.yaml).",
                 input=entry.name,
                 found=quantity,
             )

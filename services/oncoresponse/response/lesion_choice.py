@@ -11,20 +11,20 @@ from oncoresponse.model.definition import LesionChoice
 
 
 @dataclass(frozen=True)
-class ChosenLesion:
-    """The lesion, and in words which one it is of how many.
+class ChosenLesions:
+    """The lesions, and in words which ones they are of how many.
 
     Attributes:
-        fits: Whether the model predicts from it; not where it predicts from the only lesion, and there are several.
+        lesions: One, or all of them; none where the model predicts from the only lesion, and there are several.
+        words: For a report.
     """
 
-    lesion: Lesion
+    lesions: tuple[Lesion, ...]
     words: str
-    fits: bool = True
 
 
-def chosen_lesion(lesions: Sequence[Lesion], choice: LesionChoice) -> ChosenLesion:
-    """The lesion that a model predicts from; of equals the first.
+def chosen_lesions(lesions: Sequence[Lesion], choice: LesionChoice) -> ChosenLesions:
+    """The lesions that a model predicts from; of equals the first.
 
     Raises:
         InvalidRequest: There is no lesion, or a choice by uptake and none was measured.
@@ -33,13 +33,15 @@ def chosen_lesion(lesions: Sequence[Lesion], choice: LesionChoice) -> ChosenLesi
         raise InvalidRequest("The case holds no lesion to predict from.")
     count = len(lesions)
     if count == 1:
-        return ChosenLesion(lesions[0], "the lesion")
+        return ChosenLesions((lesions[0],), "the lesion")
+    if choice == "all lesions":
+        return ChosenLesions(tuple(lesions), f"all {count} lesions together")
+    if choice == "the only lesion":
+        return ChosenLesions((), f"none of {count} lesions: the model predicts from a single one")
     if choice == "the lesion with the highest uptake":
         if any(lesion.measure("suv_max") is None for lesion in lesions):
             raise InvalidRequest("The model predicts from the lesion with the highest uptake, and none was measured.")
         best = max(lesions, key=lambda lesion: lesion.measure("suv_max") or 0.0)
     else:
         best = max(lesions, key=lambda lesion: lesion.volume_ml)
-    if choice == "the only lesion":
-        return ChosenLesion(best, f"none of {count} lesions: the model predicts from a single one", fits=False)
-    return ChosenLesion(best, f"{choice} (number {best.number} of {count})")
+    return ChosenLesions((best,), f"{choice} (number {best.number} of {count})")

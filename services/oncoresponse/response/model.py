@@ -132,7 +132,7 @@ class ResponseModel:
 
         Args:
             values: Features and measures by name, in the units of the inputs; names that are no input are ignored.
-            covariates: Clinical inputs by name.
+            covariates: Clinical inputs by name. One that is measured in the images may be among ``values`` instead.
             contour_variants: The same features from other plausible contours of the same tumor.
             whole_tumor: What the inputs may be of the whole tumor where the images show a part of it; from
                 :func:`~oncoresponse.response.whole_tumor.whole_tumor_variants`. They widen the interval as contours do,
@@ -288,7 +288,9 @@ class ResponseModel:
     def _row(self, values: Mapping[str, float], covariates: Mapping[str, float]) -> list[float]:
         row = []
         for entry in self.document.inputs:
-            table = values if entry.source == "features" else covariates
+            # What the request gives goes before what was measured in its place.
+            given = entry.source == "clinical" and (entry.name in covariates or entry.name not in values)
+            table = covariates if given else values
             if entry.name not in table:
                 if entry.source == "clinical":
                     raise InvalidRequest(

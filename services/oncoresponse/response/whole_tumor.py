@@ -63,5 +63,5 @@ def bounds_from_volume(
     return {
         entry.name: values[entry.name] * volume_high_ml / volume_ml
         for entry in inputs
-        if entry.source == "features" and entry.unit in _EXTENSIVE_UNITS and entry.name in values
+        if entry.unit in _EXTENSIVE_UNITS and entry.name in values
     }

@@ -47,6 +47,7 @@ class Order:
         planned_treatment: Shown in the report; never an input.
         contour: ``None`` for automatic segmentation; else which contour of the study to use.
         lesion: Where the lesion is, for a scan that is not cropped around it; excludes ``contour``.
+        lesions: The lesions to measure, any of them by a point, a box or a contour; excludes both above.
         patient_id: DICOM Patient ID that the study must have; ``None`` for no check.
         patient_reference: FHIR reference of the patient in the EHR, ``Patient/...``; empty for none.
         series: Series to use where several of the study fit.
@@ -57,6 +58,7 @@ class Order:
     planned_treatment: str = ""
     contour: study_pb2.SuppliedContour | None = None
     lesion: assessment_pb2.LesionPrompt | None = None
+    lesions: tuple[assessment_pb2.LesionSelection, ...] = ()
     patient_id: str | None = None
     patient_reference: str = ""
     series: tuple[study_pb2.SeriesSelection, ...] = ()
@@ -177,7 +179,7 @@ class Client:
         with self._errors(self._model_address):
             model = self._models.GetModel(model_pb2.GetModelRequest(name=f"models/{order.model}"), timeout=60).model
         require_images(bool(model.inputs))
-        require_covariates({item.name: item.required for item in model.covariates}, order.covariates)
+        require_covariates([item.name for item in model.covariates], order.covariates)
         require_inputs([item.role for item in model.inputs], [item.input_role for item in order.series])
 
     def watch(self, name: str, progress: Progress) -> assessment_pb2.Assessment:
@@ -273,6 +275,7 @@ def _assessment_request(study: str, order: Order, request_id: str) -> assessment
         planned_treatment=order.planned_treatment,
         patient_reference=order.patient_reference,
         series=order.series,
+        lesions=order.lesions,
     )
     for name, value in sorted(order.covariates.items()):
         request.covariates.add(name=name, value=value)

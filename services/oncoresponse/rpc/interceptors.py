@@ -29,7 +29,7 @@ def require_valid(message: Message) -> None:
     if violations:
         raise FieldViolations(
             (
-                ".".join(element.field_name for element in violation.proto.field.elements)
+                ".".join(_path_element(element) for element in violation.proto.field.elements)
                 if violation.proto.field is not None
                 else "",
                 violation.proto.message,
@@ -37,6 +37,13 @@ def require_valid(message: Message) -> None:
             )
             for violation in violations
         )
+
+
+def _path_element(element: Any) -> str:
+    """Name of a field; of one that is repeated with its position, from 0, as in ``lesions[1]``."""
+    subscript = element.subscript
+    position = f"[{subscript.value}]" if subscript is not None and subscript.field == "index" else ""
+    return f"{element.field_name}{position}"
 
 
 class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]

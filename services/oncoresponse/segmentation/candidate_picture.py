@@ -10,27 +10,31 @@ import SimpleITK as sitk
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate
 
 _SHOWN_SUV = 10.0
+_SHOWN_PERCENTILES = (1.0, 99.5)
 _COLOR = "#d6336c"
 
 
-def draw_candidates(pet: sitk.Image, candidates: Sequence[LesionCandidate]) -> bytes:
+def draw_candidates(scan: Volume, candidates: Sequence[LesionCandidate]) -> bytes:
     """Maximum intensity projections from the front and from the side, with the numbered boxes.
 
     The patient's head is up. From the front, the patient's right is on the left of the picture; from the side, the
     patient looks to the left. Axes are L, P, S in mm, as a lesion prompt takes them.
 
     Args:
-        pet: SUV, g/mL; any direction.
+        scan: The image that is contoured; any direction.
         candidates: Of :func:`~oncoresponse.segmentation.lesion_candidates.rank_candidates`.
 
     Returns:
         PNG.
     """
-    axial = _along_the_patient(pet)
-    suv = sitk.GetArrayViewFromImage(axial)
+    axial = _along_the_patient(scan.image)
+    intensities = sitk.GetArrayViewFromImage(axial)
+    colors, lowest, highest, shown = _window(scan)
     spacing, origin, size = axial.GetSpacing(), axial.GetOrigin(), axial.GetSize()
     faces = [(origin[axis] - spacing[axis] / 2, origin[axis] + (size[axis] - 0.5) * spacing[axis]) for axis in range(3)]
     figure = Figure(figsize=(9, 8), layout="constrained")
@@ -38,10 +42,10 @@ def draw_candidates(pet: sitk.Image, candidates: Sequence[LesionCandidate]) -> b
         figure.subplots(1, 2, sharey=True), ((0, "from the front"), (1, "from the side")), strict=True
     ):
         axes.imshow(
-            suv.max(axis=1 if across == 0 else 2),
-            cmap="gray_r",
-            vmin=0,
-            vmax=_SHOWN_SUV,
+            intensities.max(axis=1 if across == 0 else 2),
+            cmap=colors,
+            vmin=lowest,
+            vmax=highest,
             origin="lower",
             extent=(*faces[across], *faces[2]),
         )
@@ -53,7 +57,7 @@ def draw_candidates(pet: sitk.Image, candidates: Sequence[LesionCandidate]) -> b
                 )
             )
             axes.annotate(str(item.number), (high[across], high[2]), color=_COLOR, fontsize=11, fontweight="bold")
-        axes.set(title=f"PET, SUV 0 to {_SHOWN_SUV:.0f}, {title}", xlabel="L (mm)" if across == 0 else "P (mm)")
+        axes.set(title=f"{shown}, {title}", xlabel="L (mm)" if across == 0 else "P (mm)")
     figure.axes[0].set_ylabel("S (mm)")
     figure.suptitle("Which of these is the lesion? A physician has to choose. Research use only.")
     stream = io.BytesIO()
@@ -62,9 +66,17 @@ def draw_candidates(pet: sitk.Image, candidates: Sequence[LesionCandidate]) -> b
     return stream.getvalue()
 
 
-def _along_the_patient(pet: sitk.Image) -> sitk.Image:
-    """The PET on a grid whose axes are L, P, S, so that a turned scan is drawn where it lies."""
-    oriented = sitk.DICOMOrient(pet, "LPS")
+def _window(scan: Volume) -> tuple[str, float, float, str]:
+    """Colors, lowest and highest value that is shown, and what that is in words."""
+    if scan.quantity is Quantity.SUV_BODY_WEIGHT:
+        return "gray_r", 0.0, _SHOWN_SUV, f"PET, SUV 0 to {_SHOWN_SUV:.0f}"
+    lowest, highest = (float(value) for value in np.percentile(scan.array.astype(np.float64), _SHOWN_PERCENTILES))
+    return "gray", lowest, highest, f"{scan.quantity.value} {lowest:.0f} to {highest:.0f}"
+
+
+def _along_the_patient(image: sitk.Image) -> sitk.Image:
+    """The image on a grid whose axes are L, P, S, so that a turned scan is drawn where it lies."""
+    oriented = sitk.DICOMOrient(image, "LPS")
     if np.allclose(oriented.GetDirection(), np.eye(3).ravel(), atol=1e-4):
         along: sitk.Image = oriented
         return along

@@ -1,4 +1,4 @@
-"""PET and CT in, tumor mask and probability on the PET grid out."""
+"""The built-in networks: PET and CT in, tumor mask and probability on the PET grid out."""
 
 from __future__ import annotations
 
@@ -15,11 +15,18 @@ from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume, require_same_frame_of_reference
-from oncoresponse.errors import ConfigurationError, FieldOfViewTooLarge, InvalidRequest, SeriesNotFound
-from oncoresponse.model.definition import TumorLimits
+from oncoresponse.errors import (
+    ConfigurationError,
+    FieldOfViewTooLarge,
+    InvalidRequest,
+    ModelFolderInvalid,
+    SeriesNotFound,
+)
+from oncoresponse.model.definition import ImagingResponse, TumorLimits
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.segmentation.border_interval import grown
 from oncoresponse.segmentation.device import choose_device
+from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, rank_candidates
 from oncoresponse.segmentation.lesion_prompt import LesionPoint, LesionPrompt
 from oncoresponse.segmentation.mask_checks import MaskMeasures, border_warnings, check_mask
@@ -67,11 +74,12 @@ _MEMBER_VARIANTS = 3
 
 @dataclass(frozen=True, eq=False)
 class SegmentationResult:
-    """What :meth:`Segmenter.segment` returns.
+    """A lesion that was found, or that a contour of the study shows.
 
     Attributes:
-        mask: ``Quantity.MASK``, uint8 0/1, on the PET grid.
-        probability: ``Quantity.PROBABILITY``, float32 0..1, on the PET grid; mean of the ensemble.
+        mask: ``Quantity.MASK``, uint8 0/1, on the grid of the image that is contoured.
+        probability: ``Quantity.PROBABILITY``, float32 0..1, on the same grid; mean of the ensemble. ``None`` for a
+            contour of the study.
         summary: Volume, uncertainty and warnings.
         variants: Other masks that are as plausible, by name: ``smaller`` and ``larger`` have the volumes at the ends of
             the interval, ``network_1`` and so on come from single networks of the ensemble. Later stages see by them
@@ -79,7 +87,7 @@ class SegmentationResult:
     """
 
     mask: Volume
-    probability: Volume
+    probability: Volume | None
     summary: SegmentationSummary
     variants: dict[str, Volume] = field(default_factory=dict)
 
@@ -134,10 +142,11 @@ class Segmenter:
                 the size of the training patches, so masks differ a little from those without.
 
         Raises:
-            ModelFolderInvalid: The model has no usable segmentation.
+            ModelFolderInvalid: The model has no usable segmentation, or other inputs than these networks read.
             ModelHashMismatch: A weights file is not the one ``network.json`` names.
             ConfigurationError: CUDA is asked for and not there.
         """
+        _require_inputs(model.imaging)
         directory = model.path / SEGMENTATION_FOLDER
         description = read_network_description(directory)
         networks = load_networks(directory, description)
@@ -164,11 +173,11 @@ class Segmenter:
                 "Python's header files. Install them, or leave torch_compile off."
             ) from error
 
-    def needs_prompt(self, pet: Volume) -> bool:
+    def needs_prompt(self, images: InputImages) -> bool:
         """Whether the scan shows so much of the body that somebody has to say which lesion is meant."""
-        return not _within(field_of_view_mm(pet.image), self.description.field_of_view)
+        return not _within(field_of_view_mm(images.contoured.image), self.description.field_of_view)
 
-    def segment(self, pet: Volume, ct: Volume | None, prompt: LesionPrompt | None = None) -> SegmentationResult:
+    def segment(self, images: InputImages, prompt: LesionPrompt | None = None) -> SegmentationResult:
         """Find the tumor.
 
         With a prompt only the surroundings of the prompt are looked at, as far as the training images showed
@@ -176,20 +185,20 @@ class Segmenter:
         give the same bytes on the same kind of device.
 
         Args:
-            pet: ``Quantity.SUV_BODY_WEIGHT``, g/mL.
-            ct: ``Quantity.HOUNSFIELD``, same frame of reference, its own grid; these networks cannot do without.
+            images: Contoured is the PET (``Quantity.SUV_BODY_WEIGHT``, g/mL); beside it a CT (``Quantity.HOUNSFIELD``)
+                of the same frame of reference, on its own grid, which these networks cannot do without.
             prompt: Where the lesion is (LPS, mm); None on a scan cropped around it.
 
         Raises:
             SeriesNotFound: There is no CT.
-            InvalidRequest: A volume holds another quantity, or the prompt lies outside the PET.
+            InvalidRequest: The contoured image is no PET in SUV, or the prompt lies outside it.
             FrameOfReferenceMismatch: PET and CT positions cannot be compared.
             GeometryMismatch: The CT covers too little of the PET.
             FieldOfViewTooLarge: Without a prompt: the scan shows much more of the body than the training images.
             EmptyMask, TumorTooSmall, TumorTooLarge, MaskTouchesBorder: See :func:`check_mask`.
             OutOfMemory: The GPU's memory does not suffice.
         """
-        ct = _require_volumes(pet, ct)
+        pet, ct = _pet_and_ct(images)
         if prompt is None:
             require_field_of_view(pet, self.description.field_of_view)
             found = self._find(pet.image, ct.image, Region((0, 0, 0), pet.image.GetSize()), None)
@@ -227,7 +236,7 @@ class Segmenter:
         probability = pet.with_image(found.region.put_back(found.probability, pet.image), Quantity.PROBABILITY)
         return SegmentationResult(mask, probability, summary, self._variants(pet, found, prompt, low, high))
 
-    def find_candidates(self, pet: Volume, ct: Volume | None) -> tuple[LesionCandidate, ...]:
+    def find_candidates(self, images: InputImages) -> tuple[LesionCandidate, ...]:
         """Places in a large scan that may be the lesion, the most likely first, for a physician to choose from.
 
         One network of the ensemble looks at the part of the scan that has uptake.
@@ -235,7 +244,7 @@ class Segmenter:
         Raises:
             As :meth:`segment`, but for those about the mask.
         """
-        ct = _require_volumes(pet, ct)
+        pet, ct = _pet_and_ct(images)
         region = region_of_uptake(pet.image)
         if region is None:
             return ()
@@ -244,7 +253,7 @@ class Segmenter:
         probability = self._predict(self._networks[:1], inputs.with_prompt(None))[0]
         on_pet = region.put_back(probability_on_image(probability, inputs.grid, part), pet.image)
         settings = self.description.masks.none
-        return rank_candidates(on_pet, pet.image, settings.threshold, self._limits)
+        return rank_candidates(on_pet, pet, settings.threshold, self._limits)
 
     def _find_near(self, pet: sitk.Image, ct: sitk.Image, prompt: LesionPrompt) -> _Found:
         for attempt in range(ATTEMPTS):
@@ -322,15 +331,30 @@ def _within(extent: tuple[float, float, float], field_of_view: FieldOfView) -> b
     return all(found <= limit for found, limit in zip(extent, field_of_view.limit_mm, strict=True))
 
 
-def _require_volumes(pet: Volume, ct: Volume | None) -> Volume:
+def _require_inputs(model: ImagingResponse) -> None:
+    """Refuse a model whose declared inputs these networks, which read PET and CT, cannot work with."""
+    contoured = model.input_of(model.segment_on)
+    ct = [item for item in model.inputs if item.quantity == Quantity.HOUNSFIELD]
+    if contoured is None or contoured.quantity != Quantity.SUV_BODY_WEIGHT or len(ct) != 1:
+        raise ModelFolderInvalid(
+            f"The built-in networks ({SEGMENTATION_FOLDER}/{NETWORK_FILE}) contour a PET in body-weight SUV and read "
+            "one CT beside it; this model declares other inputs. Give it a network of its own, or none."
+        )
+
+
+def _pet_and_ct(images: InputImages) -> tuple[Volume, Volume]:
+    pet, ct = images.contoured, images.beside(Quantity.HOUNSFIELD)
+    if pet.quantity is not Quantity.SUV_BODY_WEIGHT:
+        raise InvalidRequest(
+            f"The network contours PET in {Quantity.SUV_BODY_WEIGHT.value}, and the image for the input "
+            f"{images.segment_on} holds {pet.quantity.value}."
+        )
     if ct is None:
         raise SeriesNotFound(
             "The network of this model needs the CT as well. Send it, or supply a contour.", modality="CT"
         )
-    require_quantity(pet, Quantity.SUV_BODY_WEIGHT)
-    require_quantity(ct, Quantity.HOUNSFIELD)
     require_same_frame_of_reference(pet, ct)
-    return ct
+    return pet, ct
 
 
 def _volume_interval(
@@ -345,19 +369,6 @@ def _with_missing_part(high_ml: float | None, measures: MaskMeasures) -> float |
     """Upper end for the whole tumor: the network's own, times what was measured on images that were cut."""
     factor = measures.whole_volume_factor
     return high_ml if high_ml is None or factor is None else high_ml * factor
-
-
-def require_quantity(volume: Volume, quantity: Quantity) -> None:
-    """Refuse a volume of another quantity.
-
-    Raises:
-        InvalidRequest: It holds another quantity.
-    """
-    if volume.quantity is not quantity:
-        raise InvalidRequest(
-            f"Segmentation needs a volume in {quantity.value} and got one in {volume.quantity.value}. "
-            "Send the PET in body-weight SUV and the CT in HU."
-        )
 
 
 def readable_extent(extent: tuple[float, float, float]) -> str:

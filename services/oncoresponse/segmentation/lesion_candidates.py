@@ -10,6 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 from pydantic import BaseModel, ConfigDict, Field
 
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume
 from oncoresponse.model.definition import TumorLimits
 from oncoresponse.segmentation.lesion_prompt import box_of_voxels
 
@@ -24,9 +26,9 @@ class LesionCandidate(BaseModel):
         number: 1 for the most likely.
         low_mm: Lowest L, P, S of the box around it.
         high_mm: Highest L, P, S of it.
-        hottest_mm: Centre of the voxel with the highest SUV in it.
+        hottest_mm: Centre of its voxel with the highest value.
         volume_ml: Volume of the voxels that reach the threshold.
-        suv_max: Highest SUV, g/mL.
+        suv_max: Highest SUV, g/mL; null where the image is no PET in SUV.
         confidence: Mean probability of those voxels, 0 to 1; the candidates are ranked by it.
     """
 
@@ -37,7 +39,7 @@ class LesionCandidate(BaseModel):
     high_mm: tuple[float, float, float]
     hottest_mm: tuple[float, float, float]
     volume_ml: float = Field(gt=0)
-    suv_max: float
+    suv_max: float | None
     confidence: float = Field(ge=0, le=1)
 
 
@@ -50,21 +52,21 @@ class LesionCandidates(BaseModel):
 
 
 def rank_candidates(
-    probability: sitk.Image, pet: sitk.Image, threshold: float, limits: TumorLimits
+    probability: sitk.Image, scan: Volume, threshold: float, limits: TumorLimits
 ) -> tuple[LesionCandidate, ...]:
     """The face-connected parts that reach the threshold and have a tumor's volume, the most likely first.
 
     Args:
-        probability: 0 to 1, on the grid of ``pet``.
-        pet: SUV, g/mL.
+        probability: 0 to 1, on the grid of ``scan``.
+        scan: The image that is contoured.
         threshold: A voxel belongs to a candidate from this probability on.
         limits: Parts below or above these volumes are left out.
     """
     components = sitk.ConnectedComponent(sitk.BinaryThreshold(probability, threshold, 2.0, 1, 0), False)
     labels = sitk.GetArrayFromImage(components)
     chances = sitk.GetArrayFromImage(probability)
-    uptake = sitk.GetArrayFromImage(pet)
-    voxel_ml = float(np.prod(pet.GetSpacing())) / 1000
+    intensities = sitk.GetArrayFromImage(scan.image)
+    voxel_ml = float(np.prod(scan.image.GetSpacing())) / 1000
     sizes = np.bincount(labels.ravel())
     possible = [
         label
@@ -76,9 +78,9 @@ def rank_candidates(
     candidates = []
     for number, label in enumerate(ranked, start=1):
         found = np.argwhere(labels == label)
-        values = uptake[labels == label]
-        box = box_of_voxels(pet, found[:, ::-1])
-        hottest = pet.TransformIndexToPhysicalPoint(found[values.argmax()][::-1].tolist())
+        values = intensities[labels == label]
+        box = box_of_voxels(scan.image, found[:, ::-1])
+        hottest = scan.image.TransformIndexToPhysicalPoint(found[values.argmax()][::-1].tolist())
         candidates.append(
             LesionCandidate(
                 number=number,
@@ -86,7 +88,7 @@ def rank_candidates(
                 high_mm=_rounded(box.high_mm),
                 hottest_mm=_rounded(hottest),
                 volume_ml=round(float(sizes[label]) * voxel_ml, 2),
-                suv_max=round(float(values.max()), 2),
+                suv_max=round(float(values.max()), 2) if scan.quantity is Quantity.SUV_BODY_WEIGHT else None,
                 confidence=round(confidences[label], 3),
             )
         )

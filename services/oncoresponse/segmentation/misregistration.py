@@ -23,6 +23,7 @@ import SimpleITK as sitk
 from scipy import fft
 
 from oncoresponse.case.contour_summary import SegmentationSummary
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume, require_same_frame_of_reference, require_same_grid, resample_to
 from oncoresponse.segmentation.mask_checks import open_faces
 
@@ -137,9 +138,9 @@ def measure_misregistration(pet: Volume, ct: Volume, tumor: Volume) -> Misregist
 
 
 def with_misregistration(
-    summary: SegmentationSummary, pet: Volume, ct: Volume | None, tumor: Volume
+    summary: SegmentationSummary, contoured: Volume, ct: Volume | None, tumor: Volume
 ) -> SegmentationSummary:
-    """The summary with what was measured between PET and CT; unchanged without a CT.
+    """The summary with what was measured between PET and CT; unchanged without a CT, and where no PET is contoured.
 
     A contour of the network hangs on both images, so it needs review above the limits. A supplied contour is a
     person's, and all figures come from the PET inside it: there the finding is a warning.
@@ -147,9 +148,9 @@ def with_misregistration(
     Raises:
         As :func:`measure_misregistration`.
     """
-    if ct is None:
+    if ct is None or contoured.quantity is not Quantity.SUV_BODY_WEIGHT:
         return summary
-    found = measure_misregistration(pet, ct, tumor)
+    found = measure_misregistration(contoured, ct, tumor)
     reasons, warnings = list(summary.review_reasons), list(summary.warnings)
     if found.unmeasured_warning is not None:
         warnings.append(found.unmeasured_warning)

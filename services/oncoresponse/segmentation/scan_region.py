@@ -90,7 +90,7 @@ def _require_inside(image: sitk.Image, position_mm: np.ndarray[tuple[int], np.dt
     index = np.array(image.TransformPhysicalPointToContinuousIndex(position_mm.tolist()))
     if (index < -0.5).any() or (index > np.array(image.GetSize()) - 0.5).any():
         raise InvalidRequest(
-            "The lesion prompt lies outside the PET. Give positions in patient coordinates of this study (LPS, mm)."
+            "The lesion prompt lies outside the image. Give positions in patient coordinates of this study (LPS, mm)."
         )
 
 

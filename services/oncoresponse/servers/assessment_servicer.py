@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import AsyncIterator
+from typing import Literal
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from oncoresponse.errors import ArtifactNotFound, AssessmentNotFinished, StudyNotComplete
+from oncoresponse.case.study_index import IndexedPatient
+from oncoresponse.errors import (
+    ArtifactNotFound,
+    AssessmentNotFinished,
+    ChecksumMismatch,
+    DicomError,
+    StudyNotComplete,
+    StudyNotFound,
+)
 from oncoresponse.model.plan import require_plan
 from oncoresponse.model.request_rules import require_covariates, require_images, require_inputs
 from oncoresponse.rpc.artifact_messages import stored_artifact
-from oncoresponse.rpc.page_tokens import offset_from_token, token_from_offset
+from oncoresponse.rpc.order_message import order_of_request
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import Service
+from oncoresponse.stages.v1 import study_check_pb2, study_check_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.chart_store import AssessmentFilter, Subject
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, model_pb2, model_pb2_grpc, study_pb2, study_pb2_grpc
 from oncoresponse.workflow.assessment_records import AssessmentRecords, is_finished
 
 _LOOKUP_SECONDS = 10.0
+# Of a study that an earlier release completed, every header is read first.
+_CHECK_SECONDS = 120.0
+_DEFAULT_PAGE_SIZE = 50
 # How often a watcher looks at the database: several workers share it, so nobody can be told directly.
 _WATCH_INTERVAL_SECONDS = 0.1
 _CHUNK_BYTES = 256 * 1024
@@ -58,12 +74,14 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         )
         require_images(bool(model.model.inputs))
         require_covariates(
-            {covariate.name: covariate.required for covariate in model.model.covariates},
+            [covariate.name for covariate in model.model.covariates],
             [covariate.name for covariate in request.covariates],
         )
         require_inputs([item.role for item in model.model.inputs], [item.input_role for item in request.series])
+        stages = require_plan(model.model.stages)
+        subject = await self._checked(request, model.model.sha256)
         assessment = await self._records.create(
-            request, stored_artifact(study.study.manifest), model.model.sha256, require_plan(model.model.stages)
+            request, stored_artifact(study.study.manifest), model.model.sha256, stages, subject
         )
         return assessment_pb2.CreateAssessmentResponse(assessment=assessment)
 
@@ -77,12 +95,20 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.ListAssessmentsRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.ListAssessmentsResponse:
         """List assessments, newest first."""
-        page = await self._records.list_page(
-            study=request.study, page_size=request.page_size or 50, offset=offset_from_token(request.page_token)
+        if request.patient_id:
+            await self._identify_older()
+        wanted = AssessmentFilter(
+            patient_id=request.patient_id,
+            issuer_of_patient_id=request.issuer_of_patient_id,
+            study=request.study,
+            model=request.model,
+            create_time_from_ms=_milliseconds(request, "create_time_from"),
+            create_time_before_ms=_milliseconds(request, "create_time_before"),
         )
-        return assessment_pb2.ListAssessmentsResponse(
-            assessments=page.assessments, next_page_token=token_from_offset(page.next_offset)
+        page = await self._records.lists.page(
+            wanted, request.state, request.page_size or _DEFAULT_PAGE_SIZE, request.page_token
         )
+        return assessment_pb2.ListAssessmentsResponse(assessments=page.assessments, next_page_token=page.next_token)
 
     async def CancelAssessment(
         self, request: assessment_pb2.CancelAssessmentRequest, context: grpc.aio.ServicerContext
@@ -118,3 +144,49 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         yield assessment_pb2.GetArtifactResponse(artifact=reference)
         for start in range(0, len(data), _CHUNK_BYTES):
             yield assessment_pb2.GetArtifactResponse(data=data[start : start + _CHUNK_BYTES])
+
+    async def _checked(self, request: assessment_pb2.CreateAssessmentRequest, model_sha256: str) -> Subject:
+        """Whose the study is, after conversion would not refuse it by its headers."""
+        order = order_of_request(request, request.request_id, datetime.datetime.now(datetime.UTC))
+        return await self._subject(
+            study_check_pb2.CheckStudyRequest(
+                study=request.study,
+                model=request.model,
+                model_sha256=model_sha256,
+                order=order.model_dump_json().encode(),
+            )
+        )
+
+    async def _identify_older(self) -> None:
+        """Note whose the studies are that an earlier release assessed."""
+        for study in await self._records.lists.studies_without_subject():
+            try:
+                subject = await self._subject(study_check_pb2.CheckStudyRequest(study=study))
+            except (StudyNotFound, ArtifactNotFound, ChecksumMismatch, DicomError):
+                # Deleted, or not to be read any more: nobody can say.
+                subject = Subject()
+            await self._records.lists.set_subject(study, subject)
+
+    async def _subject(self, call: study_check_pb2.CheckStudyRequest) -> Subject:
+        answer = await self._peers.call(
+            Service.STUDY,
+            study_check_pb2_grpc.StudyCheckServiceStub,
+            "CheckStudy",
+            call,
+            study_check_pb2.CheckStudyResponse,
+            timeout_seconds=_CHECK_SECONDS,
+        )
+        patients = (
+            IndexedPatient(patient_id=item.patient_id, issuer_of_patient_id=item.issuer_of_patient_id)
+            for item in answer.patients
+        )
+        return Subject(tuple(patients), answer.study_date)
+
+
+def _milliseconds(
+    request: assessment_pb2.ListAssessmentsRequest, field: Literal["create_time_from", "create_time_before"]
+) -> int | None:
+    if not request.HasField(field):
+        return None
+    moment: Timestamp = getattr(request, field)
+    return moment.ToMilliseconds()

@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from oncoresponse.case.case import Case, CaseImage, ExpectedPatientValues, Lesion, LesionRequest, NamedContour
-from oncoresponse.case.left_out import LeftOutInstance, unreadable_sentence
-from oncoresponse.case.study_description import StudyDescription
+from oncoresponse.case.case import Case, CaseImage, Lesion, LesionRequest, NamedContour
+from oncoresponse.case.left_out import unreadable_sentence
+from oncoresponse.case.lesion_errors import about_lesion
+from oncoresponse.case.stored_artifact import StoredArtifact
+from oncoresponse.case.study_index import StudyIndex
 from oncoresponse.case.volume import Volume
-from oncoresponse.dicom.contour_request import ContourRequest
+from oncoresponse.dicom.assessable import contour_request, expected_patient, require_whole, true_cause
 from oncoresponse.dicom.contours import Contour
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.dicom.patient_identity import ExpectedPatient
-from oncoresponse.dicom.study import DicomStudy, contours_of, convert_study, read_contour, read_study
-from oncoresponse.errors import ContourNotFound, NoImages, SeriesError, error_for_reason
+from oncoresponse.dicom.study import DicomStudy, contours_of, convert_study, read_contour
+from oncoresponse.errors import InvalidRequest
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.model.folder import ModelFolder
+from oncoresponse.servers.indexed_study import indexed_study
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_manifest import StudyManifest
+
+LARGEST_NUMBER_OF_LESIONS = 50
+"""As in a request; a contour object of which every structure is a lesion may not hold more either."""
 
 
 class ConversionStage:
     """See :func:`converted`."""
 
-    def __init__(self, artifacts: ArtifactStore, models_directory: Path, limits: DicomLimits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        models_directory: Path,
+        limits: DicomLimits = DEFAULT_LIMITS,
+        index_of_manifest: Callable[[StoredArtifact], StudyIndex] | None = None,
+    ) -> None:
         self._artifacts = artifacts
+        self._index_of_manifest = index_of_manifest
         self._models = ModelCache(models_directory, _nothing_loaded)
         self._limits = limits
 
@@ -41,11 +54,19 @@ class ConversionStage:
     async def run(self, case: Case, model: str, model_sha256: str) -> Case:
         """Convert."""
         folder, _ = await asyncio.to_thread(self._models.get, model, model_sha256)
-        return await asyncio.to_thread(converted, case, folder.imaging, self._artifacts, self._limits)
+        return await asyncio.to_thread(self._run, case, folder.imaging)
+
+    def _run(self, case: Case, model: ImagingResponse) -> Case:
+        index = None if self._index_of_manifest is None else self._index_of_manifest(case.study_manifest)
+        return converted(case, model, self._artifacts, self._limits, index)
 
 
 def converted(
-    case: Case, model: ImagingResponse, artifacts: ArtifactStore, limits: DicomLimits = DEFAULT_LIMITS
+    case: Case,
+    model: ImagingResponse,
+    artifacts: ArtifactStore,
+    limits: DicomLimits = DEFAULT_LIMITS,
+    index: StudyIndex | None = None,
 ) -> Case:
     """The case with images by input role, the description of the study, and one lesion for each that was asked for.
 
@@ -54,6 +75,7 @@ def converted(
         model: Says which series are needed.
         artifacts: Holds the study.
         limits: How large a file may be and become.
+        index: Of the study; ``None``: as :func:`~oncoresponse.servers.indexed_study.indexed_study`.
 
     Raises:
         ArtifactNotFound, ChecksumMismatch, InvalidRequest: The manifest or an instance is not in the store, or
@@ -62,14 +84,13 @@ def converted(
     """
     manifest = artifacts.read_document(case.study_manifest, StudyManifest)
     order = case.order
-    expected = _expected(order.expected_patient)
-    with _true_cause(manifest.left_out), ExitStack() as stack:
-        paths = [stack.enter_context(artifacts.local_path(instance.artifact)) for instance in manifest.instances]
-        study = read_study(paths, limits)
+    expected = expected_patient(order.expected_patient)
+    with true_cause(manifest.left_out), ExitStack() as stack:
+        study = indexed_study(artifacts, manifest, stack, limits, index)
         found = convert_study(
             study, model.inputs, selected=order.series, anchor=model.segment_on, expected_patient=expected
         )
-        _require_whole(found.description, manifest.left_out)
+        require_whole({each.series_instance_uid: each.modality for each in found.description.series}, manifest.left_out)
         lesions, warnings = _lesions(order.lesions, study, found.volumes[model.segment_on], expected, artifacts)
     description = found.description
     said = [*description.warnings, *warnings]
@@ -106,7 +127,8 @@ def _lesions(
         if named is None:
             lesions.append(Lesion(number=len(lesions) + 1, request=request))
             continue
-        contours, left_out = _contours(study, named, grid, expected)
+        with about_lesion(len(lesions) + 1, len(requests)):
+            contours, left_out = _contours(study, named, grid, expected)
         warnings += left_out
         for contour in contours:
             warnings += contour.warnings
@@ -120,46 +142,23 @@ def _lesions(
                     supplied_algorithm_type=contour.algorithm_type,
                 )
             )
+    if len(lesions) > LARGEST_NUMBER_OF_LESIONS:
+        raise InvalidRequest(
+            f"The contours hold {len(lesions)} lesions, and an assessment takes up to {LARGEST_NUMBER_OF_LESIONS}. "
+            "Name the structures that are meant.",
+            lesions=len(lesions),
+        )
     return tuple(lesions), warnings
 
 
 def _contours(
     study: DicomStudy, named: NamedContour, grid: Volume, expected: ExpectedPatient | None
 ) -> tuple[Sequence[Contour], Sequence[str]]:
-    wanted = ContourRequest(named.sop_instance_uid, named.structure_name)
+    """What a request names, and what has to be said beside it."""
+    wanted = contour_request(named)
     if named.every_structure:
         return contours_of(study, wanted, grid, expected_patient=expected)
     return (read_contour(study, wanted, grid, expected_patient=expected),), ()
-
-
-def _expected(patient: ExpectedPatientValues | None) -> ExpectedPatient | None:
-    if patient is None:
-        return None
-    return ExpectedPatient(patient_id=patient.patient_id, birth_date=patient.birth_date, sex=patient.sex)
-
-
-@contextmanager
-def _true_cause(left_out: Sequence[LeftOutInstance]) -> Iterator[None]:
-    """Say of a study that lacks something that objects of it could not be read."""
-    try:
-        yield
-    except (SeriesError, ContourNotFound, NoImages) as error:
-        if not left_out:
-            raise
-        raise type(error)(f"{error.message} {unreadable_sentence(left_out)}", **error.metadata) from error
-
-
-def _require_whole(description: StudyDescription, left_out: Sequence[LeftOutInstance]) -> None:
-    """Refuse a volume of a series of which an object could not be read, also where the rest makes a regular volume."""
-    used = {series.series_instance_uid: series.modality for series in description.series}
-    for item in left_out:
-        if item.series_instance_uid in used:
-            raise error_for_reason(
-                item.reason,
-                f"Object number {item.number} of the import belongs to the {used[item.series_instance_uid]} series "
-                "that the model needs, and cannot be read. Correct it in the archive, then import the study again.",
-                {"modality": used[item.series_instance_uid]},
-            )
 
 
 def _nothing_loaded(_: ModelFolder) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from oncoradiomics.errors import EmptyMaskError, ExtractionError, RadiomicsError
@@ -13,11 +13,13 @@ from oncoradiomics.settings import Settings
 
 from oncoresponse.case.artifact_names import lesion_file_name
 from oncoresponse.case.case import Case, Lesion, LesionMeasure
+from oncoresponse.case.lesion_errors import about_lesion
 from oncoresponse.case.quantity import QUANTITY_OF_MODALITY, Quantity
+from oncoresponse.case.resampling import mask_on_grid
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.totals import totals_of
 from oncoresponse.case.volume import quantity_of_file
-from oncoresponse.errors import InvalidRequest, QuantityMismatch, error_for_reason
+from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidRequest, QuantityMismatch, error_for_reason
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.model.folder import ModelFolder
@@ -26,6 +28,8 @@ from oncoresponse.storage.artifact_store import ArtifactStore
 
 class FeaturesStage:
     """Measures every lesion of a case, its variants too.
+
+    Where the model measures in another image than it contours, masks are sampled on the grid of that image.
 
     Args:
         artifacts: Where volumes are read from and documents written to.
@@ -51,7 +55,9 @@ class FeaturesStage:
         """Compute features, measures and totals. Cancelling the call ends the children that compute them.
 
         Raises:
-            EmptyMask, GeometryMismatch, FeatureExtractionFailed: A lesion cannot be measured.
+            EmptyMask, GeometryMismatch, FeatureExtractionFailed: A lesion cannot be measured; among several it says its
+                number.
+            FrameOfReferenceMismatch: The image that is measured and the one that was contoured cannot be compared.
             QuantityMismatch: The image measures another quantity than the model.
         """
         folder, settings = await asyncio.to_thread(self._models.get, model, model_sha256)
@@ -59,7 +65,10 @@ class FeaturesStage:
         image = case.image(definition.features_from)
         if image is None:
             raise InvalidRequest(f"The case has no image for the input {definition.features_from}.")
-        lesions = [await self._measured(lesion, image.volume, definition, settings) for lesion in case.lesions]
+        lesions = []
+        for lesion in case.lesions:
+            with about_lesion(lesion.number, len(case.lesions)):
+                lesions.append(await self._measured(lesion, image.volume, definition, settings))
         outputs = {
             lesion_file_name("features.json", lesion.number, len(lesions)): lesion.features
             for lesion in lesions
@@ -70,17 +79,19 @@ class FeaturesStage:
     async def _measured(
         self, lesion: Lesion, stored_image: StoredArtifact, definition: ImagingResponse, settings: Settings
     ) -> Lesion:
-        if lesion.mask is None:
-            raise InvalidRequest(f"Lesion {lesion.number} has no mask.")
         with ExitStack() as stack:
             image = stack.enter_context(self._artifacts.local_volume(stored_image))
+            quantity = _measured_quantity(definition, image)
             masks = [
                 stack.enter_context(self._artifacts.local_volume(mask, Quantity.MASK))
-                for mask in (lesion.mask, *(variant.mask for variant in lesion.variants))
+                for mask in await asyncio.to_thread(self._masks, lesion, stored_image, definition)
             ]
-            quantity = _measured_quantity(definition, image)
             document, *variants = await asyncio.gather(
-                *(self._processes.extract(image, mask, settings, quantity) for mask in masks), return_exceptions=True
+                *(
+                    self._processes.extract(image, mask, settings, quantity, also=definition.wanted_measures)
+                    for mask in masks
+                ),
+                return_exceptions=True,
             )
         if isinstance(document, RadiomicsError):
             raise error_for_reason(document.reason, document.message, {}) from document
@@ -105,6 +116,22 @@ class FeaturesStage:
                 ),
             }
         )
+
+    def _masks(self, lesion: Lesion, stored_image: StoredArtifact, definition: ImagingResponse) -> list[StoredArtifact]:
+        """The mask of a lesion and its variants, on the grid of the image that is measured."""
+        if lesion.mask is None:
+            raise InvalidRequest("The lesion has no mask.")
+        drawn = [lesion.mask, *(variant.mask for variant in lesion.variants)]
+        if definition.features_from == definition.segment_on:
+            return drawn
+        image = self._artifacts.read_volume(stored_image)
+        first, *variants = (self._artifacts.read_volume(stored) for stored in drawn)
+        sampled = [mask_on_grid(first, image)]
+        for variant in variants:
+            # As above: one that is too small for this image, or reaches out of it, says nothing about the prediction.
+            with suppress(EmptyMask, GeometryMismatch):
+                sampled.append(mask_on_grid(variant, image))
+        return [self._artifacts.put_volume(mask) for mask in sampled]
 
 
 def _settings_of(folder: ModelFolder) -> Settings:

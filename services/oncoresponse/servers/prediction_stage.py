@@ -12,10 +12,12 @@ from oncoresponse.case.case import Case, Finding, Lesion
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_description import StudyDescription
+from oncoresponse.errors import InvalidRequest
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.response.answering import MeasuredLesion, OpenedModel, answer
-from oncoresponse.response.lesion_choice import chosen_lesion
+from oncoresponse.response.lesion_choice import chosen_lesions
+from oncoresponse.response.lesion_totals import lesions_together
 from oncoresponse.response.measures_only import open_response_model
 from oncoresponse.response.training_fingerprints import TrainingFingerprints
 from oncoresponse.storage.artifact_store import ArtifactStore
@@ -48,23 +50,39 @@ class PredictionStage:
 
     def _run(self, case: Case, model: str, model_sha256: str) -> Case:
         folder, opened = self.models.get(model, model_sha256)
-        choice = chosen_lesion(case.lesions, folder.imaging.predict_from)
-        lesion = choice.lesion
+        covariates = case.order.covariates
+        choice = chosen_lesions(case.lesions, folder.imaging.predict_from)
         known = self.known_patients.used_in_training(
             opened.fingerprints, case.study, [image.volume for image in case.images]
         )
-        prediction = answer(opened, self._measured(lesion), case.order.covariates, used_in_training=known)
+        measured = [self._measured(lesion) for lesion in choice.lesions]
+        if folder.imaging.predict_from == "all lesions":
+            measured = [lesions_together(measured)]
+        prediction = answer(
+            opened,
+            measured[0] if measured else MeasuredLesion(),
+            covariates,
+            used_in_training=known,
+            lesions_left_open=0 if measured else len(case.lesions),
+            measures_without_covariates=True,
+        )
         stored = self.artifacts.put_document(prediction)
-        finding = Finding(document=stored, lesions=(lesion.number,), made_from=choice.words)
+        if opened.needs_lesion(covariates):
+            numbers, words = tuple(lesion.number for lesion in choice.lesions), choice.words
+        else:
+            numbers, words = (), "the values that came with the request"
+        finding = Finding(document=stored, lesions=numbers, made_from=words)
         return case.with_changes(findings=(*case.findings, finding), outputs=case.outputs | {"prediction.json": stored})
 
     def _measured(self, lesion: Lesion) -> MeasuredLesion:
         def document(stored: StoredArtifact) -> FeatureDocument:
             return self.artifacts.read_document(stored, FeatureDocument)
 
+        if lesion.features is None:
+            raise InvalidRequest(f"Lesion {lesion.number} was not measured.")
         supplied = lesion.request is not None and lesion.request.contour is not None
         return MeasuredLesion(
-            features=None if lesion.features is None else document(lesion.features),
+            features=document(lesion.features),
             variants=[document(stored) for stored in lesion.variant_features],
             review_reasons=lesion.review_reasons,
             volume_high_ml=lesion.volume_high_ml,

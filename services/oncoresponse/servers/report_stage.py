@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from collections import Counter
 from pathlib import Path
 
 from oncoradiomics.features import FeatureDocument
+from pydicom.dataset import Dataset
 
 import oncoresponse
 from oncoresponse.case.case import Case, Lesion
@@ -14,13 +15,14 @@ from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.prediction import Prediction
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_description import StudyDescription
-from oncoresponse.dicom.reading import read_instance
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.reporting.compose import compose_report
-from oncoresponse.reporting.report_content import ReportContext, SourceArtifact
+from oncoresponse.reporting.lesion_map import lesion_map
+from oncoresponse.reporting.report_content import ReportContext, ReportedLesion, SourceArtifact
+from oncoresponse.servers.indexed_study import headers_of_images
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_manifest import StudyManifest
 
@@ -58,43 +60,32 @@ class ReportStage:
         if case.study is None or not case.lesions:
             raise InvalidRequest("A report needs a case with a study and a lesion.")
         study = store.read_document(case.study, StudyDescription)
-        lesion = case.lesions[0]
-        if lesion.mask is None or lesion.summary is None or lesion.features is None:
-            raise InvalidRequest("A report needs lesions that were contoured and measured.")
-        prediction = store.read_document(case.findings[0].document, Prediction) if case.findings else None
+        finding = case.findings[0] if case.findings else None
         context = ReportContext(
             assessment_id=case.order.report_id,
             issued=case.order.issued,
             model=definition,
             model_sha256=folder.sha256,
             study=study,
-            features=store.read_document(lesion.features, FeatureDocument),
-            segmentation=store.read_document(lesion.summary, SegmentationSummary),
-            prediction=prediction,
+            lesions=tuple(self._reported(lesion) for lesion in case.lesions),
+            totals=case.totals,
+            prediction=None if finding is None else store.read_document(finding.document, Prediction),
+            predicted_lesions=() if finding is None else finding.lesions,
+            predicted_from="" if finding is None else finding.made_from,
             software_version=oncoresponse.__version__,
             planned_treatment=case.order.planned_treatment or None,
-            artifacts=_sources(case, lesion, definition),
+            artifacts=_sources(case, definition),
             patient_reference=case.order.patient_reference or None,
             service_request_reference=case.order.service_request_reference or None,
             performing_organization=self._performing_organization,
         )
-        images = {item.input_role: store.read_volume(item.volume) for item in case.images}
-        series = study.series_of_role(definition.segment_on)
-        if series is None:
-            raise InvalidRequest("The study description does not hold the series the contour is drawn on.")
-        manifest = store.read_document(case.study_manifest, StudyManifest)
-        instances = {instance.sha256: instance.artifact for instance in manifest.instances}
-        if not set(series.instance_sha256) <= set(instances):
-            raise InvalidRequest("The study manifest lacks instances that the study description names.")
-        with ExitStack() as stack:
-            paths = [stack.enter_context(store.local_path(instances[digest])) for digest in series.instance_sha256]
-            report = compose_report(
-                context,
-                images[definition.show[0]],
-                images[definition.show[1]] if len(definition.show) > 1 and definition.show[1] in images else None,
-                store.read_volume(lesion.mask),
-                [read_instance(path).dataset for path in paths],
-            )
+        shown = (image for role in definition.show if (image := case.image(role)) is not None)
+        report = compose_report(
+            context,
+            {image.input_role: store.read_volume(image.volume) for image in shown},
+            lesion_map(store.read_volume(lesion.mask) for lesion in case.lesions if lesion.mask is not None),
+            self._source_headers(case, study, definition.segment_on),
+        )
         outputs: dict[str, StoredArtifact] = {
             "report.json": store.put_bytes(report.bundle_json, "application/fhir+json"),
             "report.pdf": store.put_bytes(report.pdf, "application/pdf"),
@@ -103,18 +94,42 @@ class ReportStage:
         }
         return case.with_changes(outputs=case.outputs | outputs, result_summary=report.summary)
 
+    def _reported(self, lesion: Lesion) -> ReportedLesion:
+        if lesion.mask is None or lesion.summary is None or lesion.features is None:
+            raise InvalidRequest("A report needs lesions that were contoured and measured.")
+        return ReportedLesion(
+            number=lesion.number,
+            label=lesion.label,
+            features=self._artifacts.read_document(lesion.features, FeatureDocument),
+            segmentation=self._artifacts.read_document(lesion.summary, SegmentationSummary),
+        )
+
+    def _source_headers(self, case: Case, study: StudyDescription, input_role: str) -> list[Dataset]:
+        """Headers of the series that lesions were contoured on, to which the DICOM segmentation refers."""
+        series = study.series_of_role(input_role)
+        if series is None:
+            raise InvalidRequest("The study description does not hold the series the contour is drawn on.")
+        manifest = self._artifacts.read_document(case.study_manifest, StudyManifest)
+        if not set(series.instance_sha256) <= {instance.sha256 for instance in manifest.instances}:
+            raise InvalidRequest("The study manifest lacks instances that the study description names.")
+        return headers_of_images(self._artifacts, manifest, series.series_instance_uid, series.instance_sha256)
+
 
 def _folder_itself(folder: ModelFolder) -> ModelFolder:
     return folder
 
 
-def _sources(case: Case, lesion: Lesion, definition: ImagingResponse) -> tuple[SourceArtifact, ...]:
-    shown = [item for role in definition.show if (item := case.image(role)) is not None]
-    found: list[tuple[str, StoredArtifact | None]] = [
-        ("study manifest", case.study_manifest),
-        *((_WORDS_OF_MODALITY[item.modality], item.volume) for item in shown),
-        ("tumor mask", lesion.mask),
-        ("features", lesion.features),
-        *(("prediction", finding.document) for finding in case.findings),
-    ]
+def _sources(case: Case, definition: ImagingResponse) -> tuple[SourceArtifact, ...]:
+    """What the report was computed from, in words that tell one from another."""
+    roles = dict.fromkeys((*definition.show, definition.segment_on, definition.features_from))
+    images = [image for role in roles if (image := case.image(role)) is not None]
+    counts = Counter(image.modality for image in images)
+    found: list[tuple[str, StoredArtifact | None]] = [("study manifest", case.study_manifest)]
+    for image in images:
+        named = f" ({image.input_role})" if counts[image.modality] > 1 else ""
+        found.append((f"{_WORDS_OF_MODALITY[image.modality]}{named}", image.volume))
+    for lesion in case.lesions:
+        named = f" of lesion {lesion.number}" if len(case.lesions) > 1 else ""
+        found += [(f"tumor mask{named}", lesion.mask), (f"features{named}", lesion.features)]
+    found += [("prediction", finding.document) for finding in case.findings]
     return tuple(SourceArtifact(words, stored.uri, stored.sha256) for words, stored in found if stored is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 from oncoresponse.case.artifact_names import lesion_file_name
 from oncoresponse.case.case import BoxMm, Candidate, Case, ContourKind, Lesion, MaskVariant
 from oncoresponse.case.contour_summary import SegmentationSummary
+from oncoresponse.case.lesion_errors import about_lesion
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.volume import Volume, require_same_grid
@@ -24,7 +25,8 @@ from oncoresponse.segmentation.border_interval import border_calibration
 from oncoresponse.segmentation.candidate_picture import draw_candidates
 from oncoresponse.segmentation.contour_variants import variants_of_contour
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
-from oncoresponse.segmentation.inference import Segmenter
+from oncoresponse.segmentation.inference import SegmentationResult, Segmenter
+from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.segmentation.lesion_candidates import LesionCandidates
 from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, LesionPrompt, box_of_mask
 from oncoresponse.segmentation.mask_checks import border_warnings, check_mask
@@ -109,28 +111,34 @@ def segmented(
         ContourNotFound: A lesion has no contour, and the model no network.
         LesionsOverlap: Two lesions share voxels.
         EmptyMask: No place in a large scan looks like a lesion.
-        ContourError, GeometryMismatch, FrameOfReferenceMismatch, InvalidRequest, OutOfMemory: Of the segmentation.
+        ContourError, GeometryMismatch, FrameOfReferenceMismatch, InvalidRequest, OutOfMemory: Of the segmentation; of
+            one lesion among several with its number.
     """
-    volumes = {item.input_role: artifacts.read_volume(item.volume) for item in case.images}
-    image = volumes[model.segment_on]
-    others = {role: volume for role, volume in volumes.items() if role != model.segment_on}
+    images = InputImages(
+        {item.input_role: artifacts.read_volume(item.volume) for item in case.images}, model.segment_on
+    )
     lesions: list[Lesion] = []
     masks: list[Volume] = []
     for lesion in case.lesions:
-        if lesion.supplied_mask is not None and (lesion.request is None or lesion.request.rough_contour is None):
-            mask, summary, variants = _supplied(lesion, image, others, model.tumor_limits, artifacts)
-            probability = None
-        else:
-            if segmenter is None:
-                raise ContourNotFound("This model has no segmentation network. Supply a contour with the study.")
-            prompt = _prompt(lesion, image, artifacts)
-            if prompt is None and segmenter.needs_prompt(image):
-                return _with_candidates(case, segmenter, image, others, artifacts)
-            found = segmenter.segment(image, _ct(others), prompt)
-            mask, variants, probability = found.mask, found.variants, found.probability
-            summary = with_misregistration(found.summary, image, _ct(others), mask)
-        masks.append(mask)
-        lesions.append(_segmented_lesion(lesion, mask, summary, variants, probability, artifacts))
+        with about_lesion(lesion.number, len(case.lesions)):
+            if lesion.supplied_mask is not None and (lesion.request is None or lesion.request.rough_contour is None):
+                found = _supplied(lesion, images, model.tumor_limits, artifacts)
+            else:
+                if segmenter is None:
+                    raise ContourNotFound(
+                        "This model has no network that finds the tumor. Contour it (RTSTRUCT or DICOM SEG), send the "
+                        "contour with the study, and ask for it in the request (contour; --contour on the command "
+                        "line)."
+                    )
+                prompt = _prompt(lesion, images.contoured, artifacts)
+                if prompt is None and segmenter.needs_prompt(images):
+                    return _with_candidates(case, segmenter, images, artifacts)
+                found = segmenter.segment(images, prompt)
+            summary = with_misregistration(
+                found.summary, images.contoured, images.beside(Quantity.HOUNSFIELD), found.mask
+            )
+        masks.append(found.mask)
+        lesions.append(_segmented_lesion(lesion, found, summary, artifacts))
     _require_apart(lesions, masks)
     outputs: dict[str, StoredArtifact] = {}
     for lesion in lesions:
@@ -145,35 +153,28 @@ def segmented(
 
 
 def _segmented_lesion(
-    lesion: Lesion,
-    mask: Volume,
-    summary: SegmentationSummary,
-    variants: Mapping[str, Volume],
-    probability: Volume | None,
-    artifacts: ArtifactStore,
+    lesion: Lesion, found: SegmentationResult, summary: SegmentationSummary, artifacts: ArtifactStore
 ) -> Lesion:
     return lesion.model_copy(
         update={
-            "mask": artifacts.put_volume(mask),
-            "probability": None if probability is None else artifacts.put_volume(probability),
+            "mask": artifacts.put_volume(found.mask),
+            "probability": None if found.probability is None else artifacts.put_volume(found.probability),
             "summary": artifacts.put_document(summary),
             "volume_ml": summary.volume_ml,
             "volume_high_ml": summary.whole_volume_high_ml or 0.0,
             "needs_review": summary.asks_for_review,
             "review_reasons": summary.review_reasons,
             "variants": tuple(
-                MaskVariant(name=name, mask=artifacts.put_volume(variant)) for name, variant in variants.items()
+                MaskVariant(name=name, mask=artifacts.put_volume(variant)) for name, variant in found.variants.items()
             ),
         }
     )
 
 
-def _supplied(
-    lesion: Lesion, image: Volume, others: Mapping[str, Volume], limits: TumorLimits, artifacts: ArtifactStore
-) -> tuple[Volume, SegmentationSummary, Mapping[str, Volume]]:
+def _supplied(lesion: Lesion, images: InputImages, limits: TumorLimits, artifacts: ArtifactStore) -> SegmentationResult:
     if lesion.supplied_mask is None or lesion.supplied_kind is None:
         raise InvalidRequest("A supplied contour must say what it was drawn as.")
-    mask = _mask_on(image, lesion.supplied_mask, artifacts)
+    mask = _mask_on(images.contoured, lesion.supplied_mask, artifacts)
     measures = check_mask(mask, limits)
     summary = SegmentationSummary(
         method=_METHODS[lesion.supplied_kind],
@@ -188,7 +189,7 @@ def _supplied(
         warnings=border_warnings(measures),
         device="none",
     )
-    return mask, with_misregistration(summary, image, _ct(others), mask), variants_of_contour(mask)
+    return SegmentationResult(mask, None, summary, variants_of_contour(mask))
 
 
 def _mask_on(image: Volume, stored: StoredArtifact, artifacts: ArtifactStore) -> Volume:
@@ -215,11 +216,10 @@ def _prompt(lesion: Lesion, image: Volume, artifacts: ArtifactStore) -> LesionPr
 def _with_candidates(
     case: Case,
     segmenter: Segmenter | ExternalSegmenter,
-    image: Volume,
-    others: Mapping[str, Volume],
+    images: InputImages,
     artifacts: ArtifactStore,
 ) -> Case:
-    found = segmenter.find_candidates(image, _ct(others))
+    found = segmenter.find_candidates(images)
     if not found:
         raise EmptyMask(
             "The scan shows much of the body, and the network found no place in it that looks like the lesion. "
@@ -232,7 +232,7 @@ def _with_candidates(
                 box=BoxMm(low=item.low_mm, high=item.high_mm),
                 hottest=item.hottest_mm,
                 volume_ml=item.volume_ml,
-                suv_max=item.suv_max,
+                suv_max=item.suv_max or 0.0,
                 confidence=item.confidence,
             )
             for item in found
@@ -240,13 +240,9 @@ def _with_candidates(
         outputs=case.outputs
         | {
             "lesion-candidates.json": artifacts.put_document(LesionCandidates(candidates=found)),
-            "lesion-candidates.png": artifacts.put_bytes(draw_candidates(image.image, found), "image/png"),
+            "lesion-candidates.png": artifacts.put_bytes(draw_candidates(images.contoured, found), "image/png"),
         },
     )
-
-
-def _ct(others: Mapping[str, Volume]) -> Volume | None:
-    return next((volume for volume in others.values() if volume.quantity is Quantity.HOUNSFIELD), None)
 
 
 def _require_apart(lesions: Sequence[Lesion], masks: Sequence[Volume]) -> None:

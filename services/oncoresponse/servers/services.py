@@ -11,6 +11,8 @@ from types import MappingProxyType
 
 import grpc
 
+from oncoresponse.case.stored_artifact import StoredArtifact
+from oncoresponse.case.study_index import StudyIndex
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.stage_servicer import Stage
@@ -59,7 +61,10 @@ def _study(around: Surroundings) -> Built:
     from oncoresponse.dicom.pixel_decoding import close_decoders
     from oncoresponse.intake.study_settings import StudySettings
     from oncoresponse.servers.conversion_stage import ConversionStage
+    from oncoresponse.servers.indexed_study import header_reader
+    from oncoresponse.servers.study_check_servicer import StudyCheckServicer
     from oncoresponse.servers.study_servicer import StudyServicer
+    from oncoresponse.stages.v1 import study_check_pb2_grpc
     from oncoresponse.storage.study_store import StudyStore
     from oncoresponse.v1 import study_pb2_grpc
 
@@ -73,7 +78,14 @@ def _study(around: Surroundings) -> Built:
     )
     store = StudyStore(settings.data_directory, around.artifacts, study_settings)
     study_pb2_grpc.add_StudyServiceServicer_to_server(StudyServicer(store, study_settings), around.server)
-    conversion = ConversionStage(around.artifacts, settings.models_directory, settings.dicom_limits)
+    limits = settings.dicom_limits
+    check = StudyCheckServicer(store, around.artifacts, settings.models_directory, limits)
+    study_check_pb2_grpc.add_StudyCheckServiceServicer_to_server(check, around.server)
+
+    def index_of_manifest(manifest: StoredArtifact) -> StudyIndex:
+        return store.index_of_manifest(manifest, header_reader(limits))
+
+    conversion = ConversionStage(around.artifacts, settings.models_directory, limits, index_of_manifest)
 
     async def close() -> None:
         close_decoders()

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import grpc
 
 from oncoresponse.case.left_out import LeftOutInstance, unreadable_sentence
-from oncoresponse.dicom.reading import read_instance
 from oncoresponse.errors import NoImages
 from oncoresponse.intake.dicomweb_import import import_dicomweb, require_allowed_url
 from oncoresponse.intake.directory_import import ImportCount, allowed_directory, import_directory
 from oncoresponse.intake.study_settings import StudySettings
 from oncoresponse.rpc.artifact_messages import artifact_message
+from oncoresponse.servers.indexed_study import header_reader
 from oncoresponse.servers.study_upload import StudyUpload
 from oncoresponse.storage.study_database import StudyRecord
+from oncoresponse.storage.study_filter import StudyFilter
 from oncoresponse.storage.study_store import InstanceState, StudyStore
 from oncoresponse.v1 import study_pb2, study_pb2_grpc
 
@@ -32,6 +32,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     def __init__(self, store: StudyStore, settings: StudySettings) -> None:
         self._store = store
         self._settings = settings
+        self._read_object = header_reader(settings.dicom_limits)
         # Threads of their own: a PACS that keeps silent must not hold up uploads and conversions.
         self._import_threads = ThreadPoolExecutor(settings.concurrent_imports, thread_name_prefix="import")
 
@@ -46,7 +47,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request_iterator: AsyncIterator[study_pb2.UploadInstancesRequest], context: grpc.aio.ServicerContext
     ) -> study_pb2.UploadInstancesResponse:
         """Take in instances."""
-        upload = StudyUpload(self._store, self._check)
+        upload = StudyUpload(self._store, self._read_object)
         try:
             async for message in request_iterator:
                 await asyncio.to_thread(upload.take, message)
@@ -66,7 +67,9 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request: study_pb2.CompleteStudyRequest, context: grpc.aio.ServicerContext
     ) -> study_pb2.CompleteStudyResponse:
         """Freeze the study."""
-        record = await asyncio.to_thread(self._store.complete, request.study, request.instance_count)
+        record = await asyncio.to_thread(
+            self._store.complete, request.study, request.instance_count, read=self._read_object
+        )
         return study_pb2.CompleteStudyResponse(study=_study(record))
 
     async def ImportDirectory(
@@ -77,7 +80,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         directory = await asyncio.to_thread(allowed_directory, request.directory, allowed)
         record = await asyncio.to_thread(self._store.create, request.request_id, f"directory {directory}")
         if not record.complete:
-            counts = import_directory(self._store, record.name, directory, allowed, self._check)
+            counts = import_directory(self._store, record.name, directory, allowed, self._read_object)
             async for count in self._import(counts):
                 yield study_pb2.ImportDirectoryResponse(progress=_progress(count))
             record = await asyncio.to_thread(self._complete_import, record.name)
@@ -92,7 +95,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         record = await asyncio.to_thread(self._store.create, request.request_id, purpose)
         if not record.complete:
             counts = import_dicomweb(
-                self._store, record.name, request.url, request.study_instance_uid, self._settings, self._check
+                self._store, record.name, request.url, request.study_instance_uid, self._settings, self._read_object
             )
             last = ImportCount()
             async for last in self._import(counts):
@@ -111,7 +114,17 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     ) -> study_pb2.ListStudiesResponse:
         """List studies, newest first."""
         size = request.page_size or _DEFAULT_PAGE_SIZE
-        page = await asyncio.to_thread(self._store.list_page, size, request.page_token)
+        wanted = StudyFilter(
+            patient_id=request.patient_id,
+            issuer_of_patient_id=request.issuer_of_patient_id,
+            study_date_from=request.study_date_from,
+            study_date_to=request.study_date_to,
+            modality=request.modality,
+            complete=request.complete if request.HasField("complete") else None,
+        )
+        if wanted.needs_index:
+            await asyncio.to_thread(self._store.index_older_studies, self._read_object)
+        page = await asyncio.to_thread(self._store.list_page, size, request.page_token, wanted)
         return study_pb2.ListStudiesResponse(studies=map(_study, page.studies), next_page_token=page.next_token)
 
     async def DeleteStudy(
@@ -142,9 +155,6 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
             if step is not None:
                 step.add_done_callback(lambda done: _close(counts, done))
 
-    def _check(self, path: Path) -> None:
-        read_instance(path, self._settings.dicom_limits)
-
     def _complete_import(self, name: str, unreadable: Sequence[LeftOutInstance] = ()) -> StudyRecord:
         if not self._store.get(name).instance_count:
             self._store.delete(name)
@@ -152,7 +162,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
                 "No DICOM file was found. Give the place of a study that holds DICOM images."
                 + (f" {unreadable_sentence(unreadable)}" if unreadable else "")
             )
-        return self._store.complete(name, left_out=unreadable)
+        return self._store.complete(name, left_out=unreadable, read=self._read_object)
 
 
 def _close(counts: Iterator[ImportCount], done: asyncio.Future[ImportCount | None]) -> None:
@@ -171,6 +181,9 @@ def _study(record: StudyRecord) -> study_pb2.Study:
         instance_count=record.instance_count,
         size_bytes=record.size_bytes,
         manifest=None if record.manifest is None else artifact_message(record.manifest),
+        study_date=record.study_date,
+        modalities=record.modalities,
+        series_count=record.series_count,
     )
     study.create_time.FromNanoseconds(record.create_time_ns)
     return study

@@ -7,7 +7,8 @@ import zlib
 
 from oncoresponse.errors import ChecksumMismatch, InvalidRequest
 from oncoresponse.storage.instance_upload import InstanceUpload
-from oncoresponse.storage.study_store import CheckInstance, InstanceState, StudyStore
+from oncoresponse.storage.study_indexing import ReadObject
+from oncoresponse.storage.study_store import InstanceState, StudyStore
 from oncoresponse.v1 import study_pb2
 
 
@@ -18,7 +19,7 @@ class StudyUpload:
     keeps the file from being closed under it.
     """
 
-    def __init__(self, store: StudyStore, check: CheckInstance) -> None:
+    def __init__(self, store: StudyStore, check: ReadObject) -> None:
         self._store = store
         self._check = check
         self._lock = threading.Lock()

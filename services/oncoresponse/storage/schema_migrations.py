@@ -1,9 +1,10 @@
 """Tables of ours are made and changed by numbered SQL files, ``sql/AREA/NNNN_what_it_does.sql``.
 
-Each area (``studies``, ``monitoring``) has a number in the table ``oncoresponse_schema`` of its own database: the last
-file that was run there. Opening the database runs the files above it, in order, inside the caller's transaction, so
-that a process that is killed leaves either the old schema or the new one. A database with a higher number than the
-newest file was written by a newer release and is refused, because there a column may have another meaning.
+Each area (``studies``, ``chart``, ``monitoring``) has a number in the table ``oncoresponse_schema`` of its own
+database: the last file that was run there. Opening the database runs the files above it, in order, inside the caller's
+transaction, so that a process that is killed leaves either the old schema or the new one. A database with a higher
+number than the newest file was written by a newer release and is refused, because there a column may have another
+meaning.
 
 A release never changes a file of an earlier one; it adds a file. The assessments lie in tables of the workflow engine,
 which migrates them itself.

@@ -1,14 +1,12 @@
 """The SQLite file that says which studies exist and which instances belong to each.
 
 SQLite because a killed process leaves it intact, several processes of one machine may use it at once,
-and it needs no server. It holds digests and sizes, no UID and nothing of a patient.
+and it needs no server. It holds digests and sizes, and of a complete study what it is found by: Patient ID, Study Date,
+UIDs and modalities of the series.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 import sqlite3
 import weakref
 from collections.abc import Iterator
@@ -17,19 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oncoresponse.case.stored_artifact import StoredArtifact
-from oncoresponse.errors import DiskFull, InvalidRequest, RequestConflict, StudyNotFound
+from oncoresponse.case.study_index import StudyIndex
+from oncoresponse.errors import DiskFull, RequestConflict, StudyNotFound
 from oncoresponse.storage.artifact_store import JSON_MEDIA_TYPE
 from oncoresponse.storage.disk_space import NO_ROOM_MESSAGE
+from oncoresponse.storage.page_position import position_of_token, token_of_row
 from oncoresponse.storage.schema_migrations import migrate
+from oncoresponse.storage.study_filter import StudyFilter
 
 _AREA = "studies"
 _SELECT_STUDY = """
-SELECT study.*, count(instance.sha256) AS instance_count, coalesce(sum(instance.size_bytes), 0) AS size_bytes
+SELECT study.*, count(instance.sha256) AS instance_count, coalesce(sum(instance.size_bytes), 0) AS size_bytes,
+(SELECT group_concat(DISTINCT modality) FROM series WHERE series.study_id = study.study_id) AS modalities,
+(SELECT count(DISTINCT series_instance_uid) FROM series WHERE series.study_id = study.study_id) AS series_count
 FROM study LEFT JOIN instance ON instance.study_id = study.study_id AND instance.finished
 """
 _WAIT_FOR_OTHER_WRITERS_SECONDS = 60.0
-_TOKEN_PATTERN = re.compile(r"(\d{1,19})/([a-z0-9-]{1,63})")
-_AFTER_ALL_NS = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class StudyRecord:
         instance_count: Instances that have arrived whole.
         size_bytes: Their bytes.
         manifest: The :class:`StudyManifest` artifact, once the study is complete.
+        index: The :class:`~oncoresponse.case.study_index.StudyIndex` artifact, once it is made.
+        study_date: YYYYMMDD; empty without index, or where the files give none.
+        modalities: DICOM modalities of the index, in alphabetical order.
+        series_count: Series of the index.
     """
 
     name: str
@@ -49,6 +54,10 @@ class StudyRecord:
     instance_count: int
     size_bytes: int
     manifest: StoredArtifact | None
+    index: StoredArtifact | None = None
+    study_date: str = ""
+    modalities: tuple[str, ...] = ()
+    series_count: int = 0
 
     @property
     def complete(self) -> bool:
@@ -167,22 +176,62 @@ class StudyTables:
         """
         return _record(self._study_row(study_id))
 
-    def page(self, page_size: int, page_token: str) -> StudyPage:
+    def page(self, page_size: int, page_token: str, wanted: StudyFilter) -> StudyPage:
         """Newest first; the token names the last study of the page before.
 
         Raises:
             InvalidRequest: The token is malformed.
         """
+        time, study_id = position_of_token(page_token)
+        conditions, values = wanted.conditions()
         rows = self._connection.execute(
-            f"{_SELECT_STUDY} WHERE (study.create_time_ns, study.study_id) < (?, ?) GROUP BY study.study_id "
-            "ORDER BY study.create_time_ns DESC, study.study_id DESC LIMIT ?",
-            (*_position(page_token), page_size + 1),
+            f"{_SELECT_STUDY} WHERE (study.create_time_ns, study.study_id) < (:time, :study_id){conditions} "
+            "GROUP BY study.study_id ORDER BY study.create_time_ns DESC, study.study_id DESC LIMIT :limit",
+            {"time": time, "study_id": study_id, "limit": page_size + 1, **values},
         ).fetchall()
         token = ""
         if len(rows) > page_size:
             last = rows[page_size - 1]
-            token = base64.urlsafe_b64encode(f"{last['create_time_ns']}/{last['study_id']}".encode()).decode()
+            token = token_of_row(last["create_time_ns"], last["study_id"])
         return StudyPage(tuple(_record(row) for row in rows[:page_size]), token)
+
+    def studies_of_manifest(self, sha256: str) -> list[StudyRecord]:
+        """Complete studies of the same instances."""
+        rows = self._connection.execute(
+            f"{_SELECT_STUDY} WHERE study.manifest_sha256 = ? GROUP BY study.study_id", (sha256,)
+        )
+        return [_record(row) for row in rows]
+
+    def manifests_without_index(self) -> list[StoredArtifact]:
+        """Manifests of complete studies that an earlier release did not index."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT manifest_sha256, manifest_size_bytes FROM study "
+            "WHERE manifest_sha256 IS NOT NULL AND index_sha256 IS NULL"
+        )
+        return [_document(row["manifest_sha256"], row["manifest_size_bytes"]) for row in rows]
+
+    def set_index(self, study_id: str, artifact: StoredArtifact, index: StudyIndex) -> None:
+        """Note what a study is found by."""
+        self._connection.execute(
+            "UPDATE study SET index_sha256 = ?, index_size_bytes = ?, study_date = ? WHERE study_id = ?",
+            (artifact.sha256, artifact.size_bytes, index.study_date, study_id),
+        )
+        self._connection.execute("DELETE FROM series WHERE study_id = ?", (study_id,))
+        self._connection.executemany(
+            "INSERT INTO series VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            [(study_id, series.series_instance_uid, series.modality) for series in index.series],
+        )
+        self._connection.execute("DELETE FROM study_patient WHERE study_id = ?", (study_id,))
+        for patient in index.patients:
+            who = (patient.patient_id, patient.issuer_of_patient_id)
+            self._connection.execute(
+                "INSERT INTO patient (patient_id, issuer_of_patient_id) VALUES (?, ?) ON CONFLICT DO NOTHING", who
+            )
+            self._connection.execute(
+                "INSERT INTO study_patient SELECT patient_key, ? FROM patient "
+                "WHERE patient_id = ? AND issuer_of_patient_id = ?",
+                (study_id, *who),
+            )
 
     def study_ids(self) -> set[str]:
         """All of them."""
@@ -196,8 +245,16 @@ class StudyTables:
         )
 
     def remove_study(self, study_id: str) -> None:
-        """Remove the study and its instances."""
+        """Remove the study and its instances, and a patient who has no other."""
+        patients = self._connection.execute(
+            "SELECT patient_key FROM study_patient WHERE study_id = ?", (study_id,)
+        ).fetchall()
         self._connection.execute("DELETE FROM study WHERE study_id = ?", (study_id,))
+        self._connection.executemany(
+            "DELETE FROM patient WHERE patient_key = ?1 "
+            "AND NOT EXISTS (SELECT 1 FROM study_patient WHERE patient_key = ?1)",
+            [(row["patient_key"],) for row in patients],
+        )
 
     def instances(self, study_id: str) -> list[InstanceRow]:
         """Instances of a study, ordered by digest."""
@@ -244,7 +301,8 @@ class StudyTables:
         """Whether a study has, awaits, or is described by the artifact of this digest."""
         row = self._connection.execute(
             "SELECT EXISTS (SELECT 1 FROM instance WHERE sha256 = ?1) "
-            "OR EXISTS (SELECT 1 FROM study WHERE manifest_sha256 = ?1)",
+            "OR EXISTS (SELECT 1 FROM study WHERE manifest_sha256 = ?1) "
+            "OR EXISTS (SELECT 1 FROM study WHERE index_sha256 = ?1)",
             (sha256,),
         ).fetchone()
         return bool(row[0])
@@ -259,31 +317,29 @@ class StudyTables:
 
 
 def _record(row: sqlite3.Row) -> StudyRecord:
-    manifest = None
-    if row["manifest_sha256"] is not None:
-        manifest = StoredArtifact(
-            sha256=row["manifest_sha256"], size_bytes=row["manifest_size_bytes"], media_type=JSON_MEDIA_TYPE
-        )
     return StudyRecord(
-        f"studies/{row['study_id']}", row["create_time_ns"], row["instance_count"], row["size_bytes"], manifest
+        name=f"studies/{row['study_id']}",
+        create_time_ns=row["create_time_ns"],
+        instance_count=row["instance_count"],
+        size_bytes=row["size_bytes"],
+        manifest=_document_or_none(row["manifest_sha256"], row["manifest_size_bytes"]),
+        index=_document_or_none(row["index_sha256"], row["index_size_bytes"]),
+        study_date=row["study_date"] or "",
+        modalities=tuple(sorted(filter(None, (row["modalities"] or "").split(",")))),
+        series_count=row["series_count"],
     )
+
+
+def _document_or_none(sha256: str | None, size_bytes: int) -> StoredArtifact | None:
+    return None if sha256 is None else _document(sha256, size_bytes)
+
+
+def _document(sha256: str, size_bytes: int) -> StoredArtifact:
+    return StoredArtifact(sha256=sha256, size_bytes=size_bytes, media_type=JSON_MEDIA_TYPE)
 
 
 def _instance(row: sqlite3.Row) -> InstanceRow:
     return InstanceRow(row["sha256"], row["size_bytes"], bool(row["finished"]))
-
-
-def _position(page_token: str) -> tuple[int, str]:
-    if not page_token:
-        return _AFTER_ALL_NS, ""
-    try:
-        text = base64.b64decode(page_token.encode(), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        text = ""
-    match = _TOKEN_PATTERN.fullmatch(text)
-    if match is None:
-        raise InvalidRequest("page_token is not one that this service gave. Start again without it.")
-    return min(int(match[1]), _AFTER_ALL_NS), match[2]
 
 
 @contextmanager

@@ -25,7 +25,9 @@ class StudyManifest(Tolerant):
 
     Attributes:
         left_out: Objects that came with them and were damaged.
+        index: The :class:`~oncoresponse.case.study_index.StudyIndex`; ``None`` in a manifest of a release before 0.3.
     """
 
     instances: tuple[ManifestInstance, ...]
     left_out: tuple[LeftOutInstance, ...] = ()
+    index: StoredArtifact | None = None

@@ -6,17 +6,21 @@ import hashlib
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.case.left_out import LeftOutInstance
 from oncoresponse.case.stored_artifact import StoredArtifact
+from oncoresponse.case.study_index import ObjectHeader, StudyIndex
 from oncoresponse.errors import (
+    ArtifactNotFound,
     ChecksumMismatch,
     DicomError,
+    DocumentVersionUnsupported,
     InvalidRequest,
     OncoResponseError,
     QuotaExceeded,
@@ -28,6 +32,8 @@ from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, ArtifactStore
 from oncoresponse.storage.disk_space import disk_full_when_no_room, require_free_space
 from oncoresponse.storage.instance_upload import InstanceUpload
 from oncoresponse.storage.study_database import InstanceRow, StudyDatabase, StudyPage, StudyRecord
+from oncoresponse.storage.study_filter import StudyFilter
+from oncoresponse.storage.study_indexing import ReadObject, index_of, read_headers
 from oncoresponse.storage.study_manifest import ManifestInstance, StudyManifest
 
 _PREFIX = "studies/"
@@ -35,10 +41,10 @@ _PREFIX = "studies/"
 _NAMESPACE = uuid.UUID("5d1c2c1e-7a55-5b62-8d3a-0d0a86f0a3c4")
 # A copy that an import was making when it was killed is removed at a later start.
 _COPY_SUFFIX = ".copy"
+_HEADER_SUFFIX = ".header.json"
 _COPY_LIFETIME_SECONDS = 24 * 3600
 
-CheckInstance = Callable[[Path], None]
-"""Refuses a file that is not a readable DICOM instance, by raising the error that says why."""
+_EVERY_STUDY = StudyFilter()
 
 
 class StudyQuota(BaseModel):
@@ -87,6 +93,7 @@ class StudyStore:
         self._artifacts = artifacts
         self._quota = quota
         self._database = StudyDatabase(folder / "studies.sqlite")
+        self._without_index: set[str] = set()
         self._remove_leftovers()
 
     def create(self, request_id: str, purpose: str = "") -> StudyRecord:
@@ -109,14 +116,56 @@ class StudyStore:
         with self._database.reading() as table:
             return table.study(_study_id(name))
 
-    def list_page(self, page_size: int, page_token: str = "") -> StudyPage:
+    def list_page(self, page_size: int, page_token: str = "", wanted: StudyFilter = _EVERY_STUDY) -> StudyPage:
         """Newest first.
+
+        Args:
+            page_size: At most this many.
+            page_token: ``next_token`` of the page before, or empty.
+            wanted: Which ones; the same for each page.
 
         Raises:
             InvalidRequest: The token is none of ours.
         """
         with self._database.reading() as table:
-            return table.page(page_size, page_token)
+            return table.page(page_size, page_token, wanted)
+
+    def index_of_manifest(self, manifest: StoredArtifact, read: ReadObject) -> StudyIndex:
+        """The index of the complete studies of a manifest; made and kept now where an earlier release made none.
+
+        Raises:
+            ArtifactNotFound, ChecksumMismatch, InvalidRequest: The manifest, the index or a file is not in the store,
+                or is not what it should be.
+            DicomError: There is no index, and a file cannot be read.
+        """
+        document = self._artifacts.read_document(manifest, StudyManifest)
+        with self._database.reading() as table:
+            known = next((study.index for study in table.studies_of_manifest(manifest.sha256) if study.index), None)
+        if document.index is None and known is not None:
+            document = document.model_copy(update={"index": known})
+        index = index_of(self._artifacts, document, read)
+        if document.index is None:
+            with self._database.writing() as table:
+                artifact = self._artifacts.put_document(index)
+                for study in table.studies_of_manifest(manifest.sha256):
+                    table.set_index(_study_id(study.name), artifact, index)
+                self._delete_unless_used(table.is_used(artifact.sha256), artifact.sha256)
+        return index
+
+    def index_older_studies(self, read: ReadObject) -> None:
+        """Index the complete studies that an earlier release left without, so that they are found.
+
+        One of which a file is lost or unreadable stays without; this process does not try it again.
+        """
+        with self._database.reading() as table:
+            manifests = table.manifests_without_index()
+        for manifest in manifests:
+            if manifest.sha256 in self._without_index:
+                continue
+            try:
+                self.index_of_manifest(manifest, read)
+            except (ArtifactNotFound, ChecksumMismatch, DicomError):
+                self._without_index.add(manifest.sha256)
 
     def instances(self, name: str) -> tuple[InstanceState, ...]:
         """What has arrived, ordered by digest; an instance of which nothing arrived is left out."""
@@ -163,7 +212,7 @@ class StudyStore:
             raise
         return upload
 
-    def finish(self, name: str, upload: InstanceUpload, check: CheckInstance) -> None:
+    def finish(self, name: str, upload: InstanceUpload, check: ReadObject) -> None:
         """Check an instance of which every byte has arrived and make it part of the study.
 
         Raises:
@@ -180,16 +229,16 @@ class StudyStore:
                         "The bytes of an instance do not have the SHA-256 that its header names. "
                         "Send the instance again from its first byte."
                     )
-                check(upload.path)
+                header = check(upload.path)
             except (ChecksumMismatch, DicomError):
                 upload.discard()
                 self._forget(study_id, upload.sha256)
                 raise
-            self._admit(study_id, upload.path, upload.sha256)
+            self._admit(study_id, upload.path, upload.sha256, header)
         except FileNotFoundError:
             raise self._gone(name) from None
 
-    def add(self, name: str, blocks: Iterable[bytes], check: CheckInstance) -> None:
+    def add(self, name: str, blocks: Iterable[bytes], check: ReadObject) -> None:
         """Make a file that the server itself has read part of the study.
 
         Raises:
@@ -212,23 +261,29 @@ class StudyStore:
                         digest.update(block)
                         file.write(block)
             sha256 = digest.hexdigest()
-            check(copy)
+            header = check(copy)
             if not self._reserve(study_id, sha256, size_bytes):
-                self._admit(study_id, copy, sha256)
+                self._admit(study_id, copy, sha256, header)
         except FileNotFoundError:
             raise self._gone(name) from None
         finally:
             copy.unlink(missing_ok=True)
 
     def complete(
-        self, name: str, instance_count: int | None = None, left_out: Iterable[LeftOutInstance] = ()
+        self,
+        name: str,
+        instance_count: int | None = None,
+        left_out: Iterable[LeftOutInstance] = (),
+        *,
+        read: ReadObject,
     ) -> StudyRecord:
-        """Freeze the study and write its manifest. What has not arrived whole is removed.
+        """Freeze the study and write its index and its manifest. What has not arrived whole is removed.
 
         Args:
             name: The study.
             instance_count: How many different instances the caller sent; ``None`` when nobody counted.
             left_out: Damaged objects that came with them.
+            read: Reads the header of a file again where the one that was kept is lost.
 
         Raises:
             StudyNotComplete: Fewer instances have arrived whole.
@@ -237,25 +292,30 @@ class StudyStore:
             DiskFull: The manifest could not be written; the study stays open.
         """
         study_id = _study_id(name)
-        with self._database.writing() as table:
-            study = table.study(study_id)
-            expected = study.instance_count if instance_count is None else instance_count
-            _require_count(study, expected)
-            if study.complete:
-                return study
-            rows = table.instances(study_id)
-            manifest = StudyManifest(
-                instances=tuple(
+        indexed: tuple[tuple[ManifestInstance, ...], StudyIndex] | None = None
+        while True:
+            with self._database.writing() as table:
+                study = table.study(study_id)
+                _require_count(study, study.instance_count if instance_count is None else instance_count)
+                if study.complete:
+                    return study
+                rows = table.instances(study_id)
+                instances = tuple(
                     ManifestInstance(sha256=row.sha256, size_bytes=row.size_bytes) for row in rows if row.finished
-                ),
-                left_out=tuple(left_out),
-            )
-            for row in rows:
-                if not row.finished:
-                    table.remove_unfinished_instance(study_id, row.sha256)
-                    self._delete_unless_used(table.is_used(row.sha256), row.sha256)
-            table.set_manifest(study_id, self._artifacts.put_document(manifest))
-            study = table.study(study_id)
+                )
+                if indexed is not None and indexed[0] == instances:
+                    artifact = self._artifacts.put_document(indexed[1])
+                    manifest = StudyManifest(instances=instances, left_out=tuple(left_out), index=artifact)
+                    for row in rows:
+                        if not row.finished:
+                            table.remove_unfinished_instance(study_id, row.sha256)
+                            self._delete_unless_used(table.is_used(row.sha256), row.sha256)
+                    table.set_manifest(study_id, self._artifacts.put_document(manifest))
+                    table.set_index(study_id, artifact, indexed[1])
+                    study = table.study(study_id)
+                    break
+            # Outside of the transaction, which keeps every other writer waiting; again if an instance comes meanwhile.
+            indexed = instances, StudyIndex.of(self._headers(study_id, instances, read))
         shutil.rmtree(self._parts / study_id, ignore_errors=True)
         return study
 
@@ -268,8 +328,7 @@ class StudyStore:
         with self._database.writing() as table:
             study = table.study(study_id)
             digests = [row.sha256 for row in table.instances(study_id)]
-            if study.manifest is not None:
-                digests.append(study.manifest.sha256)
+            digests += [document.sha256 for document in (study.manifest, study.index) if document is not None]
             table.remove_study(study_id)
             for sha256 in digests:
                 self._delete_unless_used(table.is_used(sha256), sha256)
@@ -298,8 +357,8 @@ class StudyStore:
             table.put_instance(study_id, sha256, size_bytes)
             return False
 
-    def _admit(self, study_id: str, path: Path, sha256: str) -> None:
-        """Move a checked file into the artifact store and note it as finished."""
+    def _admit(self, study_id: str, path: Path, sha256: str, header: ObjectHeader) -> None:
+        """Move a checked file into the artifact store, note it as finished, and keep its header."""
         artifact = self._artifacts.take_file(path, sha256, DICOM_MEDIA_TYPE)
         with self._database.writing(durable=False) as table:
             try:
@@ -310,6 +369,26 @@ class StudyStore:
             except (StudyNotFound, StudyAlreadyComplete):
                 self._delete_unless_used(table.is_used(sha256), sha256)
                 raise
+        # Where it cannot be kept, it is read again when the study is complete.
+        with suppress(OSError):
+            kept = self._header(study_id, sha256)
+            kept.touch(mode=0o600)
+            kept.write_text(header.model_dump_json(), encoding="utf-8")
+
+    def _headers(
+        self, study_id: str, instances: Iterable[ManifestInstance], read: ReadObject
+    ) -> Iterator[ObjectHeader]:
+        for instance in instances:
+            try:
+                header = ObjectHeader.model_validate_json(self._header(study_id, instance.sha256).read_bytes())
+            except (FileNotFoundError, ValidationError, DocumentVersionUnsupported):
+                # Lost with the power, or of a release that kept none.
+                yield from read_headers(self._artifacts, [instance], read)
+            else:
+                yield header
+
+    def _header(self, study_id: str, sha256: str) -> Path:
+        return self._parts / study_id / f"{sha256}{_HEADER_SUFFIX}"
 
     def _gone(self, name: str) -> OncoResponseError:
         """Why the unfinished files of a study are not there any more."""

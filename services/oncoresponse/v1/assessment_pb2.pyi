@@ -183,14 +183,26 @@ class GetAssessmentResponse(_message.Message):
     def __init__(self, assessment: _Optional[_Union[Assessment, _Mapping]] = ...) -> None: ...
 
 class ListAssessmentsRequest(_message.Message):
-    __slots__ = ("page_size", "page_token", "study")
+    __slots__ = ("page_size", "page_token", "study", "patient_id", "issuer_of_patient_id", "create_time_from", "create_time_before", "state", "model")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
+    PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    ISSUER_OF_PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FROM_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
     study: str
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., study: _Optional[str] = ...) -> None: ...
+    patient_id: str
+    issuer_of_patient_id: str
+    create_time_from: _timestamp_pb2.Timestamp
+    create_time_before: _timestamp_pb2.Timestamp
+    state: AssessmentState
+    model: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., study: _Optional[str] = ..., patient_id: _Optional[str] = ..., issuer_of_patient_id: _Optional[str] = ..., create_time_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state: _Optional[_Union[AssessmentState, str]] = ..., model: _Optional[str] = ...) -> None: ...
 
 class ListAssessmentsResponse(_message.Message):
     __slots__ = ("assessments", "next_page_token")

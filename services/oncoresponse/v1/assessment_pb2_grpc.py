@@ -81,7 +81,9 @@ class AssessmentServiceServicer:
 
     def CreateAssessment(self, request, context):
         """Starts an assessment and returns at once. The same request_id gives the same assessment.
-        Errors: STUDY_NOT_FOUND, STUDY_NOT_COMPLETE, MODEL_NOT_FOUND, REQUEST_ID_REUSED, BUSY, INVALID_REQUEST.
+        Errors: STUDY_NOT_FOUND, STUDY_NOT_COMPLETE, MODEL_NOT_FOUND, REQUEST_ID_REUSED, BUSY, INVALID_REQUEST; and what the
+        headers of the study already show that conversion would refuse, with the reason codes of conversion, such as
+        REQUIRED_SERIES_MISSING, AMBIGUOUS_SERIES, PATIENT_MISMATCH, CONTOUR_NOT_FOUND, MISSING_INJECTED_DOSE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,7 +97,7 @@ class AssessmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAssessments(self, request, context):
-        """Lists assessments, newest first.
+        """Lists assessments, newest first; all, or those of a patient, a study, a model, a state, or a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -12,20 +12,26 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Study(_message.Message):
-    __slots__ = ("name", "complete", "instance_count", "size_bytes", "create_time", "manifest")
+    __slots__ = ("name", "complete", "instance_count", "size_bytes", "create_time", "manifest", "study_date", "modalities", "series_count")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_COUNT_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    STUDY_DATE_FIELD_NUMBER: _ClassVar[int]
+    MODALITIES_FIELD_NUMBER: _ClassVar[int]
+    SERIES_COUNT_FIELD_NUMBER: _ClassVar[int]
     name: str
     complete: bool
     instance_count: int
     size_bytes: int
     create_time: _timestamp_pb2.Timestamp
     manifest: _artifact_pb2.ArtifactReference
-    def __init__(self, name: _Optional[str] = ..., complete: _Optional[bool] = ..., instance_count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ...) -> None: ...
+    study_date: str
+    modalities: _containers.RepeatedScalarFieldContainer[str]
+    series_count: int
+    def __init__(self, name: _Optional[str] = ..., complete: _Optional[bool] = ..., instance_count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., study_date: _Optional[str] = ..., modalities: _Optional[_Iterable[str]] = ..., series_count: _Optional[int] = ...) -> None: ...
 
 class InstanceStatus(_message.Message):
     __slots__ = ("sha256", "received_bytes", "finished")
@@ -180,12 +186,24 @@ class GetStudyResponse(_message.Message):
     def __init__(self, study: _Optional[_Union[Study, _Mapping]] = ...) -> None: ...
 
 class ListStudiesRequest(_message.Message):
-    __slots__ = ("page_size", "page_token")
+    __slots__ = ("page_size", "page_token", "patient_id", "issuer_of_patient_id", "study_date_from", "study_date_to", "modality", "complete")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    ISSUER_OF_PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    STUDY_DATE_FROM_FIELD_NUMBER: _ClassVar[int]
+    STUDY_DATE_TO_FIELD_NUMBER: _ClassVar[int]
+    MODALITY_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    patient_id: str
+    issuer_of_patient_id: str
+    study_date_from: str
+    study_date_to: str
+    modality: str
+    complete: bool
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., patient_id: _Optional[str] = ..., issuer_of_patient_id: _Optional[str] = ..., study_date_from: _Optional[str] = ..., study_date_to: _Optional[str] = ..., modality: _Optional[str] = ..., complete: _Optional[bool] = ...) -> None: ...
 
 class ListStudiesResponse(_message.Message):
     __slots__ = ("studies", "next_page_token")

@@ -154,7 +154,7 @@ class StudyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListStudies(self, request, context):
-        """Lists studies, newest first.
+        """Lists studies, newest first; all, or those of a patient, of a time, or with a modality.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowAttributes, SetWorkflowID, WorkflowStatus
@@ -33,10 +32,12 @@ from oncoresponse.rpc.process_log import TextWithheld
 from oncoresponse.rpc.settings import ServerSettings
 from oncoresponse.rpc.status import to_status
 from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.chart_store import Subject
 from oncoresponse.storage.database_engine import database_engine
 from oncoresponse.storage.database_errors import known_database_error
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow import recording_workflow
+from oncoresponse.workflow.assessment_lists import FINISHED, AssessmentLists
 from oncoresponse.workflow.assessment_run import AssessmentRun, first_case
 from oncoresponse.workflow.assessment_workflow import PROGRESS_EVENT, WORKFLOW_NAME, assess
 from oncoresponse.workflow.code_version import workflow_version
@@ -47,31 +48,21 @@ _QUEUE = "assessments"
 # Ids derive from request ids, so that the same request finds its assessment after any crash.
 _NAMESPACE = uuid.UUID("b3a1f9d4-52a7-5d0e-9a53-6c1d1f0c7d11")
 _PREFIX = "assessments/"
-_ROWS_AT_ONCE = 200
 _STAGE_NUMBERS = {name: number for number, name in enumerate(STAGES, start=1)}
 _LAST_REVISION = 2 + len(STAGES) + 1
-_FINISHED = {
-    assessment_pb2.ASSESSMENT_STATE_SUCCEEDED,
-    assessment_pb2.ASSESSMENT_STATE_FAILED,
-    assessment_pb2.ASSESSMENT_STATE_CANCELLED,
-    assessment_pb2.ASSESSMENT_STATE_LESION_CHOICE_NEEDED,
-}
-
-
-@dataclass(frozen=True)
-class Page:
-    """One page of a listing."""
-
-    assessments: list[assessment_pb2.Assessment]
-    next_offset: int | None
 
 
 class AssessmentRecords:
-    """The durable side of AssessmentService. One per process, because DBOS is one per process."""
+    """The durable side of AssessmentService. One per process, because DBOS is one per process.
+
+    Attributes:
+        lists: What assessments are found by.
+    """
 
     def __init__(self, settings: ServerSettings, artifacts: ArtifactStore) -> None:
         self._settings = settings
         self._artifacts = artifacts
+        self.lists = AssessmentLists(settings.system_database_url, self._assessment)
 
     async def launch(self) -> None:
         """Connect to the database, create or migrate its tables, and go on with what a crash left unfinished.
@@ -103,6 +94,7 @@ class AssessmentRecords:
             DBOS.launch()
             # After a return to an earlier release the latest one is not the one that was seen last for the first time.
             await DBOS.set_latest_application_version_async(workflow_version())
+            await self.lists.open()
         await DBOS.register_queue_async(
             _QUEUE,
             worker_concurrency=self._settings.assessment_workers,
@@ -113,6 +105,7 @@ class AssessmentRecords:
     async def close(self) -> None:
         """Stop taking work. What runs is continued after the next start."""
         DBOS.destroy(workflow_completion_timeout_sec=0)
+        self.lists.close()
         # DBOS had made its own thread pool the loop's default and has just shut it down.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="after-dbos"))
 
@@ -138,6 +131,7 @@ class AssessmentRecords:
         study_manifest: StoredArtifact,
         model_sha256: str,
         stages: tuple[str, ...],
+        subject: Subject | None = None,
     ) -> assessment_pb2.Assessment:
         """Enqueue an assessment, or return the one that the same ``request_id`` created.
 
@@ -146,6 +140,7 @@ class AssessmentRecords:
             study_manifest: Of the complete study.
             model_sha256: The model as it is now; every stage is to work with this one.
             stages: The plan that it declares.
+            subject: Whose the study is; ``None`` where nobody has asked yet.
 
         Raises:
             RequestConflict: The ``request_id`` was used for another request.
@@ -181,7 +176,9 @@ class AssessmentRecords:
         }
         with SetWorkflowID(assessment_id), SetWorkflowAttributes(attributes):
             await DBOS.enqueue_workflow_async(_QUEUE, assess, run.to_json())
-        return await self.get(_PREFIX + assessment_id)
+        status = await self._status(assessment_id)
+        await self.lists.note_created(status, subject)
+        return await self._assessment(status)
 
     async def get(self, name: str) -> assessment_pb2.Assessment:
         """Look one up by resource name.
@@ -190,24 +187,6 @@ class AssessmentRecords:
             AssessmentNotFound: There is none.
         """
         return await self._assessment(await self._status(name))
-
-    async def list_page(self, *, study: str, page_size: int, offset: int) -> Page:
-        """Newest first, without results."""
-        found: list[assessment_pb2.Assessment] = []
-        while True:
-            rows = await DBOS.list_workflows_async(
-                name=WORKFLOW_NAME, limit=_ROWS_AT_ONCE, offset=offset, sort_desc=True, load_input=False
-            )
-            for row in rows:
-                if len(found) == page_size:
-                    return Page(found, offset)
-                offset += 1
-                # DBOS can select by attribute on PostgreSQL but not on SQLite, so it is done here for both.
-                if not study or (row.attributes or {}).get("study") == study:
-                    found.append(await self._assessment(row))
-                    found[-1].ClearField("result")
-            if len(rows) < _ROWS_AT_ONCE:
-                return Page(found, None)
 
     async def cancel(self, name: str) -> assessment_pb2.Assessment:
         """Stop one; the call its stage is in is cancelled too. A finished one stays as it is."""
@@ -337,7 +316,7 @@ def _stage(name: str) -> assessment_pb2.AssessmentStage:
 
 def is_finished(assessment: assessment_pb2.Assessment) -> bool:
     """Whether the state will not change any more."""
-    return assessment.state in _FINISHED
+    return assessment.state in FINISHED
 
 
 def _output(status: WorkflowStatus) -> dict[str, Any]:

@@ -266,3 +266,14 @@ def test_what_cannot_be_measured_is_refused(lesion):
         measure_lesion(image, sitk.Flip(mask, [False, True, False]), SUV_BODY_WEIGHT)
     with pytest.raises(ExtractionError, match="not above zero"):
         measure_lesion(image * 0, mask, SUV_BODY_WEIGHT)
+
+
+def test_the_extent_along_the_slices_is_measured_where_it_is_asked_for() -> None:
+    region = np.zeros((9, 5, 5), np.uint8)
+    region[1, 2, 2] = region[2, 2, 2] = region[6, 3, 3] = 1
+    mask = sitk.GetImageFromArray(region)
+    mask.SetSpacing((1.0, 1.5, 2.4))
+    image = sitk.Cast(mask, sitk.sitkFloat32)
+    (found,) = (item for item in measure_lesion(image, mask, "[arb'U]", also=["slice_extent"]) if "extent" in item.name)
+    assert (found.value, found.unit) == (pytest.approx(6 * 2.4), "mm"), "the gap between two parts counts"
+    assert not [item for item in measure_lesion(image, mask, "[arb'U]") if "extent" in item.name]

@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 import yaml
 from oncoradiomics.features import Feature, FeatureDocument, Measure
+from oncoresponse.case.case import LesionMeasure
 from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.prediction import (
     AbstainReason,
@@ -26,9 +27,10 @@ from oncoresponse.case.prediction import (
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.study_description import PatientIdentity, SeriesDescription, StudyDescription
 from oncoresponse.case.volume import Volume
-from oncoresponse.model.definition import ModelDefinition, parse_definition
+from oncoresponse.model.definition import ImageInput, ImagingResponse, parse_definition
 from oncoresponse.reporting.compose import Report, compose_report
-from oncoresponse.reporting.report_content import ReportContext, SourceArtifact
+from oncoresponse.reporting.lesion_map import lesion_map
+from oncoresponse.reporting.report_content import ReportContext, ReportedLesion, SourceArtifact
 from pydicom.dataset import Dataset
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -46,10 +48,11 @@ def read_series(folder: Path) -> list[Dataset]:
 
 
 def volume_of(datasets: Sequence[Dataset], quantity: Quantity) -> Volume:
-    """Axial series as a volume; the sample PET is in GML, so its rescaled values are SUV."""
+    """A series as a volume; the sample PET is in GML, so its rescaled values are SUV."""
     pixels = np.stack(
         [
-            item.pixel_array.astype(np.float64) * float(item.RescaleSlope) + float(item.RescaleIntercept)
+            item.pixel_array.astype(np.float64) * float(item.get("RescaleSlope", 1))
+            + float(item.get("RescaleIntercept", 0))
             for item in datasets
         ]
     )
@@ -59,6 +62,8 @@ def volume_of(datasets: Sequence[Dataset], quantity: Quantity) -> Volume:
     row, column = (float(value) for value in datasets[0].PixelSpacing)
     image.SetSpacing((column, row, spacing))
     image.SetOrigin(tuple(first))
+    across, down = np.array(datasets[0].ImageOrientationPatient, float).reshape(2, 3)
+    image.SetDirection(np.stack([across, down, np.cross(across, down)], axis=1).ravel().tolist())
     return Volume(image, quantity, str(datasets[0].FrameOfReferenceUID), str(datasets[0].SeriesInstanceUID))
 
 
@@ -86,8 +91,10 @@ def mask(pet: Volume) -> Volume:
 
 
 @pytest.fixture(scope="session")
-def model() -> ModelDefinition:
-    return parse_definition(yaml.safe_load((REPOSITORY / "models/sts-petct/model.yaml").read_bytes()))
+def model() -> ImagingResponse:
+    definition = parse_definition(yaml.safe_load((REPOSITORY / "models/sts-petct/model.yaml").read_bytes()))
+    assert isinstance(definition, ImagingResponse)
+    return definition
 
 
 def features() -> FeatureDocument:
@@ -160,6 +167,7 @@ def prediction(answer: Answer = Answer.FAVORABLE, **changes: Any) -> Prediction:
         Answer.INDETERMINATE: "Indeterminate: the evidence does not allow a call",
         Answer.OUT_OF_DISTRIBUTION: "Out of distribution: no call is made",
         Answer.NO_EVIDENCE: "No evidence for a prediction: this model only measures",
+        Answer.MEASURED_ONLY: "Measured only: definition differs from training",
     }
     reasons = {
         Answer.INDETERMINATE: (
@@ -174,6 +182,12 @@ def prediction(answer: Answer = Answer.FAVORABLE, **changes: Any) -> Prediction:
         Answer.NO_EVIDENCE: (
             AbstainReason(code="NO_EVIDENCE", text="Validation found no evidence that this outcome can be predicted."),
         ),
+        Answer.MEASURED_ONLY: (
+            AbstainReason(
+                code="DEFINITION_DIFFERS",
+                text="The extent of the tumor is not shown to be the same quantity as in the training data.",
+            ),
+        ),
     }
     conformal = {
         Answer.FAVORABLE: ("favorable",),
@@ -181,6 +195,7 @@ def prediction(answer: Answer = Answer.FAVORABLE, **changes: Any) -> Prediction:
         Answer.INDETERMINATE: ("favorable", "unfavorable"),
         Answer.OUT_OF_DISTRIBUTION: (),
         Answer.NO_EVIDENCE: (),
+        Answer.MEASURED_ONLY: (),
     }
     inputs = (
         ("original_glcm_JointEntropy", "Heterogeneity of uptake (joint entropy)", 7.9, "1", 6.2, 4.1, 8.0, -0.61),
@@ -238,7 +253,7 @@ def prediction(answer: Answer = Answer.FAVORABLE, **changes: Any) -> Prediction:
         "seed": 20260101,
         "xgboost_version": "3.2.0",
     }
-    if answer is Answer.NO_EVIDENCE:
+    if answer in (Answer.NO_EVIDENCE, Answer.MEASURED_ONLY):
         kept = {"model_name", "model_version", "model_sha256", "outcome_code", "outcome_title", "answer", "answer_text"}
         kept |= {"abstain_reasons", "limits", "research_use_statement"}
         values = {name: value for name, value in values.items() if name in kept}
@@ -251,8 +266,8 @@ def make_prediction() -> Callable[..., Prediction]:
 
 
 @pytest.fixture(scope="session")
-def make_context(pet_series: list[Dataset], model: ModelDefinition) -> Callable[..., ReportContext]:
-    """A context for the sample study; keyword arguments replace its fields."""
+def make_context(pet_series: list[Dataset], model: ImagingResponse) -> Callable[..., ReportContext]:
+    """A context for the sample study; keyword arguments replace its fields, or those of its only lesion."""
     study = StudyDescription(
         study_instance_uid=str(pet_series[0].StudyInstanceUID),
         accession_number="2144184978610994",
@@ -293,8 +308,6 @@ def make_context(pet_series: list[Dataset], model: ModelDefinition) -> Callable[
         "model": model,
         "model_sha256": DIGEST,
         "study": study,
-        "features": features(),
-        "segmentation": summary,
         "prediction": prediction(),
         "software_version": "0.1.0",
         "planned_treatment": "neoadjuvant radiotherapy, then surgery",
@@ -302,8 +315,13 @@ def make_context(pet_series: list[Dataset], model: ModelDefinition) -> Callable[
         "settings_sha256": (("reporting", "e" * 64),),
     }
 
-    def make(**changes: Any) -> ReportContext:
-        return ReportContext(**(defaults | changes))
+    measured = features()
+
+    def make(
+        features: FeatureDocument = measured, segmentation: SegmentationSummary = summary, **changes: Any
+    ) -> ReportContext:
+        lesions = (ReportedLesion(1, "", features, segmentation),)
+        return ReportContext(**(defaults | {"lesions": lesions} | changes))
 
     return make
 
@@ -312,7 +330,7 @@ def make_context(pet_series: list[Dataset], model: ModelDefinition) -> Callable[
 def report(
     make_context: Callable[..., ReportContext], pet: Volume, ct: Volume, mask: Volume, pet_series: list[Dataset]
 ) -> Report:
-    return compose_report(make_context(), pet, ct, mask, pet_series)
+    return compose_report(make_context(), {"PT": pet, "CT": ct}, mask, pet_series)
 
 
 @pytest.fixture(scope="session")
@@ -320,7 +338,7 @@ def abstaining_report(
     make_context: Callable[..., ReportContext], pet: Volume, ct: Volume, mask: Volume, pet_series: list[Dataset]
 ) -> Report:
     context = make_context(prediction=prediction(Answer.INDETERMINATE))
-    return compose_report(context, pet, ct, mask, pet_series)
+    return compose_report(context, {"PT": pet, "CT": ct}, mask, pet_series)
 
 
 @pytest.fixture
@@ -334,3 +352,113 @@ def bundle(report: Report) -> dict[str, Any]:
 def abstaining_bundle(abstaining_report: Report) -> dict[str, Any]:
     parsed: dict[str, Any] = json.loads(abstaining_report.bundle_json)
     return parsed
+
+
+@pytest.fixture(scope="session")
+def two_lesions(mask: Volume) -> Volume:
+    """The sample's lesion, and a box to the left of it as the second."""
+    voxels = np.array(mask.array)
+    k, j, i = (int(axis.max()) for axis in np.nonzero(voxels))
+    second = np.zeros_like(voxels)
+    second[k - 4 : k - 1, j - 4 : j, i + 3 : i + 7] = 1
+    image = sitk.GetImageFromArray(second)
+    image.CopyInformation(mask.image)
+    return lesion_map([mask, mask.with_image(image, Quantity.MASK)])
+
+
+@pytest.fixture(scope="session")
+def make_two_lesions(make_context: Callable[..., ReportContext]) -> Callable[..., ReportContext]:
+    """A network's contour and, smaller and at the border of the images, one drawn by hand; predicted from the first."""
+    first = make_context().lesions[0]
+    smaller = {"lesion_volume": 8.1, "longest_axial_diameter": 27.8, "metabolic_tumor_volume": 6.5}
+    measures = tuple(
+        item.model_copy(update={"value": smaller.get(item.name, item.value)}) for item in first.features.measures
+    )
+    by_hand = SegmentationSummary(
+        method="supplied_rtstruct",
+        supplied_algorithm_type="MANUAL",
+        volume_ml=8.1,
+        component_count=1,
+        touches_border=True,
+        volume_low_ml=8.1,
+        volume_high_ml=9.9,
+        volume_level=0.8,
+        needs_review=True,
+        review_reasons=("PET and CT lie at least 15 mm apart at the tumor.",),
+        device="none",
+    )
+    second = ReportedLesion(2, "GTV-2", first.features.model_copy(update={"measures": measures}), by_hand)
+    totals = (
+        LesionMeasure(name="lesion_count", value=2, unit="1"),
+        LesionMeasure(name="total_lesion_volume", value=222.9, unit="ml"),
+        LesionMeasure(name="total_metabolic_tumor_volume", value=204.9, unit="ml"),
+        LesionMeasure(name="total_lesion_glycolysis", value=1869.0, unit="g"),
+        LesionMeasure(name="sum_of_longest_axial_diameters", value=115.1, unit="mm"),
+    )
+
+    def make(**changes: Any) -> ReportContext:
+        said = {"predicted_from": "the largest lesion (number 1 of 2)", "totals": totals, "lesions": (first, second)}
+        return make_context(**(said | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def two_lesion_report(
+    make_two_lesions: Callable[..., ReportContext],
+    pet: Volume,
+    ct: Volume,
+    two_lesions: Volume,
+    pet_series: list[Dataset],
+) -> Report:
+    return compose_report(make_two_lesions(), {"PT": pet, "CT": ct}, two_lesions, pet_series)
+
+
+@pytest.fixture(scope="session")
+def mr_report(make_context: Callable[..., ReportContext]) -> Report:
+    """The synthetic breast: two MR phases, a plan without a prediction, contoured and measured on the second."""
+    phases = {phase: read_series(REPOSITORY / "examples/BREAST_DCE" / phase) for phase in ("pre", "post_1")}
+    volumes = {phase: volume_of(found, Quantity.MR_SIGNAL) for phase, found in phases.items()}
+    source = phases["post_1"]
+    image = volumes["post_1"].image
+    size = np.array(image.GetSize())
+    voxels = np.zeros(size[::-1], np.uint8)
+    voxels[tuple(slice(int(length) // 2 - 3, int(length) // 2 + 4) for length in size[::-1])] = 1
+    mask = sitk.GetImageFromArray(voxels)
+    mask.CopyInformation(image)
+    inputs = tuple(
+        ImageInput(role=phase, modality="MR", quantity=Quantity.MR_SIGNAL.value, purpose="Image") for phase in phases
+    )
+    context = make_context()
+    model = context.model.model_copy(
+        update={"inputs": inputs, "segment_on": "post_1", "features_from": "post_1", "show": ("post_1", "pre")}
+    )
+    document = context.lesions[0].features
+    mean = Measure(
+        name="mean_intensity",
+        title="Mean intensity",
+        value=460.2,
+        unit="[arb'U]",
+        method="Mean intensity of the voxels in the contour.",
+        ibsi_id="Q4LE",
+    )
+    features = document.model_copy(
+        update={"image_quantity": Quantity.MR_SIGNAL.value, "measures": (*document.measures[:4], mean)}
+    )
+    series = SeriesDescription(
+        series_instance_uid=str(source[0].SeriesInstanceUID),
+        modality="MR",
+        input_role="post_1",
+        sop_class_uid=str(source[0].SOPClassUID),
+        frame_of_reference_uid=str(source[0].FrameOfReferenceUID),
+        sequence_name="fl3d",
+        contrast_agent="Gadobutrol",
+        magnetic_field_strength_t=1.5,
+        sop_instance_uids=tuple(str(item.SOPInstanceUID) for item in source),
+        instance_sha256=tuple(DIGEST for _ in source),
+    )
+    study = context.study.model_copy(update={"series": (series,)})
+    changed = make_context(
+        features=features, model=model, study=study, prediction=None, predicted_lesions=(), planned_treatment=None
+    )
+    return compose_report(changed, volumes, volumes["post_1"].with_image(mask, Quantity.MASK), source)

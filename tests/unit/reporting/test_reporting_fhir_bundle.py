@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
 from fhir.resources.R4B.bundle import Bundle
 from oncoresponse.case.prediction import Answer, Prediction
 from oncoresponse.errors import InvalidRequest
+from oncoresponse.model.definition import MeasuredInput
 from oncoresponse.reporting.compose import Report
 from oncoresponse.reporting.fhir_bundle import fhir_bundle
 from oncoresponse.reporting.report_content import ReportContext
@@ -37,9 +40,9 @@ def problems(bundle: Json) -> list[str]:
     text = json.dumps(bundle)
     if "97509-4" in text:
         found.append("LOINC 97509-4 is a clinician's judgment")
-    observed = resource(bundle, "Observation", "predicted-response-probability")
-    for predicted in resource(bundle, "RiskAssessment").get("prediction", []):
-        percent = predicted.get("probabilityDecimal")
+    for risk in resources(bundle, "RiskAssessment"):
+        observed = resource(bundle, "Observation", "predicted-response-probability")
+        percent = risk.get("prediction", [{}])[0].get("probabilityDecimal")
         if percent != observed.get("valueQuantity", {}).get("value"):
             found.append("RiskAssessment.prediction.probabilityDecimal is not the percentage of the Observation")
     return found
@@ -135,9 +138,10 @@ def compose(context: ReportContext) -> Json:
 # --- against R4 ------------------------------------------------------------------------------------
 
 
-def test_meets_r4_requirements(bundle: Json, abstaining_bundle: Json) -> None:
-    assert problems(bundle) == []
-    assert problems(abstaining_bundle) == []
+@pytest.mark.parametrize("which", ["report", "abstaining_report", "two_lesion_report", "mr_report"])
+def test_meets_r4_requirements(which: str, request: pytest.FixtureRequest) -> None:
+    found: Report = request.getfixturevalue(which)
+    assert problems(json.loads(found.bundle_json)) == []
 
 
 def test_every_resource_is_read_by_fhir_resources(bundle: Json) -> None:
@@ -268,7 +272,7 @@ def test_the_range_of_the_training_patients_is_no_reference_range(bundle: Json) 
 
 
 def test_a_measure_of_a_part_of_the_tumor_is_a_lower_bound(make_context: Callable[..., ReportContext]) -> None:
-    cut = make_context(segmentation=make_context().segmentation.model_copy(update={"touches_border": True}))
+    cut = make_context(segmentation=make_context().lesions[0].segmentation.model_copy(update={"touches_border": True}))
     bundle = compose(cut)
     assert resource(bundle, "Observation", "118565006")["valueQuantity"]["comparator"] == ">="
     for component in resource(bundle, "Observation", "21889-1")["component"]:
@@ -311,7 +315,12 @@ def test_probability_is_a_percentage_with_its_interval(bundle: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"), [(Answer.INDETERMINATE, "unknown"), (Answer.OUT_OF_DISTRIBUTION, "unsupported")]
+    ("answer", "reason"),
+    [
+        (Answer.INDETERMINATE, "unknown"),
+        (Answer.OUT_OF_DISTRIBUTION, "unsupported"),
+        (Answer.MEASURED_ONLY, "unsupported"),
+    ],
 )
 def test_abstention_shows_a_reason_and_no_number(
     make_context: Callable[..., ReportContext],
@@ -363,7 +372,9 @@ def test_measures_have_value_unit_and_code(bundle: Json) -> None:
 def test_measures_and_features_name_what_computed_them(make_context: Callable[..., ReportContext]) -> None:
     """The engine of the radiomic features computes no measure; it is named as it names itself."""
     context = make_context()
-    document = context.features.model_copy(update={"engine": "OncoRadiomics native", "engine_version": "7.1"})
+    document = context.lesions[0].features.model_copy(
+        update={"engine": "OncoRadiomics native", "engine_version": "7.1"}
+    )
     bundle = compose(make_context(features=document))
     for code in ("118565006", "21889-1", "suv-max", "metabolic-tumor-volume", "total-lesion-glycolysis"):
         assert resource(bundle, "Observation", code)["device"]["display"] == "OncoRadiomics lesion measures 0.1.0"
@@ -427,8 +438,12 @@ def test_spelling_is_american(bundle: Json) -> None:
 
 
 def test_a_unsure_contour_is_said_on_each_measure(make_context: Callable[..., ReportContext]) -> None:
-    summary = make_context().segmentation.model_copy(
-        update={"needs_review": True, "review_reasons": ("PET and CT lie at least 15 mm apart at the tumor.",)}
+    summary = (
+        make_context()
+        .lesions[0]
+        .segmentation.model_copy(
+            update={"needs_review": True, "review_reasons": ("PET and CT lie at least 15 mm apart at the tumor.",)}
+        )
     )
     volume = resource(compose(make_context(segmentation=summary)), "Observation", "118565006")
     assert volume["note"][0]["text"].startswith("Compare contour and images, and correct the contour, before using")
@@ -449,7 +464,7 @@ def test_ai_label_follows_who_made_the_contour(bundle: Json, make_context: Calla
 
     assert all(labelled(item) for item in resources(bundle, "Observation"))
     context = make_context()
-    supplied = context.segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
+    supplied = context.lesions[0].segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
     by_hand = compose(make_context(segmentation=supplied))
     assert not labelled(resource(by_hand, "Observation", "118565006"))
     assert labelled(resource(by_hand, "Observation", "predicted-response-probability"))
@@ -572,3 +587,136 @@ def test_text_needs_no_escaping_by_the_reader(make_context: Callable[..., Report
     report = resource(bundle, "DiagnosticReport")
     assert "<script>" not in report["text"]["div"]
     assert problems(bundle) == []
+
+
+# --- several lesions -------------------------------------------------------------------------------
+
+
+def by_reference(bundle: Json, references: list[Json]) -> list[Json]:
+    entries = {entry["fullUrl"]: entry["resource"] for entry in bundle["entry"]}
+    return [entries[item["reference"]] for item in references]
+
+
+def tracking_uid(structure: Json) -> str:
+    return str(structure["identifier"][0]["value"])
+
+
+def test_each_lesion_has_its_body_structure_and_its_observations(two_lesion_report: Report) -> None:
+    """The tracking UIDs are those of the segments, so that chart and archive speak of the same lesion."""
+    bundle: Json = json.loads(two_lesion_report.bundle_json)
+    first, second = resources(bundle, "BodyStructure")
+    segments = pydicom.dcmread(io.BytesIO(two_lesion_report.segmentation)).SegmentSequence
+    assert [f"urn:oid:{item.TrackingUID}" for item in segments] == [tracking_uid(first), tracking_uid(second)]
+    assert "GTV-2" in second["description"]
+    for code, values in (("118565006", [214.8, 8.1]), ("21889-1", [None, None]), ("suv-max", [9.84, 9.84])):
+        found = [
+            item for item in resources(bundle, "Observation") if code in json.dumps(item["code"]) and "focus" in item
+        ]
+        assert [item.get("valueQuantity", {}).get("value") for item in found] == values
+        assert [by_reference(bundle, item["focus"]) for item in found] == [[first], [second]]
+        assert [item["code"]["text"].rsplit(", ", 1)[1] for item in found] == ["lesion 1", "lesion 2"]
+        # The network drew the first, a person the second, which asks for review and reaches the border.
+        assert ["meta" in item for item in found] == [True, False]
+        assert ["Compare contour" in item["note"][0]["text"] for item in found] == [False, True]
+
+
+def test_totals_are_of_the_patient_and_derive_from_the_parts(two_lesion_report: Report) -> None:
+    bundle: Json = json.loads(two_lesion_report.bundle_json)
+    totals = [item for item in resources(bundle, "Observation") if "patient-total" in json.dumps(item["code"])]
+    codes = [item["code"]["coding"][0]["code"] for item in totals]
+    assert codes[0] == "lesion-count"
+    assert set(codes[1:]) == {
+        "total-lesion-volume",
+        "total-metabolic-tumor-volume",
+        "total-lesion-glycolysis",
+        "sum-of-longest-axial-diameters",
+    }
+    assert totals[0]["valueInteger"] == 2
+    for item in totals:
+        assert "focus" not in item
+        parts = [part for part in by_reference(bundle, item["derivedFrom"]) if part["resourceType"] == "Observation"]
+        assert [by_reference(bundle, part["focus"])[0]["resourceType"] for part in parts] == ["BodyStructure"] * 2
+    sums = totals[1:]
+    assert all(item["valueQuantity"]["comparator"] == ">=" for item in sums), "a part is a lower bound"
+    shown = [item["reference"] for item in resource(bundle, "DiagnosticReport")["result"]]
+    assert len(shown) == len(resources(bundle, "Observation"))
+    # A chart that asks for the volume of a lesion does not get the sum.
+    assert not any("118565006" in json.dumps(item["code"]) for item in totals)
+
+
+def test_the_answer_names_the_lesion_it_was_made_from(two_lesion_report: Report) -> None:
+    bundle: Json = json.loads(two_lesion_report.bundle_json)
+    first, second = resources(bundle, "BodyStructure")
+    observed = resource(bundle, "Observation", "predicted-response-probability")
+    inputs = resource(bundle, "Observation", "125007")
+    assert by_reference(bundle, observed["focus"]) == by_reference(bundle, inputs["focus"]) == [first]
+    basis = by_reference(bundle, resource(bundle, "RiskAssessment")["basis"])
+    lesions = [found for item in basis if "focus" in item for found in by_reference(bundle, item["focus"])]
+    assert lesions
+    assert second not in lesions
+    assert not any("patient-total" in json.dumps(item.get("code")) for item in basis)
+    for text in (
+        observed["text"]["div"],
+        resource(bundle, "RiskAssessment")["note"][1]["text"],
+        resource(bundle, "DiagnosticReport")["conclusion"],
+    ):
+        assert "The answer was made from the largest lesion (number 1 of 2)." in text
+
+
+def test_an_answer_made_from_the_totals_derives_from_them(
+    make_two_lesions: Callable[..., ReportContext], make_prediction: Callable[..., Prediction]
+) -> None:
+    volume = make_prediction().contributions[1].model_copy(update={"input": "total_lesion_volume", "value": 222.9})
+    made = make_prediction(contributions=(volume,))
+    bundle = compose(make_two_lesions(prediction=made, predicted_lesions=(1, 2), predicted_from="all 2 lesions"))
+    assert problems(bundle) == []
+    observed = resource(bundle, "Observation", "predicted-response-probability")
+    assert len(observed["focus"]) == 2
+    totals = [item for item in resources(bundle, "Observation") if "patient-total" in json.dumps(item["code"])]
+    assert all(item in by_reference(bundle, observed["derivedFrom"]) for item in totals)
+    inputs = resource(bundle, "Observation", "125007")
+    coding = inputs["component"][0]["code"]["coding"][0]
+    assert (coding["system"].rsplit("/", 1)[1], coding["code"]) == ("patient-total", "total-lesion-volume")
+
+
+def test_an_input_by_another_name_is_a_measure_only_where_it_was_measured(
+    make_context: Callable[..., ReportContext], make_prediction: Callable[..., Prediction]
+) -> None:
+    """The request may give the value, and goes before what was measured."""
+    renamed = MeasuredInput(input="tumor_volume_ml", measure="lesion_volume", same_definition=True, definition="Same.")
+    model = make_context().model.model_copy(update={"measured_inputs": (renamed,)})
+    for value, system in ((214.8, "lesion-measure"), (199.0, "oncoresponse")):
+        item = make_prediction().contributions[1].model_copy(update={"input": "tumor_volume_ml", "value": value})
+        made = make_prediction(contributions=(item,))
+        bundle = compose(make_context(model=model, prediction=made))
+        component = resource(bundle, "Observation", "125007")["component"][0]
+        assert component["code"]["coding"][0]["system"].endswith(system)
+    told = make_context(model=model, prediction=made, predicted_lesions=(), predicted_from="the values of the request")
+    observed = resource(compose(told), "Observation", "predicted-response-probability")
+    assert "focus" not in observed
+    basis = by_reference(compose(told), resource(compose(told), "RiskAssessment")["basis"])
+    assert not any("focus" in item for item in basis)
+    assert "The answer was made from the values of the request." in observed["text"]["div"]
+
+
+def test_lesions_are_numbered_and_predicted_ones_are_among_them(make_two_lesions: Callable[..., ReportContext]) -> None:
+    first, second = make_two_lesions().lesions
+    for changes in ({"lesions": (second, first)}, {"lesions": (second,)}, {"predicted_lesions": (3,)}):
+        with pytest.raises(InvalidRequest):
+            make_two_lesions(**changes)
+
+
+def test_a_report_on_mr_knows_no_suv(mr_report: Report) -> None:
+    bundle: Json = json.loads(mr_report.bundle_json)
+    (mean,) = [item for item in resources(bundle, "Observation") if "mean-intensity" in json.dumps(item["code"])]
+    assert {item["code"] for item in mean["code"]["coding"]} == {"mean-intensity", "110852", "Q4LE"}
+    assert mean["valueQuantity"] == {
+        "value": 460.2,
+        "unit": "arb. units",
+        "system": "http://unitsofmeasure.org",
+        "code": "[arb'U]",
+    }
+    assert resource(bundle, "ImagingStudy")["modality"][0]["code"] == "MR"
+    assert resources(bundle, "RiskAssessment") == []
+    for word in ("SUV", "glycolysis", "metabolic"):
+        assert word not in " ".join(strings(bundle)), word

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from oncoresponse.reporting.fhir_bundle import fhir_bundle
+from oncoresponse.reporting.lesion_wording import contour_sentence, lower_bound_sentence
 from oncoresponse.reporting.report_content import ReportContext
-from oncoresponse.reporting.wording import conclusion, contour_sentence, lower_bound_sentence, readable_summary
+from oncoresponse.reporting.wording import conclusion, readable_summary
 
 MakeContext = Callable[..., ReportContext]
 
@@ -18,7 +19,7 @@ MakeContext = Callable[..., ReportContext]
 def cut(make_context: MakeContext) -> ReportContext:
     """Contoured by the network, 7 % of the surface on the border."""
     found = {"touches_border": True, "border_share": 0.07, "volume_high_ml": 410.0}
-    return make_context(segmentation=make_context().segmentation.model_copy(update=found))
+    return make_context(segmentation=make_context().lesions[0].segmentation.model_copy(update=found))
 
 
 def _compared(context: ReportContext) -> dict[str, str]:
@@ -50,25 +51,25 @@ def test_volume_and_diameters_carry_the_comparator_of_fhir(cut: ReportContext, m
 
 
 def test_the_upper_bound_and_the_look_at_other_images_are_said(cut: ReportContext, make_context: MakeContext) -> None:
-    said = lower_bound_sentence(cut)
+    said = lower_bound_sentence(cut.lesions[0])
     assert said is not None
     assert "It has at most 410 ml in 80 % of tumors that reach the border like this." in said
     assert said.endswith("Check on other images whether it goes on.")
     for text in (conclusion(cut), readable_summary(cut)):
         assert said in text
     assert "≥ 215 ml" in " ".join(readable_summary(cut).split())
-    assert "A physician's contour of the whole tumor would measure 164 to 410 ml" in contour_sentence(cut)
-    assert lower_bound_sentence(make_context()) is None
-    assert cut.segmentation.asks_for_review
-    assert not make_context().segmentation.asks_for_review
+    assert "A physician's contour of the whole tumor would measure 164 to 410 ml" in contour_sentence(cut.lesions[0])
+    assert lower_bound_sentence(make_context().lesions[0]) is None
+    assert cut.lesions[0].segmentation.asks_for_review
+    assert not make_context().lesions[0].segmentation.asks_for_review
 
 
 def test_a_supplied_contour_at_the_border_has_the_bound_of_contours(
     cut: ReportContext, make_context: MakeContext
 ) -> None:
-    supplied = cut.segmentation.model_copy(
+    supplied = cut.lesions[0].segmentation.model_copy(
         update={"method": "supplied_rtstruct", "volume_low_ml": 214.8, "volume_high_ml": 239.0}
     )
-    said = lower_bound_sentence(make_context(segmentation=supplied))
+    said = lower_bound_sentence(make_context(segmentation=supplied).lesions[0])
     assert said is not None
     assert "at most 239 ml" in said

@@ -21,7 +21,7 @@ def test_the_whole_report_says_that_nothing_is_predicted(
     pet_series: list[Any],
 ) -> None:
     context = make_context(prediction=make_prediction(Answer.NO_EVIDENCE))
-    report = compose_report(context, pet, ct, mask, pet_series)
+    report = compose_report(context, {"PT": pet, "CT": ct}, mask, pet_series)
     bundle = json.loads(report.bundle_json)
     resources = [entry["resource"] for entry in bundle["entry"]]
     (predicted,) = [

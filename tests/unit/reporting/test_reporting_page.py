@@ -18,7 +18,7 @@ from oncoresponse.case.prediction import (
 )
 from oncoresponse.case.volume import Volume
 from oncoresponse.reporting.compose import Report
-from oncoresponse.reporting.key_image import key_image_panels
+from oncoresponse.reporting.key_image import ShownImage, key_image_panels
 from oncoresponse.reporting.pdf_report import pdf_report
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.typesetting import displayable
@@ -115,7 +115,7 @@ def test_a_name_is_shown_in_its_script(
     study = make_context().study
     patient = study.patient.model_copy(update={"name": name})
     context = make_context(study=study.model_copy(update={"patient": patient}))
-    text = page_text(pdf_report(context, key_image_panels(pet, None, mask)))
+    text = page_text(pdf_report(context, key_image_panels([ShownImage("PET", pet)], mask)))
     assert shown in text
     assert "[U+" not in text
 
@@ -135,7 +135,7 @@ def test_the_scripts_of_names_have_glyphs_and_others_are_named_not_boxed(
     study = make_context().study
     patient = study.patient.model_copy(update={"name": "Doe^\U00013000"})
     context = make_context(study=study.model_copy(update={"patient": patient}))
-    text = page_text(pdf_report(context, key_image_panels(pet, None, mask)))
+    text = page_text(pdf_report(context, key_image_panels([ShownImage("PET", pet)], mask)))
     assert "Doe, [U+13000]" in text
     assert "Characters that this page's fonts lack" in text
 
@@ -144,7 +144,7 @@ def test_side_and_site_are_shown_when_the_study_says_them(make_context: MakeCont
     study = make_context().study
     series = study.series[0].model_copy(update={"body_part_examined": "THIGH", "laterality": "L"})
     context = make_context(study=study.model_copy(update={"series": (series,)}))
-    panels = key_image_panels(pet, None, mask)
+    panels = key_image_panels([ShownImage("PET", pet)], mask)
     assert "thigh, left" in page_text(pdf_report(context, panels))
     assert "side not stated" in page_text(pdf_report(make_context(), panels))
 
@@ -181,11 +181,15 @@ def test_there_is_one_interval_and_no_log_odds(report: Report, make_prediction: 
     assert "55 %" not in " ".join(explanation_sentences(varied))
 
 
-@pytest.mark.parametrize("answer", [Answer.INDETERMINATE, Answer.OUT_OF_DISTRIBUTION, Answer.NO_EVIDENCE])
+@pytest.mark.parametrize(
+    "answer", [Answer.INDETERMINATE, Answer.OUT_OF_DISTRIBUTION, Answer.NO_EVIDENCE, Answer.MEASURED_ONLY]
+)
 def test_without_a_call_the_page_measures_and_hints_at_nothing(
     make_context: MakeContext, make_prediction: MakePrediction, pet: Volume, mask: Volume, answer: Answer
 ) -> None:
-    text = page_text(pdf_report(make_context(prediction=make_prediction(answer)), key_image_panels(pet, None, mask)))
+    text = page_text(
+        pdf_report(make_context(prediction=make_prediction(answer)), key_image_panels([ShownImage("PET", pet)], mask))
+    )
     assert "215 ml" in text
     for hint in ("73 %", "51 %", "raises", "lowers", "more likely", "Three reasons to distrust it"):
         assert hint not in text
@@ -198,7 +202,7 @@ def test_a_patient_of_the_training_is_told_apart(
     made = make_prediction(Answer.INDETERMINATE, used_in_training=True, abstain_reasons=(reason,))
     context = make_context(prediction=made)
     said = "No prediction: the model was trained on this patient"
-    assert said in page_text(pdf_report(context, key_image_panels(pet, None, mask)))
+    assert said in page_text(pdf_report(context, key_image_panels([ShownImage("PET", pet)], mask)))
     assert conclusion(context).startswith(said)
 
 
@@ -209,7 +213,7 @@ def test_without_evidence_a_patient_of_the_training_is_told_apart_too(
         Answer.NO_EVIDENCE, used_in_training=True, abstain_reasons=(MEASURES_USED_IN_TRAINING, *NO_EVIDENCE_REASONS)
     )
     context = make_context(prediction=made)
-    page = page_text(pdf_report(context, key_image_panels(pet, None, mask)))
+    page = page_text(pdf_report(context, key_image_panels([ShownImage("PET", pet)], mask)))
     for text in (page, conclusion(context), readable_summary(context)):
         assert "patient used in training" in text
         assert MEASURES_USED_IN_TRAINING.text in text
@@ -220,7 +224,7 @@ def test_why_nothing_is_predicted_stands_whole_on_the_page(
     make_context: MakeContext, make_prediction: MakePrediction, pet: Volume, mask: Volume
 ) -> None:
     made = make_prediction(Answer.NO_EVIDENCE, abstain_reasons=NO_EVIDENCE_REASONS)
-    page = page_text(pdf_report(make_context(prediction=made), key_image_panels(pet, None, mask)))
+    page = page_text(pdf_report(make_context(prediction=made), key_image_panels([ShownImage("PET", pet)], mask)))
     assert NO_EVIDENCE_REASONS[0].text in page
 
 
@@ -242,8 +246,8 @@ def test_answer_and_uncertainty_stand_in_the_first_140_characters(
 
 
 def test_a_tumor_that_leaves_the_images_has_lower_bounds(make_context: MakeContext, pet: Volume, mask: Volume) -> None:
-    cut = make_context(segmentation=make_context().segmentation.model_copy(update={"touches_border": True}))
-    page = page_text(pdf_report(cut, key_image_panels(pet, None, mask)))
+    cut = make_context(segmentation=make_context().lesions[0].segmentation.model_copy(update={"touches_border": True}))
+    page = page_text(pdf_report(cut, key_image_panels([ShownImage("PET", pet)], mask)))
     for text in (page, conclusion(cut)):
         assert "≥ 215" in text
         assert "≥ 9.8" not in text  # SUVmax is of the part that is seen, and no sum

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import io
 import shutil
 import subprocess
@@ -20,12 +21,20 @@ from oncoresponse.case.volume import Volume
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.contours import Contour
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
-from oncoresponse.errors import AutomaticContour, EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
+from oncoresponse.errors import (
+    AutomaticContour,
+    EmptyMask,
+    GeometryMismatch,
+    InvalidAttribute,
+    InvalidRequest,
+    MissingAttribute,
+)
 from oncoresponse.model.definition import ImageInput, ModelDefinition
 from oncoresponse.reporting.compose import Report
+from oncoresponse.reporting.lesion_map import lesion_map
+from oncoresponse.reporting.lesion_wording import contour_sentence
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.segmentation_object import segmentation_object
-from oncoresponse.reporting.wording import contour_sentence
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, generate_uid
 
@@ -140,7 +149,9 @@ def test_segment_asserts_a_mass_and_names_the_algorithm(report: Report, model: M
 
 def test_a_supplied_contour_is_not_called_automatic(make_context: MakeContext) -> None:
     mask, source = synthetic(np.eye(3))
-    summary = make_context().segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
+    summary = (
+        make_context().lesions[0].segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
+    )
     segment = read_back(segmentation_object(make_context(segmentation=summary), mask, source)).SegmentSequence[0]
     assert segment.SegmentAlgorithmType == "SEMIAUTOMATIC"
 
@@ -148,15 +159,15 @@ def test_a_supplied_contour_is_not_called_automatic(make_context: MakeContext) -
 def test_a_supplied_automatic_contour_stays_automatic(make_context: MakeContext) -> None:
     mask, source = synthetic(np.eye(3))
     context = make_context()
-    summary = context.segmentation.model_copy(
+    summary = context.lesions[0].segmentation.model_copy(
         update={"method": "supplied_segmentation", "supplied_algorithm_type": "AUTOMATIC", "network_sha256": ""}
     )
     context = make_context(segmentation=summary)
     segment = read_back(segmentation_object(context, mask, source)).SegmentSequence[0]
     assert segment.SegmentAlgorithmType == "AUTOMATIC"
-    assert context.contour_is_by_algorithm
-    assert not context.contour_is_automatic
-    assert "an automatic segmentation that no physician drew or corrected" in contour_sentence(context)
+    assert context.lesions[0].contour_is_by_algorithm
+    assert not context.lesions[0].contour_is_automatic
+    assert "an automatic segmentation that no physician drew or corrected" in contour_sentence(context.lesions[0])
 
 
 def test_our_own_segmentation_sent_again_with_the_study_is_no_physicians_contour(
@@ -179,7 +190,9 @@ def test_our_own_segmentation_sent_again_with_the_study_is_no_physicians_contour
     assert int(named.mask.array.sum()) == int(np.count_nonzero(mask.array))
     assert (read(own, physician).kind, int(read(own, physician).mask.array.sum())) == ("rtstruct", 239)
     # What was written from a physician's contour is AI-assisted, and stands behind that contour.
-    supplied = make_context().segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
+    supplied = (
+        make_context().lesions[0].segmentation.model_copy(update={"method": "supplied_rtstruct", "network_sha256": ""})
+    )
     own.write_bytes(segmentation_object(make_context(segmentation=supplied), mask, pet_series))
     assert read(own).algorithm_type == "SEMIAUTOMATIC"
     assert "AI-assisted" in read(own).warnings[0]
@@ -270,15 +283,54 @@ def test_a_mask_off_the_source_planes_is_refused(make_context: MakeContext, chan
         segmentation_object(make_context(), mask, source)
 
 
+def test_each_lesion_is_a_segment_with_its_own_voxels(two_lesion_report: Report, two_lesions: Volume) -> None:
+    dataset = read_back(two_lesion_report.segmentation)
+    assert [int(item.SegmentNumber) for item in dataset.SegmentSequence] == [1, 2]
+    assert [item.SegmentLabel for item in dataset.SegmentSequence] == ["Lesion 1", "GTV-2"]
+    assert [item.SegmentAlgorithmType for item in dataset.SegmentSequence] == ["AUTOMATIC", "SEMIAUTOMATIC"]
+    assert len({item.TrackingUID for item in dataset.SegmentSequence}) == 2
+    numbers = np.asarray(two_lesions.array)
+    for number in (1, 2):
+        volume = highdicom.seg.segread(io.BytesIO(two_lesion_report.segmentation)).get_volume(segment_numbers=[number])
+        points = volume.map_indices_to_reference(np.argwhere(volume.array[..., 0]))
+        where = np.argwhere(numbers == number)
+        truth = [two_lesions.image.TransformIndexToPhysicalPoint([int(i), int(j), int(k)]) for k, j, i in where]
+        assert np.allclose(sorted(points.round(3).tolist()), sorted(np.round(truth, 3).tolist()), atol=2e-3)
+
+
+@pytest.mark.parametrize("label", ["x" * 65, "GTV\\1", "\u0413\u0422\u0412", ""])
+def test_a_name_that_no_segment_label_can_hold_is_replaced_by_the_number(
+    make_two_lesions: MakeContext, two_lesions: Volume, pet_series: list[Dataset], label: str
+) -> None:
+    first, second = make_two_lesions().lesions
+    context = make_two_lesions(lesions=(first, dataclasses.replace(second, label=label)))
+    segments = read_back(segmentation_object(context, two_lesions, pet_series)).SegmentSequence
+    assert segments[1].SegmentLabel == "Lesion 2"
+
+
+def test_lesions_of_a_map_are_apart_and_not_empty(mask: Volume) -> None:
+    with pytest.raises(InvalidRequest):
+        lesion_map([mask, mask])
+    with pytest.raises(EmptyMask):
+        lesion_map([mask, mask.with_image(mask.image * 0, Quantity.MASK)])
+    with pytest.raises(GeometryMismatch):
+        lesion_map([mask, mask.with_image(mask.image[:-1], Quantity.MASK)])
+
+
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not installed")
-@pytest.mark.parametrize("which", ["real", "oblique", "supplied"])
-def test_dciodvfy_finds_no_error(report: Report, make_context: MakeContext, tmp_path: Path, which: str) -> None:
-    data = report.segmentation
-    if which != "real":
+@pytest.mark.parametrize("which", ["report", "two_lesion_report", "mr_report", "oblique", "supplied"])
+def test_dciodvfy_finds_no_error(
+    make_context: MakeContext, tmp_path: Path, which: str, request: pytest.FixtureRequest
+) -> None:
+    if which.endswith("report"):
+        data = request.getfixturevalue(which).segmentation
+    else:
         mask, source = synthetic(OBLIQUE)
         context = make_context()
         if which == "supplied":
-            summary = context.segmentation.model_copy(update={"method": "supplied_segmentation", "network_sha256": ""})
+            summary = context.lesions[0].segmentation.model_copy(
+                update={"method": "supplied_segmentation", "network_sha256": ""}
+            )
             context = make_context(segmentation=summary)
         data = segmentation_object(context, mask, source)
     path = tmp_path / "segmentation.dcm"

@@ -125,7 +125,7 @@ def test_a_model_without_radiomics_settings_measures_nothing(
 
 def _measured_on_ct(model: Path) -> None:
     definition = yaml.safe_load((model / "model.yaml").read_text())
-    definition["contour_modality"] = "CT"
+    definition |= {"segment_on": "CT", "features_from": "CT", "show": ["CT"]}
     (model / "model.yaml").write_text(yaml.safe_dump(definition))
     settings = (model / "radiomics" / "settings.yaml").read_text()
     (model / "radiomics" / "settings.yaml").write_text(settings.replace("binWidth: 0.25", "binWidth: 25"))
@@ -205,3 +205,34 @@ def test_a_contour_that_reaches_the_border_is_measured_and_told(
     assert 0 < measured.cut["CUT"] < 0.2
     # What is kept of a stopped run says it too.
     assert measure_studies(studies, clinical, _task(make_task), model, tmp_path / "run").cut == measured.cut
+
+
+@pytest.mark.parametrize(("same", "source"), [(True, "features"), (False, "features"), (True, "clinical")])
+def test_an_input_that_is_measured_under_another_name_is_so_in_training_too(
+    examples: Path, make_task: MakeTask, tmp_path: Path, same: bool, source: str
+) -> None:
+    model = tmp_path / "breast-nac"
+    shutil.copytree(examples.parent / "models" / "breast-nac", model)
+    definition = yaml.safe_load((model / "model.yaml").read_text())
+    for item in definition["measured_inputs"]:
+        item["same_definition"] = same
+    (model / "model.yaml").write_text(yaml.safe_dump(definition))
+    clinical = tmp_path / "one.csv"
+    clinical.write_text("patient_id,age,first_failure\nBREAST_DCE,47,\n")
+    names = ("tumor_volume_ml", "tumor_slice_extent_mm")
+    inputs = [
+        {"name": name, "title": name, "unit": "1", "source": source, "minimum": 0.1, "maximum": 1000.0}
+        for name in names
+    ]
+    fields = make_task(inputs=1, baseline_inputs=["m0"]).model_dump(mode="json")
+    task = ResponseTask.model_validate(fields | {"inputs": inputs, "baseline_inputs": [names[0]]})
+    if not same or source == "clinical":
+        with pytest.raises(TrainingDataInvalid, match="not the same quantity" if not same else "source: features"):
+            measure_studies(examples, clinical, task, model, tmp_path / "run")
+        return
+    measured = measure_studies(examples, clinical, task, model, tmp_path / "run")
+    assert measured.refused == {}
+    with measured.table.open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert row["tumor_volume_ml"] == row["lesion_volume"]
+    assert float(row["tumor_slice_extent_mm"]) == pytest.approx(26.4)

@@ -13,6 +13,7 @@ from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume
 from oncoresponse.model.definition import TumorLimits
 from oncoresponse.segmentation.inference import Segmenter
+from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.segmentation.network import (
     FieldOfView,
     InferenceSettings,
@@ -27,6 +28,11 @@ from oncoresponse.segmentation.network import (
 from oncoresponse.segmentation.preprocessing import PreprocessingSettings
 
 FRAME = "1.2.826.0.1.3680043.8.498.7"
+
+
+def images_of(pet: Volume, ct: Volume | None = None) -> InputImages:
+    """The images of a study of which the PET is contoured."""
+    return InputImages({"PT": pet} if ct is None else {"PT": pet, "CT": ct}, "PT")
 
 
 @pytest.fixture(scope="session")

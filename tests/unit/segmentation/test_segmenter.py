@@ -26,6 +26,8 @@ from oncoresponse.segmentation.network import InferenceSettings, NetworkSettings
 from oncoresponse.segmentation.windowed_prediction import predict_probabilities, warm_up_shapes
 from scipy.spatial.transform import Rotation
 
+from .conftest import images_of
+
 CENTER = (12.0, -20.0, 8.0)
 
 
@@ -45,7 +47,7 @@ def reference(draw_sphere, pet, center=CENTER, radius=25.0):
 def test_the_mask_lies_where_the_uptake_is(uptake_segmenter, pet_and_ct, grid_image, draw_sphere, angle, flip, spacing):
     matrix = Rotation.from_euler("xyz", angle, degrees=True).as_matrix() @ np.diag(flip)
     pet, ct = pet_and_ct(CENTER, pet_grid=grid_image((36, 34, 42), spacing, matrix))
-    result = uptake_segmenter.segment(pet, ct)
+    result = uptake_segmenter.segment(images_of(pet, ct))
     require_same_grid(result.mask, pet)
     require_same_grid(result.probability, pet)
     assert result.mask.quantity is Quantity.MASK
@@ -72,7 +74,7 @@ def test_the_same_study_gives_the_same_bytes(description, pet_and_ct):
 
 
 def test_the_same_uptake_gives_the_same_bytes(uptake_segmenter, pet_and_ct):
-    first, second = (uptake_segmenter.segment(*pet_and_ct()) for _ in range(2))
+    first, second = (uptake_segmenter.segment(images_of(*pet_and_ct())) for _ in range(2))
     assert first.mask.array.tobytes() == second.mask.array.tobytes()
     assert first.probability.array.tobytes() == second.probability.array.tobytes()
     assert first.summary == second.summary
@@ -114,22 +116,24 @@ def test_a_small_field_of_view_is_padded_and_comes_back_in_place(description):
 
 def test_no_uptake_is_an_empty_mask(uptake_segmenter, pet_and_ct):
     with pytest.raises(EmptyMask):
-        uptake_segmenter.segment(*pet_and_ct(uptake=1.0))
+        uptake_segmenter.segment(images_of(*pet_and_ct(uptake=1.0)))
 
 
 def test_a_tiny_tumor_is_refused(uptake_segmenter, pet_and_ct):
     with pytest.raises(TumorTooSmall):
-        uptake_segmenter.segment(*pet_and_ct(radius=5.0, uptake=20.0))
+        uptake_segmenter.segment(images_of(*pet_and_ct(radius=5.0, uptake=20.0)))
 
 
 def test_a_tumor_mostly_beyond_the_scan_is_refused(uptake_segmenter, pet_and_ct):
     with pytest.raises(MaskTouchesBorder, match="edge of the images"):
-        uptake_segmenter.segment(*pet_and_ct(center=(0.0, 0.0, 70.0)))
+        uptake_segmenter.segment(images_of(*pet_and_ct(center=(0.0, 0.0, 70.0))))
 
 
 def test_a_tumor_that_reaches_the_edge_of_the_scan_is_a_lower_bound_with_a_wider_interval(uptake_segmenter, pet_and_ct):
     # The last slice center lies at 70.3 mm.
-    inside, cut = (uptake_segmenter.segment(*pet_and_ct(center=(0.0, 0.0, height))).summary for height in (0.0, 52.0))
+    inside, cut = (
+        uptake_segmenter.segment(images_of(*pet_and_ct(center=(0.0, 0.0, height)))).summary for height in (0.0, 52.0)
+    )
     assert not inside.volume_is_lower_bound
     assert inside.whole_volume_high_ml is None
     assert cut.volume_is_lower_bound
@@ -153,7 +157,7 @@ def test_a_mask_cut_by_the_part_that_was_searched_is_a_lower_bound_too(uptake_se
     middle = LesionBox((-5.0, -5.0, -5.0), (5.0, 5.0, 5.0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(uptake_segmenter, "_limits", TumorLimits(minimum_volume_ml=1.0, maximum_volume_ml=9000.0))
-        summary = uptake_segmenter.segment(pet, ct, middle).summary
+        summary = uptake_segmenter.segment(images_of(pet, ct), middle).summary
     assert summary.volume_is_lower_bound
     assert "the part of the scan that was searched" in summary.warnings[0]
 
@@ -161,7 +165,7 @@ def test_a_mask_cut_by_the_part_that_was_searched_is_a_lower_bound_too(uptake_se
 def test_a_whole_body_scan_is_refused_with_advice(uptake_segmenter, pet_and_ct, grid_image):
     whole_body = grid_image((60, 60, 100), (5.5, 5.5, 8.0))
     with pytest.raises(FieldOfViewTooLarge, match="Give a point in the lesion") as caught:
-        uptake_segmenter.segment(*pet_and_ct(pet_grid=whole_body))
+        uptake_segmenter.segment(images_of(*pet_and_ct(pet_grid=whole_body)))
     assert caught.value.metadata["field_of_view_mm"] == "330 x 330 x 800 mm"
 
 
@@ -170,15 +174,15 @@ def test_the_field_of_view_is_measured_along_the_patient_not_the_array(descripti
     narrow = uptake_segmenter.description.model_copy(update={"field_of_view": field})
     uptake_segmenter.description = narrow
     with pytest.raises(FieldOfViewTooLarge):
-        uptake_segmenter.segment(*pet_and_ct())
+        uptake_segmenter.segment(images_of(*pet_and_ct()))
 
 
 def test_swapped_volumes_and_foreign_frames_are_refused(uptake_segmenter, pet_and_ct):
     pet, ct = pet_and_ct()
     with pytest.raises(InvalidRequest):
-        uptake_segmenter.segment(ct, pet)
+        uptake_segmenter.segment(images_of(ct, pet))
     with pytest.raises(FrameOfReferenceMismatch):
-        uptake_segmenter.segment(pet, Volume(ct.image, ct.quantity, "1.2.3.9", "1.2"))
+        uptake_segmenter.segment(images_of(pet, Volume(ct.image, ct.quantity, "1.2.3.9", "1.2")))
 
 
 def test_uncertainty_and_missing_ct_are_said_in_the_summary(uptake_segmenter, pet_and_ct, grid_image):
@@ -186,7 +190,7 @@ def test_uncertainty_and_missing_ct_are_said_in_the_summary(uptake_segmenter, pe
     strict = uptake_segmenter.description.masks.none.model_copy(update={"review_below_confidence": 0.9999})
     masks = uptake_segmenter.description.masks.model_copy(update={"none": strict})
     uptake_segmenter.description = uptake_segmenter.description.model_copy(update={"masks": masks})
-    summary = uptake_segmenter.segment(pet, ct).summary
+    summary = uptake_segmenter.segment(images_of(pet, ct)).summary
     assert summary.needs_review
     assert "CT covers" in summary.warnings[0]
 
@@ -238,7 +242,7 @@ def test_compiled_networks_see_windows_of_one_size(description, pet_and_ct, monk
     compiled = Segmenter(description, [UptakeNetwork()], limits, "0" * 64, torch.device("cpu"), torch_compile=True)
     compiled.warm_up()
     assert len(sizes) == 1
-    masks = [segmenter.segment(*pet_and_ct()).mask.array for segmenter in (plain, compiled)]
+    masks = [segmenter.segment(images_of(*pet_and_ct())).mask.array for segmenter in (plain, compiled)]
     assert len(sizes) == 1
     assert dice(*masks) > 0.99
 
@@ -276,16 +280,16 @@ def test_a_prompt_finds_its_lesion_in_a_whole_body_scan(
     uptake = draw_sphere(whole_body, lesion, 22.0, 6.0, 0.4) + draw_sphere(whole_body, bladder, 40.0, 30.0, 0.0)
     _, ct = pet_and_ct(ct_grid=grid_image((100, 90, 130), (4.5, 4.5, 7.0), matrix))
     pet = volume(uptake, Quantity.SUV_BODY_WEIGHT)
-    assert uptake_segmenter.needs_prompt(pet)
+    assert uptake_segmenter.needs_prompt(images_of(pet))
     truth = reference(draw_sphere, pet, lesion, 22.0)
     box = LesionBox(tuple(np.array(lesion) - 25), tuple(np.array(lesion) + 25))
     for prompt in (LesionPoint(lesion), box):
-        result = uptake_segmenter.segment(pet, ct, prompt)
+        result = uptake_segmenter.segment(images_of(pet, ct), prompt)
         require_same_grid(result.mask, pet)
         assert dice(result.mask.array, truth) > 0.9
         assert result.summary.prompt == ("point" if isinstance(prompt, LesionPoint) else "box")
-    with pytest.raises(InvalidRequest, match="outside the PET"):
-        uptake_segmenter.segment(pet, ct, LesionPoint((0.0, 0.0, 5000.0)))
+    with pytest.raises(InvalidRequest, match="outside the image"):
+        uptake_segmenter.segment(images_of(pet, ct), LesionPoint((0.0, 0.0, 5000.0)))
 
 
 def test_the_region_grows_until_it_holds_the_lesion(uptake_segmenter, pet_and_ct, grid_image, draw_sphere):
@@ -293,7 +297,7 @@ def test_the_region_grows_until_it_holds_the_lesion(uptake_segmenter, pet_and_ct
     ct_grid = grid_image((110, 110, 110), (5.0, 5.0, 6.0))
     pet, ct = pet_and_ct((0.0, 0.0, 0.0), radius=85.0, pet_grid=whole_body, ct_grid=ct_grid)
     # The box is 40 mm wide; its surroundings end at 70 mm, inside the lesion.
-    result = uptake_segmenter.segment(pet, ct, LesionBox((-20.0, -20.0, -20.0), (20.0, 20.0, 20.0)))
+    result = uptake_segmenter.segment(images_of(pet, ct), LesionBox((-20.0, -20.0, -20.0), (20.0, 20.0, 20.0)))
     assert dice(result.mask.array, reference(draw_sphere, pet, (0.0, 0.0, 0.0), 85.0)) > 0.95
 
 
@@ -304,7 +308,7 @@ def test_candidates_are_ranked_and_lie_where_the_uptake_is(
     faint, hot = (40.0, -30.0, -250.0), (0.0, 20.0, 150.0)
     uptake = draw_sphere(whole_body, faint, 30.0, 4.0, 0.4) + draw_sphere(whole_body, hot, 40.0, 30.0, 0.0)
     _, ct = pet_and_ct(ct_grid=grid_image((100, 90, 130), (4.5, 4.5, 7.0)))
-    candidates = uptake_segmenter.find_candidates(volume(uptake, Quantity.SUV_BODY_WEIGHT), ct)
+    candidates = uptake_segmenter.find_candidates(images_of(volume(uptake, Quantity.SUV_BODY_WEIGHT), ct))
     assert [item.number for item in candidates] == [1, 2]
     assert candidates[0].confidence > candidates[1].confidence
     for item, center in zip(candidates, (hot, faint), strict=True):
@@ -314,7 +318,7 @@ def test_candidates_are_ranked_and_lie_where_the_uptake_is(
 
 
 def test_variants_have_the_volumes_of_the_interval(uptake_segmenter, pet_and_ct):
-    result = uptake_segmenter.segment(*pet_and_ct())
+    result = uptake_segmenter.segment(images_of(*pet_and_ct()))
     voxel_ml = np.prod(result.mask.image.GetSpacing()) / 1000
     assert set(result.variants) == {"smaller", "larger", "network_1", "network_2"}
     assert result.summary.volume_level == 0.8

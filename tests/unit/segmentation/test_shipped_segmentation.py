@@ -9,6 +9,7 @@ from oncoresponse.model.definition import ImageInput, TumorLimits
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.inference import Segmenter
+from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.segmentation.lesion_prompt import box_of_mask
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.segmentation.network import load_networks, read_network_description
@@ -32,12 +33,13 @@ def shipped_segmenter():
 def test_the_sample_tumors_are_found(shipped_segmenter, patient, lowest_dice, lowest_dice_in_box):
     study = read_study(REPOSITORY / "examples" / patient)
     volumes = convert_study(study, ImageInput.any_of("PT", "CT")).volumes
+    images = InputImages(volumes, "PT")
     physician = read_contour(study, ContourRequest(), volumes["PT"]).mask
-    result = shipped_segmenter.segment(volumes["PT"], volumes["CT"])
+    result = shipped_segmenter.segment(images)
     agreement = dice(result.mask.array, physician.array)
     assert agreement > lowest_dice
     assert agreement > 0.5 or result.summary.needs_review
-    in_box = shipped_segmenter.segment(volumes["PT"], volumes["CT"], box_of_mask(physician.image))
+    in_box = shipped_segmenter.segment(images, box_of_mask(physician.image))
     assert dice(in_box.mask.array, physician.array) > lowest_dice_in_box
 
 

@@ -15,6 +15,7 @@ from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume
 from oncoresponse.model.folder import ModelFolder, seal_model_folder
 from oncoresponse.segmentation.external.declaration import EXTERNAL_NETWORK_FILE
+from oncoresponse.segmentation.input_images import InputImages
 
 ROOT = Path(__file__).parents[3]
 FRAME = "1.2.826.0.1.3680043.8.498.9"
@@ -35,6 +36,11 @@ PREPROCESSING = {
         },
     ],
 }
+
+
+def images_of(pet: Volume, ct: Volume | None = None) -> InputImages:
+    """The images of a study of which the PET is contoured."""
+    return InputImages({"PT": pet} if ct is None else {"PT": pet, "CT": ct}, "PT")
 
 
 @pytest.fixture(scope="session")

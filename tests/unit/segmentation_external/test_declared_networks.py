@@ -22,7 +22,7 @@ from oncoresponse.segmentation.external.monai_bundle import NETWORKS, build_bund
 from safetensors.torch import save_file
 from scipy.spatial.transform import Rotation
 
-from .conftest import PREPROCESSING
+from .conftest import PREPROCESSING, images_of
 
 SIGMOID = {"activation": "sigmoid", "tumor_channels": [0]}
 SMALL_UNET = {
@@ -117,11 +117,11 @@ def test_tumor_is_found_where_it_is(directory, declare, hot_sphere, kind, angles
     pet, ct = hot_sphere(direction=direction, spacing=(4.4, 3.9, 3.0))
     network = open_network(directory)
     network.warm_up()
-    found = network.probability(pet, ct)
+    found = network.probability(images_of(pet, ct))
     assert found.GetSize() == pet.image.GetSize()
     assert found.GetDirection() == pet.image.GetDirection()
     assert dice_with_sphere(found, pet) > 0.93
-    again = sitk.GetArrayFromImage(network.probability(pet, ct)).tobytes()
+    again = sitk.GetArrayFromImage(network.probability(images_of(pet, ct))).tobytes()
     assert sitk.GetArrayFromImage(found).tobytes() == again
 
 
@@ -166,9 +166,7 @@ def test_bundle_gives_what_monai_gives(directory, declare, hot_sphere, tmp_path,
     )
     turn = Rotation.from_euler("xyz", (15, -10, 20), degrees=True).as_matrix() @ np.diag([1, -1, -1])
     pet, _ = hot_sphere(direction=turn, spacing=(4.4, 3.9, 3.0))
-    opened = open_network(directory)
-    assert not opened.needs_ct
-    found = opened.probability(pet, None)
+    found = open_network(directory).probability(images_of(pet))
 
     sitk.WriteImage(pet.image, tmp_path / "pet.nii.gz")
     steps = [
@@ -273,7 +271,7 @@ def test_output_of_another_size_is_refused(directory, declare, hot_sphere):
         torch.jit.save(torch.jit.script(Shrinking()), directory / "network.pt")
     declare(directory, "torchscript", "network.pt", preprocessing=PREPROCESSING, output=SIGMOID)
     with pytest.raises(ModelFolderInvalid, match="window's size"):
-        open_network(directory).probability(*hot_sphere())
+        open_network(directory).probability(images_of(*hot_sphere()))
 
 
 def test_outputs():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from oncoresponse.case.quantity import Quantity
@@ -27,11 +28,13 @@ from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.external.channel_sampling import network_grid
 from oncoresponse.segmentation.external.declaration import EXTERNAL_NETWORK_FILE, read_declaration
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
+from oncoresponse.segmentation.inference import Segmenter
+from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint
 from oncoresponse.segmentation.open_segmenter import open_segmenter
 from scipy.spatial.transform import Rotation
 
-from .conftest import PREPROCESSING, ROOT
+from .conftest import PREPROCESSING, ROOT, images_of
 
 SIGMOID = {"activation": "sigmoid", "tumor_channels": [0]}
 
@@ -67,7 +70,7 @@ def test_model_folder_segments_and_says_that_nothing_was_measured(install, open_
     assert isinstance(segmenter, ExternalSegmenter)
     segmenter.warm_up()
     pet, ct = hot_sphere()
-    found = segmenter.segment(pet, ct)
+    found = segmenter.segment(images_of(pet, ct))
     require_same_grid(pet, found.mask)
     assert found.probability.quantity is Quantity.PROBABILITY
     assert found.summary.volume_ml == pytest.approx(4 / 3 * np.pi * 2.2**3, rel=0.1)
@@ -99,7 +102,7 @@ def test_mask_settings_and_limits_of_the_declaration_count(install, open_model, 
     install(mask={"threshold": 0.5}, field_of_view_limit_mm=[100, 500, 500])
     pet, ct = hot_sphere()
     with pytest.raises(FieldOfViewTooLarge) as caught:
-        open_segmenter(open_model(), "cpu").segment(pet, ct)
+        open_segmenter(open_model(), "cpu").segment(images_of(pet, ct))
     assert caught.value.metadata["field_of_view_mm"] == "128 x 120 x 120 mm"
     install(
         mask={"threshold": 0.9999999},
@@ -108,9 +111,8 @@ def test_mask_settings_and_limits_of_the_declaration_count(install, open_model, 
         | {"channels": [{"modality": "PT", "outside": 0, "intensity": [{"step": "clip", "low": 0, "high": 4}]}]},
     )
     segmenter = open_segmenter(open_model(), "cpu")
-    assert not segmenter.needs_ct
     with pytest.raises(EmptyMask):
-        segmenter.segment(pet, None)
+        segmenter.segment(images_of(pet))
 
 
 def two_spheres(hot_sphere):
@@ -133,7 +135,7 @@ def two_spheres(hot_sphere):
 def test_prompt_says_which_lesion_is_meant(install, open_model, hot_sphere, prompt, radius):
     install()
     pet, ct = two_spheres(hot_sphere)
-    found = open_segmenter(open_model(), "cpu").segment(pet, ct, prompt)
+    found = open_segmenter(open_model(), "cpu").segment(images_of(pet, ct), prompt)
     assert found.summary.volume_ml == pytest.approx(4 / 3 * np.pi * (radius / 10) ** 3, rel=0.15)
     assert found.summary.component_count == 1
 
@@ -142,9 +144,31 @@ def test_large_scan_gives_candidates(install, open_model, hot_sphere):
     install(field_of_view_limit_mm=[100, 100, 100])
     pet, ct = two_spheres(hot_sphere)
     segmenter = open_segmenter(open_model(), "cpu")
-    assert segmenter.needs_prompt(pet)
-    candidates = segmenter.find_candidates(pet, ct)
+    assert segmenter.needs_prompt(images_of(pet))
+    candidates = segmenter.find_candidates(images_of(pet, ct))
     assert sorted(round(item.volume_ml) for item in candidates) == pytest.approx([7, 34], rel=0.15)
+
+
+@pytest.mark.parametrize(("modality", "quantity"), [("MR", Quantity.MR_SIGNAL), ("CT", Quantity.HOUNSFIELD)])
+def test_model_that_contours_one_mr_or_ct(install, model_folder, open_model, hot_sphere, modality, quantity):
+    """The declaration names inputs of model.yaml; the built-in networks, and inputs it lacks, are refused."""
+    pet, _ = hot_sphere()
+    images = InputImages({"T2": pet.with_image(pet.image, quantity)}, "T2")
+    declared = yaml.safe_load((model_folder / "model.yaml").read_text(encoding="utf-8"))
+    for earlier in ("required_series", "contour_modality"):
+        declared.pop(earlier, None)
+    declared |= {"kind": "imaging response", "segment_on": "T2", "features_from": "T2", "show": ["T2"]}
+    declared["inputs"] = [{"role": "T2", "modality": modality, "quantity": quantity.value, "purpose": "All of it"}]
+    (model_folder / "model.yaml").write_text(yaml.safe_dump(declared), encoding="utf-8")
+    install(preprocessing=PREPROCESSING | {"reference": "T2", "channels": [{"input_role": "T2", "outside": 0}]})
+    found = open_segmenter(open_model(), "cpu").segment(images)
+    require_same_grid(images.contoured, found.mask)
+    assert found.summary.volume_ml == pytest.approx(4 / 3 * np.pi * 2.2**3, rel=0.1)
+    install()
+    with pytest.raises(ModelFolderInvalid, match="reads the input PT"):
+        open_segmenter(open_model(), "cpu")
+    with pytest.raises(ModelFolderInvalid, match="declares other inputs"):
+        Segmenter.open(open_model(), "cpu")
 
 
 def test_doctor_says_when_a_package_is_missing(install, model_folder, open_model, declare, monkeypatch):
@@ -169,17 +193,16 @@ def test_refusals(install, open_model, hot_sphere, as_volume):
     install()
     segmenter = open_segmenter(open_model(), "cpu")
     pet, ct = hot_sphere()
-    with pytest.raises(SeriesNotFound, match="needs the CT"):
-        segmenter.segment(pet, None)
-    with pytest.raises(InvalidRequest):
-        segmenter.segment(ct, ct)
-    with pytest.raises(InvalidRequest):
-        segmenter.segment(pet, pet)
+    with pytest.raises(SeriesNotFound, match="needs the CT image"):
+        segmenter.segment(images_of(pet))
+    for swapped in (images_of(ct, ct), images_of(pet, pet)):
+        with pytest.raises(InvalidRequest, match="reads"):
+            segmenter.segment(swapped)
     with pytest.raises(FrameOfReferenceMismatch):
-        segmenter.segment(pet, Volume(ct.image, ct.quantity, "1.2.3", "1.2.3.5"))
+        segmenter.segment(images_of(pet, Volume(ct.image, ct.quantity, "1.2.3", "1.2.3.5")))
     small = sitk.RegionOfInterest(ct.image, (20, 20, 20), (0, 0, 0))
     with pytest.raises(GeometryMismatch, match="covers"):
-        segmenter.segment(pet, ct.with_image(small, Quantity.HOUNSFIELD))
+        segmenter.segment(images_of(pet, ct.with_image(small, Quantity.HOUNSFIELD)))
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from oncoresponse.segmentation.external.nnunet_plans import build_nnunet, read_p
 from oncoresponse.segmentation.external.nnunet_preprocessing import normalize
 from oncoresponse.segmentation.external.torch_checkpoint import load_checkpoint
 
+from .conftest import images_of
+
 pytest.importorskip("dynamic_network_architectures")
 
 REFERENCE = Path(__file__).parents[2] / "data" / "nnunet"
@@ -59,7 +61,7 @@ def test_same_probabilities_as_nnunetv2(model_folder, declare, as_volume, datase
     spacing = reference["spacing_mm"][::-1]
     pet = as_volume(reference["pet"], Quantity.SUV_BODY_WEIGHT, spacing)
     ct = as_volume(reference["ct"], Quantity.HOUNSFIELD, spacing)
-    found = open_tumor_network(directory, read_declaration(directory), "cpu").probability(pet, ct)
+    found = open_tumor_network(directory, read_declaration(directory), "cpu").probability(images_of(pet, ct))
     expected = reference["probabilities"][channels].sum(axis=0)
     assert expected.std() > 0.1
     np.testing.assert_allclose(sitk.GetArrayFromImage(found), expected, atol=1e-4)
@@ -75,11 +77,11 @@ def test_other_orientation_of_the_scan_gives_the_same_tumor(model_folder, declar
     pet = as_volume(reference["pet"], Quantity.SUV_BODY_WEIGHT, spacing)
     ct = as_volume(reference["ct"], Quantity.HOUNSFIELD, spacing)
     turned = Volume(sitk.DICOMOrient(pet.image, "IRP"), pet.quantity, pet.frame_of_reference_uid, "1.2.3.4")
-    found = network.probability(turned, ct)
+    found = network.probability(images_of(turned, ct))
     assert found.GetDirection() != pet.image.GetDirection()
     np.testing.assert_allclose(
         sitk.GetArrayFromImage(sitk.DICOMOrient(found, "LPS")),
-        sitk.GetArrayFromImage(network.probability(pet, ct)),
+        sitk.GetArrayFromImage(network.probability(images_of(pet, ct))),
         atol=1e-5,
     )
 
@@ -135,7 +137,7 @@ def test_totalsegmentator_style_folder_makes_a_mask_without_any_network(
     pet, ct = hot_sphere()
     segmenter = ExternalSegmenter.open(open_model(), "cpu")
     segmenter.warm_up()
-    found = segmenter.segment(pet, ct)
+    found = segmenter.segment(images_of(pet, ct))
     sphere = sitk.GetArrayFromImage(pet.image) > 1
     mask = sitk.GetArrayFromImage(found.mask.image).astype(bool)
     assert 2 * (mask & sphere).sum() / (mask.sum() + sphere.sum()) > 0.9

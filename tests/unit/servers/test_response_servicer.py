@@ -21,7 +21,7 @@ from oncoresponse.model.folder import seal_model_folder
 from oncoresponse.response.input_provenance import NOT_DECLARED, PROVENANCE_UNDECLARED
 from oncoresponse.response.training_fingerprints import FINGERPRINTS_FILE, TrainingFingerprints
 from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
-from oncoresponse.servers.radiomics_servicer import RadiomicsServicer
+from oncoresponse.servers.prediction_stage import PredictionStage
 from oncoresponse.servers.response_servicer import ResponseServicer
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import artifact_pb2, response_pb2
@@ -50,11 +50,15 @@ def store(tmp_path: Path) -> ArtifactStore:
     return ArtifactStore(str(tmp_path / "store"))
 
 
+async def _opened(store: ArtifactStore, models: Path, key: bytes | None = KEY) -> ResponseServicer:
+    stage = PredictionStage(store, models, key)
+    await stage.make_ready()
+    return ResponseServicer(stage)
+
+
 @pytest.fixture
 async def servicer(store: ArtifactStore, models_that_predict: Path) -> ResponseServicer:
-    servicer = ResponseServicer(store, models_that_predict, KEY)
-    await servicer.make_ready()
-    return servicer
+    return await _opened(store, models_that_predict)
 
 
 def _features(store: ArtifactStore, volume: float, uptake: float, **changed: str) -> artifact_pb2.ArtifactReference:
@@ -134,14 +138,6 @@ async def test_a_tumor_cut_by_the_border_is_predicted_up_to_its_upper_bound(
     assert cut.contour_high == cut.probability
 
 
-async def test_the_other_services_pass_a_model_by_that_has_no_part_for_them(store: ArtifactStore) -> None:
-    radiomics = RadiomicsServicer(store, MODELS, 1)
-    try:
-        await radiomics.make_ready()
-    finally:
-        await radiomics.close()
-
-
 def _with_fingerprints(models: Path, to: Path, fingerprints: TrainingFingerprints) -> Path:
     """The same models, the one of images with these fingerprints."""
     shutil.copytree(models, to, copy_function=os.link)
@@ -164,7 +160,7 @@ async def test_a_training_patient_is_recognized_by_images_or_identifier_and_gets
     image = tmp_path / "CT.nii.gz"
     sitk.WriteImage(_tomography(1).image, str(image))
     known = TrainingFingerprints.of_patients(["MRN 7"], KEY, [image])
-    servicer = ResponseServicer(store, _with_fingerprints(models_that_predict, tmp_path / "models", known), KEY)
+    servicer = await _opened(store, _with_fingerprints(models_that_predict, tmp_path / "models", known))
 
     async def ask(tomography: int, patient: str) -> response_pb2.Prediction:
         described = StudyDescription(study_instance_uid="1.2.5", patient=PatientIdentity(patient_id=patient), series=())
@@ -199,8 +195,7 @@ async def test_without_evidence_the_answer_says_so_and_holds_no_number(
     (folder / "response").mkdir()
     (folder / "response" / "response.json").write_text('{"evidence": "none", "statement": "Nothing was found."}')
     seal_model_folder(folder)
-    servicer = ResponseServicer(store, models)
-    await servicer.make_ready()
+    servicer = await _opened(store, models, None)
     request = response_pb2.PredictResponseRequest(model="models/sts-petct", features=_features(store, 800.0, 24.0))
     response = await servicer.PredictResponse(request, None)
     found = response.prediction
@@ -214,8 +209,7 @@ async def test_without_evidence_the_answer_says_so_and_holds_no_number(
 
 async def test_a_contour_that_needs_review_gets_no_answer(store: ArtifactStore, models_that_predict: Path) -> None:
     """No answer stands on figures that the same report says not to use."""
-    servicer = ResponseServicer(store, models_that_predict)
-    await servicer.make_ready()
+    servicer = await _opened(store, models_that_predict, None)
     request = response_pb2.PredictResponseRequest(model="models/sts-petct", features=_features(store, 800.0, 24.0))
     reason = "PET and CT lie at least 15 mm apart at the tumor."
     request.contour_review_reasons.append(reason)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oncoresponse.case.study_index import IndexedObject, IndexedPatient, ObjectHeader, SeriesValues
 from oncoresponse.errors import (
     ArtifactNotFound,
     Busy,
@@ -33,11 +34,22 @@ from oncoresponse.storage.study_manifest import StudyManifest
 from oncoresponse.storage.study_store import StudyQuota, StudyStore
 
 
-def _accept(path: Path) -> None:
-    assert path.is_file()
+def _accept(path: Path) -> ObjectHeader:
+    """What bytes that nobody can read would say, were they an image."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    series = SeriesValues(
+        study_instance_uid="1",
+        series_instance_uid="2",
+        modality="CT",
+        transfer_syntax_uid="3",
+        implicit_vr=True,
+        little_endian=True,
+    )
+    entry = IndexedObject(sha256=digest, sop_class_uid="4", sop_instance_uid=digest)
+    return ObjectHeader(series=series, patient=IndexedPatient(patient_id="P1"), study_date="20200102", entry=entry)
 
 
-def _refuse(path: Path) -> None:
+def _refuse(path: Path) -> ObjectHeader:
     raise NotDicom("The file is not DICOM.")
 
 
@@ -90,9 +102,9 @@ def test_a_whole_study(store, tmp_path):
     files = [b"first", b"second instance", b"third"]
     for data in files:
         _send(store, name, data)
-    study = store.complete(name, 3)
+    study = store.complete(name, 3, read=_accept)
     assert (study.complete, study.instance_count, study.size_bytes) == (True, 3, sum(map(len, files)))
-    assert store.complete(name, 3) == store.get(name) == study
+    assert store.complete(name, 3, read=_accept) == store.get(name) == study
     artifacts = ArtifactStore(str(tmp_path / "artifacts"))
     manifest = artifacts.read_document(study.manifest, StudyManifest)
     assert [item.sha256 for item in manifest.instances] == sorted(map(_sha256, files))
@@ -105,7 +117,7 @@ def test_the_same_instances_in_another_order_give_the_same_manifest(store):
         name = _create(store)
         for data in files:
             _send(store, name, data)
-        manifests.append(store.complete(name, 2).manifest)
+        manifests.append(store.complete(name, 2, read=_accept).manifest)
     assert manifests[0] == manifests[1]
 
 
@@ -139,9 +151,9 @@ def test_any_chunks_and_any_interruptions_give_the_same_instance(data, sessions)
                 if upload.whole:
                     store.finish(name, upload, _accept)
         artifacts = ArtifactStore(str(Path(folder) / "artifacts"))
-        manifest = artifacts.read_document(store.complete(name, 1).manifest, StudyManifest)
+        manifest = artifacts.read_document(store.complete(name, 1, read=_accept).manifest, StudyManifest)
         assert [artifacts.read_bytes(item.artifact) for item in manifest.instances] == [data]
-        assert len(_files(Path(folder))) == 2
+        assert len(_files(Path(folder))) == 3
 
 
 def test_an_offset_past_what_arrived_is_refused(store):
@@ -161,7 +173,7 @@ def test_wrong_bytes_are_removed_and_can_be_sent_again(store, tmp_path):
     assert store.instances(name) == ()
     assert _files(tmp_path) == []
     _send(store, name, b"right")
-    assert store.complete(name, 1).instance_count == 1
+    assert store.complete(name, 1, read=_accept).instance_count == 1
 
 
 def test_a_refused_file_is_removed_and_the_study_goes_on(store, tmp_path):
@@ -170,8 +182,8 @@ def test_a_refused_file_is_removed_and_the_study_goes_on(store, tmp_path):
     with pytest.raises(NotDicom):
         _send(store, name, b"bad", check=_refuse)
     assert [state.sha256 for state in store.instances(name)] == [_sha256(b"good")]
-    assert len(_files(tmp_path)) == 1
-    assert store.complete(name, 1).complete
+    assert len(_files(tmp_path)) == 2
+    assert store.complete(name, 1, read=_accept).complete
 
 
 def test_more_bytes_than_announced_are_refused(store):
@@ -189,7 +201,7 @@ def test_a_size_that_was_named_wrong_can_be_corrected(store):
     with store.receive(name, _sha256(data), 100, 0) as upload:
         upload.write(data + b"and more")
     _send(store, name, data)
-    assert store.complete(name, 1).size_bytes == len(data)
+    assert store.complete(name, 1, read=_accept).size_bytes == len(data)
 
 
 def test_quota_of_a_study(tmp_path):
@@ -201,9 +213,9 @@ def test_quota_of_a_study(tmp_path):
     assert caught.value.metadata == {"scope": "study", "limit_bytes": "10"}
     with pytest.raises(QuotaExceeded):
         store.add(name, [b"123", b"45"], _accept)
-    assert len(_files(tmp_path)) == 1
+    assert len(_files(tmp_path)) == 2
     _send(store, name, b"1234")
-    assert store.complete(name, 2).size_bytes == 10
+    assert store.complete(name, 2, read=_accept).size_bytes == 10
 
 
 def test_quota_of_all_studies_is_given_back_by_deleting(tmp_path):
@@ -227,14 +239,14 @@ def test_bytes_promised_but_not_sent_count(tmp_path):
 def test_a_complete_study_takes_nothing_new_but_the_old_again(store):
     name = _create(store)
     _send(store, name, b"one")
-    store.complete(name, 1)
+    store.complete(name, 1, read=_accept)
     _send(store, name, b"one")
     store.add(name, [b"one"], _accept)
     for attempt in (lambda: _send(store, name, b"two"), lambda: store.add(name, [b"two"], _accept)):
         with pytest.raises(StudyAlreadyComplete):
             attempt()
     with pytest.raises(StudyAlreadyComplete):
-        store.complete(name, 2)
+        store.complete(name, 2, read=_accept)
     assert store.get(name).instance_count == 1
 
 
@@ -243,11 +255,11 @@ def test_completing_while_an_instance_is_on_its_way(store, tmp_path):
     _send(store, name, b"one")
     with store.receive(name, _sha256(b"two"), 3, 0) as upload:
         upload.write(b"two")
-        store.complete(name, 1)
+        store.complete(name, 1, read=_accept)
         with pytest.raises(StudyAlreadyComplete):
             store.finish(name, upload, _accept)
     assert store.get(name).instance_count == 1
-    assert len(_files(tmp_path)) == 2
+    assert len(_files(tmp_path)) == 3
 
 
 @pytest.mark.parametrize("end", ["complete", "delete"])
@@ -260,14 +272,14 @@ def test_ending_a_study_at_the_last_moment_does_no_harm_to_another(store, tmp_pa
     def take_and_end(self, *arguments):
         monkeypatch.undo()
         artifact = take_file(self, *arguments)
-        store.complete(name, 1) if end == "complete" else store.delete(name)
+        store.complete(name, 1, read=_accept) if end == "complete" else store.delete(name)
         return artifact
 
     monkeypatch.setattr(ArtifactStore, "take_file", take_and_end)
     with pytest.raises(StudyAlreadyComplete if end == "complete" else StudyNotFound):
         _send(store, name, b"shared")
     artifacts = ArtifactStore(str(tmp_path / "artifacts"))
-    manifest = artifacts.read_document(store.complete(other, 1).manifest, StudyManifest)
+    manifest = artifacts.read_document(store.complete(other, 1, read=_accept).manifest, StudyManifest)
     assert artifacts.read_bytes(manifest.instances[0].artifact) == b"shared"
 
 
@@ -286,12 +298,12 @@ def test_the_count_guards_against_a_lost_instance(store):
     with store.receive(name, _sha256(b"two"), 3, 0) as upload:
         upload.write(b"tw")
     with pytest.raises(StudyNotComplete) as caught:
-        store.complete(name, 2)
+        store.complete(name, 2, read=_accept)
     assert caught.value.metadata == {"arrived": "1", "expected": "2"}
     _send(store, name, b"two", offset=2)
     with pytest.raises(InvalidRequest):
-        store.complete(name, 1)
-    assert store.complete(name, 2).complete
+        store.complete(name, 1, read=_accept)
+    assert store.complete(name, 2, read=_accept).complete
 
 
 def test_deleting_keeps_what_another_study_holds(store, tmp_path):
@@ -301,10 +313,10 @@ def test_deleting_keeps_what_another_study_holds(store, tmp_path):
     _send(store, first, b"own")
     with store.receive(first, _sha256(b"part"), 4, 0) as upload:
         upload.write(b"pa")
-    assert {store.complete(second, 1).manifest.sha256} == {store.get(second).manifest.sha256}
+    assert {store.complete(second, 1, read=_accept).manifest.sha256} == {store.get(second).manifest.sha256}
     store.delete(first)
     assert {path.read_bytes() for path in _files(tmp_path)} >= {b"shared"}
-    assert len(_files(tmp_path)) == 2
+    assert len(_files(tmp_path)) == 3
     with pytest.raises(StudyNotFound):
         store.get(first)
     store.delete(second)
@@ -374,7 +386,7 @@ def test_a_full_disk_while_receiving_keeps_what_had_arrived(store, monkeypatch):
                 upload.write(data[4:])
     assert [state.received_bytes for state in store.instances(name)] == [4]
     _send(store, name, data, offset=4)
-    assert store.complete(name, 1).complete
+    assert store.complete(name, 1, read=_accept).complete
 
 
 def test_a_full_disk_is_noticed_before_the_first_byte(tmp_path):
@@ -427,7 +439,7 @@ def test_killed_between_storing_and_noting_an_instance(store, tmp_path):
     store = _new(tmp_path)
     assert store.instances(name) == ()
     _send(store, name, b"data")
-    assert store.complete(name, 1).instance_count == 1
+    assert store.complete(name, 1, read=_accept).instance_count == 1
     store.delete(name)
     assert _files(tmp_path) == []
 
@@ -456,7 +468,7 @@ def test_deleting_and_sending_the_same_instance_at_once_never_loses_it(tmp_path)
         with ThreadPoolExecutor(2) as threads:
             for job in [threads.submit(run, store.delete, old), threads.submit(run, _send, store, new, b"shared")]:
                 job.result()
-        manifest = artifacts.read_document(store.complete(new, 1).manifest, StudyManifest)
+        manifest = artifacts.read_document(store.complete(new, 1, read=_accept).manifest, StudyManifest)
         assert artifacts.read_bytes(manifest.instances[0].artifact) == b"shared"
         store.delete(new)
         with pytest.raises(ArtifactNotFound):

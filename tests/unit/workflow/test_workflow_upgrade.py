@@ -20,7 +20,9 @@ from oncoresponse.model.plan import STAGES
 from oncoresponse.monitoring.store import MonitoringStore
 from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.chart_store import AssessmentFilter
 from oncoresponse.storage.database_engine import database_engine
+from oncoresponse.storage.study_filter import StudyFilter
 from oncoresponse.storage.study_store import StudyQuota, StudyStore
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.assessment_records import hand_over, is_finished
@@ -65,8 +67,12 @@ def change(data_folder, statement, *values):
 
 def test_studies_and_artifacts_of_0_1_0_are_there(old_data_folder):
     artifacts = ArtifactStore((old_data_folder / "artifacts").as_uri())
-    studies = StudyStore(old_data_folder, artifacts, StudyQuota()).list_page(10).studies
-    assert [(study.complete, study.instance_count) for study in studies] == [(True, 96)] * 4
+    store = StudyStore(old_data_folder, artifacts, StudyQuota())
+    # No study has an index, and none gets one, because the files of the studies are not in this folder.
+    store.index_older_studies(lambda _: pytest.fail("a file was there"))
+    studies = store.list_page(10).studies
+    assert [(study.complete, study.instance_count, study.index) for study in studies] == [(True, 96, None)] * 4
+    assert store.list_page(10, wanted=StudyFilter(patient_id="STS_019")).studies == ()
     cases = MonitoringStore(f"sqlite:///{old_data_folder / 'oncoresponse.sqlite'}")
     cases.prepare()
     assert [case.prediction.assessment for case in cases.cases("sts-petct")] == [FINISHED]
@@ -76,7 +82,7 @@ def test_studies_and_artifacts_of_0_1_0_are_there(old_data_folder):
 async def test_finished_assessment_of_0_1_0_keeps_its_result_and_artifacts(old_data_folder, launched):
     artifacts = ArtifactStore((old_data_folder / "artifacts").as_uri())
     async with launched(old_data_folder) as records:
-        page = await records.list_page(study="", page_size=10, offset=0)
+        page = await records.lists.page(AssessmentFilter(model="models/sts-petct"), 0, 10, "")
         assert {each.name for each in page.assessments} == {FINISHED, *BEGUN, WAITING}
         found = await records.get(FINISHED)
     assert found.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from oncoresponse.errors import ModelFolderInvalid
-from oncoresponse.model.definition import ModelDefinition, parse_definition
+from oncoresponse.model.definition import ImagingResponse, ModelDefinition, parse_definition
 from oncoresponse.response.model_document import (
     BOOSTER_FILE,
     DOCUMENT_FILE,
@@ -152,6 +152,7 @@ def _markdown(
         f"Never an input: {', '.join(task.forbidden_columns) or 'nothing declared'}. A missing input is an error, "
         "not a guess.",
         "",
+        *_image_lines(definition),
         "## How good it is",
         "",
         summary_tables(evaluation, document),
@@ -181,6 +182,31 @@ def _markdown(
         said = attribute.value or f"**Unknown.** {attribute.unknown_because}"
         lines += [f"{attribute.number}. **{attribute.title}.** {said}", ""]
     return "\n".join(lines)
+
+
+def _image_lines(definition: ModelDefinition) -> list[str]:
+    """What is read of a study, which lesion the answer is about, and how inputs are measured."""
+    if not isinstance(definition, ImagingResponse):
+        return []
+    lines = ["Of a study:", ""]
+    for item in definition.inputs:
+        rules = "; ".join(rule.text for rule in item.match)
+        lines.append(
+            f"- **{item.role}** ({item.modality}, {item.quantity}{'' if item.required else ', where there is one'}). "
+            f"{item.purpose}.{f' Only if {rules}.' if rules else ''}"
+        )
+    lines += ["", f"Lesions are contoured on {definition.segment_on} and measured on {definition.features_from}."]
+    if definition.predict_from == "the only lesion":
+        lines += ["The answer is about one lesion; of a patient with several nothing is predicted.", ""]
+    else:
+        lines += [f"Of several lesions the answer is about {definition.predict_from}.", ""]
+    for measured in definition.measured_inputs:
+        taken = "is used" if measured.same_definition else "is reported and not used"
+        lines.append(
+            f"- `{measured.input}` comes with the request. Where it does not, `{measured.measure}` is measured in the "
+            f"contour and {taken}. {measured.definition}"
+        )
+    return [*lines, ""] if definition.measured_inputs else lines
 
 
 def _outside(definition: ModelDefinition, document: ResponseDocument | MeasuresOnlyDocument) -> tuple[str, ...]:

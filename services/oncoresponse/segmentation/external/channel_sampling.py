@@ -1,4 +1,4 @@
-"""PET and CT on the grid a network wants, and its probability back on the PET grid."""
+"""Images on the grid a network wants, and its probability back on the grid of the image that is contoured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from oncoresponse.case.volume import Volume, same_grid
 from oncoresponse.errors import GeometryMismatch, SeriesNotFound
-from oncoresponse.segmentation.external.declaration import Modality
+from oncoresponse.segmentation.input_images import InputImages
 
 _SPACING_TOLERANCE = 1e-6
 
@@ -44,70 +44,68 @@ def network_grid(
     return grid
 
 
+def image_of_role(images: InputImages, input_role: str) -> Volume:
+    """The image that a network reads for an input.
+
+    Raises:
+        SeriesNotFound: There is none.
+    """
+    found = images.by_role.get(input_role)
+    if found is None:
+        raise SeriesNotFound(
+            f"The network of this model needs the {input_role} image as well. Send it, or supply a contour.",
+            input_role=input_role,
+        )
+    return found
+
+
 def sample_channels(
-    pet: Volume, ct: Volume | None, channels: Sequence[tuple[Modality, float]], grid: sitk.Image
+    images: InputImages, channels: Sequence[tuple[str, float]], grid: sitk.Image
 ) -> npt.NDArray[np.float32]:
-    """PET (g/mL) and CT (HU) at the voxel centres of a grid, linearly interpolated.
+    """Images, each in its own unit, at the voxel centres of a grid, linearly interpolated.
 
     Args:
-        pet: The PET.
-        ct: The CT, where a channel asks for it.
-        channels: Modality, and the value of what lies outside that image.
+        images: Of the study.
+        channels: Input role, and the value of what lies outside that image.
         grid: See :func:`network_grid`.
 
     Returns:
         float32, axes (channel, k, j, i) of the grid.
 
     Raises:
-        SeriesNotFound: A channel asks for a CT and there is none.
+        SeriesNotFound: A channel asks for an image that is not there.
     """
-    return np.stack([_sampled(_image_of(modality, pet, ct), grid, outside) for modality, outside in channels])
+    return np.stack([_sampled(image_of_role(images, role).image, grid, outside) for role, outside in channels])
 
 
-def reference_image(reference: Modality, pet: Volume, ct: Volume | None) -> sitk.Image:
-    """The image whose field of view the network sees.
-
-    Raises:
-        SeriesNotFound: It is the CT and there is none.
-    """
-    return _image_of(reference, pet, ct)
-
-
-def probability_on_pet(probability: npt.NDArray[np.float32], grid: sitk.Image, pet: Volume) -> sitk.Image:
-    """A probability, axes (k, j, i) on a grid, linearly interpolated at the voxel centres of the PET; 0 outside."""
+def probability_on_image(probability: npt.NDArray[np.float32], grid: sitk.Image, target: Volume) -> sitk.Image:
+    """A probability, axes (k, j, i) on a grid, linearly interpolated at the voxel centres of an image; 0 outside."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(probability, dtype=np.float32))
     image.CopyInformation(grid)
-    resampled: sitk.Image = sitk.Resample(image, pet.image, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    resampled: sitk.Image = sitk.Resample(image, target.image, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
     return resampled
 
 
-def ct_coverage(pet: Volume, ct: Volume, minimum: float) -> float:
-    """Share of the PET voxels whose centres lie inside the CT.
+def coverage_of(images: InputImages, input_role: str, minimum: float) -> float:
+    """Share of the voxels of the contoured image whose centres lie inside the image of another input.
 
     Raises:
+        SeriesNotFound: There is no image for the input.
         GeometryMismatch: It is below ``minimum``.
     """
-    inside = sitk.Image(ct.image.GetSize(), sitk.sitkUInt8) + 1
-    inside.CopyInformation(ct.image)
-    covered = sitk.Resample(inside, pet.image, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8)
+    other = image_of_role(images, input_role).image
+    inside = sitk.Image(other.GetSize(), sitk.sitkUInt8) + 1
+    inside.CopyInformation(other)
+    target = images.contoured.image
+    covered = sitk.Resample(inside, target, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0, sitk.sitkUInt8)
     coverage = float(sitk.GetArrayViewFromImage(covered).mean())
     if coverage < minimum:
         raise GeometryMismatch(
-            f"The CT covers {100 * coverage:.0f} % of the PET field of view; the network needs at least "
-            f"{100 * minimum:.0f} %. Send the CT of the same bed positions.",
+            f"The {input_role} image covers {100 * coverage:.0f} % of the field of view of the {images.segment_on} "
+            f"image; the network needs at least {100 * minimum:.0f} %. Send series of the same part of the body.",
             coverage=f"{coverage:.3f}",
         )
     return coverage
-
-
-def _image_of(modality: Modality, pet: Volume, ct: Volume | None) -> sitk.Image:
-    if modality == "PT":
-        return pet.image
-    if ct is None:
-        raise SeriesNotFound(
-            "The network of this model needs the CT as well. Send it, or supply a contour.", modality="CT"
-        )
-    return ct.image
 
 
 def _sampled(image: sitk.Image, grid: sitk.Image, outside: float) -> npt.NDArray[np.float32]:

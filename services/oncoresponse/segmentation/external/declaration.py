@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -26,7 +27,8 @@ from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
 
 EXTERNAL_NETWORK_FILE = "external_network.json"
 
-Modality = Literal["PT", "CT"]
+InputRole = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
+"""Input role of an image, as ``model.yaml`` declares it."""
 _Positive = Annotated[float, Field(gt=0)]
 _Voxels = Annotated[int, Field(gt=0)]
 _AXES = ("LR", "PA", "SI")
@@ -97,21 +99,23 @@ class Channel(_Strict):
     """One input channel of the network.
 
     Attributes:
-        modality: ``PT`` is the PET in body-weight SUV (g/mL), ``CT`` the CT in HU.
+        input_role: An input of ``model.yaml``. PET comes in body-weight SUV (g/mL), CT in HU, MR as its signal. Called
+            ``modality`` before 0.3.
         outside: Value, in that unit, of what lies outside the image.
         intensity: Steps from that unit to what the network sees, in order.
     """
 
-    modality: Modality
+    input_role: InputRole = Field(validation_alias=AliasChoices("input_role", "modality"))
     outside: float
     intensity: tuple[IntensityStep, ...] = ()
 
 
 class Preprocessing(_Strict):
-    """From PET and CT to the network's input.
+    """From the images to the network's input.
 
     Attributes:
-        reference: The image whose field of view the network sees; the other one is resampled to its grid (linear).
+        reference: Input role of the image whose field of view the network sees; the others are resampled to its grid
+            (linear).
         orientation: Where the x, y and z axes of the input point to, as letters of the patient axes: ``LPS`` is
             DICOM's order, ``RAS`` that of NIfTI and of most MONAI bundles.
         axis_order: Order of the array axes behind the channel axis. SimpleITK and nnU-Net: ``zyx``. MONAI: ``xyz``.
@@ -119,7 +123,7 @@ class Preprocessing(_Strict):
         channels: In the order of the input.
     """
 
-    reference: Modality
+    reference: InputRole
     orientation: _Orientation
     axis_order: Literal["xyz", "zyx"]
     spacing_mm: tuple[_Positive, _Positive, _Positive] | None = None
@@ -127,7 +131,7 @@ class Preprocessing(_Strict):
 
     @model_validator(mode="after")
     def _reference_is_a_channel(self) -> Preprocessing:
-        if self.reference not in {channel.modality for channel in self.channels}:
+        if self.reference not in {channel.input_role for channel in self.channels}:
             raise ValueError(f"reference {self.reference} is not among the channels")
         return self
 
@@ -181,17 +185,21 @@ class _ExternalNetwork(_Strict):
         source: Where the weights come from, what they were trained on and under which licence.
         files: Each file of the network, relative to ``segmentation/``, with its SHA-256.
         mask: From probability to mask.
-        minimum_ct_coverage: Smallest share of the PET field of view that the CT must cover, where the CT is an input.
-        field_of_view_limit_mm: Largest PET field of view (along L, P, S) in which the largest part found is taken for
-            the lesion. Beyond it the request has to say which lesion is meant, or candidates are offered. Null where
-            the largest part always counts: right for a scan cropped around one lesion, a guess for a whole body.
+        minimum_coverage: Smallest share of the field of view of the contoured image that each other input must cover.
+            Called ``minimum_ct_coverage`` before 0.3.
+        field_of_view_limit_mm: Largest field of view of the contoured image (along L, P, S) in which the largest part
+            found is taken for the lesion. Beyond it the request has to say which lesion is meant, or candidates are
+            offered. Null where the largest part always counts: right for a scan cropped around one lesion, a guess for
+            a whole body.
     """
 
     name: str = Field(min_length=1, max_length=100)
     source: str = Field(min_length=1)
     files: dict[str, _Sha256] = Field(min_length=1)
     mask: MaskSettings = MaskSettings()
-    minimum_ct_coverage: float = Field(default=0.5, ge=0, le=1)
+    minimum_coverage: float = Field(
+        default=0.5, ge=0, le=1, validation_alias=AliasChoices("minimum_coverage", "minimum_ct_coverage")
+    )
     field_of_view_limit_mm: tuple[_Positive, _Positive, _Positive] | None = None
 
     @field_validator("files")
@@ -210,9 +218,9 @@ class _WithPreprocessing(_ExternalNetwork):
     output: Output
 
     @property
-    def modalities(self) -> frozenset[Modality]:
-        """What the network looks at."""
-        return frozenset(channel.modality for channel in self.preprocessing.channels)
+    def input_roles(self) -> tuple[str, ...]:
+        """What the network looks at, in the order of its channels."""
+        return tuple(channel.input_role for channel in self.preprocessing.channels)
 
 
 class TorchScriptDeclaration(_WithPreprocessing):
@@ -252,12 +260,13 @@ class NnunetDeclaration(_ExternalNetwork):
         folder: ``Dataset.../nnUNetTrainer__nnUNetPlans__3d_fullres``; the folds used are those named in ``files``.
         configuration: Name in ``plans.json``; a three-dimensional one without a previous stage.
         checkpoint: File name in each fold.
-        channels: Modality of each input channel, in the order of ``dataset.json``.
-        reference: The image on whose grid the training images were; the other one is resampled to it (linear).
+        channels: Input role of each input channel, in the order of ``dataset.json``.
+        reference: Input role of the image on whose grid the training images were; the others are resampled to it
+            (linear).
         orientation: Where the x, y, z axes of the training images pointed to. TotalSegmentator: ``RAS``.
         spacing_mm: To resample to before nnU-Net sees the image (x, y, z; linear), as TotalSegmentator does to 1.5 mm;
             null leaves it to nnU-Net, which returns to the reference's own voxels with all its output channels.
-        outside_ct_hu: CT value of what lies outside the CT, where the PET is the reference.
+        outside_ct_hu: Value of what lies outside a CT, where another image is the reference; 0 for other quantities.
         tumor_labels: Names in ``dataset.json`` of the labels or regions that mean tumor.
         overlap: Share by which neighbouring windows overlap (nnU-Net's ``tile_step_size`` is one minus this).
         mirroring: Average over the mirrored images that the training allowed: up to eight times the time.
@@ -267,8 +276,8 @@ class NnunetDeclaration(_ExternalNetwork):
     folder: str
     configuration: str = "3d_fullres"
     checkpoint: str = "checkpoint_final.pth"
-    channels: tuple[Modality, ...] = Field(min_length=1)
-    reference: Modality
+    channels: tuple[InputRole, ...] = Field(min_length=1)
+    reference: InputRole
     orientation: _Orientation = "LPS"
     spacing_mm: tuple[_Positive, _Positive, _Positive] | None = None
     outside_ct_hu: float = -1024.0
@@ -292,9 +301,9 @@ class NnunetDeclaration(_ExternalNetwork):
         return sorted(name for name in self.files if name.startswith(start) and name.endswith(end))
 
     @property
-    def modalities(self) -> frozenset[Modality]:
-        """What the network looks at."""
-        return frozenset(self.channels)
+    def input_roles(self) -> tuple[str, ...]:
+        """What the network looks at, in the order of its channels."""
+        return self.channels
 
 
 ExternalNetworkDeclaration = Annotated[

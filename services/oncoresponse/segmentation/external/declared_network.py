@@ -10,13 +10,12 @@ import SimpleITK as sitk
 import torch
 from monai.inferers.utils import sliding_window_inference
 
-from oncoresponse.case.volume import Volume
 from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.segmentation.device import gpu_memory_errors
 from oncoresponse.segmentation.external.channel_sampling import (
+    image_of_role,
     network_grid,
-    probability_on_pet,
-    reference_image,
+    probability_on_image,
     sample_channels,
 )
 from oncoresponse.segmentation.external.declaration import (
@@ -29,6 +28,7 @@ from oncoresponse.segmentation.external.declaration import (
     Windows,
 )
 from oncoresponse.segmentation.external.tumor_network import TumorNetwork
+from oncoresponse.segmentation.input_images import InputImages
 
 Predictor = Callable[[torch.Tensor], torch.Tensor]
 """Float32 of axes (1, channel, three of space) to the network's raw output on the same space axes."""
@@ -56,13 +56,13 @@ class DeclaredNetwork(TumorNetwork):
         self._output = output
         self._device = device
         self.device_type = device.type
-        self.needs_ct = any(channel.modality == "CT" for channel in preprocessing.channels)
 
-    def probability(self, pet: Volume, ct: Volume | None) -> sitk.Image:
+    def probability(self, images: InputImages) -> sitk.Image:
         """See :class:`TumorNetwork`."""
         settings = self._preprocessing
-        grid = network_grid(reference_image(settings.reference, pet, ct), settings.orientation, settings.spacing_mm)
-        raw = sample_channels(pet, ct, [(channel.modality, channel.outside) for channel in settings.channels], grid)
+        reference = image_of_role(images, settings.reference).image
+        grid = network_grid(reference, settings.orientation, settings.spacing_mm)
+        raw = sample_channels(images, [(channel.input_role, channel.outside) for channel in settings.channels], grid)
         scaled = np.stack(
             [
                 apply_intensity_steps(values, channel.intensity)
@@ -71,7 +71,8 @@ class DeclaredNetwork(TumorNetwork):
         )
         inputs = scaled if settings.axis_order == "zyx" else scaled.transpose(0, 3, 2, 1)
         tumor = self._tumor_probability(np.ascontiguousarray(inputs))
-        return probability_on_pet(tumor if settings.axis_order == "zyx" else tumor.transpose(2, 1, 0), grid, pet)
+        tumor = tumor if settings.axis_order == "zyx" else tumor.transpose(2, 1, 0)
+        return probability_on_image(tumor, grid, images.contoured)
 
     def warm_up(self) -> None:
         """See :class:`TumorNetwork`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import SimpleITK as sitk
 import torch
@@ -10,13 +12,13 @@ import torch
 from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.case.quantity import Quantity
-from oncoresponse.case.volume import Volume, require_same_frame_of_reference
-from oncoresponse.errors import FieldOfViewTooLarge
+from oncoresponse.case.volume import require_same_frame_of_reference
+from oncoresponse.errors import FieldOfViewTooLarge, InvalidRequest, ModelFolderInvalid
 from oncoresponse.model.definition import TumorLimits
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.segmentation.contour_variants import variants_of_contour
 from oncoresponse.segmentation.device import choose_device
-from oncoresponse.segmentation.external.channel_sampling import ct_coverage
+from oncoresponse.segmentation.external.channel_sampling import coverage_of, image_of_role
 from oncoresponse.segmentation.external.declaration import (
     EXTERNAL_NETWORK_FILE,
     ExternalNetworkDeclaration,
@@ -31,8 +33,8 @@ from oncoresponse.segmentation.inference import (
     SegmentationResult,
     prompt_kind,
     readable_extent,
-    require_quantity,
 )
+from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.segmentation.lesion_candidates import LesionCandidate, rank_candidates
 from oncoresponse.segmentation.lesion_prompt import LesionPrompt
 from oncoresponse.segmentation.mask_checks import border_warnings, check_mask
@@ -50,70 +52,84 @@ class ExternalSegmenter:
     """
 
     def __init__(
-        self, declaration: ExternalNetworkDeclaration, network: TumorNetwork, limits: TumorLimits, network_sha256: str
+        self,
+        declaration: ExternalNetworkDeclaration,
+        network: TumorNetwork,
+        limits: TumorLimits,
+        network_sha256: str,
+        quantities: Mapping[str, str],
     ) -> None:
         self.declaration = declaration
         self.network_sha256 = network_sha256
-        self.needs_ct = network.needs_ct
         self._network = network
         self._limits = limits
+        self._quantities = quantities
+        # The network looks at a study once, however many lesions are asked for; gone with the images.
+        self._seen: WeakKeyDictionary[InputImages, tuple[sitk.Image, dict[str, float]]] = WeakKeyDictionary()
 
     @classmethod
     def open(cls, model: ModelFolder, device: str = "auto") -> ExternalSegmenter:
         """Load the network that ``segmentation/external_network.json`` of a model folder declares.
 
         Raises:
-            ModelFolderInvalid: The declaration or a file is missing or malformed, or asks for code to be run.
+            ModelFolderInvalid: The declaration or a file is missing or malformed, names an input that the model does
+                not declare, or asks for code to be run.
             ModelHashMismatch: A file is not the one that was declared.
             ConfigurationError: CUDA is asked for and not there, or an optional package is not installed.
         """
         directory = model.path / SEGMENTATION_FOLDER
         declaration = read_declaration(directory)
+        quantities = {item.role: item.quantity for item in model.imaging.inputs}
+        if unknown := [role for role in declaration.input_roles if role not in quantities]:
+            raise ModelFolderInvalid(
+                f"{SEGMENTATION_FOLDER}/{EXTERNAL_NETWORK_FILE} reads the input {unknown[0]}, which the model does "
+                "not declare."
+            )
         network = open_tumor_network(directory, declaration, device)
         digest = file_sha256(directory / EXTERNAL_NETWORK_FILE)
-        return cls(declaration, network, model.imaging.tumor_limits, digest)
+        return cls(declaration, network, model.imaging.tumor_limits, digest, quantities)
 
     def warm_up(self) -> None:
         """Run the network once, so that the first study does not pay for it."""
         self._network.warm_up()
 
-    def needs_prompt(self, pet: Volume) -> bool:
+    def needs_prompt(self, images: InputImages) -> bool:
         """Whether the scan shows so much of the body that somebody has to say which lesion is meant."""
         limit = self.declaration.field_of_view_limit_mm
-        extent = field_of_view_mm(pet.image)
+        extent = field_of_view_mm(images.contoured.image)
         return limit is not None and any(found > most for found, most in zip(extent, limit, strict=True))
 
-    def segment(self, pet: Volume, ct: Volume | None, prompt: LesionPrompt | None = None) -> SegmentationResult:
+    def segment(self, images: InputImages, prompt: LesionPrompt | None = None) -> SegmentationResult:
         """Find the tumor.
 
         The network sees the whole scan, with or without a prompt. The prompt says which part of what it found is meant.
 
         Args:
-            pet: ``Quantity.SUV_BODY_WEIGHT``, g/mL.
-            ct: ``Quantity.HOUNSFIELD``, same frame of reference, its own grid; None only where ``needs_ct`` is false.
+            images: With every input that the declaration names, in one frame of reference, each on its own grid.
             prompt: Where the lesion is (LPS, mm); None for the largest part.
 
         Raises:
-            InvalidRequest: A volume holds another quantity.
-            SeriesNotFound: The network needs the CT and there is none.
-            FrameOfReferenceMismatch: PET and CT positions cannot be compared.
-            GeometryMismatch: The CT covers too little of the PET.
+            InvalidRequest: An image measures another quantity than the model declares for its input.
+            SeriesNotFound: The network needs an image that is not there.
+            FrameOfReferenceMismatch: Positions in two of the images cannot be compared.
+            GeometryMismatch: An image covers too little of the one that is contoured.
             FieldOfViewTooLarge: Without a prompt: the scan shows more of the body than the declaration allows.
             EmptyMask, TumorTooSmall, TumorTooLarge, MaskTouchesBorder: See
                 :func:`~oncoresponse.segmentation.mask_checks.check_mask`.
             ModelFolderInvalid: The network's output is not what the declaration says.
             OutOfMemory: The device's memory does not suffice.
         """
-        if prompt is None and self.needs_prompt(pet):
+        contoured = images.contoured
+        if prompt is None and self.needs_prompt(images):
             raise FieldOfViewTooLarge(
-                "The PET field of view is larger than this model takes without a prompt. Give a "
-                "point in the lesion, a box around it, or a contour.",
-                field_of_view_mm=readable_extent(field_of_view_mm(pet.image)),
+                "The field of view is larger than this model takes without a prompt. Give a point in the lesion, a box "
+                "around it, or a contour.",
+                field_of_view_mm=readable_extent(field_of_view_mm(contoured.image)),
                 limit_mm=readable_extent(self.declaration.field_of_view_limit_mm or (0, 0, 0)),
             )
-        probability, coverage = self._probability(pet, ct)
+        probability, coverage = self._probability(images)
         mask_image = mask_from_probability(probability, self.declaration.mask.threshold, prompt)
-        mask = pet.with_image(mask_image, Quantity.MASK)
+        mask = contoured.with_image(mask_image, Quantity.MASK)
         measures = check_mask(mask, self._limits, automatic=True)
         summary = SegmentationSummary(
             method="automatic",
@@ -129,35 +145,38 @@ class ExternalSegmenter:
                 sitk.GetArrayViewFromImage(probability), sitk.GetArrayViewFromImage(mask_image)
             ),
             device=self._network.device_type,
-            warnings=(*border_warnings(measures), *self._warnings(coverage)),
+            warnings=(*border_warnings(measures), *_coverage_warnings(images, coverage)),
             network_sha256=self.network_sha256,
         )
-        result = pet.with_image(probability, Quantity.PROBABILITY)
+        result = contoured.with_image(probability, Quantity.PROBABILITY)
         return SegmentationResult(mask, result, summary, variants_of_contour(mask))
 
-    def find_candidates(self, pet: Volume, ct: Volume | None) -> tuple[LesionCandidate, ...]:
+    def find_candidates(self, images: InputImages) -> tuple[LesionCandidate, ...]:
         """Places in a large scan that may be the lesion, the most likely first, for a physician to choose from.
 
         Raises:
             As :meth:`segment`, but for those about the mask.
         """
-        probability, _ = self._probability(pet, ct)
-        return rank_candidates(probability, pet.image, self.declaration.mask.threshold, self._limits)
+        probability, _ = self._probability(images)
+        return rank_candidates(probability, images.contoured, self.declaration.mask.threshold, self._limits)
 
-    def _probability(self, pet: Volume, ct: Volume | None) -> tuple[sitk.Image, float]:
-        """Probability on the PET grid, and the share of the PET that the CT covers (1 where no CT is needed)."""
-        require_quantity(pet, Quantity.SUV_BODY_WEIGHT)
-        coverage = 1.0
-        if ct is not None and self.needs_ct:
-            require_quantity(ct, Quantity.HOUNSFIELD)
-            require_same_frame_of_reference(pet, ct)
-            coverage = ct_coverage(pet, ct, self.declaration.minimum_ct_coverage)
-        return self._network.probability(pet, ct if self.needs_ct else None), coverage
-
-    def _warnings(self, coverage: float) -> tuple[str, ...]:
-        if coverage >= _FULL_COVERAGE:
-            return ()
-        return (f"The CT covers {100 * coverage:.0f} % of the PET field of view.",)
+    def _probability(self, images: InputImages) -> tuple[sitk.Image, dict[str, float]]:
+        """Probability on the grid of the contoured image, and the share of it that each other input covers."""
+        if (seen := self._seen.get(images)) is not None:
+            return seen
+        coverage = {}
+        for role in self.declaration.input_roles:
+            if (found_quantity := image_of_role(images, role).quantity) != self._quantities[role]:
+                raise InvalidRequest(
+                    f"The network reads {self._quantities[role]} for the input {role}, and the image holds "
+                    f"{found_quantity.value}. Send the volume of that input."
+                )
+            if role != images.segment_on:
+                require_same_frame_of_reference(images.contoured, image_of_role(images, role))
+                coverage[role] = coverage_of(images, role, self.declaration.minimum_coverage)
+        found = self._network.probability(images), coverage
+        self._seen[images] = found
+        return found
 
     @property
     def _unmeasured(self) -> str:
@@ -165,6 +184,14 @@ class ExternalSegmenter:
             f"The contour is of a network from elsewhere ({self.declaration.name}), whose agreement with a physician's "
             "contour was not measured here. So no expected agreement and no range of volumes are given."
         )
+
+
+def _coverage_warnings(images: InputImages, coverage: dict[str, float]) -> tuple[str, ...]:
+    return tuple(
+        f"The {role} image covers {100 * share:.0f} % of the field of view of the {images.segment_on} image."
+        for role, share in coverage.items()
+        if share < _FULL_COVERAGE
+    )
 
 
 def open_tumor_network(directory: Path, declaration: ExternalNetworkDeclaration, device: str) -> TumorNetwork:

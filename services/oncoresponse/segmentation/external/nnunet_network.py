@@ -9,13 +9,13 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from oncoresponse.case.volume import Volume
+from oncoresponse.case.quantity import Quantity
 from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.segmentation.device import gpu_memory_errors
 from oncoresponse.segmentation.external.channel_sampling import (
+    image_of_role,
     network_grid,
-    probability_on_pet,
-    reference_image,
+    probability_on_image,
     sample_channels,
 )
 from oncoresponse.segmentation.external.declaration import NnunetDeclaration, read_declared_file
@@ -28,6 +28,7 @@ from oncoresponse.segmentation.external.nnunet_preprocessing import (
 )
 from oncoresponse.segmentation.external.torch_checkpoint import load_checkpoint, load_weights, only_tensors
 from oncoresponse.segmentation.external.tumor_network import TumorNetwork
+from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.segmentation.windowed_prediction import place_network
 
 
@@ -78,15 +79,17 @@ class NnunetNetwork(TumorNetwork):
         self._tumor_channels = plans.output_channels(declaration.tumor_labels)
         self._device = device
         self.device_type = device.type
-        self.needs_ct = "CT" in declaration.channels
 
-    def probability(self, pet: Volume, ct: Volume | None) -> sitk.Image:
+    def probability(self, images: InputImages) -> sitk.Image:
         """See :class:`TumorNetwork`."""
         declared = self._declaration
-        grid = network_grid(reference_image(declared.reference, pet, ct), declared.orientation, declared.spacing_mm)
-        outside = {"PT": 0.0, "CT": declared.outside_ct_hu}
-        channels = [(modality, outside[modality]) for modality in declared.channels]
-        image = preprocess(sample_channels(pet, ct, channels, grid), grid.GetSpacing()[::-1], self._plans)
+        reference = image_of_role(images, declared.reference).image
+        grid = network_grid(reference, declared.orientation, declared.spacing_mm)
+        channels = [
+            (role, declared.outside_ct_hu if image_of_role(images, role).quantity is Quantity.HOUNSFIELD else 0.0)
+            for role in declared.channels
+        ]
+        image = preprocess(sample_channels(images, channels, grid), grid.GetSpacing()[::-1], self._plans)
         logits = torch.from_numpy(logits_on_image(self._predict(image.array), image, self._plans))
         if not torch.isfinite(logits).all():
             raise ModelFolderInvalid("The network gave values that are not finite. Check channels and their order.")
@@ -95,7 +98,7 @@ class NnunetNetwork(TumorNetwork):
         else:
             tumor = torch.softmax(logits, dim=0)[self._tumor_channels].sum(dim=0)
         whole = undo_crop_and_transpose(tumor.numpy(), image, self._plans)
-        return probability_on_pet(np.clip(whole, 0, 1), grid, pet)
+        return probability_on_image(np.clip(whole, 0, 1), grid, images.contoured)
 
     def warm_up(self) -> None:
         """See :class:`TumorNetwork`."""

@@ -6,32 +6,30 @@ from abc import ABC, abstractmethod
 
 import SimpleITK as sitk
 
-from oncoresponse.case.volume import Volume
+from oncoresponse.segmentation.input_images import InputImages
 
 
 class TumorNetwork(ABC):
     """A network that was trained elsewhere, with its own preprocessing, windows and resampling inside.
 
     Attributes:
-        needs_ct: Whether :meth:`probability` must be given a CT.
         device_type: Where the network runs: ``cpu`` or ``cuda``.
     """
 
-    needs_ct: bool
     device_type: str
 
     @abstractmethod
-    def probability(self, pet: Volume, ct: Volume | None) -> sitk.Image:
-        """Tumor probability at every voxel of the PET.
+    def probability(self, images: InputImages) -> sitk.Image:
+        """Tumor probability at every voxel of the image that is contoured.
 
         Args:
-            pet: ``Quantity.SUV_BODY_WEIGHT``, g/mL.
-            ct: ``Quantity.HOUNSFIELD``, same frame of reference, its own grid; None only where ``needs_ct`` is false.
+            images: With every input that the declaration names, in one frame of reference.
 
         Returns:
-            float32, 0 to 1, on the PET grid. 0 where the network has seen nothing.
+            float32, 0 to 1, on the grid of the contoured image. 0 where the network has seen nothing.
 
         Raises:
+            SeriesNotFound: An input is not there.
             ModelFolderInvalid: The output is not what the declaration says.
             OutOfMemory: The device's memory does not suffice.
         """
