@@ -1,4 +1,4 @@
-"""A data folder of release 0.1.0, and the assessments of it as this release opens them."""
+"""Data folders of earlier releases, and the assessments of them as this release opens them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,22 @@ from oncoresponse.workflow.recording_workflow import provide_recording_peers
 ROOT = Path(__file__).parents[3]
 
 
+def _copied(release: str, folder: Path) -> Path:
+    with tarfile.open(ROOT / "tests" / "data" / f"data-folder-{release}" / "data-folder.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
 @pytest.fixture
 def old_data_folder(tmp_path):
     """A copy, ``tests/data/data-folder-0.1.0`` says of what."""
-    folder = tmp_path / "data"
-    with tarfile.open(ROOT / "tests" / "data" / "data-folder-0.1.0" / "data-folder.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    return folder
+    return _copied("0.1.0", tmp_path / "data")
+
+
+@pytest.fixture
+def data_folder_0_2_0(tmp_path):
+    """A copy, ``tests/data/data-folder-0.2.0`` says of what."""
+    return _copied("0.2.0", tmp_path / "data")
 
 
 Launch = Callable[..., AbstractAsyncContextManager[AssessmentRecords]]

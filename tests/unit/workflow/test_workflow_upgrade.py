@@ -1,4 +1,4 @@
-"""A data folder of release 0.1.0 opens under this release; the workflow engine and its SQLite database are real."""
+"""Data folders of earlier releases open under this one; the workflow engine and its SQLite database are real."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import sqlalchemy
 from dbos import DBOS
 from google.rpc import error_details_pb2
 from oncoresponse.case.case import Case, LesionRequest
+from oncoresponse.case.prediction import Prediction
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.model.plan import STAGES
 from oncoresponse.monitoring.store import MonitoringStore
@@ -109,6 +110,27 @@ async def test_waiting_assessment_of_another_version_is_done_by_this_one(old_dat
         found = await finished(records, WAITING)
     assert reason(found) == "MODEL_NOT_FOUND"
     assert found.stage == assessment_pb2.ASSESSMENT_STAGE_CONVERSION
+
+
+async def test_data_folder_of_0_2_0_opens(data_folder_0_2_0, launched):
+    """Studies, the finished assessment with its artifacts, the begun ones, and the one that waited."""
+    artifacts = ArtifactStore((data_folder_0_2_0 / "artifacts").as_uri())
+    studies = StudyStore(data_folder_0_2_0, artifacts, StudyQuota()).list_page(10).studies
+    assert [(study.complete, study.instance_count) for study in studies] == [(True, 96)] * 4
+    async with launched(data_folder_0_2_0) as records:
+        done = await records.get("assessments/81da2022-2273-50af-9290-14158aa8fdbd")
+        begun = [
+            await records.get(f"assessments/{name}")
+            for name in ("f800ad8e-8c2d-5c3b-b67b-be7bee0220ad", "897a2fdc-ddd3-5ec1-9e67-02cd412a825e")
+        ]
+        waited = await finished(records, "assessments/c02720b5-babe-55dc-ab9f-83088daabaad")
+    assert done.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+    document = artifacts.read_document(stored_artifact(done.result.artifacts["prediction.json"]), Prediction)
+    assert document.model_sha256 == done.model_sha256
+    assert artifacts.read_bytes(stored_artifact(done.result.artifacts["report.pdf"])).startswith(b"%PDF-")
+    assert [reason(each) for each in begun] == ["ENDED_BY_UPGRADE"] * 2
+    # The conversion of the test has no model, and says so: the first stage was asked.
+    assert (reason(waited), waited.stage) == ("MODEL_NOT_FOUND", assessment_pb2.ASSESSMENT_STAGE_CONVERSION)
 
 
 @pytest.mark.parametrize("pinned", [{}, {"model_sha256": "1" * 64}], ids=["0.1.0", "0.2.0"])
