@@ -14,6 +14,7 @@ from oncoresponse.segmentation.metrics import dice
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, lesion_pb2, study_pb2
 from pydicom.config import disable_value_validation
 
+pytestmark = pytest.mark.slow
 SAMPLE = Path(__file__).parents[2] / "examples" / "STS_032"
 AIR_HU = -1024
 # Voxels of air added on each side in plane: 40 x 4.7 mm make the 188 mm of the sample's PET about 560 mm.
