@@ -8,7 +8,6 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
-# ruff: noqa: E402
 import base64
 import datetime
 import fcntl
