@@ -46,10 +46,10 @@ def server(serve_for_module, data_directory):
 
 @pytest.fixture(scope="module")
 def front(serve_for_module, silent_stages, tmp_path_factory):
-    """The front door alone; segmentation is somewhere that never answers, and a stage gets five seconds."""
+    """The front door alone; segmentation is somewhere that never answers, and a stage gets eight seconds."""
     folder = tmp_path_factory.mktemp("front")
     settings = folder / "settings.yaml"
-    settings.write_text(yaml.safe_dump({"addresses": silent_stages.address, "stage_timeout_seconds": 5.0}))
+    settings.write_text(yaml.safe_dump({"addresses": silent_stages.address, "stage_timeout_seconds": 8.0}))
     arguments = ("--roles", "study,assessment,model", "--listen", "127.0.0.1:0", "--data-dir", str(folder / "data"))
     process = serve_for_module(*arguments, settings=settings)
     process.wait_until_ready()
