@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import base64
 import datetime
 import fcntl
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -232,6 +233,20 @@ def _encode(dataset: FileDataset, transfer_syntax_uid: str) -> None:
 
 
 @pytest.fixture(scope="session")
+def require_installed() -> Callable[..., None]:
+    """Function: skip the test where a program or file of a Debian package is missing; with CI set it fails instead."""
+
+    def require(package: str, *needed: str) -> None:
+        if missing := [each for each in needed if shutil.which(each) is None and not Path(each).is_file()]:
+            what = f"{', '.join(missing)} of the Debian package {package} is not installed"
+            if os.environ.get("CI"):
+                pytest.fail(what)
+            pytest.skip(what)
+
+    return require
+
+
+@pytest.fixture(scope="session")
 def examples() -> Path:
     """Folder with the real sample studies STS_019 and STS_032, which no training has seen."""
     return Path(__file__).parents[1] / "examples"
@@ -324,7 +339,6 @@ def models_that_predict(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _models_that_predict(directory: Path) -> Path:
     import csv
     import json
-    import shutil
 
     import yaml
     from oncoradiomics.extraction import engine_version

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import shutil
 import subprocess
 import warnings
 from collections.abc import Callable
@@ -269,9 +268,11 @@ def test_a_mask_off_the_source_planes_is_refused(make_context: MakeContext, chan
         segmentation_object(make_context(), mask, source)
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not installed")
 @pytest.mark.parametrize("which", ["real", "oblique", "supplied"])
-def test_dciodvfy_finds_no_error(report: Report, make_context: MakeContext, tmp_path: Path, which: str) -> None:
+def test_dciodvfy_finds_no_error(
+    report: Report, make_context: MakeContext, tmp_path: Path, which: str, require_installed: Callable[..., None]
+) -> None:
+    require_installed("dicom3tools", "dciodvfy")
     data = report.segmentation
     if which != "real":
         mask, source = synthetic(OBLIQUE)
