@@ -59,6 +59,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
 # --- how they are made -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_made_study_is_made_again_byte_for_byte(tmp_path):
     subprocess.run([sys.executable, "-W", "error", EXAMPLES / "make_studies.py", tmp_path], check=True)
     made = {path.relative_to(tmp_path) for path in files(tmp_path)}
