@@ -24,7 +24,7 @@ from oncoresponse.workflow.assessment_workflow import provide_surroundings
 from oncoresponse.workflow.recording_workflow import provide_recording_peers
 
 ROOT = Path(__file__).parents[2]
-ROLES = (Service.STUDY, Service.MODEL, Service.ASSESSMENT)
+OFFERED = (Service.STUDY, Service.MODEL, Service.ASSESSMENT)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def door(tmp_path):
     seal_model_folder(models / "sts-petct")
     data = tmp_path / "data"
     data.mkdir()
-    settings = ServerSettings(roles=ROLES, data_directory=data, models_directory=models, stage_timeout_seconds=20)
+    settings = ServerSettings(services=OFFERED, data_directory=data, models_directory=models, stage_timeout_seconds=20)
     async with AsyncExitStack() as stack:
         server = grpc.aio.server(interceptors=(RulesAndErrors(set()),))
         stack.push_async_callback(server.stop, None)
@@ -45,7 +45,7 @@ async def door(tmp_path):
         stack.callback(provide_surroundings, None)
         stack.callback(provide_recording_peers, None)
         around = Surroundings(settings, ArtifactStore((data / "artifacts").as_uri()), peers, server)
-        built = [SERVICES[role](around) for role in ROLES]
+        built = [SERVICES[service](around) for service in OFFERED]
         await server.start()
         for service in built:
             stack.push_async_callback(service.close)
