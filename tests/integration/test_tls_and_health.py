@@ -89,21 +89,22 @@ def test_assessment_and_monitoring_with_certificates_of_the_hospital(encrypted, 
 
 def test_the_cause_of_a_failed_handshake_is_named(encrypted, hospital, make_authority, tmp_path):
     """Three callers at the same time, because each waits some seconds for a server that may only be starting."""
-    sample, out = ROOT / "examples" / "STS_019", tmp_path / "out"
+    sample = ROOT / "examples" / "STS_019"
     options = {
         "server_wants_tls": (),
         "client_certificate_required": ("--ca", hospital.file),
         "untrusted_authority": ("--ca", make_authority("strange").file),
     }
 
-    def call(given):
-        return run("assess", sample, "--model", "sts-petct", "--out", out, "--server", encrypted, *given)
+    def call(cause):
+        given = ("--out", tmp_path / cause, "--server", encrypted, *options[cause])
+        return run("assess", sample, "--model", "sts-petct", *given)
 
     with ThreadPoolExecutor(len(options)) as threads:
-        answers = dict(zip(options, threads.map(call, options.values()), strict=True))
+        answers = dict(zip(options, threads.map(call, options), strict=True))
     for cause, (code, _, errors) in answers.items():
         assert (code, "TLS_HANDSHAKE_FAILED" in errors, f"cause: {cause}" in errors) == (1, True, True), errors
-    assert not out.exists()
+        assert not (tmp_path / cause).exists()
 
 
 def test_services_of_other_processes_are_called_over_tls_and_show_who_calls(
