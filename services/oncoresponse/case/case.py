@@ -72,7 +72,7 @@ class LesionRequest(Tolerant):
 
 
 class SelectedSeries(Tolerant):
-    """A series to use for one input; without a role, for the only input that takes its modality."""
+    """A series to use for one input; without an input role, for the only input that takes its modality."""
 
     input_role: str = ""
     series_instance_uid: str

@@ -37,7 +37,7 @@ _MESSAGES = (
 
 @functools.cache
 def workflow_version() -> str:
-    """``RELEASE+DIGEST``, such as ``0.2.0+1f0c2b9a7d34``."""
+    """``RELEASE+DIGEST``, such as ``0.3.0+1f0c2b9a7d34``."""
     return version_of(oncoresponse.__version__, code_parts())
 
 
