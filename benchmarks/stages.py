@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "sts-petct"
-WARM_CALLS = 5
+WARM_CALLS = int(os.environ.get("WARM_CALLS", "5"))
 
 
 def conversion(folder: Path, study_directory: Path) -> Callable[[], None]:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
+# Two test processes on two cores: a library that takes all cores for itself only makes the other one wait.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
 import base64
 import datetime
-import os
+import fcntl
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -35,6 +42,14 @@ from pydicom.uid import (
 
 SOP_CLASSES = {"CT": CTImageStorage, "PT": PositronEmissionTomographyImageStorage, "MR": MRImageStorage}
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file stays in one test process, because its servers do, unless it says otherwise (xdist_group)."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @dataclass(frozen=True)
@@ -218,6 +233,20 @@ def _encode(dataset: FileDataset, transfer_syntax_uid: str) -> None:
 
 
 @pytest.fixture(scope="session")
+def require_installed() -> Callable[..., None]:
+    """Function: skip the test where a program or file of a Debian package is missing; with CI set it fails instead."""
+
+    def require(package: str, *needed: str) -> None:
+        if missing := [each for each in needed if shutil.which(each) is None and not Path(each).is_file()]:
+            what = f"{', '.join(missing)} of the Debian package {package} is not installed"
+            if os.environ.get("CI"):
+                pytest.fail(what)
+            pytest.skip(what)
+
+    return require
+
+
+@pytest.fixture(scope="session")
 def examples() -> Path:
     """Folder with the real sample studies STS_019 and STS_032, which no training has seen."""
     return Path(__file__).parents[1] / "examples"
@@ -251,8 +280,11 @@ class ServerProcess:
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Send a signal and wait for the end."""
-        with suppress(ProcessLookupError):
-            self.process.send_signal(number)
+        self.process.send_signal(number)
+        self.wait_until_ended()
+
+    def wait_until_ended(self) -> None:
+        """Wait for the end of a process that was told to end."""
         self.process.wait(60)
         self.process.stdout.close()
 
@@ -265,8 +297,10 @@ def _started_servers() -> Iterator[Callable[..., ServerProcess]]:
         return started[-1]
 
     yield start
+    for server in started:  # all are told before any is waited for
+        server.process.send_signal(signal.SIGTERM)
     for server in started:
-        server.stop()
+        server.wait_until_ended()
 
 
 @pytest.fixture
@@ -288,9 +322,23 @@ def models_that_predict(tmp_path_factory: pytest.TempPathFactory) -> Path:
     The shipped ``sts-petct`` predicts only if its validation gives evidence for that; what a prediction from images
     looks like is tested here whether it does or not. The small, cold tumors did well, the large, avid ones did not.
     """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _models_that_predict(tmp_path_factory.mktemp("models-that-predict"))
+    # One for all test processes, whose folders lie side by side: the first one makes it.
+    directory = tmp_path_factory.getbasetemp().parent / "models-that-predict"
+    with Path(f"{directory}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if directory.is_dir():
+            return directory / "models"
+        making = tmp_path_factory.mktemp("models-that-predict")
+        _models_that_predict(making)
+        making.rename(directory)
+    return directory / "models"
+
+
+def _models_that_predict(directory: Path) -> Path:
     import csv
     import json
-    import shutil
 
     import yaml
     from oncoradiomics.extraction import engine_version
@@ -300,7 +348,6 @@ def models_that_predict(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from oncoresponse.response.training.training import train_response
 
     shipped = Path(__file__).parents[1] / "models"
-    directory = tmp_path_factory.mktemp("models-that-predict")
     models = directory / "models"
     # Links, not copies: the networks are large.
     shutil.copytree(shipped, models, copy_function=os.link)

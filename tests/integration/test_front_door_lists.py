@@ -17,6 +17,7 @@ from oncoresponse.model.folder import seal_model_folder
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import ServerSettings, Service
+from oncoresponse.rpc.status import from_rpc_error
 from oncoresponse.servers.services import SERVICES, Surroundings
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, study_pb2, study_pb2_grpc
@@ -24,7 +25,7 @@ from oncoresponse.workflow.assessment_workflow import provide_surroundings
 from oncoresponse.workflow.recording_workflow import provide_recording_peers
 
 ROOT = Path(__file__).parents[2]
-ROLES = (Service.STUDY, Service.MODEL, Service.ASSESSMENT)
+OFFERED = (Service.STUDY, Service.MODEL, Service.ASSESSMENT)
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ async def door(tmp_path):
     seal_model_folder(models / "sts-petct")
     data = tmp_path / "data"
     data.mkdir()
-    settings = ServerSettings(roles=ROLES, data_directory=data, models_directory=models, stage_timeout_seconds=20)
+    settings = ServerSettings(services=OFFERED, data_directory=data, models_directory=models, stage_timeout_seconds=20)
     async with AsyncExitStack() as stack:
         server = grpc.aio.server(interceptors=(RulesAndErrors(set()),))
         stack.push_async_callback(server.stop, None)
@@ -45,7 +46,7 @@ async def door(tmp_path):
         stack.callback(provide_surroundings, None)
         stack.callback(provide_recording_peers, None)
         around = Surroundings(settings, ArtifactStore((data / "artifacts").as_uri()), peers, server)
-        built = [SERVICES[role](around) for role in ROLES]
+        built = [SERVICES[service](around) for service in OFFERED]
         await server.start()
         for service in built:
             stack.push_async_callback(service.close)
@@ -64,6 +65,13 @@ async def _uploaded(door, upload_messages, files):
     return (await door.study.CompleteStudy(request)).study
 
 
+async def _reason(call):
+    """Reason code of a call that has to be refused."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return from_rpc_error(caught.value).reason
+
+
 def _request(study, **asked):
     return assessment_pb2.CreateAssessmentRequest(
         request_id=str(uuid.uuid4()), study=study, model="models/sts-petct", **asked
@@ -71,7 +79,7 @@ def _request(study, **asked):
 
 
 async def test_what_headers_show_is_refused_at_once_and_all_else_is_found_by_what_it_is_of(
-    door, upload_messages, refusal, examples, caplog
+    door, upload_messages, examples, caplog
 ):
     caplog.set_level(logging.INFO)
     files = sorted((examples / "STS_032").rglob("*.dcm"))
@@ -80,13 +88,11 @@ async def test_what_headers_show_is_refused_at_once_and_all_else_is_found_by_wha
     pet_alone = await _uploaded(door, upload_messages, [file for file in files if file.parent.name == "PET"])
 
     create = door.assessment.CreateAssessment
-    error = await refusal(create(_request(pet_alone.name)))
-    assert error.reason == "REQUIRED_SERIES_MISSING"
+    assert await _reason(create(_request(pet_alone.name))) == "REQUIRED_SERIES_MISSING"
     expected = study_pb2.ExpectedPatient(patient_id="SOMEBODY")
-    error = await refusal(create(_request(study.name, expected_patient=expected)))
-    assert error.reason == "PATIENT_MISMATCH"
+    assert await _reason(create(_request(study.name, expected_patient=expected))) == "PATIENT_MISMATCH"
     contour = study_pb2.SuppliedContour(structure_name="GTV_NOT_THERE")
-    assert (await refusal(create(_request(study.name, contour=contour)))).reason == "CONTOUR_NOT_FOUND"
+    assert await _reason(create(_request(study.name, contour=contour))) == "CONTOUR_NOT_FOUND"
     lists = door.assessment.ListAssessments
     assert not (await lists(assessment_pb2.ListAssessmentsRequest())).assessments
 
@@ -125,7 +131,6 @@ async def test_what_headers_show_is_refused_at_once_and_all_else_is_found_by_wha
     assert await studies(patient_id="STS_032") == {study.name, pet_alone.name}
     assert await studies(patient_id="STS_032", modality="CT", study_date_from="19990101") == {study.name}
     assert await studies(patient_id="STS_032", study_date_to="19990101") == set()
-    assert (await refusal(lists(assessment_pb2.ListAssessmentsRequest(issuer_of_patient_id="X")))).reason == (
-        "INVALID_REQUEST"
-    )
+    issuer_alone = assessment_pb2.ListAssessmentsRequest(issuer_of_patient_id="X")
+    assert await _reason(lists(issuer_alone)) == "INVALID_REQUEST"
     assert "STS_03" not in caplog.text

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from oncoresponse.case.case import ExpectedPatientValues, NamedContour, Order
 from oncoresponse.case.left_out import LeftOutInstance, unreadable_sentence
+from oncoresponse.case.lesion_errors import about_lesion
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.computed_tomography import require_hounsfield_scale
 from oncoresponse.dicom.contour_request import ContourRequest
@@ -51,16 +52,13 @@ def require_assessable(
             {each.series.series_instance_uid: each.series.modality for each in selection.chosen.values()}, left_out
         )
         grid = selection.chosen[model.segment_on].series
-        for lesion in order.lesions:
+        for number, lesion in enumerate(order.lesions, start=1):
             named = lesion.contour or lesion.rough_contour
-            if named is not None:
-                require_structure(
-                    study.instances,
-                    study.series,
-                    contour_request(named),
-                    grid,
-                    every_structure=named.every_structure,
-                )
+            if named is None:
+                continue
+            wanted, every = contour_request(named), named.every_structure
+            with about_lesion(number, len(order.lesions)):
+                require_structure(study.instances, study.series, wanted, grid, every_structure=every)
 
 
 def expected_patient(values: ExpectedPatientValues | None) -> ExpectedPatient | None:

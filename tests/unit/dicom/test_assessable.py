@@ -91,6 +91,15 @@ def test_named_contour_of_a_real_study(examples, model, structure):
     assert (caught.value.reason, caught.value.message) == ("CONTOUR_NOT_FOUND", expected.message)
 
 
+def test_of_several_lesions_the_one_is_named_that_is_not_there(examples, model):
+    study = from_index(sorted((examples / "STS_032_TWO_LESIONS").rglob("*.dcm")))
+    contours = [LesionRequest(contour=NamedContour(structure_name=name)) for name in ("GTV-1", "GTV-9")]
+    require_assessable(study, model, Order(report_id="one", issued=ISSUED, lesions=contours[:1]))
+    with pytest.raises(OncoResponseError, match="Lesion 2") as caught:
+        require_assessable(study, model, Order(report_id="one", issued=ISSUED, lesions=contours))
+    assert caught.value.reason == "CONTOUR_NOT_FOUND"
+
+
 def test_series_of_which_an_object_was_left_out(write_series, model):
     files = [file for options in (PET, CT) for file in write_series(**options).files]
     uid = str(pydicom.dcmread(files[0]).SeriesInstanceUID)

@@ -66,6 +66,7 @@ def test_mutated_input_ends_in_an_answer_or_an_error_of_ours():
     assert len(set(outcomes)) > 3
 
 
+@pytest.mark.slow
 def test_fuzzing_can_be_started_from_the_command_line_and_repeats_itself():
     command = [sys.executable, "-m", "fuzz", "--cases", "4", "--seed", "0", "--processes", "1"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)

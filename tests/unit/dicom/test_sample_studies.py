@@ -6,7 +6,6 @@ import filecmp
 import hashlib
 import json
 import math
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +60,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
 # --- how they are made -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_made_study_is_made_again_byte_for_byte(tmp_path):
     subprocess.run([sys.executable, "-W", "error", EXAMPLES / "make_studies.py", tmp_path], check=True)
     made = {path.relative_to(tmp_path) for path in files(tmp_path)}
@@ -84,10 +84,10 @@ def test_a_sample_stays_small(name):
     assert sum(path.stat().st_size for path in files(EXAMPLES / name)) < 2_000_000
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools is not installed")
 @pytest.mark.parametrize("name", [*MADE, "segmentations"])
-def test_made_objects_have_no_error_by_dciodvfy(name):
+def test_made_objects_have_no_error_by_dciodvfy(name, require_installed):
     """Every seventh slice, and each contour: slices differ in pixels and position alone."""
+    require_installed("dicom3tools", "dciodvfy")
     chosen = [path for path in files(EXAMPLES / name) if not path.stem.isdigit() or int(path.stem) % 7 == 0]
     for path in chosen:
         found = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)

@@ -192,7 +192,7 @@ def check_breaking(folder: Path) -> subprocess.CompletedProcess:
 def test_protos_that_break_callers_of_the_remote_main_are_noticed(published_protos):
     subprocess.run(["git", "update-ref", "refs/remotes/origin/main", "HEAD"], cwd=published_protos, check=True)
     assert check_breaking(published_protos).returncode == 0
-    proto = published_protos / "protos" / "oncoresponse" / "v1" / "segmentation.proto"
+    proto = published_protos / "protos" / "oncoresponse" / "v1" / "lesion.proto"
     proto.write_text(proto.read_text().replace("double volume_ml = 4;", "double volume = 4;"))
     found = check_breaking(published_protos)
     assert found.returncode != 0

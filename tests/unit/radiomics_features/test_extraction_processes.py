@@ -22,6 +22,7 @@ from oncoradiomics.image_files import read_image
 from oncoradiomics.quantities import SUV_BODY_WEIGHT
 from oncoradiomics.settings import Settings
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 _CHILD_ENDS_WITHIN_MS = 20_000
 

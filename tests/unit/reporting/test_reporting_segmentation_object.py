@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import io
-import shutil
 import subprocess
 import warnings
 from collections.abc import Callable
@@ -317,11 +316,15 @@ def test_lesions_of_a_map_are_apart_and_not_empty(mask: Volume) -> None:
         lesion_map([mask, mask.with_image(mask.image[:-1], Quantity.MASK)])
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not installed")
 @pytest.mark.parametrize("which", ["report", "two_lesion_report", "mr_report", "oblique", "supplied"])
 def test_dciodvfy_finds_no_error(
-    make_context: MakeContext, tmp_path: Path, which: str, request: pytest.FixtureRequest
+    make_context: MakeContext,
+    tmp_path: Path,
+    which: str,
+    request: pytest.FixtureRequest,
+    require_installed: Callable[..., None],
 ) -> None:
+    require_installed("dicom3tools", "dciodvfy")
     if which.endswith("report"):
         data = request.getfixturevalue(which).segmentation
     else:

@@ -30,6 +30,7 @@ def _train(files: TrainingFiles, run: Path, progress: Callable[[str, float], Non
         )
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_gives_the_same_bytes(
     trained: TrainedResponse,
     write_training_files: Callable[[Path], TrainingFiles],

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from .conftest import TrainingFiles
 
 
+@pytest.mark.slow
 def test_a_quick_trial_leaves_the_model_alone_and_is_not_for_use(
     write_training_files: Callable[[Path], TrainingFiles], tmp_path: Path
 ) -> None:

@@ -108,6 +108,7 @@ def test_the_breast_sets_hold_their_promise_in_each_outcome_and_stratum() -> Non
         assert cell.covered.value == pytest.approx(0.8, abs=0.05), cell
 
 
+@pytest.mark.slow
 def test_a_call_that_is_not_supported_is_not_made(breast: ResponseModel) -> None:
     random = np.random.default_rng(0)
     allowed = {Answer.FAVORABLE if found.favorable else Answer.UNFAVORABLE: found for found in breast.document.calls}

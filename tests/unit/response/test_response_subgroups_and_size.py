@@ -73,6 +73,7 @@ def test_optimism_takes_away_what_noise_gave(make_task: MakeTask, draw_cohort: D
     assert found.brier.optimism < 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patients", "share", "separation"), [(60, 0.5, 1.5), (200, 0.3, 0.9)])
 def test_the_expected_width_is_that_of_simulated_cohorts(patients: int, share: float, separation: float) -> None:
     random = np.random.default_rng(4)

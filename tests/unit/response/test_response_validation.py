@@ -53,6 +53,7 @@ def test_noise_is_not_found(make_task: MakeTask, draw_cohort: Draw) -> None:
     assert evaluation.permutation.p_value > 0.1
 
 
+@pytest.mark.slow
 def test_selection_among_many_noise_inputs_does_not_reach_the_validation(
     make_task: MakeTask, draw_cohort: Draw
 ) -> None:

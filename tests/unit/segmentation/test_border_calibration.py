@@ -19,6 +19,8 @@ from oncoresponse.segmentation.training.border_calibration import (
     write_border_tables,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def ellipsoid(random, spacing):
     radii = random.uniform(14, 30, 3) * np.array([1.6, 1, 1])

@@ -24,6 +24,7 @@ from oncoresponse.segmentation.training.evaluation import evaluate_segmentation
 from oncoresponse.segmentation.training.fingerprint import Fingerprint
 from oncoresponse.segmentation.training.training_settings import SegmentationTrainingSettings, read_training_settings
 
+pytestmark = pytest.mark.slow
 SETTINGS = SegmentationTrainingSettings(
     held_out_patients=("PATIENT_00",),
     folds=2,

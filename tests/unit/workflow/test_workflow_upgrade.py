@@ -32,6 +32,7 @@ from oncoresponse.workflow.code_version import workflow_version
 from oncoresponse.workflow.earlier_requests import is_of_earlier_release, run_of_earlier_release
 from oncoresponse.workflow.earlier_versions import Settled, settle_earlier_versions
 
+pytestmark = pytest.mark.slow
 FINISHED = "assessments/8da719fb-efd2-5a04-9cca-e669e4b08a66"
 BEGUN = ("assessments/13d40ad2-4b8b-5175-b443-9a9fad951121", "assessments/d136f19c-cb96-536a-b27d-cb8097a59430")
 WAITING = "assessments/9b8db84b-93c8-5192-a5e6-ae5d00e99d57"
