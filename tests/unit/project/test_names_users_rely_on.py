@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from oncoresponse.rpc.peers import SERVICE_NAMES
+from oncoresponse.stages.v1 import stage_pb2
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("oncoresponse", "oncoradiomics")
@@ -87,8 +89,12 @@ def test_every_dotted_name_of_the_documentation_is_there():
     for page in pages():
         found |= set(re.findall(rf"`((?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+)", page.read_text(encoding="utf-8")))
     assert "oncoresponse.dicom.study.read_study" in found, "the documentation is read"
-    for dotted in sorted(found):
+    services = {dotted for dotted in found if re.match(r"oncoresponse\.(?:stages\.)?v1\.\w+Service", dotted)}
+    for dotted in sorted(found - services):
         assert resolved(dotted) is not None
+    # Names of the protocol: of services, and of what answers for them in the health protocol.
+    of_stages = {each.full_name for each in stage_pb2.DESCRIPTOR.services_by_name.values()}
+    assert services <= {*SERVICE_NAMES.values(), *of_stages}
 
 
 def test_the_example_of_the_radiomics_page_runs_as_it_stands(tmp_path):
