@@ -30,7 +30,10 @@ study = studies.CreateStudy(study_pb2.CreateStudyRequest(request_id=str(uuid.uui
 studies.UploadInstances(upload(study, files))
 studies.CompleteStudy(study_pb2.CompleteStudyRequest(study=study, instance_count=len(files)))
 order = assessment_pb2.CreateAssessmentRequest(request_id=str(uuid.uuid4()), study=study, model="models/sts-petct")
-name = assessments.CreateAssessment(order).assessment.name
+try:
+    name = assessments.CreateAssessment(order).assessment.name
+except grpc.RpcError as refusal:  # what the headers show is refused at once
+    sys.exit(refusal.details())
 for update in assessments.WatchAssessment(assessment_pb2.WatchAssessmentRequest(name=name)):
     print(f"{update.assessment.fraction_done:4.0%}  {update.assessment.message}")
 if update.assessment.state != assessment_pb2.ASSESSMENT_STATE_SUCCEEDED:
