@@ -172,7 +172,7 @@ def test_a_clinical_input_comes_from_the_covariates(model: ResponseModel) -> Non
     clinical = replace(model, document=model.document.model_copy(update={"inputs": inputs}))
     assert clinical.predict({"m0": 1.0, "m1": 1.0}, {"m2": 1.0}).probability == model.predict(TYPICAL).probability
     with pytest.raises(InvalidRequest, match="'m2'"):
-        clinical.predict(TYPICAL, {})
+        clinical.predict({"m0": 1.0, "m1": 1.0}, {})
 
 
 def test_the_limits_are_those_of_the_evaluation_and_the_definition(
