@@ -1,10 +1,10 @@
 """Did it work? Later measurements of a patient against earlier ones, by published criteria.
 
-Every criterion is a function of plain data: no image, no DICOM, no service. What only a person can say (the organ, whether
-a lesion is a node, the contrast phase, whether a non-target lesion grew unequivocally) is an argument; where it is absent
-the answer is ``NOT_EVALUABLE`` with the sentence why. Every answer is a proposal (``proposed`` is true) that becomes
-something else only when a physician confirms it. Lengths in mm, volumes in ml, attenuation in HU, SUL in g/ml, times in
-days.
+Every criterion is a function of plain data: no image, no DICOM, no service. What only a person can say (the organ,
+whether a lesion is a node, the contrast phase, whether a non-target lesion grew unequivocally) is an argument; where it
+is absent the answer is ``NOT_EVALUABLE`` with the sentence why. Every answer is a proposal (``proposed`` is true) that
+becomes something else only when a physician confirms it. Lengths in mm, volumes in ml, attenuation in HU, SUL in g/ml,
+times in days.
 
 ============================  =========================================================================================
 module                        source

@@ -1,5 +1,7 @@
-"""Choi criteria (Choi et al., J Clin Oncol 2007;25:1753, table 2): size and attenuation of gastrointestinal stromal tumors
-on contrast-enhanced CT in the portal venous phase."""
+"""Choi criteria (Choi et al., J Clin Oncol 2007;25:1753, table 2), for gastrointestinal stromal tumors.
+
+Size and attenuation on contrast-enhanced CT in the portal venous phase.
+"""
 
 from __future__ import annotations
 
@@ -80,8 +82,8 @@ def assess(baseline: Assessment, later: Assessment) -> CriterionAnswer:
     if density is None:
         return answer(
             NOT_EVALUABLE,
-            f"Not evaluable: attenuation was not measured in the {PHASE} phase of both scans, and size alone ({compared}) "
-            "shows no response.",
+            f"Not evaluable: attenuation was not measured in the {PHASE} phase of both scans, and size alone "
+            f"({compared}) shows no response.",
         )
     if at_least(size, SIZE_PERCENT):
         return answer("PD", f"{SIZE_PERCENT:g} % larger without a response by attenuation: {compared}.")

@@ -25,8 +25,8 @@ def lean_body_mass_kg(formula: LeanBodyMassFormula, sex: Sex, weight_kg: float, 
         height_m: Body height in m.
 
     Raises:
-        InvalidRequest: Unknown formula or sex, a value that cannot be true, or a body outside the formula (James gives a
-            lean body mass of 0 or less).
+        InvalidRequest: Unknown formula or sex, a value that cannot be true, or a body outside the formula (James gives
+            a lean body mass of 0 or less).
     """
     require_size("weight_kg", weight_kg, above_zero=True)
     require_size("height_m", height_m, above_zero=True)

@@ -24,12 +24,13 @@ class LesionMatch(BaseModel):
     """Lesions that belong together.
 
     Attributes:
-        kind: ``pair``: one to one; ``split``: one became several; ``merged``: several became one; ``ambiguous``: several
-            to several; ``new`` and ``vanished``: without a partner.
+        kind: ``pair``: one to one; ``split``: one became several; ``merged``: several became one; ``ambiguous``:
+            several to several; ``new`` and ``vanished``: without a partner.
         earlier: Identifiers in the earlier scan.
         later: Identifiers in the later scan.
-        score: 0 to 1: the overlap (shared volume over that of the smaller lesion) of the weakest link, or, where lesions
-            do not touch, at most 0.5 and falling to 0 with the distance of their surfaces; 0 for new and vanished.
+        score: 0 to 1: the overlap (shared volume over that of the smaller lesion) of the weakest link, or, where
+            lesions do not touch, at most 0.5 and falling to 0 with the distance of their surfaces; 0 for new and
+            vanished.
         distance_mm: Smallest distance of the surfaces; 0 where they overlap; ``None`` for new and vanished.
         sentence: The same in words.
         proposed: Always true.
@@ -56,8 +57,8 @@ def match_lesions(
 ) -> tuple[LesionMatch, ...]:
     """Propose which lesions belong together.
 
-    Lesions are linked where they overlap by ``smallest_overlap`` or more. Those without such a link are paired one to one
-    with the nearest within ``largest_distance_mm``, the shortest distances in all.
+    Lesions are linked where they overlap by ``smallest_overlap`` or more. Those without such a link are paired one
+    to one with the nearest within ``largest_distance_mm``, the shortest distances in all.
 
     Args:
         earlier: Masks (k, j, i) by identifier, registered to the grid of the later ones.

@@ -1,7 +1,7 @@
 """PERCIST 1.0 (Wahl et al., J Nucl Med 2009;50(Suppl 1):122S, table 8): the hottest lesion of each scan by SULpeak.
 
-SULpeak is the mean in a sphere of 1 ml. The liver reference is a sphere of 3 cm diameter in the right lobe; it is measured
-by the caller, never guessed.
+SULpeak is the mean in a sphere of 1 ml. The liver reference is a sphere of 3 cm diameter in the right lobe; it is
+measured by the caller, never guessed.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ def _obstacle(baseline: Scan, later: Scan, measurable: float | None) -> str:
     first, second = baseline.liver_mean_sul, later.liver_mean_sul
     if first is None or second is None or measurable is None:
         return (
-            "no liver reference was supplied. Measure mean and standard deviation in a sphere of 3 cm in the right lobe "
-            "of both scans."
+            "no liver reference was supplied. Measure mean and standard deviation in a sphere of 3 cm in the right "
+            "lobe of both scans."
         )
     if not at_most(abs(second - first), LIVER_SUL) or not at_most(abs(second - first), LIVER_PERCENT / 100 * first):
         return (

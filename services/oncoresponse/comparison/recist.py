@@ -40,7 +40,7 @@ TOO_SMALL_MM = 5.0
 
 
 class NonTarget(StrEnum):
-    """What a person says about all non-target lesions together (section 4.3.3). ``NONE``: there were none at baseline."""
+    """What a person says about all non-target lesions together (section 4.3.3); ``NONE``: none at baseline."""
 
     NONE = "NONE"
     COMPLETE_RESPONSE = "CR"
@@ -162,8 +162,8 @@ class Target(_Frozen):
 
     Attributes:
         is_node: Whether it is a lymph node.
-        diameter_mm: Short axis of a node, long axis otherwise; 0 where it is gone, :data:`TOO_SMALL_MM` where it is seen
-            but too small to measure, ``None`` where it was not evaluated.
+        diameter_mm: Short axis of a node, long axis otherwise; 0 where it is gone, :data:`TOO_SMALL_MM` where it is
+            seen but too small to measure, ``None`` where it was not evaluated.
     """
 
     is_node: bool
@@ -248,8 +248,8 @@ def target_response(
         missing = sum(target.diameter_mm is None for target in now.values())
         return answer(NOT_EVALUABLE, f"{missing} of {len(now)} target lesions were not evaluated.")
     compared = (
-        f"the sum of diameters is {measured:.4g} mm, {percent_change(base, measured):+.1f} % from baseline ({base:.4g} mm)"
-        + (f" and {percent_change(nadir, measured):+.1f} % from the smallest ({nadir:.4g} mm)" if nadir else "")
+        f"the sum of diameters is {measured:.4g} mm, {percent_change(base, measured):+.1f} % from baseline ({base:.4g}"
+        " mm)" + (f" and {percent_change(nadir, measured):+.1f} % from the smallest ({nadir:.4g} mm)" if nadir else "")
     )
     if _all_gone(now) and total is not None:
         return answer("CR", f"All target lesions are gone and every node is below {PATHOLOGIC_NODE_MM:g} mm.")
@@ -386,8 +386,8 @@ def best_overall_response(
         responses: Day and category of each time point, in any order.
         treatment_start_day: From when the duration of stable disease counts.
         stable_days: Smallest duration of stable disease (the protocol says; RECIST: 6 to 8 weeks).
-        confirmation_days: How much later a response has to be seen again; ``None`` where no confirmation is asked for (a
-            randomized trial with another primary end point).
+        confirmation_days: How much later a response has to be seen again; ``None`` where no confirmation is asked for
+            (a randomized trial with another primary end point).
         most_not_evaluable_between: Time points without evaluation that may lie between a response and its confirmation.
         accept_one_stable_between: Whether one SD may lie between a PR and its confirmation (section 4.6).
 
