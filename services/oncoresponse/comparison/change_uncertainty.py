@@ -1,8 +1,9 @@
 """How sure a change is: from the intervals of both contours and from the published repeatability of the measurement.
 
 Zhao et al. (Radiology 2009;252:263) measured 32 lung cancers twice within 15 minutes: with the same tumor in both
-scans, 95 % of the changes lay between -7.3 and +6.2 % in diameter and between -12.1 and +13.4 % in volume. A smaller change is
-noise, even with a perfect contour. Both sources are taken as independent and normal on the scale of the logarithm.
+scans, 95 % of the changes lay between -7.3 and +6.2 % in diameter and between -12.1 and +13.4 % in volume. A smaller
+change is noise, even with a perfect contour. Both sources are taken as independent and normal on the scale of the
+logarithm.
 """
 
 from __future__ import annotations
