@@ -188,6 +188,32 @@ def train_response(
     _sealed(model)
 
 
+@app.command("forecast")
+def train_forecast(
+    table: Annotated[
+        Path, typer.Option(help="CSV, one row a visit: study, patient, day, diameter_mm; at least three studies.")
+    ],
+    out: Annotated[Path, typer.Option(help="File of constants to write (JSON).")],
+    cohort: Annotated[str, typer.Option(help="The data in words, with licence; stands in the file.")],
+) -> None:
+    """Validate the forecast of the next visit by study left out, fit its interval to all, and seal the file."""
+    from oncoresponse.comparison.training.forecast_training import figures_table
+    from oncoresponse.comparison.training.forecast_training import train_forecast as train
+
+    require_writable_folder(out.absolute().parent)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Studies left out", total=1.0)
+        found = train(table, cohort=cohort, progress=lambda share: bar.update(task, completed=share))
+    out.write_text(json.dumps(found.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+    typer.echo(figures_table(list(found.figures.items())))
+    low, high = found.damped_minus_last_mm
+    typer.echo(
+        f"Damped trend minus last value: {low:+.3f} to {high:+.3f} mm of mean error (95 %). "
+        f"The point is the {found.point}."
+    )
+    typer.echo(f"Sealed: {found.sha256}")
+
+
 @app.command("model-card")
 def write_card(model: _Model) -> None:
     """Write the model card anew after a change of model.yaml, and seal the model. The figures stay as they are."""

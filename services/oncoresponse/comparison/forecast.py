@@ -2,10 +2,10 @@
 
 Nested validation by trial found no better point than the last value carried forward (docs/follow-up.md); a straight
 line is worse. What can be said is how far the next value may lie from it: two quantile regressions (10 and 90 %) of the
-difference on the last size, the elapsed time and the last change, with conformal margins for each range of elapsed time,
-so that the interval holds as often as it promises on trials it was not fitted to. A lesion too small to measure is
-left-censored at 5 mm, never missing. ``forecast.json`` holds the constants, what they were fitted to, and the figures of
-the validation.
+difference on the last size, the elapsed time and the last change, with conformal margins for each range of elapsed
+time, so that the interval holds as often as it promises on trials it was not fitted to. A lesion too small to measure
+is left-censored at 5 mm, never missing. ``forecast.json`` holds the constants, what they were fitted to, and the
+figures of the validation.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class Figures(_Frozen):
         coverage: Share of visits within the interval.
         width_mm: Mean width of the interval.
         median_width_mm: Its median.
-        plain_width_mm: Mean width of the last value plus and minus a conformal share of it, at the same coverage.
+        plain_coverage: Share of visits within the last value plus and minus a conformal share of it.
+        plain_width_mm: Mean width of that.
         first_visits: Visits forecast from the baseline alone.
         first_coverage: Share of them within the interval.
         first_width_mm: Mean width of the interval.
@@ -81,6 +82,7 @@ class Figures(_Frozen):
     coverage: float
     width_mm: float
     median_width_mm: float
+    plain_coverage: float
     plain_width_mm: float
     first_visits: int
     first_coverage: float
@@ -220,7 +222,7 @@ def forecast(visits: Sequence[Visit], day: float, constants: ForecastConstants |
     return Forecast(
         day=day,
         estimate_mm=estimate,
-        low_mm=0.0 if last.diameter_mm is None else min(float(low[0]), estimate),
+        low_mm=float(low[0]),
         high_mm=max(float(high[0]), estimate),
         level=constants.level,
         note=" ".join(notes),
@@ -283,4 +285,13 @@ def interval_mm(
         margin = np.array(part.margins)[ranges[rows]] * scale_mm(history[rows])
         low[rows] = history[rows, 0] + used @ np.array(part.lower) - margin
         high[rows] = history[rows, 0] + used @ np.array(part.upper) + margin
-    return np.clip(np.minimum(low, history[:, 0]), 0.0, None), np.maximum(high, history[:, 0])
+    return around_last(low, high, history)
+
+
+def around_last(
+    low: NDArray[np.float64], high: NDArray[np.float64], history: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends that hold the last value, never below 0; from 0 on where the lesion is 5 mm or less, so may soon be gone."""
+    last = history[:, 0]
+    low = np.where(last <= TOO_SMALL_MM, 0.0, np.clip(np.minimum(low, last), 0.0, None))
+    return low, np.maximum(high, last)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oncoresponse.comparison.change_uncertainty import (
     DIAMETER_CT,
@@ -59,6 +59,7 @@ def test_pairs_split_merged_new_and_vanished_are_named():
     assert {match.kind for match in nearer if "moves" in match.earlier} == {"vanished"}
 
 
+@settings(max_examples=20)
 @given(st.permutations(list(EARLIER)), st.permutations(list(LATER)))
 def test_the_order_of_lesions_does_not_matter(earlier, later):
     expected = set(match_lesions(EARLIER, LATER, SPACING))

@@ -2,12 +2,14 @@
 
 Each trial is forecast by constants that saw only the others; their conformal margins come from a second round within
 those others, so that neither quantiles nor margins have seen the trial. The constants that ship are fitted in the same
-way to all trials. Every patient weighs the same in quantiles and margins.
+way to all trials. Every visit
+weighs the same, because the promise is about visits.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from oncoresponse.comparison.forecast import (
     ForecastConstants,
     Interval,
     Known,
+    around_last,
     features,
     history_of,
     interval_mm,
@@ -183,14 +186,13 @@ def _interval(visits: Visits) -> Interval:
         low = tested.history[:, 0] + features(tested.history) @ _quantile(rest, (1 - LEVEL) / 2)
         high = tested.history[:, 0] + features(tested.history) @ _quantile(rest, (1 + LEVEL) / 2)
         scores[left_out] = _scores(tested, low, high)
-    weights = _weights(visits.patient)
     ranges = np.searchsorted(ELAPSED_DAYS, visits.history[:, 1], side="right")
     margins = []
     for number in range(len(ELAPSED_DAYS) + 1):
         rows = ranges == number
         if len(np.unique(visits.patient[rows])) < FEWEST_IN_RANGE:
             rows = np.ones(len(scores), bool)
-        margins.append(_weighted_quantile(scores[rows], weights[rows], LEVEL))
+        margins.append(_conformal(scores[rows]))
     return Interval(
         lower=tuple(_quantile(visits, (1 - LEVEL) / 2).tolist()),
         upper=tuple(_quantile(visits, (1 + LEVEL) / 2).tolist()),
@@ -200,8 +202,7 @@ def _interval(visits: Visits) -> Interval:
 
 def _scores(visits: Visits, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
     """How much an interval has to widen on both sides to hold the value, in units of the scale; below 0 where less."""
-    last = visits.history[:, 0]
-    low, high = np.minimum(low, last), np.maximum(high, last)
+    low, high = around_last(low, high, visits.history)
     below = np.where(visits.censored, low - TOO_SMALL_MM, low - visits.size)
     above = np.where(visits.censored, -np.inf, visits.size - high)
     return np.maximum(below, above) / scale_mm(visits.history)
@@ -212,13 +213,13 @@ def _quantile(visits: Visits, quantile: float) -> NDArray[np.float64]:
 
     A value too small to measure whose fitted quantile is below 5 mm costs nothing, so it leaves the fit.
     """
-    used, last, weights = features(visits.history), visits.history[:, 0], _weights(visits.patient)
+    used, last = features(visits.history), visits.history[:, 0]
     counted = np.ones(len(last), bool)
     coefficients = np.zeros(used.shape[1])
     varying = used.any(axis=0)
     for _ in range(3):
         model = QuantileRegressor(quantile=quantile, alpha=0.0, fit_intercept=False)
-        model.fit(used[counted][:, varying], (visits.size - last)[counted], sample_weight=weights[counted])
+        model.fit(used[counted][:, varying], (visits.size - last)[counted])
         coefficients[varying] = model.coef_
         again = ~visits.censored | (last + used @ coefficients > TOO_SMALL_MM)
         if (again == counted).all():
@@ -227,16 +228,10 @@ def _quantile(visits: Visits, quantile: float) -> NDArray[np.float64]:
     return coefficients
 
 
-def _weights(patient: NDArray[np.int64]) -> NDArray[np.float64]:
-    _, place, count = np.unique(patient, return_inverse=True, return_counts=True)
-    return np.asarray(1.0 / count[place])
-
-
-def _weighted_quantile(values: NDArray[np.float64], weights: NDArray[np.float64], level: float) -> float:
-    """Smallest value at which the weights reach the level, with one patient more at infinity (split conformal)."""
-    order = np.argsort(values)
-    share = np.cumsum(weights[order]) / (weights.sum() + 1.0)
-    return float(values[order][min(int(np.searchsorted(share, level)), len(values) - 1)])
+def _conformal(scores: NDArray[np.float64]) -> float:
+    """The score that one more visit stays below with a probability of at least the level (split conformal)."""
+    rank = min(math.ceil(LEVEL * (len(scores) + 1)), len(scores))
+    return float(np.sort(scores)[rank - 1])
 
 
 def _damped(history: NDArray[np.float64], share: float) -> NDArray[np.float64]:
@@ -252,7 +247,7 @@ def _plain_share(visits: Visits) -> float:
     """Share of the last value that, added and taken away, holds the level of the visits."""
     several = visits.part(visits.history[:, 3] > 1)
     last = np.maximum(several.history[:, 0], 1e-6)
-    return _weighted_quantile(several.error(several.history[:, 0]) / last, _weights(several.patient), LEVEL)
+    return _conformal(several.error(several.history[:, 0]) / last)
 
 
 def _bootstrap(difference: NDArray[np.float64], patient: NDArray[np.int64], seed: int) -> tuple[float, float]:
@@ -280,10 +275,8 @@ def _figures(
     def mean(values: NDArray[np.float64] | NDArray[np.bool_], chosen: NDArray[np.bool_]) -> float:
         return round(float(values[chosen].mean()), 3)
 
-    # A lesion too small to measure may be anything below 5 mm: the interval then reaches down to 0.
-    small = visits.history[:, 0] <= TOO_SMALL_MM
-    width = high - np.where(small, 0.0, low)
-    covered = visits.covered(np.where(small, 0.0, low), high)
+    width, covered = high - low, visits.covered(low, high)
+    last = visits.history[:, 0]
     return Figures(
         visits=int(several.sum()),
         last_value_mm=mean(visits.error(visits.history[:, 0]), several),
@@ -292,6 +285,7 @@ def _figures(
         coverage=mean(covered, several),
         width_mm=mean(width, several),
         median_width_mm=round(float(np.median(width[several])), 3),
+        plain_coverage=mean(visits.covered(last - plain, last + plain), several),
         plain_width_mm=mean(2 * plain, several),
         first_visits=int(first.sum()),
         first_coverage=mean(covered, first),
@@ -303,13 +297,14 @@ def figures_table(figures: Sequence[tuple[str, Figures]]) -> str:
     """The figures as a Markdown table."""
     lines = [
         "| trial left out | visits | last value | straight line | damped trend | within 80 % interval | its width | "
-        "plain interval | first visits | within | width |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "plain interval: within | width | first visits | within | width |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, found in figures:
         lines.append(
             f"| {name} | {found.visits} | {found.last_value_mm:.2f} | {found.straight_line_mm:.2f} | "
-            f"{found.damped_trend_mm:.2f} | {found.coverage:.1%} | {found.width_mm:.1f} | {found.plain_width_mm:.1f} | "
+            f"{found.damped_trend_mm:.2f} | {found.coverage:.1%} | {found.width_mm:.1f} | "
+            f"{found.plain_coverage:.1%} | {found.plain_width_mm:.1f} | "
             f"{found.first_visits} | {found.first_coverage:.1%} | {found.first_width_mm:.1f} |"
         )
     return "\n".join(lines)
