@@ -21,7 +21,10 @@ def predict(
     model: Annotated[str, typer.Option(help="Model to use; 'oncoresponse models list' names them.")],
     table: Annotated[
         Path,
-        typer.Option(help="CSV, one row a patient, columns as in the model's task file; 'id' is handed through."),
+        typer.Option(
+            help="CSV, one row a patient, columns as in the model's task file; 'id' or 'patient_id' is handed "
+            "through, others are not looked at."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="CSV to write: the answer of each row, with its uncertainty.")],
     models_dir: Annotated[Path | None, typer.Option(help="Folder of installed models.")] = None,
@@ -62,6 +65,8 @@ def predict(
     answers = Counter(answer_line(prediction) for prediction in predictions)
     printed = Console(highlight=False, soft_wrap=True)
     printed.print(f"[bold]{definition.intended_use.device_status}[/bold]")
+    if read.ignored_columns:
+        printed.print(f"Columns that were not looked at: {', '.join(read.ignored_columns)}.", markup=False)
     printed.print(f"{definition.title}, {definition.name} {definition.version}: {len(predictions)} patients")
     for text, count in answers.most_common():
         printed.print(f"  {count:6d}  {text}", markup=False)

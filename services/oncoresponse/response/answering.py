@@ -21,6 +21,7 @@ from oncoresponse.response.measured_only import (
 )
 from oncoresponse.response.measures_only import MeasuresOnlyModel
 from oncoresponse.response.model import ResponseModel
+from oncoresponse.response.task import with_derived
 from oncoresponse.response.training_fingerprints import TrainingFingerprints
 from oncoresponse.response.whole_tumor import bounds_from_volume, whole_tumor_variants
 
@@ -125,6 +126,7 @@ def answer(
     if isinstance(model, MeasuresOnlyModel):
         measured = None if lesion.features is None else InputProvenance.of(lesion.features)
         return model.predict({}, provenance=measured, used_in_training=used_in_training)
+    covariates = with_derived(model.inputs, covariates)
     if not opened.needs_lesion(covariates):
         lesion, lesions_left_open = MeasuredLesion(), 0
     document = lesion.features

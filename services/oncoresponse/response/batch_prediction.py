@@ -19,13 +19,15 @@ from oncoresponse.errors import PredictionTableInvalid
 from oncoresponse.response.input_provenance import InputProvenance, read_provenance
 from oncoresponse.response.measures_only import MeasuresOnlyModel
 from oncoresponse.response.model import ResponseModel
-from oncoresponse.response.task import ResponseInput
+from oncoresponse.response.task import ResponseInput, with_derived
 from oncoresponse.response.training_fingerprints import TrainingFingerprints
 from oncoresponse.response.whole_tumor import whole_tumor_variants
 
 ID_COLUMN = "id"
-"""Column that is handed through to the output untouched. It reaches no message or log, and no model except as the
-fingerprint by which a training patient is recognized."""
+"""Column that is handed through to the output untouched; where a table has none, ``patient_id`` is. It reaches no
+message or log, and no model except as the fingerprint by which a training patient is recognized."""
+
+PATIENT_COLUMN = "patient_id"
 
 OUTPUT_COLUMNS = (
     ID_COLUMN,
@@ -72,12 +74,14 @@ class PredictionTable:
         identifiers: One for each row, as found; empty strings where the table has no column of them.
         rows: Values by input name, in the units of the model; NaN where the cell was empty.
         highs: Upper bounds by input name, where a row gives any.
+        ignored_columns: Columns that are no inputs and were not looked at.
         provenance: How they were made, by the file beside the table; ``None`` where there is none.
     """
 
     identifiers: tuple[str, ...]
     rows: tuple[dict[str, float], ...]
     highs: tuple[dict[str, float], ...]
+    ignored_columns: tuple[str, ...] = ()
     provenance: InputProvenance | None = None
 
 
@@ -90,26 +94,26 @@ def read_prediction_table(path: Path, inputs: Sequence[ResponseInput]) -> Predic
 
     Args:
         path: The file.
-        inputs: What the model needs: every one has to be a column. The only other columns allowed are ``id`` and, for
-            an input of size, its name with :data:`HIGH_SUFFIX`.
+        inputs: What the model needs: every one has to be a column, or the columns that it is derived from. An input of
+            size may have a second one, its name with :data:`HIGH_SUFFIX`. Other columns are not looked at.
 
     Raises:
-        PredictionTableInvalid: A column is missing, unknown, given twice or in another unit; a row has too few or too
+        PredictionTableInvalid: A column is missing, given twice or in another unit; a row has too few or too
             many cells, or a cell that is not a number; or the file cannot be read. The message names columns and row
             numbers, never the content of a cell.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream, strict=True)
-            columns = _columns(next(reader, []), inputs)
-            bounds = {f"{entry.name}{HIGH_SUFFIX}": entry.name for entry in inputs if entry.physician_group == "size"}
+            columns, ignored = _columns(next(reader, []), inputs)
+            bounds = {high: high.removesuffix(HIGH_SUFFIX) for high in _upper_columns(inputs)}
             identifiers, rows, highs = [], [], []
             for cells in reader:
                 if not cells:
                     continue
                 identifier, values = _row(cells, columns, reader.line_num)
                 identifiers.append(identifier)
-                rows.append({name: value for name, value in values.items() if name not in bounds})
+                rows.append(with_derived(inputs, {name: value for name, value in values.items() if name not in bounds}))
                 highs.append(_upper_bounds(values, bounds, reader.line_num))
     except OSError as error:
         raise PredictionTableInvalid(
@@ -119,7 +123,9 @@ def read_prediction_table(path: Path, inputs: Sequence[ResponseInput]) -> Predic
         raise PredictionTableInvalid("The table cannot be read. Give a comma-separated file in UTF-8.") from error
     if not rows:
         raise PredictionTableInvalid("The table has no row beside its column names. Add one row a patient.")
-    return PredictionTable(tuple(identifiers), tuple(rows), tuple(highs), read_provenance(path, PredictionTableInvalid))
+    return PredictionTable(
+        tuple(identifiers), tuple(rows), tuple(highs), ignored, read_provenance(path, PredictionTableInvalid)
+    )
 
 
 def predict_table(
@@ -175,9 +181,15 @@ def write_predictions(path: Path, table: PredictionTable, predictions: Sequence[
     partial.replace(path)
 
 
-def _columns(header: Sequence[str], inputs: Sequence[ResponseInput]) -> list[str]:
-    """Name of the input in each column."""
-    units = {entry.name: entry.unit for entry in inputs}
+def _upper_columns(inputs: Sequence[ResponseInput]) -> dict[str, str]:
+    """Columns that may hold an upper bound, with their units."""
+    sizes = [entry for entry in inputs if entry.physician_group == "size" and entry.log_ratio is None]
+    return {f"{entry.name}{HIGH_SUFFIX}": entry.unit for entry in sizes}
+
+
+def _columns(header: Sequence[str], inputs: Sequence[ResponseInput]) -> tuple[list[str | None], tuple[str, ...]]:
+    """Name of the input in each column, ``None`` for one that is not looked at; and the names of those."""
+    units = {name: unit for entry in inputs for name, unit in entry.columns.items()}
     expected = ", ".join(f"{name} [{unit}]" for name, unit in units.items())
     parsed = [_COLUMN.fullmatch(cell.strip()) for cell in header]
     names = [match["name"] if match else cell.strip() for match, cell in zip(parsed, header, strict=True)]
@@ -193,12 +205,10 @@ def _columns(header: Sequence[str], inputs: Sequence[ResponseInput]) -> list[str
             "guessed.",
             missing=",".join(missing),
         )
-    units |= {f"{entry.name}{HIGH_SUFFIX}": entry.unit for entry in inputs if entry.physician_group == "size"}
-    if unknown := [name for name in names if name not in units and name != ID_COLUMN]:
-        raise PredictionTableInvalid(
-            f"The model does not know {_quoted(unknown)}. Remove or rename; it takes {expected}, and {ID_COLUMN}.",
-            unknown=",".join(unknown),
-        )
+    units |= _upper_columns(inputs)
+    if ID_COLUMN not in names:
+        names = [ID_COLUMN if name == PATIENT_COLUMN else name for name in names]
+    ignored = tuple(name for name in names if name not in units and name != ID_COLUMN)
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise PredictionTableInvalid(f"The table has {_quoted(twice)} twice. Keep one.", twice=",".join(twice))
     for match, name in zip(parsed, names, strict=True):
@@ -208,16 +218,18 @@ def _columns(header: Sequence[str], inputs: Sequence[ResponseInput]) -> list[str
                 column=name,
                 unit=units[name],
             )
-    return names
+    return [None if name in ignored else name for name in names], ignored
 
 
-def _row(cells: Sequence[str], columns: Sequence[str], line: int) -> tuple[str, dict[str, float]]:
+def _row(cells: Sequence[str], columns: Sequence[str | None], line: int) -> tuple[str, dict[str, float]]:
     if len(cells) != len(columns):
         raise PredictionTableInvalid(
             f"Line {line} has {len(cells)} cells, the table {len(columns)} columns. Correct the line.", line=line
         )
     identifier, values = "", {}
     for name, cell in zip(columns, cells, strict=True):
+        if name is None:
+            continue
         if name == ID_COLUMN:
             identifier = cell
             continue

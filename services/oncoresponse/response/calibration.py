@@ -15,7 +15,7 @@ from scipy.special import expit, logit
 from sklearn.model_selection import StratifiedKFold
 
 from oncoresponse.response.arrays import FloatArray, IntArray
-from oncoresponse.response.task import CalibrationMethod
+from oncoresponse.response.task_settings import CalibrationMethod
 
 _STEPS = 100
 _CALIBRATION_FOLDS = 5

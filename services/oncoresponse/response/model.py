@@ -51,7 +51,7 @@ from oncoresponse.response.model_document import (
 )
 from oncoresponse.response.pipeline import ScoringModel
 from oncoresponse.response.probability_interval import Ensemble
-from oncoresponse.response.task import ResponseInput
+from oncoresponse.response.task import ResponseInput, with_derived
 from oncoresponse.response.whole_tumor import BORDER_CHANGES_ANSWER
 
 _FOLDER = "response"
@@ -286,6 +286,7 @@ class ResponseModel:
         return None
 
     def _row(self, values: Mapping[str, float], covariates: Mapping[str, float]) -> list[float]:
+        covariates = with_derived(self.document.inputs, covariates)
         row = []
         for entry in self.document.inputs:
             # What the request gives goes before what was measured in its place.
@@ -294,8 +295,8 @@ class ResponseModel:
             if entry.name not in table:
                 if entry.source == "clinical":
                     raise InvalidRequest(
-                        f"The model needs the clinical covariate '{entry.name}' ({entry.unit}). Add it to the request; "
-                        "a missing value is never guessed.",
+                        f"The model needs the clinical covariate {_named(entry)}. Add it to the request; a missing "
+                        "value is never guessed.",
                         field=entry.name,
                     )
                 raise ModelFolderInvalid(
@@ -427,6 +428,10 @@ class ResponseModel:
                     f"and NumPy it was trained with ({document.library_versions.get('xgboost', 'unknown')}, "
                     f"{document.library_versions.get('numpy', 'unknown')}), or train it again."
                 )
+
+
+def _named(entry: ResponseInput) -> str:
+    return " and ".join(f"'{name}' ({unit})" for name, unit in entry.columns.items())
 
 
 def _read(model_folder: ModelFolder, name: str) -> bytes:

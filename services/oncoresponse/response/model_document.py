@@ -13,7 +13,8 @@ from oncoresponse.response.calibration import Sigmoid
 from oncoresponse.response.call_rule import CallFigures
 from oncoresponse.response.conformal import CoverageCell, stratum_of
 from oncoresponse.response.pipeline import LogisticBaseline
-from oncoresponse.response.task import CalibrationMethod, ResponseInput, StrataTask
+from oncoresponse.response.task import ResponseInput, StrataTask
+from oncoresponse.response.task_settings import CalibrationMethod
 from oncoresponse.response.training_distance import TrainingDistance
 
 BOOSTER_FILE = "booster.ubj"

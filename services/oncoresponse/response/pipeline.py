@@ -19,7 +19,8 @@ from oncoresponse.response.arrays import FloatArray, IntArray
 from oncoresponse.response.booster import fit_booster, is_constant, margins
 from oncoresponse.response.calibration import Sigmoid, choose_calibration
 from oncoresponse.response.fit_checkpoint import booster_from_text, booster_to_text, current_fits, fit_key
-from oncoresponse.response.task import CalibrationMethod, ResponseTask
+from oncoresponse.response.task import ResponseTask
+from oncoresponse.response.task_settings import CalibrationMethod
 
 _CALIBRATION_SEED = 31
 

@@ -7,25 +7,26 @@ and the search over hyper-parameters are fixed there, so that nothing is chosen 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from oncoresponse.case.prediction import PhysicianGroup
 from oncoresponse.errors import TrainingDataInvalid
+from oncoresponse.response.task_settings import (
+    BoosterSettings,
+    EvidenceRule,
+    Strict,
+    UncertaintySettings,
+    ValidationSettings,
+)
 
-CalibrationMethod = Literal["none", "intercept", "platt"]
-"""The booster's log-odds as they are; moved; or scaled and moved (Platt)."""
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class OutcomeRule(_Strict):
+class OutcomeRule(Strict):
     """How a column of the clinical table becomes the outcome.
 
     Attributes:
@@ -53,7 +54,7 @@ class OutcomeRule(_Strict):
         return int(cell == ("1" if self.favorable_when == "one" else "0"))
 
 
-class Exclusion(_Strict):
+class Exclusion(Strict):
     """Patients who are left out before anything is computed, by a rule declared in advance.
 
     Attributes:
@@ -92,7 +93,7 @@ class Exclusion(_Strict):
         )
 
 
-class AuditGroup(_Strict):
+class AuditGroup(Strict):
     """Subgroups in which the evaluation is repeated. Never an input by being named here.
 
     Attributes:
@@ -135,7 +136,7 @@ class AuditGroup(_Strict):
         return f"{self.bands[-1]:g}{unit} or more"
 
 
-class FollowUpTask(_Strict):
+class FollowUpTask(Strict):
     """When a failure came, or until when there was none: the outcome as a censored time, for the validation only.
 
     Attributes:
@@ -154,7 +155,7 @@ class FollowUpTask(_Strict):
     horizon: float = Field(gt=0)
 
 
-class Candidate(_Strict):
+class Candidate(Strict):
     """A set of inputs that may become the model.
 
     Attributes:
@@ -166,7 +167,7 @@ class Candidate(_Strict):
     inputs: tuple[str, ...] = Field(min_length=1)
 
 
-class StrataTask(_Strict):
+class StrataTask(Strict):
     """Strata within which the prediction sets keep their promise for each outcome.
 
     Attributes:
@@ -188,31 +189,7 @@ class StrataTask(_Strict):
         return self
 
 
-class EvidenceRule(_Strict):
-    """What repeated nested cross-validation has to show before a model predicts; declared before it is run.
-
-    All bounds are ends of 95 % intervals by patient bootstrap. The calibration limits follow from what is shown: with a
-    slope or an intercept that may lie beyond them, a percentage says nothing that a physician could use (Van Calster et
-    al. 2019, doi:10.1186/s12916-019-1466-7).
-
-    Attributes:
-        lowest_auc: Smallest lower end of the AUC.
-        lowest_concordance: The same of Uno's concordance, where the task declares a follow-up.
-        lowest_scaled_brier: The lower end of the scaled Brier score must exceed this.
-        calibration_slope: The interval of the slope must lie within.
-        largest_calibration_intercept: The interval of calibration-in-the-large must lie within this of 0 (log-odds).
-        largest_permutation_p: Of the permutation test, where the task asks for permutations.
-    """
-
-    lowest_auc: float = Field(default=0.6, ge=0, le=1)
-    lowest_concordance: float = Field(default=0.6, ge=0, le=1)
-    lowest_scaled_brier: float = 0.0
-    calibration_slope: tuple[float, float] = (0.5, 2.0)
-    largest_calibration_intercept: float = Field(default=0.5, gt=0)
-    largest_permutation_p: float = Field(default=0.05, gt=0, le=1)
-
-
-class CallRule(_Strict):
+class CallRule(Strict):
     """Which kinds of call are made.
 
     Attributes:
@@ -225,7 +202,7 @@ class CallRule(_Strict):
     level: float = Field(default=0.8, gt=0.5, lt=1)
 
 
-class ShiftTest(_Strict):
+class ShiftTest(Strict):
     """Trained on the patients with the smaller values of an input, tested on those with the larger ones."""
 
     input: str
@@ -234,7 +211,34 @@ class ShiftTest(_Strict):
 _TEXTURE = ("glcm", "glrlm", "glszm", "gldm", "ngtdm")
 
 
-class ResponseInput(_Strict):
+class LogRatio(Strict):
+    """The change between two sizes that a table holds, as the natural logarithm of the later over the earlier.
+
+    Attributes:
+        later: Column of the later size.
+        earlier: Column of the earlier one.
+        unit: UCUM of both.
+        at_least: Smaller sizes count as this one: what is gone or too small to measure has no logarithm.
+    """
+
+    later: str
+    earlier: str
+    unit: str
+    at_least: float = Field(gt=0)
+
+    def value(self, row: Mapping[str, float]) -> float:
+        """The change of one patient; NaN where a size is missing or below 0.
+
+        Raises:
+            KeyError: The row lacks a column.
+        """
+        later, earlier = row[self.later], row[self.earlier]
+        if not (0 <= later < math.inf and 0 <= earlier < math.inf):
+            return math.nan
+        return math.log(max(later, self.at_least) / max(earlier, self.at_least))
+
+
+class ResponseInput(Strict):
     """One input of the response model.
 
     Attributes:
@@ -248,6 +252,8 @@ class ResponseInput(_Strict):
         minimum: Smallest value that can be true, in ``unit``.
         maximum: Largest.
         group: What a physician would call it; guessed from ``name`` and ``source`` when not given.
+        log_ratio: Where the input is a change that is derived from two other columns; there is then no column of its
+            name, and ``minimum`` and ``maximum`` are of the logarithm.
     """
 
     name: str
@@ -259,6 +265,14 @@ class ResponseInput(_Strict):
     minimum: float
     maximum: float
     group: PhysicianGroup | None = None
+    log_ratio: LogRatio | None = None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Columns of a table that give it, with their units."""
+        if self.log_ratio is None:
+            return {self.name: self.unit}
+        return {self.log_ratio.earlier: self.log_ratio.unit, self.log_ratio.later: self.log_ratio.unit}
 
     @property
     def physician_group(self) -> PhysicianGroup:
@@ -285,6 +299,8 @@ class ResponseInput(_Strict):
             raise ValueError(f"Input '{self.name}': minimum must be below maximum.")
         if self.transform == "log" and self.minimum <= 0:
             raise ValueError(f"Input '{self.name}': a logarithm needs a minimum above 0.")
+        if self.log_ratio is not None and (self.transform != "none" or self.source != "clinical"):
+            raise ValueError(f"Input '{self.name}': a derived change is clinical and has no other transform.")
         return self
 
     def transformed(self, value: float) -> float:
@@ -294,72 +310,17 @@ class ResponseInput(_Strict):
         return math.log(value) if value > 0 and math.isfinite(value) else math.nan
 
 
-class BoosterSettings(_Strict):
-    """Fixed hyper-parameters of XGBoost and the small search declared in advance.
-
-    ``min_child_weight`` is the sum of p(1-p) in a leaf: 1 asks for about four patients. With 3 and fewer than 40
-    patients trees stop splitting and the model becomes a constant, which training refuses.
-
-    Attributes:
-        start: Where the booster starts: ``zero`` log-odds, or the log-odds of the ``logistic`` regression on the
-            baseline inputs (XGBoost ``base_margin``), so that the trees add only what the regression misses.
-    """
-
-    start: Literal["zero", "logistic"] = "zero"
-    max_depth: tuple[int, ...] = Field(min_length=1)
-    rounds: tuple[int, ...] = Field(min_length=1)
-    learning_rate: float = Field(gt=0, le=1)
-    l2_penalty: float = Field(default=1.0, ge=0)
-    min_child_weight: float = Field(default=1.0, ge=0)
-    row_fraction: float = Field(default=1.0, gt=0, le=1)
-    column_fraction: float = Field(default=1.0, gt=0, le=1)
+def with_derived(inputs: Sequence[ResponseInput], values: Mapping[str, float]) -> dict[str, float]:
+    """``values`` and the changes that can be derived from them; one that is there by its own name stays."""
+    derived = {
+        entry.name: entry.log_ratio.value(values)
+        for entry in inputs
+        if entry.log_ratio is not None and entry.columns.keys() <= values.keys()
+    }
+    return {**derived, **values}
 
 
-class ValidationSettings(_Strict):
-    """Size of the validation.
-
-    Attributes:
-        folds: Outer and inner folds, stratified by outcome, whole patients.
-        repeats: Repeats of the outer cross-validation with new folds.
-        inner_repeats: Repeats of the inner one, which chooses hyper-parameters and calibrates.
-        permutations: Permutations of the outcome through the whole pipeline.
-        permutation_repeats: Outer repeats in each permutation.
-        bootstrap_samples: Patient bootstraps for intervals of figures of merit.
-        simulated_cohorts: Cohorts of the same size with a known truth on which the interval is checked and widened.
-        thresholds: Probabilities of the favorable outcome at which sensitivity and specificity are reported.
-    """
-
-    folds: int = Field(default=5, ge=2)
-    repeats: int = Field(default=20, ge=1)
-    inner_repeats: int = Field(default=3, ge=1)
-    permutations: int = Field(default=200, ge=0)
-    permutation_repeats: int = Field(default=1, ge=1)
-    bootstrap_samples: int = Field(default=2000, ge=100)
-    simulated_cohorts: int = Field(default=40, ge=0)
-    thresholds: tuple[float, ...] = (0.3, 0.5, 0.7)
-
-
-class UncertaintySettings(_Strict):
-    """Promises about a single prediction.
-
-    Attributes:
-        conformal_coverage: Coverage of the conformal set in each outcome class.
-        interval_level: Level of the interval of the probability.
-        ensemble_members: Patient bootstraps refitted for that interval.
-        outside_quantile: Quantile of the leave-one-out distances of training patients that is the threshold.
-        calibration: Methods among which inner cross-validation chooses. All are linear in the log-odds, so that the
-            contributions add up to the calibrated prediction; isotonic regression is not, and overfits below about a
-            thousand patients.
-    """
-
-    conformal_coverage: float = Field(default=0.8, gt=0.5, lt=1)
-    interval_level: float = Field(default=0.9, gt=0.5, lt=1)
-    ensemble_members: int = Field(default=100, ge=10)
-    outside_quantile: float = Field(default=0.975, gt=0.5, lt=1)
-    calibration: tuple[CalibrationMethod, ...] = Field(default=("none", "intercept", "platt"), min_length=1)
-
-
-class ResponseTask(_Strict):
+class ResponseTask(Strict):
     """Contents of ``response/task.yaml``. Unknown keys are refused.
 
     Attributes:
@@ -418,7 +379,8 @@ class ResponseTask(_Strict):
         if self.follow_up is not None:
             after += [self.follow_up.failure_column, self.follow_up.follow_up_column]
         forbidden = {name.casefold() for name in (*self.forbidden_columns, *after)}
-        if refused := [name for name in names if name.casefold() in forbidden]:
+        sources = [*names, *(column for entry in self.inputs for column in entry.columns)]
+        if refused := [name for name in sources if name.casefold() in forbidden]:
             raise ValueError(
                 f"Input '{refused[0]}' is the outcome, is known only after the scan, or was decided with knowledge of "
                 "it. Remove it from the inputs."

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.response.arrays import FloatArray, IntArray
-from oncoresponse.response.task import AuditGroup, ResponseInput, ResponseTask
+from oncoresponse.response.task import AuditGroup, ResponseInput, ResponseTask, with_derived
 
 _SMALLEST_CLASS = 8
 _PERFECT_SEPARATION_NEEDS = 20
@@ -160,11 +160,12 @@ def input_values(task: ResponseTask, patients: Sequence[str], feature_rows: Rows
     for column, entry in enumerate(task.inputs):
         rows = feature_rows if entry.source == "features" else clinical_rows
         for row, patient in enumerate(patients):
-            cell = rows[patient].get(entry.name)
-            if cell is None:
-                raise TrainingDataInvalid(f"The {entry.source} table has no column '{entry.name}'.", input=entry.name)
+            cells = {name: rows[patient].get(name) for name in entry.columns}
+            if absent := [name for name, cell in cells.items() if cell is None]:
+                raise TrainingDataInvalid(f"The {entry.source} table has no column '{absent[0]}'.", input=entry.name)
             try:
-                values[row, column] = float(cell)
+                found = {name: float(cell or "") for name, cell in cells.items()}
+                values[row, column] = with_derived([entry], found)[entry.name]
             except ValueError as error:
                 raise TrainingDataInvalid(
                     f"Input '{entry.name}' is empty or not a number for a patient. Missing inputs are never guessed; "

@@ -34,7 +34,8 @@ from oncoresponse.response.figures_of_merit import (
 )
 from oncoresponse.response.pipeline import fit_baseline, fit_pipeline, patient_folds
 from oncoresponse.response.progress import Progress, no_progress
-from oncoresponse.response.task import CalibrationMethod, ResponseTask
+from oncoresponse.response.task import ResponseTask
+from oncoresponse.response.task_settings import CalibrationMethod
 from oncoresponse.response.training.decision_thresholds import (
     DecisionCurve,
     ThresholdFigures,
