@@ -208,6 +208,12 @@ def _columns(header: Sequence[str], inputs: Sequence[ResponseInput]) -> tuple[li
     units |= _upper_columns(inputs)
     if ID_COLUMN not in names:
         names = [ID_COLUMN if name == PATIENT_COLUMN else name for name in names]
+    no_bound = {f"{name}{HIGH_SUFFIX}" for name in units} - units.keys()
+    if wrong := [name for name in names if name in no_bound]:
+        raise PredictionTableInvalid(
+            f"The model does not know {_quoted(wrong)}: only an input of size has an upper bound. Remove it.",
+            unknown=",".join(wrong),
+        )
     ignored = tuple(name for name in names if name not in units and name != ID_COLUMN)
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise PredictionTableInvalid(f"The table has {_quoted(twice)} twice. Keep one.", twice=",".join(twice))

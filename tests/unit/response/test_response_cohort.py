@@ -140,6 +140,31 @@ def test_a_patient_entered_again_with_rounded_values_is_a_duplicate(make_task: M
         make_cohort(make_task(), _patients(40), values, favorable)
 
 
+def test_a_change_is_derived_and_its_columns_may_not_be_forbidden(
+    write_training_files: Callable[[Path], object], task_fields: Callable[..., dict[str, object]], tmp_path: Path
+) -> None:
+    files = write_training_files(tmp_path)
+    fields = task_fields()
+    change = {
+        "name": "change",
+        "title": "Change",
+        "unit": "1",
+        "source": "clinical",
+        "minimum": -4,
+        "maximum": 4,
+        "log_ratio": {"earlier": "first", "later": "second", "unit": "mm", "at_least": 5},
+    }
+    fields["inputs"] = [*fields["inputs"], change]
+    _rewrite(files.clinical, lambda rows: [row | {"first": 40 + n, "second": n} for n, row in enumerate(rows)])
+    cohort = read_cohort(ResponseTask.model_validate(fields), files.features, files.clinical)
+    with files.clinical.open(newline="") as stream:
+        rows = {row["patient_id"]: row for row in csv.DictReader(stream)}
+    expected = [np.log(max(float(rows[name]["second"]), 5) / float(rows[name]["first"])) for name in cohort.patients]
+    np.testing.assert_allclose(cohort.transformed[:, -1], expected)
+    with pytest.raises(ValueError, match="known only after the scan"):
+        ResponseTask.model_validate(fields | {"forbidden_columns": ["second"]})
+
+
 def test_one_table_may_hold_everything(
     write_training_files: Callable[[Path], object], make_task: MakeTask, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.response.arrays import FloatArray, IntArray
-from oncoresponse.response.task import ResponseTask, read_task
+from oncoresponse.response.task import ResponseTask, read_task, with_derived
 from oncoresponse.response.training.cohort import (
     copies,
     duplicates,
@@ -163,7 +163,7 @@ def _read(path: Path, title: str, task: ResponseTask, faults: list[str]) -> _Tab
 
 def _check_columns(task: ResponseTask, outcome: _Table, features: _Table | None, faults: list[str]) -> None:
     needed = [task.outcome.column, *(rule.column for rule in task.exclusions)]
-    needed += [entry.name for entry in task.inputs if entry.source == "clinical"]
+    needed += [name for entry in task.inputs if entry.source == "clinical" for name in entry.columns]
     if task.follow_up is not None:
         needed += [task.follow_up.failure_column, task.follow_up.follow_up_column]
     _require_columns(outcome, needed, faults)
@@ -219,9 +219,13 @@ def _check_values(
     values = np.full((len(patients), len(task.inputs)), np.nan)
     for column, entry in enumerate(task.inputs):
         table = outcome if entry.source == "clinical" else features
-        if table is None or entry.name not in table.columns:
+        if table is None or not set(entry.columns) <= set(table.columns):
             continue
-        values[:, column] = _numbers(table, patients, entry.name, faults)
+        read = {name: _numbers(table, patients, name, faults) for name in entry.columns}
+        values[:, column] = [
+            with_derived([entry], {name: float(cells[row]) for name, cells in read.items()})[entry.name]
+            for row in range(len(patients))
+        ]
         outside = [
             patient
             for patient, value in zip(patients, values[:, column], strict=True)

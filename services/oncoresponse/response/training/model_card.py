@@ -25,7 +25,7 @@ from oncoresponse.response.model_document import (
     ResponseDocument,
     read_document,
 )
-from oncoresponse.response.task import ResponseTask, read_task
+from oncoresponse.response.task import ResponseInput, ResponseTask, read_task
 from oncoresponse.response.training.evaluation_figures import (
     CALIBRATION_IMAGE,
     DECISION_CURVE_IMAGE,
@@ -222,7 +222,7 @@ def _input_table(document: ResponseDocument | MeasuresOnlyDocument) -> list[str]
             "| Sought in | Name | Unit | Kind | Allowed | Sign held |",
             "|---|---|---|---|---|---|",
             *(
-                f"| {entry.title} | `{entry.name}` | {entry.unit} | {entry.physician_group} | {entry.minimum:g} to "
+                f"| {entry.title} | {_name(entry)} | {entry.unit} | {entry.physician_group} | {entry.minimum:g} to "
                 f"{entry.maximum:g} | {signs[entry.favorable_sign]} |"
                 for entry in document.inputs
             ),
@@ -234,10 +234,18 @@ def _input_table(document: ResponseDocument | MeasuresOnlyDocument) -> list[str]
     ]
 
 
+def _name(entry: ResponseInput) -> str:
+    """Name of the input, or how it is derived."""
+    if (change := entry.log_ratio) is None:
+        return f"`{entry.name}`"
+    at_least = f"each at least {change.at_least:g} {change.unit}"
+    return f"`{entry.name}` = ln(`{change.later}` / `{change.earlier}`), {at_least}"
+
+
 def _input_rows(document: ResponseDocument) -> list[str]:
     signs = {-1: "larger is never favorable", 0: "none", 1: "larger is never unfavorable"}
     return [
-        f"| {entry.title} | `{entry.name}` | {entry.unit} | {entry.physician_group} | {entry.minimum:g} to "
+        f"| {entry.title} | {_name(entry)} | {entry.unit} | {entry.physician_group} | {entry.minimum:g} to "
         f"{entry.maximum:g} | {training.median:.3g} ({training.low:.3g} to {training.high:.3g}) | "
         f"{signs[entry.favorable_sign]} |"
         for entry, training in zip(document.inputs, document.training, strict=True)
