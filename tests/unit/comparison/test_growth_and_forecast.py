@@ -140,11 +140,6 @@ def test_command_forecasts_a_table_as_it_is(tmp_path):
         "patient,day,diameter_mm\nP,1,-3\n",
         "patient,day\n",
     ],
-        "patient,day\nP,1\n",
-        "patient,day,diameter_mm\nP,yesterday,3\n",
-        "patient,day,diameter_mm\nP,1,-3\n",
-        "patient,day\n",
-    ],
 )
 def test_wrong_tables_are_refused_without_quoting_them(tmp_path, text):
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
