@@ -133,6 +133,7 @@ RUN = {
         "oncoresponse monitor --model sts-petct --server 127.0.0.1:50051 --out monitoring",
         "oncoresponse monitor --model sts-petct --data-dir /srv/oncoresponse --out monitoring --since 2026-01",
     ),
+    "follow-up": ("oncoresponse forecast --table visits.csv --out forecast.csv",),
     "bring your own network": (
         "oncoresponse models seal models/my-model",
         "oncoresponse assess examples/STS_019 --model my-model --out result",
@@ -399,6 +400,13 @@ def test_a_contour_is_measured(checkout, write_series, write_contour):
     )
     write_contour(series, 15.0, folder / "contour.dcm")
     assert "tumor_slice_extent_mm  30.0000" in run(measure, checkout, replaced={"STUDY": str(folder)})
+
+
+def test_the_next_visit_is_forecast(checkout):
+    (forecast,) = RUN["follow-up"]
+    (checkout / "visits.csv").write_text("patient,day,diameter_mm\nA,0,30\nA,42,24\nA,84,TOO SMALL TO MEASURE\n")
+    assert "Research use only" in run(forecast, checkout)
+    assert (checkout / "forecast.csv").read_text().splitlines()[1].startswith("A,126,5.00,0.00,")
 
 
 @pytest.mark.xdist_group("documented monitoring")

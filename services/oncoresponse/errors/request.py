@@ -97,7 +97,7 @@ class PredictionAlreadyRecorded(RequestError):
 
 
 class PredictionTableInvalid(RequestError):
-    """A table for batch prediction lacks a column, has one too many, or holds what is not a number."""
+    """A table for batch prediction or a forecast lacks a column, or holds what is not a number."""
 
     reason = "PREDICTION_TABLE_INVALID"
 
