@@ -7,6 +7,7 @@ has to be weighed beside (:mod:`.change_uncertainty`).
 
 from __future__ import annotations
 
+from oncoresponse.case.readable_numbers import spoken_value
 from oncoresponse.comparison.answer import (
     NOT_EVALUABLE,
     CriterionAnswer,
@@ -41,7 +42,7 @@ def assess(baseline_ml: float, smallest_ml: float, later_ml: float, *, new_lesio
         "response_at_most_ml": baseline_ml * (1 + RESPONSE_PERCENT / 100),
         "progression_at_least_ml": smallest_ml * (1 + PROGRESSION_PERCENT / 100),
     }
-    compared = f"{later_ml:.4g} ml, {percent_change(baseline_ml, later_ml):+.1f} % from baseline" + (
+    compared = f"{spoken_value(later_ml, 'ml')}, {percent_change(baseline_ml, later_ml):+.1f} % from baseline" + (
         f" and {percent_change(smallest_ml, later_ml):+.1f} % from the smallest" if smallest_ml else ""
     )
     if new_lesions:

@@ -8,7 +8,6 @@ weighs the same, because the promise is about visits.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import QuantileRegressor
 
+from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.comparison.forecast import (
     Figures,
     ForecastConstants,
@@ -123,7 +123,7 @@ def train_forecast(
             "figures": figures,
             "damped_minus_last_mm": bounds,
             "cohort": cohort,
-            "table_sha256": hashlib.sha256(table.read_bytes()).hexdigest(),
+            "table_sha256": file_sha256(table),
             "patients": len(read.patients),
             "command": "oncoresponse train forecast",
         }
