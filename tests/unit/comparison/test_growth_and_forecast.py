@@ -161,6 +161,7 @@ def simulated(path, trials, seed=1):
     return path
 
 
+@pytest.mark.slow
 def test_training_promises_what_holds_on_trials_it_never_saw(tmp_path):
     found = train_forecast(simulated(tmp_path / "train.csv", 3), cohort="simulated")
     assert found.point == "last value"  # a random walk has no better one

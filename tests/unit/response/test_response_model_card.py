@@ -68,7 +68,7 @@ def test_an_untrained_model_has_no_card(folder: Path) -> None:
         write_model_card(folder)
 
 
-@pytest.mark.parametrize("name", ["sts-petct", "breast-nac"])
+@pytest.mark.parametrize("name", ["sts-petct", "breast-nac", "breast-early-response"])
 def test_the_shipped_card_is_that_of_the_shipped_model(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
     shutil.copytree(MODELS / name / "response", folder / "response")
