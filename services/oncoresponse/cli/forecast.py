@@ -31,7 +31,7 @@ def forecast(
     ] = None,
 ) -> None:
     """Forecast the next visit of every patient. Nothing is recorded and nothing leaves this machine."""
-    from oncoresponse.comparison.forecast import read_constants, shipped_constants
+    from oncoresponse.comparison.forecast import FROM_ONE, read_constants, shipped_constants
     from oncoresponse.comparison.forecast_table import forecast_rows, read_visits, write_forecasts
 
     if out.resolve() == table.resolve():
@@ -48,6 +48,8 @@ def forecast(
         typer.echo(f"Columns that were not looked at: {', '.join(read.ignored_columns)}.")
     if read.not_evaluable:
         typer.echo(f"{read.not_evaluable} rows without a day or not evaluable count as no visit.")
+    if read.several_a_day:
+        typer.echo(f"{read.several_a_day} days of a patient have several measurements; their mean is taken.")
     if without:
         typer.echo(f"{without} patients have no measurement before the day wanted; nothing is said of them.")
     found = used.figures["all"]
@@ -55,4 +57,9 @@ def forecast(
         f"{len(rows)} forecasts: the {used.point}, with an interval that held {found.coverage:.0%} of {found.visits} "
         f"visits of trials left out (promised {used.level:.0%}). Mean error there {found.last_value_mm:.1f} mm."
     )
+    if any(FROM_ONE in entry.note for _, entry in rows):
+        typer.echo(
+            f"From one measurement the interval held {found.first_coverage:.0%} of {found.first_visits} visits; from "
+            "trial to trial less or more."
+        )
     typer.echo(f"Written to {out}")

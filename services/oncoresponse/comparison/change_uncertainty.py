@@ -105,8 +105,9 @@ def change_interval(earlier: Measured, later: Measured, repeatability: Repeatabi
     # Spread towards a smaller change: the later size smaller, or the earlier one larger.
     down = math.hypot(_spread(later.low, later.value, later.level), _spread(earlier.value, earlier.high, earlier.level))
     up = math.hypot(_spread(later.value, later.high, later.level), _spread(earlier.low, earlier.value, earlier.level))
-    noise_down = _spread(1 + repeatability.low_percent / 100, 1, 0.95)
-    noise_up = _spread(1, 1 + repeatability.high_percent / 100, 0.95)
+    # What was measured is the true change and the noise of a repeated scan: where noise reads high, the truth is lower.
+    noise_down = _spread(1, 1 + repeatability.high_percent / 100, 0.95)
+    noise_up = _spread(1 + repeatability.low_percent / 100, 1, 0.95)
     width = _quantile(level)
     ends = [
         100 * math.expm1(center + width * spread)

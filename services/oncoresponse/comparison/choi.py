@@ -1,4 +1,4 @@
-"""Choi criteria (Choi et al., J Clin Oncol 2007;25:1753, table 2), for gastrointestinal stromal tumors.
+"""Choi criteria (Choi et al., J Clin Oncol 2007;25:1753), for gastrointestinal stromal tumors.
 
 Size and attenuation on contrast-enhanced CT in the portal venous phase.
 """

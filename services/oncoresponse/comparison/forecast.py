@@ -3,9 +3,10 @@
 Nested validation by trial found no better point than the last value carried forward (docs/follow-up.md); a straight
 line is worse. What can be said is how far the next value may lie from it: two quantile regressions (10 and 90 %) of the
 difference on the last size, the elapsed time and the last change, with conformal margins for each range of elapsed
-time, so that the interval holds as often as it promises on trials it was not fitted to. A lesion too small to measure
-is left-censored at 5 mm, never missing. ``forecast.json`` holds the constants, what they were fitted to, and the
-figures of the validation.
+time, so that the interval holds as often as it promises on trials it was not fitted to. What the regressions look at
+was chosen with the figures of those trials in sight, which flatters them a little. A lesion too small to measure is
+left-censored at 5 mm, never missing. ``forecast.json`` holds the constants, what they were fitted to, and the figures
+of the validation.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ REFERENCE_DAYS = 42.0
 SCALE_MM = 1.0
 SCALE_SHARE = 0.1
 """Margins are in units of 1 mm plus a tenth of the last size."""
+
+FROM_ONE = "From one measurement: nothing is known of a trend."
 
 Known = Literal["one", "several"]
 """How many earlier visits there are: from one nothing is known of a trend."""
@@ -212,7 +215,7 @@ def forecast(visits: Sequence[Visit], day: float, constants: ForecastConstants |
     estimate = size + constants.trend_share * growth
     notes = []
     if len(earlier) == 1:
-        notes.append("From one measurement: nothing is known of a trend.")
+        notes.append(FROM_ONE)
     if elapsed > constants.longest_days:
         notes.append(
             f"More than {constants.longest_days:g} days ahead was not validated; take the interval as too narrow."

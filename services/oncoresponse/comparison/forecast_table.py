@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,9 +20,12 @@ COLUMNS = {
     "day": ("day", "days"),
     "diameter": ("diameter_mm", "diameter", "longest_diameter_mm", "target_lesion_long_diameter_mm"),
 }
-"""Names a column may have. A column ``study`` tells patients of the same name apart; others are not looked at."""
+"""Names a column may have, in any case. A column ``study`` tells patients of the same name apart; others are not looked
+at."""
 TOO_SMALL = "too small to measure"
 NOT_EVALUABLE = "not evaluable"
+DAY_HINT = "Count days from any fixed day; a date is none."
+SIZE_HINT = "Write mm with a decimal point; a lesion may also be TOO SMALL TO MEASURE or NOT EVALUABLE."
 OUTPUT_COLUMNS = ("patient", "day", "estimate", "low", "high", "note")
 
 
@@ -50,11 +54,13 @@ class VisitTable:
         patients: In the order of the table.
         ignored_columns: Columns that were not looked at.
         not_evaluable: Rows whose lesion could not be evaluated, or whose day is not known; they count as no visit.
+        several_a_day: Days of a patient with more than one measurement; their mean is taken.
     """
 
     patients: tuple[PatientVisits, ...]
     ignored_columns: tuple[str, ...]
     not_evaluable: int
+    several_a_day: int
 
 
 def read_visits(path: Path) -> VisitTable:
@@ -63,7 +69,8 @@ def read_visits(path: Path) -> VisitTable:
     A diameter is a number, ``too small to measure``, ``not evaluable``, or empty where it is wanted.
 
     Raises:
-        PredictionTableInvalid: A column is missing or given twice, a cell is no number, or the file cannot be read. The
+        PredictionTableInvalid: A column is missing or given twice, a patient is missing, a cell is no number, or the
+            file cannot be read. The
             message names columns and line numbers, never the content of a cell.
     """
     try:
@@ -71,30 +78,37 @@ def read_visits(path: Path) -> VisitTable:
             reader = csv.reader(stream, strict=True)
             header = [cell.strip() for cell in next(reader, [])]
             places = {name: _place(header, names) for name, names in COLUMNS.items()}
-            study = header.index("study") if "study" in header else None
+            study = next((place for place, name in enumerate(header) if name.casefold() == "study"), None)
             found: dict[tuple[str, str], tuple[list[Visit], list[float]]] = {}
             unseen = 0
             for cells in reader:
-                if not cells:
+                if not any(cell.strip() for cell in cells):
                     continue
                 if len(cells) != len(header):
                     raise PredictionTableInvalid(
-                        f"Line {reader.line_num} has {len(cells)} cells, the table {len(header)} columns. Correct it.",
+                        f"Line {reader.line_num} has {len(cells)} cells, the table {len(header)} columns. Correct it; "
+                        "a number with a decimal comma counts as two cells.",
                         line=reader.line_num,
                     )
-                key = (cells[study] if study is not None else "", cells[places["patient"]])
+                key = (cells[study].strip() if study is not None else "", cells[places["patient"]].strip())
+                if not key[1]:
+                    # Without a name, visits of different patients would be taken for those of one.
+                    raise PredictionTableInvalid(
+                        f"Line {reader.line_num} names no patient. Name one in every line.", line=reader.line_num
+                    )
                 visits, wanted = found.setdefault(key, ([], []))
                 text = cells[places["diameter"]].strip().casefold()
                 if text == NOT_EVALUABLE or not cells[places["day"]].strip():
                     unseen += 1
                     continue
-                day = _number(cells[places["day"]], "day", reader.line_num)
+                day = _number(cells[places["day"]], header[places["day"]], DAY_HINT, reader.line_num)
                 if not text:
                     wanted.append(day)
                 elif text == TOO_SMALL:
                     visits.append(Visit(day=day, diameter_mm=None))
                 else:
-                    visits.append(Visit(day=day, diameter_mm=_size(text, reader.line_num)))
+                    column = header[places["diameter"]]
+                    visits.append(Visit(day=day, diameter_mm=_size(text, column, reader.line_num)))
     except OSError as error:
         raise PredictionTableInvalid(f"The table cannot be opened ({error.strerror}). Check its path.") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -109,6 +123,9 @@ def read_visits(path: Path) -> VisitTable:
         ),
         ignored_columns=tuple(name for place, name in enumerate(header) if place not in used),
         not_evaluable=unseen,
+        several_a_day=sum(
+            count > 1 for visits, _ in found.values() for count in Counter(visit.day for visit in visits).values()
+        ),
     )
 
 
@@ -159,6 +176,8 @@ def write_forecasts(path: Path, rows: Sequence[tuple[str, Forecast]]) -> None:
 
 def _place(header: Sequence[str], names: Sequence[str]) -> int:
     places = [place for place, name in enumerate(header) if name.casefold() in names]
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+        raise PredictionTableInvalid("The columns are not separated by commas. Save the table comma-separated.")
     if len(places) != 1:
         count = "no column" if not places else "more than one column"
         raise PredictionTableInvalid(
@@ -168,18 +187,18 @@ def _place(header: Sequence[str], names: Sequence[str]) -> int:
     return places[0]
 
 
-def _number(text: str, column: str, line: int) -> float:
+def _number(text: str, column: str, hint: str, line: int) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise PredictionTableInvalid(f"Column '{column}' is not a number in line {line}. Correct it.", line=line)
+        raise PredictionTableInvalid(f"Column '{column}' is not a number in line {line}. {hint}", line=line)
     return value
 
 
-def _size(text: str, line: int) -> float:
-    value = _number(text, "diameter", line)
+def _size(text: str, column: str, line: int) -> float:
+    value = _number(text, column, SIZE_HINT, line)
     if value < 0:
-        raise PredictionTableInvalid(f"Column 'diameter' is below 0 in line {line}. Correct it.", line=line)
+        raise PredictionTableInvalid(f"Column '{column}' is below 0 in line {line}. Correct it.", line=line)
     return value

@@ -6,8 +6,8 @@ Two published curves of the sum of diameters ``y`` (mm) at day ``t`` since treat
 - Claret et al. (J Clin Oncol 2009;27:4103) at constant exposure: ``y = y0 exp(g t - (k/r) (1 - exp(-r t)))``, growth
   ``g``, drug kill ``k``, and resistance ``r`` by which it wears off (1/day).
 
-The time to growth is when the curve turns: ``(log d - log g)/(d + g)`` and ``(log k - log g)/r`` (Claret et al., J
-Clin Oncol 2013;31:2110). A lesion too small to measure is left-censored. Intervals are profile likelihoods: with few
+The time to growth is when the curve turns, where its derivative is 0: ``(log d - log g)/(d + g)`` and
+``(log k - log g)/r``. A lesion too small to measure is left-censored. Intervals are profile likelihoods: with few
 visits they are wide, and where the data set no end within what was searched there is none.
 """
 

@@ -1,6 +1,6 @@
 """iRECIST (Seymour et al., Lancet Oncol 2017;18:e143): progression is unconfirmed until a later scan confirms it.
 
-Unconfirmed progression (iUPD) is confirmed (iCPD) at the next assessment, 4 to 8 weeks later, when (table 2 and box)
+Unconfirmed progression (iUPD) is confirmed (iCPD) at the next assessment, 4 to 8 weeks later, when (table 2)
 
 - what was iUPD got worse: the target sum by 5 mm or more, non-targets by any further increase a person saw, new lesions
   by number, by 5 mm or more in the sum of the measured ones, or by any increase of the others; or

@@ -1,4 +1,4 @@
-"""PERCIST 1.0 (Wahl et al., J Nucl Med 2009;50(Suppl 1):122S, table 8): the hottest lesion of each scan by SULpeak.
+"""PERCIST 1.0 (Wahl et al., J Nucl Med 2009;50(Suppl 1):122S): the hottest lesion of each scan by SULpeak.
 
 SULpeak is the mean in a sphere of 1 ml. The liver reference is a sphere of 3 cm diameter in the right lobe; it is
 measured by the caller, never guessed.
@@ -106,7 +106,9 @@ def assess(baseline: Scan, later: Scan) -> CriterionAnswer:
     if at_least(later.sul_peak, thresholds["progression_at_least_sul"]):
         return answer("PMD", f"Progressive metabolic disease: {compared}.")
     before, now = baseline.total_lesion_glycolysis, later.total_lesion_glycolysis
-    if before and now is not None and at_least(now, before * (1 + GLYCOLYSIS_PERCENT / 100)):
+    # More extent counts as progression only where uptake did not decline.
+    no_decline = at_least(later.sul_peak, baseline.sul_peak)
+    if no_decline and before and now is not None and at_least(now, before * (1 + GLYCOLYSIS_PERCENT / 100)):
         more = percent_change(before, now)
         return answer("PMD", f"Progressive metabolic disease: total lesion glycolysis rose by {more:.0f} %.")
     if later.as_background and later.liver_mean_sul is not None and later.sul_peak < later.liver_mean_sul:

@@ -4,7 +4,7 @@ Two points the paper leaves open, decided here and tested:
 
 - A partial response stays one until progression, even if a later sum is less than 30 % below baseline (RECIST working
   group, EORTC, frequently asked questions: sums 100, 70, 70, 80, 80, 80 are PR from the first 70 on).
-- After all targets were gone, a target that is back is progression (section 4.4 and the note of table 3).
+- After all targets were gone, a target that is back is progression.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ PARTIAL_RESPONSE_PERCENT = -30.0
 PROGRESSION_PERCENT = 20.0
 PROGRESSION_MM = 5.0
 TOO_SMALL_MM = 5.0
-"""Diameter that stands for a target that is seen but too small to measure (section 4.3.1)."""
+"""Diameter that stands for a target that is seen but too small to measure."""
 
 
 class NonTarget(StrEnum):
-    """What a person says about all non-target lesions together (section 4.3.3); ``NONE``: none at baseline."""
+    """What a person says about all non-target lesions together; ``NONE``: none at baseline."""
 
     NONE = "NONE"
     COMPLETE_RESPONSE = "CR"
@@ -62,7 +62,7 @@ class BaselineLesion(_Frozen):
         is_node: Whether it is a lymph node; ``None`` where nobody said so.
         long_axis_mm: Longest diameter in the plane of measurement.
         short_axis_mm: Longest diameter perpendicular to it; needed of a node.
-        slice_thickness_mm: Above 5 mm a lesion has to be twice the thickness to be measurable (section 3.1).
+        slice_thickness_mm: Above 5 mm a lesion has to be twice the thickness to be measurable.
     """
 
     identifier: str
@@ -101,7 +101,7 @@ class TargetSelection(_Frozen):
 
 
 def select_targets(lesions: Sequence[BaselineLesion]) -> TargetSelection:
-    """Propose targets among the lesions of a baseline, the largest first (sections 3.1 and 4.1).
+    """Propose targets among the lesions of a baseline, the largest first.
 
     Raises:
         InvalidRequest: A diameter cannot be true, or an identifier is given twice.
@@ -203,7 +203,7 @@ def target_response(
     *,
     partial_response_before: bool = False,
 ) -> CriterionAnswer:
-    """Response of the target lesions alone (section 4.3.1).
+    """Response of the target lesions alone.
 
     Args:
         baseline: Targets at baseline; every one measured.
@@ -275,7 +275,7 @@ def _all_gone(targets: Mapping[str, Target]) -> bool:
 
 
 def overall_response(target: str | None, non_targets: NonTarget, new_lesions: bool | None) -> tuple[str, str]:
-    """Overall response at a time point from its parts (tables 1 and 2).
+    """Overall response at a time point from its parts.
 
     Args:
         target: ``CR``, ``PR``, ``SD``, ``PD`` or ``NOT_EVALUABLE``; ``None`` for a patient without target lesions.
@@ -380,7 +380,7 @@ def best_overall_response(
     most_not_evaluable_between: int = 1,
     accept_one_stable_between: bool = False,
 ) -> CriterionAnswer:
-    """Best overall response (section 4.6, table 3): the best until progression, confirmed where that is asked for.
+    """Best overall response: the best until progression, confirmed where that is asked for.
 
     Args:
         responses: Day and category of each time point, in any order.
@@ -389,7 +389,7 @@ def best_overall_response(
         confirmation_days: How much later a response has to be seen again; ``None`` where no confirmation is asked for
             (a randomized trial with another primary end point).
         most_not_evaluable_between: Time points without evaluation that may lie between a response and its confirmation.
-        accept_one_stable_between: Whether one SD may lie between a PR and its confirmation (section 4.6).
+        accept_one_stable_between: Whether one SD may lie between a PR and its confirmation.
 
     Raises:
         InvalidRequest: An unknown category.
@@ -410,7 +410,7 @@ def best_overall_response(
             else:
                 reason += f", confirmed after at least {confirmation_days:g} days"
         if counted == "SD" and day - treatment_start_day < stable_days:
-            # Table 3: SD provided its smallest duration is met, otherwise PD where that follows, otherwise NE.
+            # SD provided its smallest duration is met, otherwise PD where that follows, otherwise NE.
             counted = NOT_EVALUABLE
             reason += f", and less than {stable_days:g} days after the start of treatment"
         if _RANKS[counted] < _RANKS[best] or (counted == best == NOT_EVALUABLE):

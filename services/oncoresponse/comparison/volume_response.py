@@ -1,6 +1,6 @@
 """Response by volume: the thresholds of RECIST for a sphere.
 
-Therasse et al. (J Natl Cancer Inst 2000;92:205, appendix II) give 65 % less and 73 % more volume for 30 % less and 20 %
+Therasse et al. (J Natl Cancer Inst 2000;92:205) give 65 % less and 73 % more volume for 30 % less and 20 %
 more diameter. Of one lesion or of the sum of several; there is no accepted absolute limit, so that measurement error
 has to be weighed beside (:mod:`.change_uncertainty`).
 """

@@ -63,9 +63,10 @@ class CallFigures(BaseModel):
         )
         if self.allowed:
             return f"{found}."
+        required = "all" if self.required >= 1 else f"at least {percent(self.required)}"
         return (
-            f"{found}; such calls are made only if at least {percent(self.required)} are right and the interval lies "
-            f"above {percent(self.reference)}."
+            f"{found}; such calls are made only if {required} are right and the interval lies above "
+            f"{percent(self.reference)}."
         )
 
 

@@ -27,6 +27,7 @@ LIVER = {"liver_mean_sul": 1.6, "liver_sd_sul": 0.2, "uptake_minutes": 60, "form
         (10, 5, {"new_lesions": None}, NE),
         (10, 10, {"total_lesion_glycolysis": 174.9}, "SMD"),
         (10, 10, {"total_lesion_glycolysis": 175}, "PMD"),
+        (10, 9.9, {"total_lesion_glycolysis": 175}, "SMD"),  # more extent, but uptake fell
         (10, 1.59, {"as_background": True}, "CMR"),
         (10, 1.6, {"as_background": True}, "PMR"),  # not below the liver
         (10, 1.59, {}, "PMR"),  # nobody said that it is as background

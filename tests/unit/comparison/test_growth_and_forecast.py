@@ -138,6 +138,10 @@ def test_command_forecasts_a_table_as_it_is(tmp_path):
         "patient,day\nP,1\n",
         "patient,day,diameter_mm\nP,yesterday,3\n",
         "patient,day,diameter_mm\nP,1,-3\n",
+        "patient,day,diameter_mm\nP,1,yesterday\n",
+        'patient,day,diameter_mm\nP,1,"12,5"\n',
+        "patient,day,diameter_mm\n ,1,3\n",
+        "patient;day;diameter_mm\nyesterday;1;3\n",
         "patient,day\n",
     ],
 )
@@ -146,6 +150,16 @@ def test_wrong_tables_are_refused_without_quoting_them(tmp_path, text):
     with pytest.raises(PredictionTableInvalid) as refused:
         read_visits(tmp_path / "t.csv")
     assert "yesterday" not in refused.value.message
+    assert "12,5" not in refused.value.message
+
+
+def test_one_patient_stays_one_whatever_stands_around_the_name(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("patient,STUDY,day,diameter_mm\nP,1,0,30\n , ,,\nP ,1,42,20\nP,1,42,30\nP,2,0,9\n")
+    read = read_visits(table)
+    assert [(entry.study, entry.patient) for entry in read.patients] == [("1", "P"), ("2", "P")]
+    assert [(visit.day, visit.diameter_mm) for visit in read.patients[0].visits] == [(0, 30), (42, 25)]
+    assert read.several_a_day == 1
 
 
 def simulated(path, trials, seed=1):

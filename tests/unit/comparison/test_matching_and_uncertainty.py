@@ -80,16 +80,16 @@ def exact(value):
 
 @pytest.mark.parametrize(
     ("limits", "percent", "beyond"),
-    # A change of x % is beyond where 1/(1 + x) leaves the limits of the repeated scans.
+    # A change is beyond where it leaves the limits that the repeated scans of an unchanged tumor had.
     [
-        (DIAMETER_CT, -5.8, False),
-        (DIAMETER_CT, -5.9, True),
-        (DIAMETER_CT, 7.8, False),
-        (DIAMETER_CT, 7.9, True),
-        (VOLUME_CT, -11.8, False),
-        (VOLUME_CT, -11.9, True),
-        (VOLUME_CT, 13.7, False),
-        (VOLUME_CT, 13.8, True),
+        (DIAMETER_CT, -7.2, False),
+        (DIAMETER_CT, -7.4, True),
+        (DIAMETER_CT, 6.1, False),
+        (DIAMETER_CT, 6.3, True),
+        (VOLUME_CT, -12.0, False),
+        (VOLUME_CT, -12.2, True),
+        (VOLUME_CT, 13.3, False),
+        (VOLUME_CT, 13.5, True),
     ],
 )
 def test_changes_of_a_same_day_repeat_are_no_change(limits, percent, beyond):
@@ -112,7 +112,7 @@ def test_interval_against_a_simulation():
         np.log(30 / 40)
         + draw(27 / 30, 33.3 / 30, 1.6449)
         - draw(38 / 40, 42.1 / 40, 1.6449)
-        + draw(1 - 0.121, 1.134, 1.96)
+        - draw(1 - 0.121, 1.134, 1.96)
     )
     low, high = 100 * np.expm1(np.quantile(log_ratio, [0.025, 0.975]))
     assert (change.low_percent, change.high_percent) == pytest.approx((low, high), abs=1.0)

@@ -7,8 +7,16 @@ from oncoresponse.response.probability_interval import IntervalCoverage
 from oncoresponse.response.training.validation import Evaluation
 
 
-def limits_from(evaluation: Evaluation, interval: IntervalCoverage | None) -> tuple[str, ...]:
-    """The sentences, heaviest first. The interval is ``None`` where nothing is predicted."""
+def limits_from(
+    evaluation: Evaluation, interval: IntervalCoverage | None, *, contoured: bool = True
+) -> tuple[str, ...]:
+    """The sentences, heaviest first.
+
+    Args:
+        evaluation: Of the model.
+        interval: ``None`` where nothing is predicted.
+        contoured: Whether the measurements come from contours; not where they were typed into a table visit by visit.
+    """
     booster, baseline, conformal = evaluation.booster, evaluation.baseline, evaluation.conformal
     sentences = [
         f"Internal validation only: nested cross-validation on {evaluation.patients} patients, {evaluation.favorable} "
@@ -78,6 +86,6 @@ def limits_from(evaluation: Evaluation, interval: IntervalCoverage | None) -> tu
             f"With automatic instead of physicians' contours the AUC was {automatic.figures.auc.text} in "
             f"{automatic.patients} patients."
         )
-    else:
+    elif contoured:
         sentences.append("Trained and validated on measurements of contours that physicians drew or corrected.")
     return tuple(sentences)

@@ -281,6 +281,11 @@ def _optimism(item: _Tried, ensemble: Ensemble) -> OptimismCorrection:
     return correct_optimism(item.task, inputs, favorable, item.fitted, ensemble, seed=ensemble_seed(item.task))
 
 
+def _contoured(task: ResponseTask) -> bool:
+    """Whether measurements come from contours: a change between visits is derived from columns of a table alone."""
+    return all(entry.log_ratio is None for entry in task.inputs)
+
+
 def _measures_only(
     task: ResponseTask, item: _Tried, evaluation: Evaluation, evidence: EvidenceFigures
 ) -> MeasuresOnlyDocument:
@@ -289,7 +294,7 @@ def _measures_only(
         statement=evidence.sentence,
         inputs=task.inputs,
         candidate_boosters=tuple(candidate.booster_sha256 for candidate in evidence.candidates),
-        limits=limits_from(evaluation, None),
+        limits=limits_from(evaluation, None, contoured=_contoured(task)),
         training_patients=len(item.cohort.patients),
         training_favorable=int(item.cohort.favorable.sum()),
         training_data_sha256=item.cohort.sha256,
@@ -360,7 +365,7 @@ def _document(
         cases=_cases(cohort) if task.keep_training_cases else (),
         dropped_inputs=dropped,
         golden_vectors=_golden_vectors(task, cohort, fitted, ensemble),
-        limits=limits_from(evaluation, interval),
+        limits=limits_from(evaluation, interval, contoured=_contoured(task)),
         seed=task.seed,
         training_patients=len(cohort.patients),
         training_favorable=int(cohort.favorable.sum()),
