@@ -221,7 +221,7 @@ def forecast(visits: Sequence[Visit], day: float, constants: ForecastConstants |
             f"More than {constants.longest_days:g} days ahead was not validated; take the interval as too narrow."
         )
     if last.diameter_mm is None:
-        notes.append("The last lesion was too small to measure: the estimate is an upper bound.")
+        notes.append("The last lesion was too small to measure and counts as 5 mm.")
     return Forecast(
         day=day,
         estimate_mm=estimate,

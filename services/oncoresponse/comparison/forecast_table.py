@@ -131,7 +131,7 @@ def read_visits(path: Path) -> VisitTable:
 
 def forecast_rows(
     table: VisitTable, *, every_visit: bool = False, constants: ForecastConstants | None = None
-) -> tuple[list[tuple[str, Forecast]], int]:
+) -> tuple[list[tuple[PatientVisits, Forecast]], int]:
     """Patient and forecast, in the order of the table; and the number of patients of whom nothing could be said.
 
     Args:
@@ -142,13 +142,13 @@ def forecast_rows(
         constants: Those that come with the software when not given.
     """
     constants = shipped_constants() if constants is None else constants
-    rows: list[tuple[str, Forecast]] = []
+    rows: list[tuple[PatientVisits, Forecast]] = []
     without = 0
     for entry in table.patients:
         days = _days(entry, every_visit, constants)
         possible = [day for day in days if any(visit.day < day for visit in entry.visits)]
         without += not possible
-        rows += [(entry.patient, forecast(entry.visits, day, constants)) for day in possible]
+        rows += [(entry, forecast(entry.visits, day, constants)) for day in possible]
     return rows, without
 
 
@@ -162,15 +162,21 @@ def _days(entry: PatientVisits, every_visit: bool, constants: ForecastConstants)
     return [days[-1] + (statistics.median(apart) if apart else constants.usual_days)]
 
 
-def write_forecasts(path: Path, rows: Sequence[tuple[str, Forecast]]) -> None:
-    """Write forecasts as CSV: sizes in mm, to 0.01. The file appears whole or not at all."""
+def write_forecasts(path: Path, rows: Sequence[tuple[PatientVisits, Forecast]]) -> None:
+    """Write forecasts as CSV: sizes in mm, to 0.01; the study last, where the table names one.
+
+    The file appears whole or not at all.
+    """
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(OUTPUT_COLUMNS)
-        for patient, found in rows:
+        with_study = any(entry.study for entry, _ in rows)
+        writer.writerow((*OUTPUT_COLUMNS, *(["study"] if with_study else [])))
+        for entry, found in rows:
             sizes = (f"{value:.2f}" for value in (found.estimate_mm, found.low_mm, found.high_mm))
-            writer.writerow([patient, f"{found.day:g}", *sizes, found.note])
+            writer.writerow(
+                [entry.patient, f"{found.day:g}", *sizes, found.note, *([entry.study] if with_study else [])]
+            )
     partial.replace(path)
 
 

@@ -123,13 +123,13 @@ def test_command_forecasts_a_table_as_it_is(tmp_path):
         assert text in result.output
     with out.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    assert [(row["patient"], row["day"], row["estimate"]) for row in rows] == [
-        ("P1", "126", "30.00"),
-        ("P1", "81", "5.00"),
+    assert [(row["study"], row["patient"], row["day"], row["estimate"]) for row in rows] == [
+        ("1", "P1", "126", "30.00"),
+        ("2", "P1", "81", "5.00"),
     ]
     assert all(float(row["low"]) <= float(row["estimate"]) <= float(row["high"]) for row in rows)
     every, _ = forecast_rows(read_visits(table), every_visit=True)
-    assert [(patient, entry.day) for patient, entry in every] == [("P1", 42), ("P1", 39)]
+    assert [(patient.patient, entry.day) for patient, entry in every] == [("P1", 42), ("P1", 39)]
 
 
 @pytest.mark.parametrize(
