@@ -1,7 +1,7 @@
 """Choi criteria (Choi et al., J Clin Oncol 2007;25:1753), for gastrointestinal stromal tumors.
 
 Size and attenuation on contrast-enhanced CT in the portal venous phase. Progression of disease that cannot be measured,
-which excludes a partial response, and clinical deterioration are not asked here: whoever confirms the answer weighs them.
+which excludes a partial response, and clinical deterioration are not asked here: whoever confirms weighs them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """PERCIST 1.0 (Wahl et al., J Nucl Med 2009;50(Suppl 1):122S): the hottest lesion of each scan by SULpeak.
 
 SULpeak is the mean in a sphere of 1 ml. The liver reference is a sphere of 3 cm diameter in the right lobe; it is
-measured by the caller, never guessed. That no other lesion grew, which a partial response also needs, is not asked here:
+measured by the caller, never guessed. That no other lesion grew, which a partial response also needs, is not asked:
 whoever confirms the answer weighs it.
 """
 
