@@ -301,7 +301,7 @@ def _choose_object(
     if not drawn:
         raise ContourNotFound(
             "The study holds no RTSTRUCT or SEG drawn on the series the model works on, or on another one of its frame "
-            "of reference. Send it with the study, or name the one to use."
+            f"of reference. {_of_others(contours, instances, series)}Send it with the study, or name the one to use."
         )
     fitting = [found for found in drawn if is_drawn(found)]
     if not fitting:
@@ -309,11 +309,24 @@ def _choose_object(
     # What this software wrote from another contour, stored with the study, stands behind that contour.
     fitting = [found for found in fitting if not _is_own(found)] or fitting
     if len(fitting) > 1:
+        where = "other series of its frame of reference, and none on the series" if remarks else "the series"
         raise AmbiguousSeries(
-            f"{len(fitting)} contour objects are drawn on the series. Name one by its SOP Instance UID.",
+            f"{len(fitting)} contour objects are drawn on {where}. Name one by its SOP Instance UID.",
             candidates=len(fitting),
         )
     return fitting[0], remarks
+
+
+def _of_others(contours: Sequence[Instance], instances: Sequence[Instance], series: Sequence[ImageSeries]) -> str:
+    """Of what the contours of a study are, if of none that fits, with a space behind it; empty without contours."""
+    sent = {member.series_instance_uid for member in series}
+    elsewhere = sum(bool(sent & _references(found, instances)) for found in contours)
+    not_sent = len(contours) - elsewhere
+    said = [
+        f"{counted(elsewhere, 'contour object')} of it drawn on images of another frame of reference" * bool(elsewhere),
+        f"{counted(not_sent, 'contour object')} of it drawn on images that were not sent" * bool(not_sent),
+    ]
+    return f"Found: {'; '.join(filter(None, said))}. " if contours else ""
 
 
 def _is_contour(instance: Instance) -> bool:

@@ -17,7 +17,7 @@ from oncoresponse.case.case import SelectedSeries
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.positron_emission import is_attenuation_corrected
 from oncoresponse.dicom.series import ImageSeries
-from oncoresponse.dicom.series_differences import found_text, series_differences
+from oncoresponse.dicom.series_differences import found_text, series_differences, setting_text
 from oncoresponse.dicom.slice_geometry import MODALITY_NAMES, SliceStack, stack_slices
 from oncoresponse.dicom.volumes_in_series import NOT_TOLD_APART
 from oncoresponse.errors import (
@@ -136,7 +136,8 @@ def choose_series(
         fitted_to = next(iter(chosen.values()), None)
         try:
             candidates, left_out = _candidates(fitting, item.modality)
-            kept, rules = _fitting(candidates, fitted_to, item.modality, item.prefer)
+            anchor_name = "" if fitted_to is None else _input_name(order[0], inputs)
+            kept, rules = _fitting(candidates, fitted_to, (name, anchor_name), item)
         except (SeriesNotFound, FrameOfReferenceMismatch, GeometryMismatch) as error:
             if item.required or item.role in named:
                 raise
@@ -147,6 +148,8 @@ def choose_series(
         of_modality = sum(member.modality == item.modality for member in members)
         reason = _reason(item, name, fitted_to, rules, len(candidates), of_modality, is_named=item.role in named)
         chosen[item.role] = replace(only, reason=reason)
+        if item.role not in named:
+            warnings += _unmet_preferences(only.series, item.prefer, name)
     return SeriesSelection(chosen, tuple(warnings))
 
 
@@ -176,6 +179,20 @@ def _reason(
         of_all = f"Of {of_modality} {MODALITY_NAMES[item.modality]} series"
         return f"{of_all} the one for {item.role} fulfils the model's rule: {rule}."
     return None
+
+
+def _unmet_preferences(series: ImageSeries, rules: Sequence[SeriesRule], name: str) -> list[str]:
+    """That the number the model prefers is another one, such as a late phase where the first was not sent."""
+    found = []
+    for rule in rules:
+        values = _values(series, rule.keyword)
+        if rule.nearest is None or not values or rule.is_met_by(values):
+            continue
+        found.append(
+            f"The {name} series has {rule.keyword} {setting_text(series, rule.keyword)}; the model prefers "
+            f"{rule.nearest:g}."
+        )
+    return found
 
 
 def require_input_roles(
@@ -381,13 +398,14 @@ def _preferred(
 
 
 def _fitting(
-    candidates: list[_Candidate], anchor: ChosenSeries | None, modality: str, rules: Sequence[SeriesRule]
+    candidates: list[_Candidate], anchor: ChosenSeries | None, names: tuple[str, str], item: ImageInput
 ) -> tuple[list[_Candidate], tuple[SeriesRule, ...]]:
-    """The candidates that are left, and the model's rules that decided."""
+    """The candidates that are left, and the model's rules that decided; ``names`` are of the input and the anchor."""
+    modality, rules = item.modality, item.prefer
     if anchor is None:
         return _preferred(candidates, rules)
     frame = anchor.series.frame_of_reference_uid
-    name, anchor_name = MODALITY_NAMES[modality], MODALITY_NAMES[anchor.series.modality]
+    name, anchor_name = names
     if frame is None:
         raise _no_frame_of_reference(anchor.series.modality)
     if all(found.series.frame_of_reference_uid is None for found in candidates):

@@ -49,6 +49,8 @@ _KEYWORDS = (
 _TERMS = ("CS", "DS", "IS", "FD", "FL", "US", "SS", "UL", "SL")
 _SETTING = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .,:+/_()-]{0,47}")
 _AT_MOST = 4
+_ABSENT, _UNREADABLE, _NOT_SHOWN = "absent", "unreadable", "not shown"
+_NO_VALUE = (_ABSENT, _UNREADABLE)
 
 
 def series_differences(series: Sequence[ImageSeries]) -> str:
@@ -74,15 +76,17 @@ def series_differences(series: Sequence[ImageSeries]) -> str:
 
 
 def found_text(series: Sequence[ImageSeries], keywords: Sequence[str]) -> str:
-    """What attributes of series say, in one sentence with a space behind it; empty where none may be shown.
+    """What attributes of series say, in one sentence with a space behind it; empty without keywords.
 
-    Texts that people type (descriptions, protocol names) are not shown: they may name the patient.
+    Of texts that people type (descriptions, agents, protocol names) it is only said whether they are there: they may
+    name the patient.
     """
     found = []
     for keyword in dict.fromkeys(keywords):
-        if dictionary_VR(keyword) in _TERMS:
-            values = sorted({setting_text(member, keyword) for member in series})
-            found.append(f"{keyword} ({', '.join(values[:_AT_MOST])}{' and others' * (len(values) > _AT_MOST)})")
+        values = sorted({setting_text(member, keyword) for member in series})
+        if dictionary_VR(keyword) not in _TERMS:
+            values = list(dict.fromkeys(value if value in _NO_VALUE else _NOT_SHOWN for value in values))
+        found.append(f"{keyword} ({', '.join(values[:_AT_MOST])}{' and others' * (len(values) > _AT_MOST)})")
     return f"Found: {'; '.join(found)}. " if found else ""
 
 
@@ -91,11 +95,11 @@ def setting_text(series: ImageSeries, keyword: str) -> str:
     try:
         values = attributes.texts(series.slices[0].dataset, keyword)
     except InvalidAttribute:
-        return "unreadable"
+        return _UNREADABLE
     text = "/".join(_rounded(value) for value in values if value)
     if not text:
-        return "absent"
-    return text if _SETTING.fullmatch(text) else "not shown"
+        return _ABSENT
+    return text if _SETTING.fullmatch(text) else _NOT_SHOWN
 
 
 def _rounded(value: str) -> str:

@@ -33,6 +33,8 @@ from oncoresponse.dicom.standardized_uptake_value import SuvConversion
 from oncoresponse.errors import InvalidAttribute, NoImages
 from oncoresponse.model.definition import ImageInput
 
+_SIDES = {"R": "right", "L": "left"}
+
 
 @dataclass(frozen=True, eq=False)
 class DicomStudy:
@@ -165,7 +167,7 @@ def convert_study(
             volumes[item.role] = convert_computed_tomography(chosen.stack)
         descriptions.append(_describe(item.role, chosen, conversion))
     first = next(iter(selection.chosen.values())).stack.instances[0]
-    warnings = selection.warnings
+    warnings = (*selection.warnings, *_different_sides(descriptions))
     if study.left_out:
         warnings = (*warnings, f"{study.left_out} file(s) that are no DICOM instances were left out.")
     description = StudyDescription(
@@ -267,6 +269,15 @@ def _describe(input_role: str, chosen: ChosenSeries, conversion: SuvConversion |
         instance_sha256=tuple(instance.sha256 for instance in instances),
         warnings=tuple(warnings),
     )
+
+
+def _different_sides(series: Sequence[SeriesDescription]) -> tuple[str, ...]:
+    """That series of one assessment say to be of different sides of the body."""
+    sides = {item.input_role: item.laterality for item in series if item.laterality in _SIDES}
+    if len(set(sides.values())) < 2:
+        return ()
+    said = ", ".join(f"{role} {_SIDES[side]}" for role, side in sides.items())
+    return (f"The series name different sides of the body ({said}). Check on which side the tumor is.",)
 
 
 def _lenient_number(instance: Instance, keyword: str) -> float | None:

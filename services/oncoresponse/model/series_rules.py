@@ -107,6 +107,11 @@ class SeriesRule(BaseModel):
         known = [score for score in scores if score is not None]
         return [score is not None and score <= min(known) + 1e-6 for score in scores]
 
+    def is_met_by(self, values: tuple[str, ...]) -> bool:
+        """Whether a series has the number that the rule prefers (``nearest``), to one part in a hundred."""
+        score = self._score(values)
+        return self.nearest is not None and score is not None and score <= 0.01 * max(abs(self.nearest), 1.0)
+
     def _likes(self, values: Sequence[str]) -> bool:
         if self.absent:
             return not any(value.strip() for value in values)

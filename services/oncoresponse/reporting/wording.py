@@ -128,7 +128,8 @@ def made_from_sentence(context: ReportContext) -> str | None:
     """What the answer was made from; ``None`` where it was the only lesion, or where nothing is predicted at all."""
     prediction = context.prediction
     is_of_the_only_lesion = len(context.lesions) == len(context.predicted_lesions) == 1
-    if prediction is None or prediction.answer is Answer.NO_EVIDENCE or is_of_the_only_lesion:
+    is_no_answer = prediction is None or prediction.answer in (Answer.NO_EVIDENCE, Answer.MEASURED_ONLY)
+    if is_no_answer or is_of_the_only_lesion:
         return None
     return sentence(f"The answer was made from {context.predicted_from}") if context.predicted_from else None
 
@@ -194,10 +195,24 @@ def contour_variants_sentence(prediction: Prediction) -> str | None:
 def warnings(context: ReportContext) -> list[str]:
     """What the earlier stages found odd, each sentence once."""
     found = of_lesions(context, ((lesion, text) for lesion in context.lesions for text in lesion.segmentation.warnings))
-    found += context.study.warnings
+    found += [*_other_image(context), *context.study.warnings]
     for series in context.study.series:
         found.extend(series.warnings)
     return list(dict.fromkeys(sentence(text) for text in found))
+
+
+def _other_image(context: ReportContext) -> list[str]:
+    """That lesions were contoured in one image and measured in another; empty where it was one."""
+    model = context.model
+    if model.segment_on == model.features_from:
+        return []
+    names = {item.role: "PET" if item.modality == "PT" else item.modality for item in model.inputs}
+    drawn, measured = (
+        f"{names[role]} ({role})" if list(names.values()).count(names[role]) > 1 else names[role]
+        for role in (model.segment_on, model.features_from)
+    )
+    subject = "The lesions were" if context.has_several_lesions else "The lesion was"
+    return [f"{subject} contoured on the {drawn} and measured in the {measured}, at the same place of the patient."]
 
 
 def limits(context: ReportContext) -> list[str]:
