@@ -301,7 +301,7 @@ def _choose_object(
     if not drawn:
         raise ContourNotFound(
             "The study holds no RTSTRUCT or SEG drawn on the series the model works on, or on another one of its frame "
-            f"of reference. {_of_others(contours, instances, series)}Send it with the study, or name the one to use."
+            f"of reference. {_of_others(contours, instances, series)}"
         )
     fitting = [found for found in drawn if is_drawn(found)]
     if not fitting:
@@ -318,15 +318,20 @@ def _choose_object(
 
 
 def _of_others(contours: Sequence[Instance], instances: Sequence[Instance], series: Sequence[ImageSeries]) -> str:
-    """Of what the contours of a study are, if of none that fits, with a space behind it; empty without contours."""
+    """What the contours of a study are drawn on, none of which fits, and what to do."""
+    if not contours:
+        return "Send it with the study, or name the one to use."
     sent = {member.series_instance_uid for member in series}
     elsewhere = sum(bool(sent & _references(found, instances)) for found in contours)
-    not_sent = len(contours) - elsewhere
     said = [
-        f"{counted(elsewhere, 'contour object')} of it drawn on images of another frame of reference" * bool(elsewhere),
-        f"{counted(not_sent, 'contour object')} of it drawn on images that were not sent" * bool(not_sent),
+        f"{counted(number, 'contour object')} drawn on images {where}"
+        for number, where in (
+            (elsewhere, "of another frame of reference"),
+            (len(contours) - elsewhere, "that were not sent"),
+        )
+        if number
     ]
-    return f"Found: {'; '.join(filter(None, said))}. " if contours else ""
+    return f"Found: {'; '.join(said)}. Send what is missing with the study, or name the contour to use."
 
 
 def _is_contour(instance: Instance) -> bool:

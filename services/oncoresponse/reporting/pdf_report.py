@@ -38,7 +38,7 @@ from oncoresponse.reporting.wording import (
 Json = dict[str, Any]
 
 LANGUAGE = "en"
-_INPUTS_SHOWN, _REASONS_SHOWN, _WARNINGS_SHOWN, _MEASURES_SHOWN = 5, 4, 4, 9
+_INPUTS_SHOWN, _REASONS_SHOWN, _WARNINGS_SHOWN, _MEASURES_SHOWN = 6, 4, 4, 9
 _LONGEST_VALUE, _LONGEST_SENTENCE = 90, 330
 _ALERTS_SHOWN, _LONGEST_CONTOURS = 6, 600
 
@@ -183,7 +183,12 @@ def _inputs(prediction: Prediction | None, fixed: Json) -> Json | None:
     if prediction is None or not prediction.contributions:
         return None
     directed = not prediction.abstains
-    notes = [uncertainty_sentence(prediction), ASSOCIATION if directed else None]
+    more = len(prediction.contributions) - _INPUTS_SHOWN
+    notes = [
+        fixed["more"].format(count=more) if more > 0 else None,
+        uncertainty_sentence(prediction),
+        ASSOCIATION if directed else None,
+    ]
     return {
         "heading": fixed["inputs_with_call" if directed else "inputs_without_call"],
         "directed": directed,

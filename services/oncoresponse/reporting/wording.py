@@ -48,6 +48,7 @@ _LONGEST_FIRST_LINE = 140
 
 # A terminal shows the answer on one screen.
 _LIMITS_IN_SUMMARY = 2
+_INPUTS_IN_SUMMARY = 6
 
 
 def treatment_directives(text: str) -> list[str]:
@@ -292,7 +293,9 @@ def readable_summary(context: ReportContext) -> str:
         lines.append("No response prediction was made.")
     else:
         lines += sentences_of_answer(context, prediction)
-        lines += [f"  - {contribution_sentence(item, prediction)}" for item in prediction.contributions[:5]]
+        lines += [
+            f"  - {contribution_sentence(item, prediction)}" for item in prediction.contributions[:_INPUTS_IN_SUMMARY]
+        ]
         said_in_lines = prediction.sentences[1:2]
         lines += [text for text in explanation_sentences(prediction) if text not in said_in_lines]
         if not prediction.abstains:

@@ -174,6 +174,16 @@ def test_contours_of_another_frame_of_reference(write_series, tmp_path):
         _read(series, path, grid)
 
 
+def test_contours_that_fit_nothing_are_named_by_what_they_were_drawn_on(write_series, tmp_path):
+    series, grid = _setting(write_series)
+    other = write_series(frame_of_reference="other", series="other", shape=(6, 17, 19))
+    path = _structure_set(other, {"GTV": [_to_patient(grid.image, OUTER, 2)]}, tmp_path / "rt")
+    with pytest.raises(ContourNotFound, match="1 contour object drawn on images of another frame of reference"):
+        _read(series, path, grid, more=other.files)
+    with pytest.raises(ContourNotFound, match="1 contour object drawn on images that were not sent"):
+        _read(series, path, grid)
+
+
 def test_two_contour_objects_need_a_name(write_series, tmp_path):
     series, grid = _setting(write_series)
     files = [

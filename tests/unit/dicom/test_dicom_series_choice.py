@@ -175,6 +175,33 @@ def test_a_preferred_series_with_a_defect_does_not_give_way(write_series):
         convert_study(read_study([*files, *whole.files]), inputs[:1])
 
 
+def test_a_refused_series_shows_that_a_typed_attribute_is_absent_and_never_what_it_says(write_series):
+    rule = SeriesRule(keyword="ContrastBolusAgent", matches="gado")
+    inputs = (ImageInput(role="post", modality="MR", quantity="[arb'U]", purpose="Contour", match=(rule,)),)
+    for attributes, found in (({}, "absent"), ({"ContrastBolusAgent": "Doe Jane"}, "not shown")):
+        study = read_study(write_series(modality="MR", attributes=attributes).files)
+        with pytest.raises(SeriesNotFound, match=rf"Found: ContrastBolusAgent \({found}\)") as caught:
+            convert_study(study, inputs)
+        assert "Doe" not in caught.value.message
+
+
+def test_a_phase_that_is_not_the_preferred_one_and_sides_that_differ_are_told(write_series):
+    rule = SeriesRule(keyword="TemporalPositionIdentifier", nearest=2)
+    late = write_series(modality="MR", attributes={"TemporalPositionIdentifier": 4, "Laterality": "L"})
+    ct = write_series(attributes={"Laterality": "R"})
+    inputs = (
+        ImageInput(role="post", modality="MR", quantity="[arb'U]", purpose="Contour", prefer=(rule,)),
+        *ImageInput.any_of("CT"),
+    )
+    warnings = _description(read_study([*late.files, *ct.files]), inputs).warnings
+    assert "The MR series has TemporalPositionIdentifier 4; the model prefers 2." in warnings
+    assert any("different sides of the body (post left, CT right)" in warning for warning in warnings)
+    wanted = write_series(
+        modality="MR", series="wanted", attributes={"TemporalPositionIdentifier": 2, "Laterality": "L"}
+    )
+    assert _description(read_study([*late.files, *wanted.files]), inputs[:1]).warnings == ()
+
+
 def test_phases_are_told_apart_by_their_delay_and_never_by_their_hour(write_series):
     early = write_series(series="early", attributes={"AcquisitionTime": "101502"})
     late = write_series(series="late", attributes={"AcquisitionTime": "101542"})

@@ -195,6 +195,27 @@ def test_without_a_call_the_page_measures_and_hints_at_nothing(
         assert hint not in text
 
 
+def test_an_image_that_was_measured_and_not_contoured_is_told(make_context: MakeContext) -> None:
+    context = make_context()
+    assert "contoured on" not in conclusion(context)
+    other = context.model.model_copy(update={"features_from": "CT"})
+    said = "The lesion was contoured on the PET and measured in the CT, at the same place of the patient."
+    assert said in conclusion(make_context(model=other))
+
+
+def test_each_input_stands_on_the_page_or_is_counted(
+    make_context: MakeContext, make_prediction: MakePrediction, pet: Volume, mask: Volume
+) -> None:
+    given = make_prediction().contributions
+    for count, said in ((6, "SUVpeak 6"), (8, "2 more in the FHIR report")):
+        numbered = tuple(
+            given[2].model_copy(update={"input": f"input_{number}", "title": f"SUVpeak {number}"})
+            for number in range(1, count + 1)
+        )
+        context = make_context(prediction=make_prediction(contributions=numbered))
+        assert said in page_text(pdf_report(context, key_image_panels([ShownImage("PET", pet)], mask)))
+
+
 def test_a_patient_of_the_training_is_told_apart(
     make_context: MakeContext, make_prediction: MakePrediction, pet: Volume, mask: Volume
 ) -> None:
