@@ -468,10 +468,18 @@ def _coverage(anchor: SliceStack, stack: SliceStack) -> float:
 def _only(candidates: list[_Candidate], modality: str, name: str) -> ChosenSeries:
     if len(candidates) > 1:
         differences = series_differences([candidate.series for candidate in candidates])
+        if len({candidate.series.series_instance_uid for candidate in candidates}) > 1:
+            how = (
+                "Name the Series Instance UID of one (CreateAssessmentRequest.series, or --series on the command line; "
+                "'oncoresponse series' lists them), or let the model prefer one by an attribute (prefer in model.yaml)."
+            )
+        else:
+            how = (
+                "They are volumes of one series, so no UID tells them apart. Send each as a series of its own, or let "
+                "the model prefer one by an attribute (prefer in model.yaml)."
+            )
         raise AmbiguousSeries(
-            f"{len(candidates)} {name} series fit the model equally well. {differences} Name the "
-            "Series Instance UID of one (CreateAssessmentRequest.series, or --series on the command line; "
-            "'oncoresponse series' lists them), or let the model prefer one by an attribute (prefer in model.yaml).",
+            f"{len(candidates)} {name} series fit the model equally well. {differences} {how}",
             modality=modality,
             candidates=len(candidates),
         )
