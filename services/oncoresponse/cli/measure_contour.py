@@ -51,3 +51,7 @@ def measure_contour(
         typer.echo(f"tumor_slice_extent_mm_high  {found.slice_extent_high_mm:.4f}")
     for warning in found.warnings:
         typer.echo(warning)
+    typer.echo(
+        "Measures of the contour: they are not shown to be the functional tumor volume and extent that breast-nac was "
+        "trained on. Research use only."
+    )

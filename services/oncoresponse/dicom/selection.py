@@ -316,7 +316,7 @@ def _choose_study(
         )
     for item in required:
         if not _fulfilling(readable, item, named):
-            raise _no_match(readable, item, is_named=item.role in named)
+            raise _no_match(readable, item, named.get(item.role))
     studies: dict[str, list[ImageSeries]] = {}
     for member in readable:
         studies.setdefault(member.study_instance_uid, []).append(member)
@@ -334,15 +334,16 @@ def _choose_study(
     return complete[0]
 
 
-def _no_match(series: Sequence[ImageSeries], item: ImageInput, *, is_named: bool) -> SeriesNotFound:
+def _no_match(series: Sequence[ImageSeries], item: ImageInput, named: str | None) -> SeriesNotFound:
     of_modality = [member for member in series if member.modality == item.modality]
+    meant = [member for member in of_modality if named is None or member.series_instance_uid == named]
     name = MODALITY_NAMES[item.modality]
     rule = " and ".join(rule.text for rule in item.match)
-    if is_named:
+    if named is not None:
         what = f"The {name} series that the request names for the input {item.role} does not fulfil the model's rule"
     else:
         what = f"No {name} series of the study fulfils the model's rule for its input {item.role}"
-    found = found_text(of_modality, [rule.keyword for rule in item.match])
+    found = found_text(meant or of_modality, [rule.keyword for rule in item.match])
     return SeriesNotFound(
         f"{what}: {rule or 'one series for each input'}. {found}Send the series that is meant, or use a model that was "
         "made for these images.",

@@ -37,6 +37,7 @@ def test_the_command_names_the_inputs_of_the_model(study: Path) -> None:
     shown = CliRunner().invoke(app, ["measure-contour", str(study), "--modality", "MR"]).stdout
     assert "tumor_slice_extent_mm  30.0000  (12 slices)" in shown
     assert "tumor_volume_ml" in shown
+    assert "not shown to be the functional tumor volume" in shown
 
 
 def test_what_cannot_be_measured_is_refused(study: Path, write_series: Write, tmp_path: Path) -> None:
