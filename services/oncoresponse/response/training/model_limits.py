@@ -87,5 +87,5 @@ def limits_from(
             f"{automatic.patients} patients."
         )
     elif contoured:
-        sentences.append("Trained and validated on measurements of contours that physicians drew or corrected.")
+        sentences.append("Not validated on automatic contours.")
     return tuple(sentences)
