@@ -284,8 +284,10 @@ class ResponseInput(Strict):
         name = self.name.casefold()
         if any(texture in name for texture in _TEXTURE):
             return "heterogeneity"
+        if any(word in name for word in ("density", "intensity")):
+            return "intensity"
         if any(word in name for word in ("suv", "glycolysis", "firstorder")):
-            return "uptake"
+            return "intensity" if self.unit.startswith(("HU", "[arb'U]")) else "uptake"
         return "size" if any(word in name for word in ("volume", "diameter", "extent")) else "shape"
 
     @property
