@@ -14,8 +14,8 @@ def series(
 ) -> None:
     """List the CT, PET and MR series of a study, in the order in which messages number those of one modality.
 
-    An MR series that holds several volumes has a line for each, with the attribute that tells them apart. Below the list
-    stands in what several series of one modality differ.
+    An MR series that holds several volumes has a line for each, with the attribute that tells them apart. Below the
+    list stands in what several series of one modality differ.
     """
     from oncoresponse.dicom.series_differences import series_differences, setting_text
     from oncoresponse.dicom.study import read_study

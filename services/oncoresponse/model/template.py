@@ -221,6 +221,6 @@ def require_complete(folder: Path) -> None:
     for stage, file in _READ_BY_STAGE.items():
         if stage in stages and not (folder / file).is_file():
             raise ModelFolderInvalid(
-                f"The model has the stage {stage} and no {file}, which that stage reads. Train or write it, or take the "
-                "stage out of the plan (stages in model.yaml) where the model does without."
+                f"The model has the stage {stage} and no {file}, which that stage reads. Train or write it. "
+                "A model that only measures leaves prediction out of the stages in model.yaml."
             )
