@@ -120,6 +120,9 @@ def test_a_folder_that_no_patient_could_be_assessed_with_is_not_sealed(tmp_path:
     assert "no response/response.json" in seal()
     replace("model.yaml", "features, prediction, report", "prediction, features, report")
     assert "A plan begins with" in seal()
+    replace("model.yaml", "segment_on: PT ", "segment_on: PET")
+    assert seal() == "model.yaml is not valid: segment_on names PET, which is not among the inputs."
+    replace("model.yaml", "segment_on: PET", "segment_on: PT ")
     replace("model.yaml", "prediction, features, report", "features, report")
     (folder / "radiomics" / "settings.yaml").rename(tmp_path / "settings.yaml")
     assert "no radiomics/settings.yaml" in seal()

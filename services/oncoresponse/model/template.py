@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
 from oncoresponse.model.definition import ImagingResponse, ModelDefinition, parse_definition
 from oncoresponse.model.plan import require_plan
@@ -206,7 +207,7 @@ def require_filled_in(folder: Path) -> ModelDefinition:
     try:
         return parse_definition(yaml.safe_load(definition.read_bytes()))
     except (ValueError, yaml.YAMLError) as error:
-        raise ModelFolderInvalid(f"model.yaml is not valid: {error}") from error
+        raise ModelFolderInvalid(f"model.yaml is not valid: {schema_faults(error)}") from error
 
 
 def require_complete(folder: Path) -> None:
