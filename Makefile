@@ -12,7 +12,8 @@ CONSTRAINTS := constraints.txt
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
-$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
+# The package keeps the version that it was installed with, so a new version is installed again.
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS) services/oncoresponse/__init__.py
 	$(PYTHON) -c 'import sys; sys.exit("OncoResponse needs Python 3.11 or newer; set PYTHON=") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing OncoResponse and its libraries into $(VENV) (about two minutes and 2.5 GB)."

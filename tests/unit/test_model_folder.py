@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from oncoresponse.cli.models import app
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch, ModelNotFound
 from oncoresponse.model.folder import (
     ModelFolder,
@@ -13,6 +14,8 @@ from oncoresponse.model.folder import (
     seal_model_folder,
     seal_version,
 )
+from oncoresponse.model.template import write_template
+from typer.testing import CliRunner
 
 DEFINITION = Path(__file__).parents[2] / "models" / "sts-petct" / "model.yaml"
 
@@ -97,3 +100,33 @@ def test_a_folder_knows_which_parts_it_has(folder: Path):
     assert opened.has("response/response.json")
     assert not opened.has("respon")
     assert not opened.has("segmentation")
+
+
+def test_a_folder_that_no_patient_could_be_assessed_with_is_not_sealed(tmp_path: Path):
+    folder = tmp_path / "lung-ct"
+    write_template(folder)
+
+    def seal() -> str:
+        return str(CliRunner().invoke(app, ["seal", str(folder)]).exception or "")
+
+    def replace(name: str, old: str, new: str) -> None:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new))
+
+    assert "FILL IN" in seal()
+    for name in ("model.yaml", "response/task.yaml"):
+        replace(name, "FILL IN", "Stated")
+    assert "no response/response.json" in seal()
+    replace("model.yaml", "features, prediction, report", "prediction, features, report")
+    assert "A plan begins with" in seal()
+    replace("model.yaml", "segment_on: PT ", "segment_on: PET")
+    assert seal() == "model.yaml is not valid: segment_on names PET, which is not among the inputs."
+    replace("model.yaml", "segment_on: PET", "segment_on: PT ")
+    replace("model.yaml", "prediction, features, report", "features, report")
+    (folder / "radiomics" / "settings.yaml").rename(tmp_path / "settings.yaml")
+    assert "no radiomics/settings.yaml" in seal()
+    assert not (folder / "manifest.json").exists()
+    (tmp_path / "settings.yaml").rename(folder / "radiomics" / "settings.yaml")
+    assert seal() == ""
+    assert ModelFolder.open(folder).imaging.stages == ("conversion", "segmentation", "features", "report")

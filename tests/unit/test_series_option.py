@@ -34,6 +34,7 @@ def test_the_series_of_a_folder_are_listed_as_messages_number_them(
     }
     result = CliRunner().invoke(app, ["series", str(tmp_path)], catch_exceptions=False)
     rows = [line.split() for line in result.output.splitlines()[1:] if line.startswith("CT")]
+    assert "ConvolutionKernel (" in result.output.splitlines()[-1]
     ordered = sorted(written, key=lambda kernel: written[kernel].series_instance_uid)
     assert [row[1] for row in rows] == ["1", "2"]
     assert [row[-1] for row in rows] == [written[kernel].series_instance_uid for kernel in ordered]

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from oncoresponse.case.document import Tolerant
 
-PhysicianGroup = Literal["size", "uptake", "heterogeneity", "shape", "patient"]
-"""Things a physician knows, to which each input belongs."""
+PhysicianGroup = Literal["size", "uptake", "intensity", "heterogeneity", "shape", "patient"]
+"""Things a physician knows, to which each input belongs; ``intensity`` is density or signal, ``uptake`` that of PET."""
 
 
 class Answer(StrEnum):

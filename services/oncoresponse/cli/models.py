@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from oncoresponse.cli.embedded_server import default_models_directory
-from oncoresponse.model.definition import ImagingResponse, ModelDefinition
+from oncoresponse.model.definition import ImageInput, ImagingResponse, ModelDefinition
 from oncoresponse.model.folder import ModelFolder, find_model, installed_model_names, seal_version
+from oncoresponse.model.template import require_complete
 
 app = typer.Typer(help="Installed models.", no_args_is_help=True)
 
@@ -38,7 +40,7 @@ def show_model(name: str, models_dir: _ModelsDirectory = None) -> None:
     console.print(f"[bold]{definition.title}[/bold]  ({definition.name} {definition.version})")
     console.print(f"[bold]{use.device_status}[/bold]\n")
     preferences = [
-        f"{series.modality}: {', then '.join(rule.text for rule in series.prefer)}"
+        f"{series.role}: {', then '.join(rule.text for rule in series.prefer)}"
         for series in definition.inputs
         if series.prefer
     ]
@@ -48,7 +50,7 @@ def show_model(name: str, models_dir: _ModelsDirectory = None) -> None:
         ("User", use.user),
         ("Role", use.role),
         ("Not for", "\n".join(use.contraindications)),
-        ("Needs", ", ".join(f"{series.modality} ({series.purpose})" for series in definition.inputs)),
+        ("Needs", "\n".join(_input_text(series) for series in definition.inputs)),
         ("Prefers", "\n".join(preferences) or "nothing; of several series that fit, a request has to name one"),
         ("Covariates", ", ".join(item.name for item in definition.covariates) or "none"),
         *_of_lesions(definition),
@@ -60,8 +62,15 @@ def show_model(name: str, models_dir: _ModelsDirectory = None) -> None:
     )
     table = Table(show_header=False, box=None, pad_edge=False)
     for title, text in rows:
-        table.add_row(title, text, end_section=True)
+        table.add_row(title, escape(text), end_section=True)  # a rule may hold brackets
     console.print(table)
+
+
+def _input_text(declared: ImageInput) -> str:
+    """An image in one line, by the input role that a request names."""
+    name = "" if declared.role == declared.modality else f"{declared.role}: "
+    rules = "".join(f"; {rule.text}" for rule in declared.match)
+    return f"{name}{declared.modality} ({declared.purpose}){rules}{'' if declared.required else '; may be missing'}"
 
 
 def _of_lesions(definition: ModelDefinition) -> list[tuple[str, str]]:
@@ -77,5 +86,6 @@ def _of_lesions(definition: ModelDefinition) -> list[tuple[str, str]]:
 @app.command("seal")
 def seal_model(folder: Annotated[Path, typer.Argument(help="Model folder that was changed on purpose.")]) -> None:
     """Write the manifest anew after a deliberate change. Raise the version in model.yaml first: none is changed."""
+    require_complete(folder)
     sealed = seal_version(folder)
     typer.echo(f"{sealed.definition.name} {sealed.definition.version}: {sealed.sha256}")

@@ -26,6 +26,7 @@ import yaml
 from pydantic import ValidationError
 
 from oncoresponse.case.file_digest import file_sha256
+from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch, ModelNotFound
 from oncoresponse.model.definition import ImagingResponse, ModelDefinition, Strict, parse_definition
 from oncoresponse.model.request_rules import require_images
@@ -75,7 +76,7 @@ class ModelFolder:
                 "Install the complete folder, or run the training commands that write it."
             ) from error
         except (ValidationError, yaml.YAMLError, ValueError) as error:
-            raise ModelFolderInvalid(f"Model folder '{path.name}' is not valid: {error}") from error
+            raise ModelFolderInvalid(f"Model folder '{path.name}' is not valid: {schema_faults(error)}") from error
         if definition.name != path.name:
             raise ModelFolderInvalid(f"Model folder '{path.name}' defines a model called '{definition.name}'.")
         folder = cls(path, definition, manifest)

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import yaml
 
+from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.errors import ModelFolderInvalid, TrainingDataInvalid
-from oncoresponse.model.definition import parse_definition
+from oncoresponse.model.definition import ImagingResponse, ModelDefinition, parse_definition
+from oncoresponse.model.plan import require_plan
 
 PLACEHOLDER = "FILL IN"
 """Stands where a person has to write something; training refuses a folder that still holds it."""
+
+_READ_BY_STAGE = {"features": "radiomics/settings.yaml", "prediction": "response/response.json"}
+"""Files without which a stage cannot run, by the stage. Without a network lesions come as contours."""
 
 _MODEL = """\
 # Who may use the model, on whom, for what. Replace every FILL IN; 'oncoresponse models show' and the report show it.
@@ -78,7 +83,8 @@ outcome:
   definition: "FILL IN: the rule in words"
 # Few, robust inputs. source: features (measured on the image) or clinical (a column). favorable_sign: -1 where a
 # larger value can only make the favorable outcome less likely, 1 the other way round, 0 where physiology is silent.
-# Values outside minimum to maximum cannot be true and are refused.
+# group: size, uptake (of PET), intensity (of CT or MR), heterogeneity, shape or patient. Values outside minimum to
+# maximum cannot be true and are refused.
 inputs:
   - name: lesion_volume
     title: Tumor volume
@@ -137,7 +143,9 @@ seed: 1
 """
 
 _SETTINGS = """\
-# pyradiomics parameter file: what is measured on PET in body-weight SUV (g/mL). A trained model belongs to one file.
+# pyradiomics parameter file: what is measured in the image that features_from names. A trained model belongs to one
+# file. The widths are for PET in body-weight SUV (g/mL); for CT take a binWidth in HU such as 25, for MR, whose signal
+# has no scale, a binCount such as 32 in its place.
 imageType:
   Original: {}
 featureClass:
@@ -176,8 +184,8 @@ def write_template(folder: Path) -> tuple[Path, ...]:
     return tuple(written)
 
 
-def require_filled_in(folder: Path) -> None:
-    """Refuse to train for minutes what could not be used afterwards.
+def require_filled_in(folder: Path) -> ModelDefinition:
+    """Refuse to train for minutes what could not be used afterwards; returns what ``model.yaml`` declares.
 
     Raises:
         TrainingDataInvalid: model.yaml is missing, or a person has not yet decided something.
@@ -197,6 +205,23 @@ def require_filled_in(folder: Path) -> None:
                 "meant.",
             )
     try:
-        parse_definition(yaml.safe_load(definition.read_bytes()))
+        return parse_definition(yaml.safe_load(definition.read_bytes()))
     except (ValueError, yaml.YAMLError) as error:
-        raise ModelFolderInvalid(f"model.yaml is not valid: {error}") from error
+        raise ModelFolderInvalid(f"model.yaml is not valid: {schema_faults(error)}") from error
+
+
+def require_complete(folder: Path) -> None:
+    """Refuse to seal what the first patient would show to be unfinished.
+
+    Raises:
+        TrainingDataInvalid: model.yaml is missing, or a person has not yet decided something.
+        ModelFolderInvalid: The plan cannot be run, or a file that a stage of it reads is not there.
+    """
+    definition = require_filled_in(folder)
+    stages = require_plan(definition.stages) if isinstance(definition, ImagingResponse) else ("prediction",)
+    for stage, file in _READ_BY_STAGE.items():
+        if stage in stages and not (folder / file).is_file():
+            raise ModelFolderInvalid(
+                f"The model has the stage {stage} and no {file}, which that stage reads. Train or write it. "
+                "A model that only measures leaves prediction out of the stages in model.yaml."
+            )

@@ -188,7 +188,7 @@ def monitoring_report(
             MonthOfPredictions(month=month, predictions=count, abstained=abstained_months[month])
             for month, count in sorted(months.items())
         ),
-        findings=_findings(model, drift, outcomes, abstained, subgroups),
+        findings=(*_findings(model, drift, outcomes, abstained, subgroups), *_other_versions(len(cases) - len(own))),
     )
     if progress is not None:
         progress(1.0)
@@ -269,6 +269,11 @@ def _subgroup(kind: SubgroupKind, group: str, value: str, cases: Sequence[Monito
     return SubgroupReport(
         kind=kind, group=group, value=value, abstained=_abstained(cases), performance=found, remark=found.too_few
     )
+
+
+def _other_versions(count: int) -> tuple[str, ...]:
+    """So that nobody takes them for lost after a model was replaced."""
+    return (f"Recorded under other versions of the model, and not counted here: {count}.",) if count else ()
 
 
 def _findings(

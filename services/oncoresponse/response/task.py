@@ -16,6 +16,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from oncoresponse.case.prediction import PhysicianGroup
+from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.response.task_settings import (
     BoosterSettings,
@@ -284,8 +285,10 @@ class ResponseInput(Strict):
         name = self.name.casefold()
         if any(texture in name for texture in _TEXTURE):
             return "heterogeneity"
+        if any(word in name for word in ("density", "intensity")):
+            return "intensity"
         if any(word in name for word in ("suv", "glycolysis", "firstorder")):
-            return "uptake"
+            return "intensity" if self.unit.startswith(("HU", "[arb'U]")) else "uptake"
         return "size" if any(word in name for word in ("volume", "diameter", "extent")) else "shape"
 
     @property
@@ -446,7 +449,6 @@ def read_task(path: Path) -> ResponseTask:
     except OSError as error:
         raise TrainingDataInvalid(f"The task file {path.name} cannot be read. Check the path.") from error
     except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'task'}: {item['msg']}" for item in error.errors())
-        raise TrainingDataInvalid(f"The task file is not valid. {found}") from error
+        raise TrainingDataInvalid(f"The task file is not valid. {schema_faults(error)}") from error
     except yaml.YAMLError as error:
         raise TrainingDataInvalid("The task file is not YAML. Correct it and train again.") from error

@@ -151,7 +151,7 @@ class Peers:
     def _other_service(self, service: Service, address: str) -> ConfigurationError:
         return ConfigurationError(
             f"What answers at {address} does not offer the {service} service. Correct addresses.{service}, or the "
-            "services of the process there.",
+            "services of the process there, or bring it to this release.",
             setting=f"addresses.{service}",
         )
 

@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.tls import CallerTls, require_readable_pem
@@ -342,8 +343,7 @@ def load_settings(file: Path | None = None, **overrides: object) -> ServerSettin
     try:
         settings = ServerSettings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ConfigurationError(f"Settings are not valid: {problems}") from error
+        raise ConfigurationError(f"Settings are not valid: {schema_faults(error)}") from error
     except SettingsError as error:
         # Its text may hold the value, and with it a password.
         raise ConfigurationError(

@@ -18,6 +18,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from oncoresponse.case.file_digest import file_sha256
+from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
 from oncoresponse.segmentation.lesion_prompt import LesionPoint, LesionPrompt
 from oncoresponse.segmentation.preprocessing import PreprocessingSettings
@@ -204,7 +205,7 @@ def read_network_description(directory: Path) -> NetworkDescription:
             f"The model has no {directory.name}/{NETWORK_FILE}. Train the segmentation, or install the model again."
         ) from error
     except ValidationError as error:
-        raise ModelFolderInvalid(f"{directory.name}/{NETWORK_FILE} is not valid: {error}") from error
+        raise ModelFolderInvalid(f"{directory.name}/{NETWORK_FILE} is not valid: {schema_faults(error)}") from error
 
 
 def load_networks(directory: Path, description: NetworkDescription) -> list[torch.nn.Module]:

@@ -113,6 +113,9 @@ def test_other_versions_are_counted_apart(model, record):
     cases = [MonitoredCase(record(1)), MonitoredCase(record(2, model_version="0.9.0"))]
     report = monitoring_report(model, cases)
     assert (report.predictions, report.predictions_of_other_versions) == (1, 1)
+    told = "Recorded under other versions of the model, and not counted here: 1."
+    assert told in report.findings
+    assert not any("other versions" in sentence for sentence in monitoring_report(model, cases[:1]).findings)
 
 
 def test_unknown_outcome_is_no_outcome(model, record):

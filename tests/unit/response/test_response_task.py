@@ -110,18 +110,22 @@ def test_a_number_falls_into_its_band(cell: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "source", "group"),
+    ("name", "unit", "source", "group"),
     [
-        ("lesion_volume", "features", "size"),
-        ("suv_max", "features", "uptake"),
-        ("original_glcm_JointEntropy", "features", "heterogeneity"),
-        ("original_shape_Sphericity", "features", "shape"),
-        ("age_years", "clinical", "patient"),
+        ("lesion_volume", "ml", "features", "size"),
+        ("suv_max", "g/mL", "features", "uptake"),
+        ("original_firstorder_Mean", "g/mL", "features", "uptake"),
+        ("original_firstorder_Mean", "HU", "features", "intensity"),
+        ("mean_density", "HU", "features", "intensity"),
+        ("mean_intensity", "[arb'U]", "features", "intensity"),
+        ("original_glcm_JointEntropy", "1", "features", "heterogeneity"),
+        ("original_shape_Sphericity", "1", "features", "shape"),
+        ("age_years", "a", "clinical", "patient"),
     ],
 )
-def test_an_input_belongs_to_something_a_physician_knows(name: str, source: str, group: str) -> None:
+def test_an_input_belongs_to_something_a_physician_knows(name: str, unit: str, source: str, group: str) -> None:
     entry = ResponseInput.model_validate(
-        {"name": name, "title": name, "unit": "1", "source": source, "minimum": 0, "maximum": 1}
+        {"name": name, "title": name, "unit": unit, "source": source, "minimum": 0, "maximum": 1}
     )
     assert entry.physician_group == group
 

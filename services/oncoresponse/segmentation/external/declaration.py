@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
 
 EXTERNAL_NETWORK_FILE = "external_network.json"
@@ -327,8 +328,9 @@ def read_declaration(directory: Path) -> ExternalNetworkDeclaration:
     except OSError as error:
         raise ModelFolderInvalid(f"The model has no readable {directory.name}/{EXTERNAL_NETWORK_FILE}.") from error
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ModelFolderInvalid(f"{directory.name}/{EXTERNAL_NETWORK_FILE} is not valid: {problems}") from error
+        raise ModelFolderInvalid(
+            f"{directory.name}/{EXTERNAL_NETWORK_FILE} is not valid: {schema_faults(error)}"
+        ) from error
 
 
 def read_declared_file(directory: Path, files: dict[str, str], name: str) -> bytes:

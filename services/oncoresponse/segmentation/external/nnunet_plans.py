@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.errors import ConfigurationError, ModelFolderInvalid
 
 Normalization = Literal["CTNormalization", "ZScoreNormalization", "RescaleTo01Normalization", "NoNormalization"]
@@ -160,8 +161,7 @@ def read_plans(plans: bytes, dataset: bytes, configuration: str) -> Plans:
             channel_count=len(channels),
         )
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ModelFolderInvalid(f"plans.json or dataset.json cannot be used: {problems}") from error
+        raise ModelFolderInvalid(f"plans.json or dataset.json cannot be used: {schema_faults(error)}") from error
     except KeyError as error:
         raise ModelFolderInvalid(f"plans.json or dataset.json has no {error.args[0]}.") from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:

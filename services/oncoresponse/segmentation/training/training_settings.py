@@ -8,6 +8,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.segmentation.network import InferenceSettings, NetworkSettings
 from oncoresponse.segmentation.preprocessing import PreprocessingSettings
@@ -143,7 +144,9 @@ def read_training_settings(path: Path) -> SegmentationTrainingSettings:
     try:
         return SegmentationTrainingSettings.model_validate(yaml.safe_load(path.read_bytes()) or {})
     except (OSError, yaml.YAMLError, ValidationError) as error:
-        raise ConfigurationError(f"The segmentation training settings cannot be used: {error}") from error
+        raise ConfigurationError(
+            f"The segmentation training settings cannot be used: {schema_faults(error)}"
+        ) from error
 
 
 def write_training_settings(settings: SegmentationTrainingSettings, path: Path) -> None:
