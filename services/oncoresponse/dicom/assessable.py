@@ -112,9 +112,7 @@ def require_whole(modality_of_series: Mapping[str, str], left_out: Sequence[Left
             )
 
 
-def _require_drawable(
-    study: DicomStudy, contoured: ChosenSeries, lesion: LesionRequest, *, has_network: bool
-) -> None:
+def _require_drawable(study: DicomStudy, contoured: ChosenSeries, lesion: LesionRequest, *, has_network: bool) -> None:
     named = lesion.contour or lesion.rough_contour
     if named is not None:
         wanted, every = contour_request(named), named.every_structure

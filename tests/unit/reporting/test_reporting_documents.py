@@ -306,7 +306,9 @@ def test_contours_of_several_lesions_are_never_cut_in_the_middle(
         dataclasses.replace(
             first,
             number=n,
-            segmentation=first.segmentation.model_copy(update={"volume_low_ml": 100.0 + n, "volume_high_ml": 300.0 + n}),
+            segmentation=first.segmentation.model_copy(
+                update={"volume_low_ml": 100.0 + n, "volume_high_ml": 300.0 + n}
+            ),
         )
         for n in range(1, count + 1)
     )
