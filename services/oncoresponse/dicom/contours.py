@@ -355,9 +355,8 @@ def _has_drawn_tumor(instance: Instance, structure_name: str) -> bool:
 
 def _has_drawn_lesion(instance: Instance) -> bool:
     try:
-        instance = whole_instance(instance)
         if instance.sop_class_uid == RTSTRUCT_SOP_CLASS:
-            rtstruct.every_lesion(instance)
+            rtstruct.every_lesion(whole_instance(instance))
         else:
             segmentation_object.every_lesion(instance)
     except AutomaticContour:
