@@ -93,10 +93,12 @@ async def test_what_headers_show_is_refused_at_once_and_all_else_is_found_by_wha
     assert await _reason(create(_request(study.name, expected_patient=expected))) == "PATIENT_MISMATCH"
     contour = study_pb2.SuppliedContour(structure_name="GTV_NOT_THERE")
     assert await _reason(create(_request(study.name, contour=contour))) == "CONTOUR_NOT_FOUND"
+    assert await _reason(create(_request(study.name))) == "CONTOUR_NOT_FOUND", "the model has no network here"
     lists = door.assessment.ListAssessments
     assert not (await lists(assessment_pb2.ListAssessmentsRequest())).assessments
 
-    made = [(await create(_request(study.name))).assessment for _ in range(3)]
+    contour = study_pb2.SuppliedContour()
+    made = [(await create(_request(study.name, contour=contour))).assessment for _ in range(3)]
     for item in made:
         async for answer in door.assessment.WatchAssessment(assessment_pb2.WatchAssessmentRequest(name=item.name)):
             last = answer.assessment

@@ -12,7 +12,9 @@ import pytest
 import sqlalchemy
 from google.rpc import error_details_pb2, status_pb2
 from oncoresponse.errors import DOMAIN, InternalError, QuotaExceeded, concrete_errors, error_for_reason
+from oncoresponse.rpc.interceptors import require_valid
 from oncoresponse.rpc.status import STATUS_OF_KIND, FieldViolations, from_status, intended_error, to_status
+from oncoresponse.v1 import assessment_pb2
 
 ROOT = Path(__file__).parents[2]
 KINDS = list(concrete_errors())
@@ -102,6 +104,18 @@ def test_violations_of_the_rules_reach_the_client_field_by_field():
     received = from_status(to_status(sent))
     assert [found[:2] for found in received.violations] == [found[:2] for found in sent.violations]
     assert received.message == sent.message
+
+
+def test_a_broken_rule_about_several_fields_is_named_by_its_words():
+    request = assessment_pb2.CreateAssessmentRequest(
+        request_id="00000000-0000-4000-8000-000000000000",
+        study="studies/a",
+        model="models/a",
+        contour={},
+        lesions=[{"point": {}}],
+    )
+    with pytest.raises(FieldViolations, match="at: lesions excludes contour and lesion"):
+        require_valid(request)
 
 
 def test_a_study_that_is_too_large_is_not_sent_again():

@@ -1,11 +1,26 @@
-"""Which of several lesions an error is about."""
+"""Which of several lesions an error is about, and errors that both the headers and the images of a study may show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from oncoresponse.errors import OncoResponseError
+from oncoresponse.errors import ContourNotFound, InvalidRequest, OncoResponseError
+
+
+def no_network() -> ContourNotFound:
+    """Of a lesion without a contour, where the model has no network."""
+    return ContourNotFound(
+        "This model has no network that finds the tumor. Contour it (RTSTRUCT or DICOM SEG), send the contour with the "
+        "study, and ask for it in the request (contour; --contour on the command line)."
+    )
+
+
+def outside_image() -> InvalidRequest:
+    """Of a point, or a box whose middle, lies outside the image that is segmented."""
+    return InvalidRequest(
+        "The lesion prompt lies outside the image. Give positions in patient coordinates of this study (LPS, mm)."
+    )
 
 
 @contextmanager

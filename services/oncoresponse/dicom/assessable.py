@@ -1,4 +1,4 @@
-"""Whether a study can be assessed, from its headers alone: everything that conversion would refuse before it looks at a
+"""Whether a study can be assessed, from its headers alone: everything that would be refused before anybody looks at a
 pixel or a contour point, with the same errors."""
 
 from __future__ import annotations
@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from oncoresponse.case.case import ExpectedPatientValues, NamedContour, Order
+import numpy as np
+
+from oncoresponse.case.case import ExpectedPatientValues, LesionRequest, NamedContour, Order
 from oncoresponse.case.left_out import LeftOutInstance, unreadable_sentence
-from oncoresponse.case.lesion_errors import about_lesion
+from oncoresponse.case.lesion_errors import about_lesion, no_network, outside_image
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.computed_tomography import require_hounsfield_scale
 from oncoresponse.dicom.contour_request import ContourRequest
@@ -22,20 +24,27 @@ from oncoresponse.model.definition import ImagingResponse
 
 
 def require_assessable(
-    study: DicomStudy, model: ImagingResponse, order: Order, left_out: Sequence[LeftOutInstance] = ()
+    study: DicomStudy,
+    model: ImagingResponse,
+    order: Order,
+    left_out: Sequence[LeftOutInstance] = (),
+    *,
+    has_network: bool = True,
 ) -> None:
-    """Refuse what conversion would refuse.
+    """Refuse what conversion would refuse, and what segmentation would for a lesion that it cannot draw.
 
     Args:
         study: From a study index or from files.
         model: Says which series are needed.
         order: Which series, which lesions, which patient.
         left_out: Objects of the study that could not be read.
+        has_network: Whether the model draws lesions; without, each needs a contour.
 
     Raises:
         NoImages, PatientMismatch, SeriesError, InvalidRequest: As :func:`~oncoresponse.dicom.study.select_series`.
         SuvError, MissingAttribute, InvalidAttribute: A header lacks what its values are converted with.
-        ContourError: A contour that the order names is not in the study.
+        ContourError: A contour that the order names is not in the study, or one is needed and none named.
+        InvalidRequest: A point, or the middle of a box, lies outside the image that is segmented.
         DicomError: An object of a chosen series could not be read.
     """
     with true_cause(left_out):
@@ -51,14 +60,12 @@ def require_assessable(
         require_whole(
             {each.series.series_instance_uid: each.series.modality for each in selection.chosen.values()}, left_out
         )
-        grid = selection.chosen[model.segment_on].series
+        contoured = selection.chosen[model.segment_on]
+        if not order.lesions and not has_network:
+            raise no_network()
         for number, lesion in enumerate(order.lesions, start=1):
-            named = lesion.contour or lesion.rough_contour
-            if named is None:
-                continue
-            wanted, every = contour_request(named), named.every_structure
             with about_lesion(number, len(order.lesions)):
-                require_structure(study.instances, study.series, wanted, grid, every_structure=every)
+                _require_drawable(study, contoured, lesion, has_network=has_network)
 
 
 def expected_patient(values: ExpectedPatientValues | None) -> ExpectedPatient | None:
@@ -103,6 +110,20 @@ def require_whole(modality_of_series: Mapping[str, str], left_out: Sequence[Left
                 "cannot be read. Correct it in the archive, then import the study again.",
                 {"modality": modality},
             )
+
+
+def _require_drawable(study: DicomStudy, contoured: ChosenSeries, lesion: LesionRequest, *, has_network: bool) -> None:
+    named = lesion.contour or lesion.rough_contour
+    if named is not None:
+        wanted, every = contour_request(named), named.every_structure
+        require_structure(study.instances, study.series, wanted, contoured.series, every_structure=every)
+    if lesion.contour is None and not has_network:
+        raise no_network()
+    position = np.mean([lesion.box.low, lesion.box.high], axis=0) if lesion.box is not None else lesion.point
+    if position is not None:
+        index = np.linalg.solve(contoured.stack.index_to_patient, [*position, 1.0])[:3]
+        if (index < -0.5).any() or (index > np.array(contoured.stack.size) - 0.5).any():
+            raise outside_image()
 
 
 def _require_convertible(chosen: ChosenSeries) -> None:

@@ -17,7 +17,7 @@ from oncoresponse.dicom.contour_remarks import counted, milliliters, slices_text
 from oncoresponse.dicom.contour_request import AlgorithmType, ContourRequest, automatic_contour
 from oncoresponse.dicom.reading import RTSTRUCT_SOP_CLASS, SEGMENTATION_SOP_CLASSES, Instance, whole_instance
 from oncoresponse.dicom.rtstruct import RegionOfInterest
-from oncoresponse.dicom.segmentation_object import Segment
+from oncoresponse.dicom.segmentation_object import OpenedSegmentation, Segment
 from oncoresponse.dicom.series import ImageSeries
 from oncoresponse.dicom.slice_geometry import SliceStack, grid_affine, stack_slices, volume_of_stack
 from oncoresponse.errors import AmbiguousSeries, AutomaticContour, ContourError, ContourNotFound, DicomError, EmptyMask
@@ -112,14 +112,16 @@ def every_contour(
     source = whole_instance(source)
     is_named = bool(request.sop_instance_uid)
     structures: Sequence[RegionOfInterest | Segment]
+    opened = None
     if source.sop_class_uid in SEGMENTATION_SOP_CLASSES:
         structures, left_out = segmentation_object.every_lesion(source, with_automatic=is_named)
+        opened = segmentation_object.open_segmentation(source, grid)
     else:
         structures, left_out = rtstruct.every_lesion(source, with_automatic=is_named)
     contours = []
     for structure in structures:
         try:
-            contours.append(_contour(source, structure, instances, series, grid, remarks))
+            contours.append(_contour(source, structure, instances, series, grid, remarks, opened))
         except (ContourError, DicomError) as error:
             raise type(error)(f"Structure #{structure.number}: {error.message}", **error.metadata) from None
     if not left_out:
@@ -167,12 +169,15 @@ def _contour(
     series: Sequence[ImageSeries],
     grid: Volume,
     object_remarks: tuple[str, ...],
+    opened: OpenedSegmentation | None = None,
 ) -> Contour:
+    """A structure on the grid; ``opened`` is the source, where several of its segments are wanted."""
     kind: Literal["rtstruct", "segmentation"]
     if isinstance(structure, Segment):
         kind, label = "segmentation", structure.label
         is_own_series = grid.series_instance_uid in _references(source, instances)
-        drawn, remarks = segmentation_object.segment_image(source, structure.number, grid, is_own_series=is_own_series)
+        opened = opened or segmentation_object.open_segmentation(source, grid)
+        drawn, remarks = segmentation_object.segment_image(opened, structure.number, grid, is_own_series=is_own_series)
         image, more = _sampled(drawn, grid)
         remarks = (*remarks, *more)
     else:
@@ -350,9 +355,8 @@ def _has_drawn_tumor(instance: Instance, structure_name: str) -> bool:
 
 def _has_drawn_lesion(instance: Instance) -> bool:
     try:
-        instance = whole_instance(instance)
         if instance.sop_class_uid == RTSTRUCT_SOP_CLASS:
-            rtstruct.every_lesion(instance)
+            rtstruct.every_lesion(whole_instance(instance))
         else:
             segmentation_object.every_lesion(instance)
     except AutomaticContour:

@@ -38,6 +38,8 @@ _EDEMA = re.compile(r"o?edema", re.I)
 _INSIDE = 0.5
 # Frames nearer to a slice of the image than this, in slices, lie on it.
 _ON_SLICE = 0.1
+# highdicom keeps its table of frames in SQLite and lets its errors through, as those of pydicom about broken sequences.
+_HIGHDICOM_ERRORS = (*PARSE_ERRORS, RuntimeError, OSError, EOFError, sqlite3.Error)
 
 
 @dataclass(frozen=True)
@@ -172,28 +174,30 @@ def _fitting(dataset: Dataset, structure_name: str) -> list[Segment]:
     return fitting
 
 
-def segment_image(
-    segmentation: Instance, segment_number: int, grid: Volume, *, is_own_series: bool
-) -> tuple[sitk.Image, tuple[str, ...]]:
-    """A segment as an image of 0 and 1 on the grid it is stored on.
+@dataclass(frozen=True, eq=False)
+class OpenedSegmentation:
+    """A segmentation object with its pixel data, read and decoded once for all of its segments.
 
-    A fractional segmentation counts as inside from 0.5. A frame that is not stored is empty (PS3.3 C.8.20.2).
+    Attributes:
+        frames: With native pixel data.
+        is_gapless: Whether its frames say that they reach each other.
+    """
+
+    frames: highdicom.seg.Segmentation
+    is_gapless: bool
+
+
+def open_segmentation(segmentation: Instance, grid: Volume) -> OpenedSegmentation:
+    """Read and decode a segmentation object.
 
     Args:
         segmentation: Segmentation object that was read from a file.
-        segment_number: (0062,0004).
         grid: The image, whose frame of reference must be the segmentation's.
-        is_own_series: Whether the segmentation was made on the series of the grid.
-
-    Returns:
-        The image, and remarks about empty slices.
 
     Raises:
         FrameOfReferenceMismatch: The segmentation belongs to another frame of reference.
-        InvalidAttribute: The segmentation is not one regular volume.
+        InvalidAttribute: An attribute that DICOM requires is absent.
         TruncatedFile, DicomLimitExceeded: Its pixel data cannot be decoded.
-        ContourGap: The segment leaves out slices throughout.
-        EmptyMask: The segment holds no voxel.
     """
     if segmentation.frame_of_reference_uid != grid.frame_of_reference_uid:
         raise FrameOfReferenceMismatch(
@@ -204,23 +208,44 @@ def segment_image(
     try:
         with without_pydicom_messages():
             is_gapless = _frames_reach_each_other(dataset)
-            found = highdicom.seg.Segmentation.from_dataset(dataset, copy=False).get_volume(
-                segment_numbers=[segment_number]
-            )
+            return OpenedSegmentation(highdicom.seg.Segmentation.from_dataset(dataset, copy=False), is_gapless)
+    except _HIGHDICOM_ERRORS:
+        raise _no_regular_volume() from None
+
+
+def segment_image(
+    segmentation: OpenedSegmentation, segment_number: int, grid: Volume, *, is_own_series: bool
+) -> tuple[sitk.Image, tuple[str, ...]]:
+    """A segment as an image of 0 and 1 on the grid it is stored on.
+
+    A fractional segmentation counts as inside from 0.5. A frame that is not stored is empty (PS3.3 C.8.20.2).
+
+    Args:
+        segmentation: From :func:`open_segmentation`.
+        segment_number: (0062,0004).
+        grid: The image.
+        is_own_series: Whether the segmentation was made on the series of the grid.
+
+    Returns:
+        The image, and remarks about empty slices.
+
+    Raises:
+        InvalidAttribute: The segmentation is not one regular volume.
+        ContourGap: The segment leaves out slices throughout.
+        EmptyMask: The segment holds no voxel.
+    """
+    try:
+        with without_pydicom_messages():
+            found = segmentation.frames.get_volume(segment_numbers=[segment_number])
             array, affine = np.asarray(found.array)[..., 0], np.asarray(found.affine)
-    except (*PARSE_ERRORS, RuntimeError, OSError, EOFError, sqlite3.Error):
-        # highdicom keeps its table of frames in SQLite, and lets its errors through, as those of pydicom about damaged
-        # sequences.
-        raise InvalidAttribute(
-            "The segmentation is not one regular volume, or lacks an attribute that DICOM requires. Export it again at "
-            "the source."
-        ) from None
+    except _HIGHDICOM_ERRORS:
+        raise _no_regular_volume() from None
     # highdicom's index axes are (slice, row, column); SimpleITK's are (column, row, slice).
     vectors = affine[:3, 2::-1]
     inside = array >= _INSIDE
     if not inside.any():
         raise EmptyMask("The segment holds no voxel. Check that it is the one that is meant.")
-    if is_own_series and not is_gapless:
+    if is_own_series and not segmentation.is_gapless:
         inside, vectors = _on_slices_of(grid, inside, vectors, affine[:3, 3])
     own = grid.geometry
     to_index = np.linalg.inv(grid_affine(own.spacing_mm, own.origin_mm, own.direction))
@@ -231,6 +256,13 @@ def segment_image(
     image = sitk.GetImageFromArray(inside.astype(np.uint8))
     place_image(image, spacing.tolist(), affine[:3, 3].tolist(), (vectors / spacing).ravel().tolist())
     return image, remarks
+
+
+def _no_regular_volume() -> InvalidAttribute:
+    return InvalidAttribute(
+        "The segmentation is not one regular volume, or lacks an attribute that DICOM requires. Export it again at the "
+        "source."
+    )
 
 
 def _frames_reach_each_other(dataset: Dataset) -> bool:

@@ -58,14 +58,14 @@ def lesion_table(context: ReportContext, fixed: Json) -> Json:
     }
 
 
-def contour_text(context: ReportContext) -> str:
-    """What is said of the contours; of several lesions of which the same is said, once."""
+def contour_texts(context: ReportContext) -> list[str]:
+    """What is said of each contour; of several lesions of which the same is said, once."""
     said = (
         (lesion, text)
         for lesion in context.lesions
         for text in (lower_bound_sentence(lesion), contour_sentence(lesion))
     )
-    return " ".join(of_lesions(context, said))
+    return of_lesions(context, said)
 
 
 def _shown_lesions(context: ReportContext) -> list[ReportedLesion]:

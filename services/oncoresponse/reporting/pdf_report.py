@@ -16,7 +16,7 @@ from oncoresponse.case.answer_words import answer_line
 from oncoresponse.case.prediction import Contribution, Prediction
 from oncoresponse.case.readable_numbers import inside_sentence, significant, spoken_value
 from oncoresponse.reporting.key_image import Panel, panel_content, panel_png
-from oncoresponse.reporting.lesion_table import contour_text, lesion_table
+from oncoresponse.reporting.lesion_table import contour_texts, lesion_table
 from oncoresponse.reporting.lesion_wording import COMPARE_FIRST, measure_lines, of_lesions
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.typesetting import displayable, set_pdf, words
@@ -40,7 +40,7 @@ Json = dict[str, Any]
 LANGUAGE = "en"
 _INPUTS_SHOWN, _REASONS_SHOWN, _WARNINGS_SHOWN, _MEASURES_SHOWN = 6, 4, 4, 9
 _LONGEST_VALUE, _LONGEST_SENTENCE = 90, 330
-_ALERTS_SHOWN, _LONGEST_CONTOURS = 6, 600
+_ALERTS_SHOWN, _LONGEST_CONTOURS, _LONGEST_CONTOURS_WITHOUT_INPUTS = 6, 600, 1000
 
 
 def pdf_report(context: ReportContext, panels: Sequence[Panel]) -> bytes:
@@ -101,13 +101,24 @@ def page_content(context: ReportContext) -> Json:
             {"title": title, "value": value, "unit": unit}
             for title, value, unit in measure_lines(context.main_lesion)[:_MEASURES_SHOWN]
         ],
-        "contour": _shortened(contour_text(context), _LONGEST_CONTOURS),
+        "contour": _contours(context, fixed),
         "inputs": _inputs(context.prediction, fixed),
         "check": _to_check(context, fixed),
         "limits": [_shortened(text, _LONGEST_SENTENCE) for text in limits(context) if text not in distrusted],
         "footer": _footer(context),
         "closing": fixed["closing"],
     }
+
+
+def _contours(context: ReportContext, fixed: Json) -> str:
+    """What is said of the contours, as much as fits, and nothing cut in the middle: a number would lose its unit."""
+    has_inputs = context.prediction is not None and bool(context.prediction.contributions)
+    longest = _LONGEST_CONTOURS if has_inputs else _LONGEST_CONTOURS_WITHOUT_INPUTS
+    first, *others = contour_texts(context)
+    shown = [_shortened(first, longest)]
+    while others and len(" ".join((*shown, others[0]))) <= longest:
+        shown.append(others.pop(0))
+    return " ".join(shown) + (f" {fixed['more'].format(count=len(others))}" if others else "")
 
 
 def _to_check(context: ReportContext, fixed: Json) -> list[str]:

@@ -58,8 +58,9 @@ class FieldViolations(InvalidRequest):
     def __init__(self, violations: Iterable[tuple[str, str, str]]) -> None:
         """``violations``: field path, what is wrong, rule id."""
         self.violations = tuple(violations)
-        fields = ", ".join(sorted({field for field, _, _ in self.violations}))
-        super().__init__(f"The request breaks the rules of the proto at: {fields}. The details say how.")
+        # A rule about several fields is of none of them: its own words say which.
+        places = ", ".join(sorted({field or text for field, text, _ in self.violations}))
+        super().__init__(f"The request breaks the rules of the proto at: {places}. The details say how.")
 
 
 def to_status(error: OncoResponseError) -> status_pb2.Status:

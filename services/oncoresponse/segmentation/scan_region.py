@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from oncoresponse.errors import InvalidRequest
+from oncoresponse.case.lesion_errors import outside_image
 from oncoresponse.segmentation.lesion_prompt import LesionPoint, LesionPrompt, bounds_mm
 from oncoresponse.segmentation.mask_checks import open_faces
 
@@ -89,9 +89,7 @@ def reaches_inner_face(mask: sitk.Image, region: Region, image: sitk.Image) -> b
 def _require_inside(image: sitk.Image, position_mm: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
     index = np.array(image.TransformPhysicalPointToContinuousIndex(position_mm.tolist()))
     if (index < -0.5).any() or (index > np.array(image.GetSize()) - 0.5).any():
-        raise InvalidRequest(
-            "The lesion prompt lies outside the image. Give positions in patient coordinates of this study (LPS, mm)."
-        )
+        raise outside_image()
 
 
 def _triple(values: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[int, int, int]:

@@ -13,11 +13,11 @@ import numpy as np
 from oncoresponse.case.artifact_names import lesion_file_name
 from oncoresponse.case.case import BoxMm, Candidate, Case, ContourKind, Lesion, MaskVariant
 from oncoresponse.case.contour_summary import SegmentationSummary
-from oncoresponse.case.lesion_errors import about_lesion
+from oncoresponse.case.lesion_errors import about_lesion, no_network
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.volume import Volume, require_same_grid
-from oncoresponse.errors import Busy, ContourNotFound, EmptyMask, InvalidRequest, LesionsOverlap
+from oncoresponse.errors import Busy, EmptyMask, InvalidRequest, LesionsOverlap
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse, TumorLimits
 from oncoresponse.model.folder import ModelFolder
@@ -125,11 +125,7 @@ def segmented(
                 found = _supplied(lesion, images, model.tumor_limits, artifacts)
             else:
                 if segmenter is None:
-                    raise ContourNotFound(
-                        "This model has no network that finds the tumor. Contour it (RTSTRUCT or DICOM SEG), send the "
-                        "contour with the study, and ask for it in the request (contour; --contour on the command "
-                        "line)."
-                    )
+                    raise no_network()
                 prompt = _prompt(lesion, images.contoured, artifacts)
                 if prompt is None and segmenter.needs_prompt(images):
                     return _with_candidates(case, segmenter, images, artifacts)

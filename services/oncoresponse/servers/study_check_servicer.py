@@ -63,7 +63,8 @@ class StudyCheckServicer(study_check_pb2_grpc.StudyCheckServiceServicer):
             raise InvalidRequest("The order is none of a case. Bring the services to one release.") from None
         with ExitStack() as stack:
             study = indexed_study(self._artifacts, manifest, stack, self._limits, index)
-            require_assessable(study, folder.imaging, order, manifest.left_out)
+            has_network = folder.has("segmentation")
+            require_assessable(study, folder.imaging, order, manifest.left_out, has_network=has_network)
 
 
 def _nothing_loaded(_: ModelFolder) -> None:

@@ -82,7 +82,7 @@ class AssessmentServiceServicer:
     def CreateAssessment(self, request, context):
         """Starts an assessment and returns at once. The same request_id gives the same assessment.
         Errors: STUDY_NOT_FOUND, STUDY_NOT_COMPLETE, MODEL_NOT_FOUND, REQUEST_ID_REUSED, BUSY, INVALID_REQUEST; and what the
-        headers of the study already show that conversion would refuse, with the reason codes of conversion, such as
+        headers of the study already show that a stage would refuse, with the reason codes of that stage, such as
         REQUIRED_SERIES_MISSING, AMBIGUOUS_SERIES, PATIENT_MISMATCH, CONTOUR_NOT_FOUND, MISSING_INJECTED_DOSE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

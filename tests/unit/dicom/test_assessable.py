@@ -13,7 +13,7 @@ from oncoresponse.case.study_index import StudyIndex
 from oncoresponse.dicom.assessable import contour_request, expected_patient, require_assessable
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
 from oncoresponse.dicom.study_index import read_object, study_from_index
-from oncoresponse.errors import OncoResponseError, TruncatedFile
+from oncoresponse.errors import ContourNotFound, InvalidRequest, OncoResponseError, TruncatedFile
 from oncoresponse.model.definition import parse_definition
 
 ISSUED = datetime.datetime(2026, 11, 26, tzinfo=datetime.UTC)
@@ -98,6 +98,28 @@ def test_of_several_lesions_the_one_is_named_that_is_not_there(examples, model):
     with pytest.raises(OncoResponseError, match="Lesion 2") as caught:
         require_assessable(study, model, Order(report_id="one", issued=ISSUED, lesions=contours))
     assert caught.value.reason == "CONTOUR_NOT_FOUND"
+
+
+def test_point_outside_the_image_that_is_segmented(examples, model):
+    """The first voxel of the PET lies at (-107.42, -1.95, 370.37), its edge 1.95 mm before."""
+    study = from_index(sorted((examples / "STS_032").rglob("*.dcm")))
+
+    def order(*points):
+        return Order(report_id="one", issued=ISSUED, lesions=[LesionRequest(point=point) for point in points])
+
+    inside, first_voxel, before_it = (-31.0, 76.0, 459.0), (-107.4, -1.9, 370.4), (-109.5, -1.9, 370.4)
+    require_assessable(study, model, order(inside, first_voxel))
+    with pytest.raises(InvalidRequest, match="Lesion 2: The lesion prompt lies outside the image"):
+        require_assessable(study, model, order(inside, before_it))
+
+
+@pytest.mark.parametrize("lesion", [None, LesionRequest(point=(-31.0, 76.0, 459.0))])
+def test_model_without_network_needs_a_contour(examples, model, lesion):
+    study = from_index(sorted((examples / "STS_032").rglob("*.dcm")))
+    order = Order(report_id="one", issued=ISSUED, lesions=() if lesion is None else (lesion,))
+    require_assessable(study, model, order)
+    with pytest.raises(ContourNotFound, match="no network"):
+        require_assessable(study, model, order, has_network=False)
 
 
 def test_series_of_which_an_object_was_left_out(write_series, model):

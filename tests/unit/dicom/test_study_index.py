@@ -59,6 +59,7 @@ STUDIES = {
     "MR": ("STS_032_MR", ("MR",), ContourRequest()),
     "every structure": ("STS_032_TWO_LESIONS", ("PT", "CT"), None),
     "segmentation": ("STS_032_TWO_LESIONS", ("PT", "CT"), ContourRequest(structure_name="#2")),
+    "segmentation, every structure": ("STS_032_TWO_LESIONS", ("PT", "CT"), None),
 }
 
 
@@ -66,7 +67,7 @@ STUDIES = {
 def test_conversion_from_the_index_is_that_from_the_files_and_parses_no_header_again(examples, parsed, name):
     folder, modalities, request = STUDIES[name]
     files = sorted((examples / folder).rglob("*.dcm"))
-    if name == "segmentation":
+    if name.startswith("segmentation"):
         files = [file for file in files if "RTSTRUCT" not in file.name]
         files.append(examples / "segmentations" / f"{folder}.dcm")
     inputs = ImageInput.any_of(*modalities)

@@ -297,6 +297,29 @@ def test_fifty_lesions_fit_on_the_page(make_two_lesions: MakeContext, pet: Volum
     assert "Lesions 2 to 50: PET and CT lie at least 15 mm apart at the tumor." in text
 
 
+@pytest.mark.parametrize(("count", "left_out"), [(4, 0), (50, 44)])
+def test_contours_of_several_lesions_are_never_cut_in_the_middle(
+    make_two_lesions: MakeContext, pet: Volume, two_lesions: Volume, count: int, left_out: int
+) -> None:
+    first, _ = make_two_lesions().lesions
+    lesions = tuple(
+        dataclasses.replace(
+            first,
+            number=n,
+            segmentation=first.segmentation.model_copy(
+                update={"volume_low_ml": 100.0 + n, "volume_high_ml": 300.0 + n}
+            ),
+        )
+        for n in range(1, count + 1)
+    )
+    context = make_two_lesions(lesions=lesions, prediction=None, predicted_lesions=(), predicted_from="")
+    text = page_text(pdf_report(context, key_image_panels([ShownImage("PET", pet)], two_lesions)))
+    said = count - left_out
+    assert text.count("interval from cross-validation).") == said
+    assert f"Lesion {said}: Contour drawn by the network" in text
+    assert (f"cross-validation). {left_out} more in the FHIR report." in text) is bool(left_out)
+
+
 def test_page_of_mr_says_how_the_images_were_made_and_knows_no_suv(mr_report: Report) -> None:
     text = page_text(mr_report.pdf)
     for expected in ("MR, fl3d, 1.5 T, contrast Gadobutrol", "Mean intensity 460 arb. units", "MR post 1, axial"):
