@@ -17,7 +17,7 @@ from oncoradiomics.errors import ExtractionError, ExtractionOutOfMemory, Setting
 from oncoradiomics.feature_units import ARBITRARY_INTENSITY, feature_unit
 from oncoradiomics.features import Feature, FeatureDocument, Features
 from oncoradiomics.ibsi_identifiers import ibsi_identifier
-from oncoradiomics.image_checks import tumor_region
+from oncoradiomics.image_checks import lesion_region
 from oncoradiomics.lesion_measures import measure_lesion
 from oncoradiomics.quantities import image_quantity
 from oncoradiomics.reference_engine import pyradiomics_version, run_pyradiomics
@@ -69,7 +69,7 @@ def extract(
     """
     if engine not in {"native", "pyradiomics"}:
         raise ExtractionError(f"There is no engine '{engine}'. Use 'native' or 'pyradiomics'.")
-    region = tumor_region(image, mask, settings.setting.label)
+    region = lesion_region(image, mask, settings.setting.label)
     _require_extent(region, settings.setting.minimum_roi_dimensions)
     _require_countable_gray_levels(image, region, settings)
     by_reference: frozenset[str] = frozenset()
@@ -201,7 +201,7 @@ def crop_to_surroundings(image: sitk.Image, mask: sitk.Image, settings: Settings
         GeometryError: Image and mask are on different grids.
         EmptyMaskError: The mask is empty.
     """
-    region = tumor_region(image, mask, settings.setting.label)
+    region = lesion_region(image, mask, settings.setting.label)
     target_mm = settings.setting.resampled_pixel_spacing_mm
     if target_mm is None or settings.setting.interpolator is None:
         return image, mask

@@ -16,7 +16,7 @@ _DIRECTION_TOLERANCE = 1e-5
 _DIMENSIONS = 3
 
 
-def tumor_region(image: sitk.Image, mask: sitk.Image, label: int = 1) -> npt.NDArray[np.bool_]:
+def lesion_region(image: sitk.Image, mask: sitk.Image, label: int = 1) -> npt.NDArray[np.bool_]:
     """Where the mask has ``label``, after image and mask are found to belong together.
 
     Args:

@@ -18,7 +18,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from oncoradiomics.errors import ExtractionError
 from oncoradiomics.features import MEASURE_NAMES, SIZE_MEASURE_NAMES, Measure
-from oncoradiomics.image_checks import tumor_region
+from oncoradiomics.image_checks import lesion_region
 from oncoradiomics.quantities import ImageQuantity, image_quantity
 
 MEAN_DENSITY = "mean_density"
@@ -80,7 +80,7 @@ def measure_lesion(
         ExtractionError: The highest SUV is not above zero, so the image is no PET in SUV.
     """
     what = image_quantity(quantity)
-    region = tumor_region(image, mask, label)
+    region = lesion_region(image, mask, label)
     size = _size_measures(image, region)
     of_quantity = _suv_measures(image, region, what) if what.is_suv else (_mean(image, region, what),)
     return (*size, *of_quantity, *((_slice_extent(image, region),) if SLICE_EXTENT in also else ()))

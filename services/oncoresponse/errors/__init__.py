@@ -51,7 +51,7 @@
     │   ├── UnsupportedPetUnit          UNSUPPORTED_PET_UNIT
     │   ├── UnsupportedTracer           UNSUPPORTED_TRACER
     │   └── UnsupportedDecayCorrection  UNSUPPORTED_DECAY_CORRECTION
-    ├── ContourError            the supplied or computed tumour contour cannot be used
+    ├── ContourError            the supplied or computed contour cannot be used
     │   ├── ContourNotFound             CONTOUR_NOT_FOUND
     │   │   └── AutomaticContour        AUTOMATIC_CONTOUR
     │   ├── ContourNotClosed            CONTOUR_NOT_CLOSED

@@ -139,7 +139,7 @@ class UnsupportedDecayCorrection(SuvError):
 
 
 class ContourError(OncoResponseError):
-    """The supplied or computed tumour contour cannot be used."""
+    """The supplied or computed contour cannot be used."""
 
     kind = ErrorKind.WRONG_STATE
 

@@ -110,7 +110,7 @@ class Covariate(Strict):
     required: bool = False
 
 
-class TumorLimits(Strict):
+class LesionLimits(Strict):
     """What a contour must satisfy before its features are believed."""
 
     minimum_volume_ml: float = Field(gt=0)
@@ -227,7 +227,7 @@ class ImagingResponse(ModelDefinition):
     stages: tuple[Stage, ...] = ("conversion", "segmentation", "features", "prediction", "report")
     predict_from: LesionChoice = "the only lesion"
     measured_inputs: tuple[MeasuredInput, ...] = ()
-    tumor_limits: TumorLimits
+    tumor_limits: LesionLimits
 
     @property
     def measured_quantity(self) -> str | None:

@@ -23,7 +23,7 @@ from oncoresponse.response.measures_only import MeasuresOnlyModel
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.task import with_derived
 from oncoresponse.response.training_fingerprints import TrainingFingerprints
-from oncoresponse.response.whole_tumor import bounds_from_volume, whole_tumor_variants
+from oncoresponse.response.whole_lesion import bounds_from_volume, whole_lesion_variants
 
 _VOLUMES = ("lesion_volume", "total_lesion_volume")
 _CONTOUR_LIMITS = {
@@ -155,7 +155,7 @@ def answer(
         values,
         dict(covariates),
         [_sources(opened, model, variant, covariates).values for variant in lesion.variants],
-        whole_tumor=whole_tumor_variants(values, model.inputs, bounds),
+        whole_lesion=whole_lesion_variants(values, model.inputs, bounds),
         contour_review_reasons=lesion.review_reasons,
         provenance=provenance,
         used_in_training=used_in_training or known_row,

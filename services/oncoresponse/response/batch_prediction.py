@@ -21,7 +21,7 @@ from oncoresponse.response.measures_only import MeasuresOnlyModel
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.response.task import ResponseInput, with_derived
 from oncoresponse.response.training_fingerprints import TrainingFingerprints
-from oncoresponse.response.whole_tumor import whole_tumor_variants
+from oncoresponse.response.whole_lesion import whole_lesion_variants
 
 ID_COLUMN = "id"
 """Column that is handed through to the output untouched; where a table has none, ``patient_id`` is. It reaches no
@@ -157,7 +157,7 @@ def predict_table(
             model.predict(
                 values,
                 values,
-                whole_tumor=whole_tumor_variants(values, model.inputs, high),
+                whole_lesion=whole_lesion_variants(values, model.inputs, high),
                 provenance=table.provenance,
                 used_in_training=used,
             )

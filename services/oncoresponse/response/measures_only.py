@@ -43,7 +43,7 @@ class MeasuresOnlyModel:
         covariates: Mapping[str, float] | None = None,  # noqa: ARG002
         contour_variants: Sequence[Mapping[str, float]] = (),  # noqa: ARG002
         *,
-        whole_tumor: Sequence[Mapping[str, float]] = (),  # noqa: ARG002
+        whole_lesion: Sequence[Mapping[str, float]] = (),  # noqa: ARG002
         provenance: InputProvenance | None = None,
         used_in_training: bool = False,
     ) -> Prediction:

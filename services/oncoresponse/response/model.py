@@ -52,7 +52,7 @@ from oncoresponse.response.model_document import (
 from oncoresponse.response.pipeline import ScoringModel
 from oncoresponse.response.probability_interval import Ensemble
 from oncoresponse.response.task import ResponseInput, with_derived
-from oncoresponse.response.whole_tumor import BORDER_CHANGES_ANSWER
+from oncoresponse.response.whole_lesion import BORDER_CHANGES_ANSWER
 
 _FOLDER = "response"
 _RADIOMICS_SETTINGS = "radiomics/settings.yaml"
@@ -123,7 +123,7 @@ class ResponseModel:
         covariates: Mapping[str, float] | None = None,
         contour_variants: Sequence[Mapping[str, float]] = (),
         *,
-        whole_tumor: Sequence[Mapping[str, float]] = (),
+        whole_lesion: Sequence[Mapping[str, float]] = (),
         contour_review_reasons: Sequence[str] = (),
         used_in_training: bool = False,
         provenance: InputProvenance | None = None,
@@ -134,9 +134,9 @@ class ResponseModel:
             values: Features and measures by name, in the units of the inputs; names that are no input are ignored.
             covariates: Clinical inputs by name. One that is measured in the images may be among ``values`` instead.
             contour_variants: The same features from other plausible contours of the same tumor.
-            whole_tumor: What the inputs may be of the whole tumor where the images show a part of it; from
-                :func:`~oncoresponse.response.whole_tumor.whole_tumor_variants`. They widen the interval as contours do,
-                and a call is made only where it is the same for all of them.
+            whole_lesion: What the inputs may be of the whole tumor where the images show a part of it; from
+                :func:`~oncoresponse.response.whole_lesion.whole_lesion_variants`. They widen the interval as contours
+                do, and a call is made only where it is the same for all of them.
             contour_review_reasons: Why the contour must not be believed before a physician has reviewed it.
             used_in_training: The patient was recognized as one the model was trained on.
             provenance: How the inputs were made; ``None`` where nobody says, and the prediction then says that.
@@ -163,15 +163,15 @@ class ResponseModel:
         answer = answer_of(outside.is_outside, reasons, known)
         evidence = self._call_evidence(answer)
         contours = None
-        if known is not None and (contour_variants or whole_tumor):
-            variants = [*contour_variants, *whole_tumor]
+        if known is not None and (contour_variants or whole_lesion):
+            variants = [*contour_variants, *whole_lesion]
             contours = self._contour_interval(known.probability, answer, variants, covariates or {})
         if used_in_training:
             reasons.insert(0, USED_IN_TRAINING)
         if evidence is not None and not evidence.allowed:
             reasons.append(AbstainReason(code="CALL_NOT_SUPPORTED", text=evidence.text))
         border = (
-            None if known is None else self._contour_interval(known.probability, answer, whole_tumor, covariates or {})
+            None if known is None else self._contour_interval(known.probability, answer, whole_lesion, covariates or {})
         )
         if border is not None and answer in _CALLS and set(border.calls) != {answer}:
             reasons.append(BORDER_CHANGES_ANSWER)

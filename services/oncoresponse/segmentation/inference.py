@@ -22,7 +22,7 @@ from oncoresponse.errors import (
     ModelFolderInvalid,
     SeriesNotFound,
 )
-from oncoresponse.model.definition import ImagingResponse, TumorLimits
+from oncoresponse.model.definition import ImagingResponse, LesionLimits
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.segmentation.border_interval import grown
 from oncoresponse.segmentation.device import choose_device
@@ -114,7 +114,7 @@ class Segmenter:
         self,
         description: NetworkDescription,
         networks: Sequence[torch.nn.Module],
-        limits: TumorLimits,
+        limits: LesionLimits,
         network_sha256: str,
         device: torch.device,
         *,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume
-from oncoresponse.model.definition import TumorLimits
+from oncoresponse.model.definition import LesionLimits
 from oncoresponse.segmentation.lesion_prompt import box_of_voxels
 
 LARGEST_NUMBER = 12
@@ -52,7 +52,7 @@ class LesionCandidates(BaseModel):
 
 
 def rank_candidates(
-    probability: sitk.Image, scan: Volume, threshold: float, limits: TumorLimits
+    probability: sitk.Image, scan: Volume, threshold: float, limits: LesionLimits
 ) -> tuple[LesionCandidate, ...]:
     """The face-connected parts that reach the threshold and have a tumor's volume, the most likely first.
 

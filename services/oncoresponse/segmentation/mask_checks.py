@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from oncoresponse.case.readable_numbers import percent
 from oncoresponse.case.volume import Volume
 from oncoresponse.errors import EmptyMask, MaskTouchesBorder, TumorTooLarge, TumorTooSmall
-from oncoresponse.model.definition import TumorLimits
+from oncoresponse.model.definition import LesionLimits
 from oncoresponse.segmentation.border_interval import (
     AutomaticBand,
     BorderBand,
@@ -87,7 +87,7 @@ def measure_mask(mask: sitk.Image, *, automatic: bool = False) -> MaskMeasures:
     return MaskMeasures(volume_ml, count, *border_surface(grown(mask) if automatic else mask), automatic)
 
 
-def check_mask(mask: Volume, limits: TumorLimits, *, automatic: bool = False, edge_of: str = "images") -> MaskMeasures:
+def check_mask(mask: Volume, limits: LesionLimits, *, automatic: bool = False, edge_of: str = "images") -> MaskMeasures:
     """Refuse a mask whose features nobody should believe.
 
     A mask that reaches the border of its grid is answered, as a lower bound, up to a share of its surface

@@ -19,7 +19,7 @@ from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.volume import Volume, require_same_grid
 from oncoresponse.errors import Busy, EmptyMask, InvalidRequest, LesionsOverlap
 from oncoresponse.model.cache import ModelCache
-from oncoresponse.model.definition import ImagingResponse, TumorLimits
+from oncoresponse.model.definition import ImagingResponse, LesionLimits
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.segmentation.border_interval import border_calibration
 from oncoresponse.segmentation.candidate_picture import draw_candidates
@@ -167,7 +167,9 @@ def _segmented_lesion(
     )
 
 
-def _supplied(lesion: Lesion, images: InputImages, limits: TumorLimits, artifacts: ArtifactStore) -> SegmentationResult:
+def _supplied(
+    lesion: Lesion, images: InputImages, limits: LesionLimits, artifacts: ArtifactStore
+) -> SegmentationResult:
     if lesion.supplied_mask is None or lesion.supplied_kind is None:
         raise InvalidRequest("A supplied contour must say what it was drawn as.")
     mask = _mask_on(images.contoured, lesion.supplied_mask, artifacts)

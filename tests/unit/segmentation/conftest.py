@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import torch
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume
-from oncoresponse.model.definition import TumorLimits
+from oncoresponse.model.definition import LesionLimits
 from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.segmentation.network import (
@@ -113,7 +113,7 @@ def description() -> NetworkDescription:
 @pytest.fixture
 def uptake_segmenter(description: NetworkDescription) -> Segmenter:
     """A segmenter whose network is a soft threshold on the PET, so that positions can be predicted."""
-    limits = TumorLimits(minimum_volume_ml=1.0, maximum_volume_ml=3000.0)
+    limits = LesionLimits(minimum_volume_ml=1.0, maximum_volume_ml=3000.0)
     return Segmenter(description, [_UptakeNetwork(), _UptakeNetwork()], limits, "0" * 64, torch.device("cpu"))
 
 

@@ -62,7 +62,7 @@ def test_a_box_cut_in_half_has_twice_the_volume():
     np.testing.assert_allclose(half["share"], 64 / (64 + 64 + 4 * 8 * 5))
 
 
-def test_the_bound_holds_the_whole_tumor_as_often_as_declared(cuts):
+def test_the_bound_holds_the_whole_lesion_as_often_as_declared(cuts):
     """In every kind of border, for tumors that nothing was fitted on."""
     fitted, new = cuts
     bands = fit_bands(fitted)

@@ -5,10 +5,10 @@ import pytest
 import SimpleITK as sitk
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.errors import EmptyMask, MaskTouchesBorder, TumorTooLarge, TumorTooSmall
-from oncoresponse.model.definition import TumorLimits
+from oncoresponse.model.definition import LesionLimits
 from oncoresponse.segmentation.mask_checks import border_warnings, check_mask, measure_mask
 
-LIMITS = TumorLimits(minimum_volume_ml=0.5, maximum_volume_ml=5.0)
+LIMITS = LesionLimits(minimum_volume_ml=0.5, maximum_volume_ml=5.0)
 
 
 def mask_image(*slices, spacing=(5.0, 4.0, 2.0), size=(12, 11, 10)):
@@ -71,7 +71,7 @@ def test_the_share_on_the_border_is_one_of_areas():
 
 
 def test_a_contour_that_reaches_the_border_is_answered_as_a_lower_bound(volume):
-    limits = TumorLimits(minimum_volume_ml=0.5, maximum_volume_ml=10.0)
+    limits = LesionLimits(minimum_volume_ml=0.5, maximum_volume_ml=10.0)
     measures = check_mask(volume(mask_image(np.s_[0:8, 2:6, 2:6]), Quantity.MASK), limits)
     assert measures.touches_border
     assert measures.volume_ml == pytest.approx(128 * 40 / 1000)

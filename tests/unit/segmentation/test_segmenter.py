@@ -16,7 +16,7 @@ from oncoresponse.errors import (
     OutOfMemory,
     TumorTooSmall,
 )
-from oncoresponse.model.definition import TumorLimits
+from oncoresponse.model.definition import LesionLimits
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.inference import Segmenter
 from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint
@@ -62,7 +62,7 @@ def test_the_mask_lies_where_the_uptake_is(uptake_segmenter, pet_and_ct, grid_im
 def test_the_same_study_gives_the_same_bytes(description, pet_and_ct):
     torch.manual_seed(3)
     networks = [build_network(description.network) for _ in range(2)]
-    limits = TumorLimits(minimum_volume_ml=1e-6, maximum_volume_ml=1e6)
+    limits = LesionLimits(minimum_volume_ml=1e-6, maximum_volume_ml=1e6)
     array = np.random.default_rng(0).random((4, 20, 18, 22), dtype=np.float32)
     cpu = torch.device("cpu")
     arguments = (array, description.network, description.inference, cpu, description.patch_size)
@@ -156,7 +156,7 @@ def test_a_mask_cut_by_the_part_that_was_searched_is_a_lower_bound_too(uptake_se
     ct.image.CopyInformation(stretched)
     middle = LesionBox((-5.0, -5.0, -5.0), (5.0, 5.0, 5.0))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uptake_segmenter, "_limits", TumorLimits(minimum_volume_ml=1.0, maximum_volume_ml=9000.0))
+        patch.setattr(uptake_segmenter, "_limits", LesionLimits(minimum_volume_ml=1.0, maximum_volume_ml=9000.0))
         summary = uptake_segmenter.segment(images_of(pet, ct), middle).summary
     assert summary.volume_is_lower_bound
     assert "the part of the scan that was searched" in summary.warnings[0]
@@ -236,7 +236,7 @@ def test_compiled_networks_see_windows_of_one_size(description, pet_and_ct, monk
 
         return forward
 
-    limits = TumorLimits(minimum_volume_ml=1.0, maximum_volume_ml=3000.0)
+    limits = LesionLimits(minimum_volume_ml=1.0, maximum_volume_ml=3000.0)
     plain = Segmenter(description, [UptakeNetwork()], limits, "0" * 64, torch.device("cpu"))
     monkeypatch.setattr(torch, "compile", compile_without_compiler)
     compiled = Segmenter(description, [UptakeNetwork()], limits, "0" * 64, torch.device("cpu"), torch_compile=True)
@@ -252,7 +252,7 @@ def test_machine_that_cannot_compile(description, monkeypatch):
         raise RuntimeError("InvalidCxxCompiler")
 
     monkeypatch.setattr(torch, "compile", lambda network, dynamic: no_compiler)
-    limits = TumorLimits(minimum_volume_ml=1.0, maximum_volume_ml=3000.0)
+    limits = LesionLimits(minimum_volume_ml=1.0, maximum_volume_ml=3000.0)
     segmenter = Segmenter(description, [UptakeNetwork()], limits, "0" * 64, torch.device("cpu"), torch_compile=True)
     with pytest.raises(ConfigurationError, match="leave torch_compile off"):
         segmenter.warm_up()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from oncoresponse.dicom.contour_request import ContourRequest
 from oncoresponse.dicom.study import convert_study, read_contour, read_study
-from oncoresponse.model.definition import ImageInput, TumorLimits
+from oncoresponse.model.definition import ImageInput, LesionLimits
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.segmentation.device import choose_device
 from oncoresponse.segmentation.inference import Segmenter
@@ -21,7 +21,7 @@ SEGMENTATION = REPOSITORY / "models" / "sts-petct" / "segmentation"
 @pytest.fixture(scope="module")
 def shipped_segmenter():
     description = read_network_description(SEGMENTATION)
-    limits = TumorLimits(minimum_volume_ml=1.0, maximum_volume_ml=3000.0)
+    limits = LesionLimits(minimum_volume_ml=1.0, maximum_volume_ml=3000.0)
     return Segmenter(description, load_networks(SEGMENTATION, description), limits, "", choose_device("cpu"))
 
 

@@ -17,7 +17,7 @@ from monai.transforms import Compose, NormalizeIntensity, Orientation, ScaleInte
 from oncoresponse.errors import ConfigurationError, ModelFolderInvalid, ModelHashMismatch
 from oncoresponse.segmentation.external.declaration import Output, read_declaration
 from oncoresponse.segmentation.external.declared_network import tumor_probability
-from oncoresponse.segmentation.external.external_segmenter import open_tumor_network
+from oncoresponse.segmentation.external.external_segmenter import open_lesion_network
 from oncoresponse.segmentation.external.monai_bundle import NETWORKS, build_bundle_network
 from safetensors.torch import save_file
 from scipy.spatial.transform import Rotation
@@ -89,7 +89,7 @@ def directory(model_folder):
 
 
 def open_network(directory):
-    return open_tumor_network(directory, read_declaration(directory), "cpu")
+    return open_lesion_network(directory, read_declaration(directory), "cpu")
 
 
 def dice_with_sphere(found, pet):
@@ -256,8 +256,8 @@ def test_onnx_on_cuda_needs_its_own_package(directory, declare, monkeypatch):
     module = "oncoresponse.segmentation.external.external_segmenter.choose_device"
     monkeypatch.setattr(module, lambda _: cuda)
     with pytest.raises(ConfigurationError, match="onnxruntime-gpu"):
-        open_tumor_network(directory, read_declaration(directory), "cuda:0")
-    assert open_tumor_network(directory, read_declaration(directory), "auto").device_type == "cpu"
+        open_lesion_network(directory, read_declaration(directory), "cuda:0")
+    assert open_lesion_network(directory, read_declaration(directory), "auto").device_type == "cpu"
 
 
 class Shrinking(torch.nn.Module):

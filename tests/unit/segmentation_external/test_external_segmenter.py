@@ -252,10 +252,10 @@ def test_link_out_of_the_folder_is_refused(install, model_folder, tmp_path):
     weights = model_folder / "segmentation" / "network.pt"
     weights.rename(tmp_path / "elsewhere.pt")
     weights.symlink_to(tmp_path / "elsewhere.pt")
-    from oncoresponse.segmentation.external.external_segmenter import open_tumor_network
+    from oncoresponse.segmentation.external.external_segmenter import open_lesion_network
 
     with pytest.raises(ModelFolderInvalid, match="link"):
-        open_tumor_network(weights.parent, read_declaration(weights.parent), "cpu")
+        open_lesion_network(weights.parent, read_declaration(weights.parent), "cpu")
 
 
 spacings = st.tuples(*[st.floats(0.5, 6.0)] * 3)

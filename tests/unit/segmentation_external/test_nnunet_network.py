@@ -16,7 +16,7 @@ from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
 from oncoresponse.segmentation.external.declaration import read_declaration
-from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter, open_tumor_network
+from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter, open_lesion_network
 from oncoresponse.segmentation.external.nnunet_plans import build_nnunet, read_plans
 from oncoresponse.segmentation.external.nnunet_preprocessing import normalize
 from oncoresponse.segmentation.external.torch_checkpoint import load_checkpoint
@@ -61,7 +61,7 @@ def test_same_probabilities_as_nnunetv2(model_folder, declare, as_volume, datase
     spacing = reference["spacing_mm"][::-1]
     pet = as_volume(reference["pet"], Quantity.SUV_BODY_WEIGHT, spacing)
     ct = as_volume(reference["ct"], Quantity.HOUNSFIELD, spacing)
-    found = open_tumor_network(directory, read_declaration(directory), "cpu").probability(images_of(pet, ct))
+    found = open_lesion_network(directory, read_declaration(directory), "cpu").probability(images_of(pet, ct))
     expected = reference["probabilities"][channels].sum(axis=0)
     assert expected.std() > 0.1
     np.testing.assert_allclose(sitk.GetArrayFromImage(found), expected, atol=1e-4)
@@ -71,7 +71,7 @@ def test_other_orientation_of_the_scan_gives_the_same_tumor(model_folder, declar
     """The images of the training pointed to LPS; a scan stored feet first and turned is brought there and back."""
     directory = model_folder / "segmentation"
     install(directory, declare, "Dataset501_Residual")
-    network = open_tumor_network(directory, read_declaration(directory), "cpu")
+    network = open_lesion_network(directory, read_declaration(directory), "cpu")
     reference = np.load(REFERENCE / "Dataset501_Residual" / "reference.npz")
     spacing = reference["spacing_mm"][::-1]
     pet = as_volume(reference["pet"], Quantity.SUV_BODY_WEIGHT, spacing)
@@ -195,7 +195,7 @@ def test_pickle_that_runs_code_is_refused(model_folder, declare, tmp_path, where
         tumor_labels=["tumor"],
     )
     with pytest.raises(ModelFolderInvalid, match="refused"):
-        open_tumor_network(directory, read_declaration(directory), "cpu")
+        open_lesion_network(directory, read_declaration(directory), "cpu")
     assert not trace.exists()
 
 
@@ -243,7 +243,7 @@ def test_changed_file_is_noticed(model_folder, declare):
     with (folder / "plans.json").open("a") as file:
         file.write("\n")
     with pytest.raises(ModelHashMismatch, match=r"plans\.json"):
-        open_tumor_network(directory, read_declaration(directory), "cpu")
+        open_lesion_network(directory, read_declaration(directory), "cpu")
 
 
 @pytest.mark.parametrize(
@@ -289,12 +289,12 @@ def test_unknown_label_and_configuration(model_folder, declare):
     directory = model_folder / "segmentation"
     install(directory, declare, "Dataset501_Residual", tumor_labels=["background"])
     with pytest.raises(ModelFolderInvalid, match=r"no label background\. It has bladder, tumor"):
-        open_tumor_network(directory, read_declaration(directory), "cpu")
+        open_lesion_network(directory, read_declaration(directory), "cpu")
     shutil.rmtree(directory)
     directory.mkdir()
     install(directory, declare, "Dataset501_Residual", configuration="3d_lowres")
     with pytest.raises(ModelFolderInvalid, match="no configuration 3d_lowres"):
-        open_tumor_network(directory, read_declaration(directory), "cpu")
+        open_lesion_network(directory, read_declaration(directory), "cpu")
 
 
 def test_constant_image_does_not_divide_by_zero():

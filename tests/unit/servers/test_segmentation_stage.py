@@ -14,21 +14,21 @@ from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume
 from oncoresponse.errors import ContourNotFound, LesionsOverlap, SeriesNotFound, TumorTooSmall
-from oncoresponse.model.definition import ImageInput, ImagingResponse, TumorLimits
+from oncoresponse.model.definition import ImageInput, ImagingResponse, LesionLimits
 from oncoresponse.segmentation.external.declaration import NnunetDeclaration
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
-from oncoresponse.segmentation.external.tumor_network import TumorNetwork
+from oncoresponse.segmentation.external.lesion_network import LesionNetwork
 from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.servers.segmentation_stage import segmented
 from oncoresponse.storage.artifact_store import ArtifactStore
 
-LIMITS = TumorLimits(minimum_volume_ml=1.0, maximum_volume_ml=500.0)
+LIMITS = LesionLimits(minimum_volume_ml=1.0, maximum_volume_ml=500.0)
 LARGE, SMALL, TINY = (30.0, 30.0, 30.0), (80.0, 80.0, 60.0), (30.0, 80.0, 60.0)
 RADII_MM = {LARGE: 15.0, SMALL: 9.0, TINY: 4.0}
 CENTERS = tuple(RADII_MM)
 
 
-class Threshold(TumorNetwork):
+class Threshold(LesionNetwork):
     """Tumor where the contoured image exceeds a value. Counts how often it looked."""
 
     device_type = "cpu"

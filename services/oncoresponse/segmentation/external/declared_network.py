@@ -27,7 +27,7 @@ from oncoresponse.segmentation.external.declaration import (
     Rescale,
     Windows,
 )
-from oncoresponse.segmentation.external.tumor_network import TumorNetwork
+from oncoresponse.segmentation.external.lesion_network import LesionNetwork
 from oncoresponse.segmentation.input_images import InputImages
 
 Predictor = Callable[[torch.Tensor], torch.Tensor]
@@ -38,7 +38,7 @@ _WARM_UP_VOXELS = 32
 _ROUNDING = 1e-3
 
 
-class DeclaredNetwork(TumorNetwork):
+class DeclaredNetwork(LesionNetwork):
     """A function from window to output, with everything around it as declared.
 
     Args:
@@ -58,7 +58,7 @@ class DeclaredNetwork(TumorNetwork):
         self.device_type = device.type
 
     def probability(self, images: InputImages) -> sitk.Image:
-        """See :class:`TumorNetwork`."""
+        """See :class:`LesionNetwork`."""
         settings = self._preprocessing
         reference = image_of_role(images, settings.reference).image
         grid = network_grid(reference, settings.orientation, settings.spacing_mm)
@@ -70,17 +70,17 @@ class DeclaredNetwork(TumorNetwork):
             ]
         )
         inputs = scaled if settings.axis_order == "zyx" else scaled.transpose(0, 3, 2, 1)
-        tumor = self._tumor_probability(np.ascontiguousarray(inputs))
+        tumor = self._lesion_probability(np.ascontiguousarray(inputs))
         tumor = tumor if settings.axis_order == "zyx" else tumor.transpose(2, 1, 0)
         return probability_on_image(tumor, grid, images.contoured)
 
     def warm_up(self) -> None:
-        """See :class:`TumorNetwork`."""
+        """See :class:`LesionNetwork`."""
         step = self._windows.multiple_of
         size = self._windows.size or (-(-_WARM_UP_VOXELS // step) * step,) * 3
-        self._tumor_probability(np.full((len(self._preprocessing.channels), *size), self._windows.padding, np.float32))
+        self._lesion_probability(np.full((len(self._preprocessing.channels), *size), self._windows.padding, np.float32))
 
-    def _tumor_probability(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _lesion_probability(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         with gpu_memory_errors(), torch.inference_mode():
             output = self._over_the_image(torch.from_numpy(inputs)[None])[0].float().cpu()
         return tumor_probability(output, self._output)

@@ -14,7 +14,7 @@ from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import require_same_frame_of_reference
 from oncoresponse.errors import FieldOfViewTooLarge, InvalidRequest, ModelFolderInvalid
-from oncoresponse.model.definition import TumorLimits
+from oncoresponse.model.definition import LesionLimits
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.segmentation.contour_variants import variants_of_contour
 from oncoresponse.segmentation.device import choose_device
@@ -27,7 +27,7 @@ from oncoresponse.segmentation.external.declaration import (
     OnnxDeclaration,
     read_declaration,
 )
-from oncoresponse.segmentation.external.tumor_network import TumorNetwork
+from oncoresponse.segmentation.external.lesion_network import LesionNetwork
 from oncoresponse.segmentation.inference import (
     SEGMENTATION_FOLDER,
     SegmentationResult,
@@ -54,8 +54,8 @@ class ExternalSegmenter:
     def __init__(
         self,
         declaration: ExternalNetworkDeclaration,
-        network: TumorNetwork,
-        limits: TumorLimits,
+        network: LesionNetwork,
+        limits: LesionLimits,
         network_sha256: str,
         quantities: Mapping[str, str],
     ) -> None:
@@ -85,7 +85,7 @@ class ExternalSegmenter:
                 f"{SEGMENTATION_FOLDER}/{EXTERNAL_NETWORK_FILE} reads the input {unknown[0]}, which the model does "
                 "not declare."
             )
-        network = open_tumor_network(directory, declaration, device)
+        network = open_lesion_network(directory, declaration, device)
         digest = file_sha256(directory / EXTERNAL_NETWORK_FILE)
         return cls(declaration, network, model.imaging.tumor_limits, digest, quantities)
 
@@ -194,7 +194,7 @@ def _coverage_warnings(images: InputImages, coverage: dict[str, float]) -> tuple
     )
 
 
-def open_tumor_network(directory: Path, declaration: ExternalNetworkDeclaration, device: str) -> TumorNetwork:
+def open_lesion_network(directory: Path, declaration: ExternalNetworkDeclaration, device: str) -> LesionNetwork:
     """The adapter of the declared kind. Libraries of other kinds are not loaded.
 
     Raises:

@@ -19,8 +19,8 @@ import yaml
 from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.segmentation.external.declaration import MonaiBundleDeclaration, read_declared_file
 from oncoresponse.segmentation.external.declared_network import DeclaredNetwork
+from oncoresponse.segmentation.external.lesion_network import LesionNetwork
 from oncoresponse.segmentation.external.torch_checkpoint import load_state_dictionary, load_weights
-from oncoresponse.segmentation.external.tumor_network import TumorNetwork
 from oncoresponse.segmentation.windowed_prediction import place_network
 
 NETWORKS = (
@@ -42,7 +42,7 @@ _IGNORED = frozenset({"_target_", "_desc_"})
 _DEEPEST = 20
 
 
-def open_monai_bundle(directory: Path, declaration: MonaiBundleDeclaration, device: torch.device) -> TumorNetwork:
+def open_monai_bundle(directory: Path, declaration: MonaiBundleDeclaration, device: torch.device) -> LesionNetwork:
     """Load the network of a MONAI bundle.
 
     Raises:

@@ -19,6 +19,7 @@ from oncoresponse.segmentation.external.channel_sampling import (
     sample_channels,
 )
 from oncoresponse.segmentation.external.declaration import NnunetDeclaration, read_declared_file
+from oncoresponse.segmentation.external.lesion_network import LesionNetwork
 from oncoresponse.segmentation.external.nnunet_plans import Plans, build_nnunet, read_plans
 from oncoresponse.segmentation.external.nnunet_preprocessing import (
     logits_on_image,
@@ -27,12 +28,11 @@ from oncoresponse.segmentation.external.nnunet_preprocessing import (
     undo_crop_and_transpose,
 )
 from oncoresponse.segmentation.external.torch_checkpoint import load_checkpoint, load_weights, only_tensors
-from oncoresponse.segmentation.external.tumor_network import TumorNetwork
 from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.segmentation.windowed_prediction import place_network
 
 
-def open_nnunet(directory: Path, declaration: NnunetDeclaration, device: torch.device) -> TumorNetwork:
+def open_nnunet(directory: Path, declaration: NnunetDeclaration, device: torch.device) -> LesionNetwork:
     """Load all folds of a trained folder.
 
     Raises:
@@ -61,7 +61,7 @@ def open_nnunet(directory: Path, declaration: NnunetDeclaration, device: torch.d
     return NnunetNetwork(declaration, plans, networks, mirrored[0], device)
 
 
-class NnunetNetwork(TumorNetwork):
+class NnunetNetwork(LesionNetwork):
     """The folds of one configuration. Outputs of the folds are averaged before the softmax, as nnU-Net does."""
 
     def __init__(
@@ -81,7 +81,7 @@ class NnunetNetwork(TumorNetwork):
         self.device_type = device.type
 
     def probability(self, images: InputImages) -> sitk.Image:
-        """See :class:`TumorNetwork`."""
+        """See :class:`LesionNetwork`."""
         declared = self._declaration
         reference = image_of_role(images, declared.reference).image
         grid = network_grid(reference, declared.orientation, declared.spacing_mm)
@@ -101,7 +101,7 @@ class NnunetNetwork(TumorNetwork):
         return probability_on_image(np.clip(whole, 0, 1), grid, images.contoured)
 
     def warm_up(self) -> None:
-        """See :class:`TumorNetwork`."""
+        """See :class:`LesionNetwork`."""
         settings = self._plans.configuration
         self._predict(np.zeros((self._plans.channel_count, *settings.patch_size), dtype=np.float32))
 

@@ -9,14 +9,14 @@ import torch
 from oncoresponse.errors import ConfigurationError, ModelFolderInvalid
 from oncoresponse.segmentation.external.declaration import OnnxDeclaration, read_declared_file, require_single_file
 from oncoresponse.segmentation.external.declared_network import DeclaredNetwork
-from oncoresponse.segmentation.external.tumor_network import TumorNetwork
+from oncoresponse.segmentation.external.lesion_network import LesionNetwork
 
 _CUDA = "CUDAExecutionProvider"
 
 
 def open_onnx(
     directory: Path, declaration: OnnxDeclaration, device: torch.device, *, device_is_a_must: bool
-) -> TumorNetwork:
+) -> LesionNetwork:
     """Load an ONNX network.
 
     Only operators that onnxruntime itself holds are available: no library of operators is ever loaded.

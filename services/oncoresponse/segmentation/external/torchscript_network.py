@@ -15,10 +15,10 @@ from oncoresponse.segmentation.external.declaration import (
     require_single_file,
 )
 from oncoresponse.segmentation.external.declared_network import DeclaredNetwork
-from oncoresponse.segmentation.external.tumor_network import TumorNetwork
+from oncoresponse.segmentation.external.lesion_network import LesionNetwork
 
 
-def open_torchscript(directory: Path, declaration: TorchScriptDeclaration, device: torch.device) -> TumorNetwork:
+def open_torchscript(directory: Path, declaration: TorchScriptDeclaration, device: torch.device) -> LesionNetwork:
     """Load a TorchScript network.
 
     A TorchScript file is a program in a language of its own. It is not unpickled as Python and cannot import anything,

@@ -207,7 +207,7 @@ def _add_field_of_view_checks(predictions: Sequence[OutOfFold], table: pd.DataFr
     trimmed, blind = [], []
     for item, threshold in zip(predictions, table["threshold"], strict=True):
         mask = mask_from_probability(item.trimmed, threshold)
-        trimmed.append(dice(sitk.GetArrayFromImage(mask), sitk.GetArrayFromImage(item.trimmed_tumor)))
+        trimmed.append(dice(sitk.GetArrayFromImage(mask), sitk.GetArrayFromImage(item.trimmed_lesion)))
         mask = mask_from_probability(item.without_ct, threshold)
         blind.append(dice(sitk.GetArrayFromImage(mask), sitk.GetArrayFromImage(item.images.tumor)))
     table["dice_trimmed_field_of_view"] = trimmed

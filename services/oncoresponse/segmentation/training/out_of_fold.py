@@ -34,7 +34,7 @@ class OutOfFold:
         prompts: The prompts, by the name of the prompt.
         probabilities: By the name of the prompt.
         trimmed: Without prompt, on a field of view cut unevenly.
-        trimmed_tumor: Physician's contour on that part.
+        trimmed_lesion: Physician's contour on that part.
         without_ct: Without prompt, without the CT.
     """
 
@@ -43,7 +43,7 @@ class OutOfFold:
     prompts: dict[str, LesionPrompt | None]
     probabilities: dict[str, sitk.Image]
     trimmed: sitk.Image
-    trimmed_tumor: sitk.Image
+    trimmed_lesion: sitk.Image
     without_ct: sitk.Image
 
 

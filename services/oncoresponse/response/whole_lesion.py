@@ -18,7 +18,7 @@ _EXTENSIVE_UNITS = frozenset({"ml", "mL", "cm3", "mm3", "g"})
 """UCUM of what grows with the volume: a volume, or uptake summed over it (total lesion glycolysis, g)."""
 
 
-def whole_tumor_variants(
+def whole_lesion_variants(
     values: Mapping[str, float], inputs: Sequence[ResponseInput], high: Mapping[str, float]
 ) -> tuple[dict[str, float], ...]:
     """Inputs on the way from what is seen to the upper bound, in steps of equal ratio, the upper bound last.

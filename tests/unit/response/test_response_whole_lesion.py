@@ -10,7 +10,7 @@ import pytest
 from oncoresponse.case.prediction import ABSTAIN_CODES, Answer
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.response.model import ResponseModel
-from oncoresponse.response.whole_tumor import bounds_from_volume, whole_tumor_variants
+from oncoresponse.response.whole_lesion import bounds_from_volume, whole_lesion_variants
 
 _CALLS = (Answer.FAVORABLE, Answer.UNFAVORABLE)
 
@@ -25,27 +25,27 @@ def test_volumes_grow_with_the_tumor_and_the_highest_uptake_stays(sarcoma: Respo
     inputs = sarcoma.document.inputs
     assert bounds_from_volume(values, inputs, 100.0, 160.0) == {"lesion_volume": 160.0}
     assert bounds_from_volume(values, inputs, 100.0, 0.0) == {}
-    assert whole_tumor_variants(values, inputs, {}) == ()
-    steps = whole_tumor_variants(values, inputs, {"lesion_volume": 160.0})
+    assert whole_lesion_variants(values, inputs, {}) == ()
+    steps = whole_lesion_variants(values, inputs, {"lesion_volume": 160.0})
     assert steps[-1] == {"lesion_volume": pytest.approx(160.0), "suv_max": 9.0}
     volumes = [100.0, *(step["lesion_volume"] for step in steps)]
     assert all(after / before == pytest.approx(1.6**0.25) for before, after in pairwise(volumes))
 
 
 def _whole(model: ResponseModel, values: dict[str, float], factor: float) -> tuple[dict[str, float], ...]:
-    return whole_tumor_variants(values, model.document.inputs, {"lesion_volume": factor * values["lesion_volume"]})
+    return whole_lesion_variants(values, model.document.inputs, {"lesion_volume": factor * values["lesion_volume"]})
 
 
-def test_the_interval_reaches_to_what_the_whole_tumor_would_give(sarcoma: ResponseModel) -> None:
+def test_the_interval_reaches_to_what_the_whole_lesion_would_give(sarcoma: ResponseModel) -> None:
     seen = {"lesion_volume": 250.0, "suv_max": 9.0}
-    found = sarcoma.predict(seen, whole_tumor=_whole(sarcoma, seen, 2.0))
+    found = sarcoma.predict(seen, whole_lesion=_whole(sarcoma, seen, 2.0))
     whole = sarcoma.predict(seen | {"lesion_volume": 500.0})
     assert found.contour_interval.low == pytest.approx(whole.probability)
     assert found.contour_interval.high == found.probability
     assert found.probability == sarcoma.predict(seen).probability
 
 
-def test_a_call_is_made_only_where_the_whole_tumor_would_get_it_too(sarcoma: ResponseModel) -> None:
+def test_a_call_is_made_only_where_the_whole_lesion_would_get_it_too(sarcoma: ResponseModel) -> None:
     assert "BORDER_CHANGES_ANSWER" in ABSTAIN_CODES
     called = [
         tumor
@@ -60,7 +60,7 @@ def test_a_call_is_made_only_where_the_whole_tumor_would_get_it_too(sarcoma: Res
         for factor in (1.02, 1.5, 4.0):
             variants = _whole(sarcoma, tumor, factor)
             on_the_way = {sarcoma.predict(variant).answer for variant in variants}
-            found = sarcoma.predict(tumor, whole_tumor=variants)
+            found = sarcoma.predict(tumor, whole_lesion=variants)
             codes = [reason.code for reason in found.abstain_reasons]
             if on_the_way == {alone}:
                 assert found.answer is alone

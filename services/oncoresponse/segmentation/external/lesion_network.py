@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from oncoresponse.segmentation.input_images import InputImages
 
 
-class TumorNetwork(ABC):
+class LesionNetwork(ABC):
     """A network that was trained elsewhere, with its own preprocessing, windows and resampling inside.
 
     Attributes:
