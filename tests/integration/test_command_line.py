@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import oncoresponse
@@ -55,6 +56,13 @@ def front_settings(tmp_path_factory, silent_stages):
     return settings
 
 
+@pytest.fixture
+def short_temporary_folder():
+    """The path of a Unix socket is short; pytest's folders are not, where several processes run the tests."""
+    with tempfile.TemporaryDirectory(prefix="t") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="module")
 def front(serve_for_module, front_settings):
     """Address of such a server."""
@@ -63,9 +71,10 @@ def front(serve_for_module, front_settings):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda n: n.name)
-def test_however_it_ends_no_server_and_nothing_of_the_patient_is_left(front_settings, tmp_path, number):
-    temporary, out = tmp_path / "temporary", tmp_path / "out"
-    temporary.mkdir()
+def test_however_it_ends_no_server_and_nothing_of_the_patient_is_left(
+    front_settings, tmp_path, short_temporary_folder, number
+):
+    temporary, out = short_temporary_folder, tmp_path / "out"
     process = start(*ASSESS, "--out", str(out), TMPDIR=str(temporary), ONCORESPONSE_SETTINGS_FILE=str(front_settings))
     for line in process.stderr:
         if "Contouring the tumor" in line:
