@@ -46,8 +46,14 @@ AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file stays in one test process, because its servers do, unless it says otherwise (xdist_group)."""
+    """Where each test runs, and whether among the fast ones.
+
+    A file stays in one test process, because its servers do, unless it says otherwise (xdist_group). Tests of services
+    and of what is documented start processes, so they are slow.
+    """
     for item in items:
+        if "unit" not in item.path.parts:
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 

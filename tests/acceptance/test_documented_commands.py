@@ -24,7 +24,6 @@ import yaml
 from oncoresponse.rpc.client import Client, Order
 from oncoresponse.v1 import study_pb2
 
-pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 PROGRAMS = ("make", "oncoresponse", "oncoradiomics", "python")

@@ -16,7 +16,6 @@ from oncoresponse.rpc.settings import Service
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.stored_json import StoredJson
 
-pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 STAGE_SERVICES = (*(Service(stage.service) for stage in STAGES.values()), Service.MODEL, Service.MONITORING)
 EXPECTED_FILES = {

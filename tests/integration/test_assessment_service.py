@@ -22,7 +22,6 @@ from oncoresponse.rpc.status import from_status
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, response_pb2, study_pb2
 from pydicom.config import disable_value_validation
 
-pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "examples" / "STS_019"
 

@@ -14,7 +14,6 @@ import yaml
 from oncoresponse.rpc.client import Client
 from oncoresponse.v1 import assessment_pb2
 
-pytestmark = pytest.mark.slow
 SAMPLE = Path(__file__).parents[2] / "examples" / "STS_019"
 ASSESS = ("assess", str(SAMPLE), "--model", "sts-petct")
 NOBODY = "127.0.0.1:9"

@@ -16,7 +16,6 @@ from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, lesion_pb2, stu
 from pydicom.config import disable_value_validation
 from typer.testing import CliRunner
 
-pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SAMPLE = EXAMPLES / "STS_032"
 TWO_LESIONS = EXAMPLES / "STS_032_TWO_LESIONS"

@@ -18,8 +18,6 @@ from oncoresponse.rpc.client import Client, Order
 from oncoresponse.v1 import assessment_pb2, study_pb2
 from typer.testing import CliRunner
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "examples" / "STS_032_MR"
 DEFINITION = """\

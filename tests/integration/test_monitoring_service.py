@@ -20,7 +20,6 @@ from oncoresponse.rpc.client import Client, Order
 from oncoresponse.v1 import artifact_pb2, assessment_pb2, monitoring_pb2, monitoring_pb2_grpc, study_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
-pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 STAGES = ("study", "segmentation", "radiomics", "response", "reporting", "model")
 ORDER = Order(

@@ -25,7 +25,6 @@ from oncoresponse.rpc.settings import Service
 from oncoresponse.rpc.tls import CallerTls
 from oncoresponse.v1 import study_pb2
 
-pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -17,6 +17,8 @@ from oncoresponse.monitoring.records import age_decade, prediction_record
 from oncoresponse.monitoring.training_reference import PROBABILITY, training_references
 from oncoresponse.response.model import ResponseModel
 
+pytestmark = pytest.mark.slow
+
 CREATED = datetime.datetime(2026, 3, 31, 23, 30, tzinfo=datetime.UTC)
 SECRETS = (
     "PATIENT-4711",

@@ -19,6 +19,8 @@ from pypdf import PdfReader
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
+pytestmark = pytest.mark.slow
+
 
 def arrays(cases) -> tuple[np.ndarray, np.ndarray]:
     return (

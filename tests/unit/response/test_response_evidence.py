@@ -22,6 +22,8 @@ from oncoresponse.response.training.evidence import ValidatedCandidate, decide
 from oncoresponse.response.training.model_card import write_model_card
 from oncoresponse.response.training.training import train_response
 
+pytestmark = pytest.mark.slow
+
 MakeTask = Callable[..., ResponseTask]
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
 

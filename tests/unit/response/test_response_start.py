@@ -13,6 +13,8 @@ from oncoresponse.response.task import ResponseTask
 from oncoresponse.response.training.validation import cross_validate
 from sklearn.metrics import roc_auc_score
 
+pytestmark = pytest.mark.slow
+
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
 MakeTask = Callable[..., ResponseTask]
 

@@ -20,6 +20,8 @@ from oncoresponse.response.input_provenance import read_provenance
 from oncoresponse.response.task import ResponseTask
 from pydicom.uid import generate_uid
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[..., object]
 MakeTask = Callable[..., ResponseTask]
 

@@ -16,6 +16,8 @@ from oncoresponse.response.training.statistical_power import auc_interval_width,
 from oncoresponse.response.training.subgroup_audit import SubgroupFigures, audit_subgroups
 from sklearn.metrics import roc_auc_score
 
+pytestmark = pytest.mark.slow
+
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
 MakeTask = Callable[..., ResponseTask]
 

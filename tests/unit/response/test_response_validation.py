@@ -17,6 +17,8 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
+pytestmark = pytest.mark.slow
+
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
 MakeTask = Callable[..., ResponseTask]
 

@@ -14,6 +14,8 @@ from oncoresponse.segmentation.lesion_prompt import box_of_mask
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.segmentation.network import load_networks, read_network_description
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[3]
 SEGMENTATION = REPOSITORY / "models" / "sts-petct" / "segmentation"
 
