@@ -78,10 +78,6 @@ class StudyDescription(Tolerant):
     series: tuple[SeriesDescription, ...]
     warnings: tuple[str, ...] = ()
 
-    def series_of(self, modality: str) -> SeriesDescription | None:
-        """The chosen series of a DICOM modality (CT, PT, MR), if there is one; the first of several."""
-        return next((series for series in self.series if series.modality == modality), None)
-
     def series_of_role(self, input_role: str) -> SeriesDescription | None:
         """The series chosen for an input of the model, if there is one."""
         return next((series for series in self.series if (series.input_role or series.modality) == input_role), None)

@@ -6,19 +6,18 @@ The database is the one of the assessments (SQLite in the data folder, or Postgr
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, select, text
+from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, select
 from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from oncoresponse.errors import DiskFull, PeerUnavailable, PredictionAlreadyRecorded, PredictionNotFound
 from oncoresponse.monitoring.records import MonitoredCase, OutcomeRecord, PredictionRecord
-from oncoresponse.storage.database_engine import database_engine, exclude_other_writers
+from oncoresponse.storage.database_engine import database_engine, migrate_database
 from oncoresponse.storage.disk_space import NO_ROOM_MESSAGE
-from oncoresponse.storage.schema_migrations import migrate
 
 _AREA = "monitoring"
 
@@ -70,15 +69,8 @@ class MonitoringStore:
             PeerUnavailable: The database does not answer.
             DiskFull: There is no room for the tables.
         """
-        with _known_failures(), self._engine.connect() as connection:
-            exclude_other_writers(connection)
-
-            def execute(statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-                result = connection.execute(text(statement), values)
-                return result.all() if result.returns_rows else []
-
-            migrate(_AREA, execute)
-            connection.commit()
+        with _known_failures():
+            migrate_database(self._engine, _AREA)
 
     def record_prediction(self, record: PredictionRecord) -> bool:
         """Keep a prediction.

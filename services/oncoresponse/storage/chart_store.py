@@ -6,17 +6,15 @@ It holds Patient IDs, and nothing that was found of a patient.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import column, literal, select, table, text, tuple_
 from sqlalchemy.engine import Connection
 
 from oncoresponse.case.study_index import IndexedPatient
-from oncoresponse.storage.database_engine import database_engine, exclude_other_writers
+from oncoresponse.storage.database_engine import database_engine, migrate_database
 from oncoresponse.storage.page_position import position_of_token
-from oncoresponse.storage.schema_migrations import migrate
 
 _AREA = "chart"
 _ASSESSMENTS = table(
@@ -97,15 +95,7 @@ class ChartStore:
         Raises:
             SchemaTooNew: A newer release has written them.
         """
-        with self._engine.connect() as connection:
-            exclude_other_writers(connection)
-
-            def execute(statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-                result = connection.execute(text(statement), values)
-                return result.all() if result.returns_rows else []
-
-            migrate(_AREA, execute)
-            connection.commit()
+        migrate_database(self._engine, _AREA)
 
     def add(self, rows: Iterable[AssessmentRow], subject: Subject | None = None) -> None:
         """Note assessments; one that is there stays as it is.

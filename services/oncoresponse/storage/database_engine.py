@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine, make_url
+
+from oncoresponse.storage.schema_migrations import migrate
 
 _WAIT_FOR_OTHER_WRITERS_SECONDS = 30
 _CONNECT_SECONDS = 10
@@ -50,3 +54,20 @@ def exclude_other_writers(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+
+def migrate_database(engine: Engine, area: str) -> None:
+    """Make the tables of an area where there are none, and migrate those of an earlier release; one process at a time.
+
+    Raises:
+        SchemaTooNew: A newer release has written them.
+    """
+    with engine.connect() as connection:
+        exclude_other_writers(connection)
+
+        def execute(statement: str, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+            result = connection.execute(text(statement), values)
+            return result.all() if result.returns_rows else []
+
+        migrate(area, execute)
+        connection.commit()

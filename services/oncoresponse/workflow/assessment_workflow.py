@@ -125,8 +125,6 @@ async def stage_step(run: Json, name: str, case: Json, starts_at_progress: int) 
             stage_pb2.RunStageResponse,
             timeout_seconds=around.stage_timeout_seconds,
         )
-    except OncoResponseError as error:
-        return _failed(error).to_json()
     except Exception as error:
         return _failed(intended_error(error)).to_json()
     return StageOutcome(

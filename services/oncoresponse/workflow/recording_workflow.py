@@ -12,7 +12,7 @@ from typing import Any
 from dbos import DBOS, SetWorkflowID
 from google.protobuf.json_format import ParseDict
 
-from oncoresponse.errors import InternalError, OncoResponseError, ServiceError
+from oncoresponse.errors import InternalError, ServiceError
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import Service
 from oncoresponse.rpc.status import intended_error
@@ -83,8 +83,6 @@ async def record_step(call: Json) -> str:
             monitoring_pb2.RecordPredictionResponse,
             timeout_seconds=_CALL_SECONDS,
         )
-    except OncoResponseError as error:
-        return error.reason
     except Exception as error:
         return intended_error(error).reason
     return _DONE

@@ -45,7 +45,7 @@ def test_real_study_in_any_order(examples, name):
     assert converted.volumes["PT"].quantity is Quantity.SUV_BODY_WEIGHT
     assert converted.description.patient.patient_id == name
     assert converted.description.warnings == ()
-    pet = converted.description.series_of("PT")
+    pet = converted.description.series_of_role("PT")
     assert len(pet.instance_sha256) == converted.volumes["PT"].geometry.size[2]
     assert pet.radiopharmaceutical == "Fluorodeoxyglucose F^18^"
 

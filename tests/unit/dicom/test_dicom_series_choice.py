@@ -71,17 +71,17 @@ def test_two_reconstructions_are_refused_with_what_tells_them_apart_and_how_to_c
 def test_the_named_reconstruction_is_used_and_the_report_is_told(two_reconstructions, number):
     study, *uids = two_reconstructions
     description = _description(study, selected=_named(uids[number]))
-    pet = description.series_of("PT")
+    pet = description.series_of_role("PT")
     assert pet.series_instance_uid == uids[number]
     assert pet.chosen_because == "The PET series is the one that the request names."
     assert pet.chosen_because in pet.warnings
-    assert description.series_of("CT").chosen_because is None
+    assert description.series_of_role("CT").chosen_because is None
 
 
 def test_the_preferred_reconstruction_is_used_and_the_report_is_told_why(two_reconstructions):
     study, _, second = two_reconstructions
     inputs = _preferring("PT", SeriesRule(keyword="ReconstructionMethod", contains="fbp"))
-    pet = _description(study, inputs).series_of("PT")
+    pet = _description(study, inputs).series_of_role("PT")
     assert pet.series_instance_uid == second
     assert pet.chosen_because == (
         'Of 2 PET series the model\'s preference chose one: ReconstructionMethod contains "fbp".'
@@ -91,7 +91,7 @@ def test_the_preferred_reconstruction_is_used_and_the_report_is_told_why(two_rec
 def test_a_series_that_the_request_names_goes_before_the_preference(two_reconstructions):
     study, first, _ = two_reconstructions
     inputs = _preferring("PT", SeriesRule(keyword="ReconstructionMethod", equals="FBP"))
-    pet = _description(study, inputs, selected=_named(first)).series_of("PT")
+    pet = _description(study, inputs, selected=_named(first)).series_of_role("PT")
     assert pet.series_instance_uid == first
 
 
@@ -161,9 +161,9 @@ def test_a_preferred_ct_goes_before_the_nearest_slice_distance_and_not_before_co
         series="part", shape=(4, 24, 24), spacing_mm=(1, 1, 3), attributes={"ConvolutionKernel": "B20f"}
     )
     study = read_study([file for one in (pet, near, thin, part) for file in one.files])
-    assert _description(study).series_of("CT").series_instance_uid == near.series_instance_uid
+    assert _description(study).series_of_role("CT").series_instance_uid == near.series_instance_uid
     inputs = _preferring("CT", SeriesRule(keyword="ConvolutionKernel", equals="B20f"))
-    assert _description(study, inputs).series_of("CT").series_instance_uid == thin.series_instance_uid
+    assert _description(study, inputs).series_of_role("CT").series_instance_uid == thin.series_instance_uid
 
 
 def test_a_preferred_series_with_a_defect_does_not_give_way(write_series):
