@@ -21,7 +21,9 @@
     │   ├── PredictionTableInvalid      PREDICTION_TABLE_INVALID
     │   ├── QuantityMismatch            QUANTITY_MISMATCH
     │   ├── SettingsMismatch            SETTINGS_MISMATCH
-    │   └── ChecksumMismatch            CHECKSUM_MISMATCH
+    │   ├── ChecksumMismatch            CHECKSUM_MISMATCH
+    │   ├── NotAuthenticated            NOT_AUTHENTICATED
+    │   └── AccessDenied                ACCESS_DENIED
     ├── DicomError              a file or the study cannot be read as the model needs it
     │   ├── NotDicom                    NOT_DICOM
     │   ├── TruncatedFile               TRUNCATED_FILE
@@ -80,6 +82,8 @@
         ├── DiskFull                    DISK_FULL
         ├── OutOfMemory                 OUT_OF_MEMORY
         ├── Busy                        BUSY
+        ├── RateLimited                 RATE_LIMITED
+        ├── AuditUnavailable            AUDIT_UNAVAILABLE
         ├── PeerUnavailable             PEER_UNAVAILABLE
         ├── DeadlineExceeded            DEADLINE_EXCEEDED
         ├── Cancelled                   CANCELLED
@@ -98,12 +102,14 @@ from collections.abc import Iterator, Mapping
 
 from oncoresponse.errors.base import DOMAIN, ErrorKind, OncoResponseError
 from oncoresponse.errors.request import (
+    AccessDenied,
     ArtifactNotFound,
     AssessmentNotFinished,
     AssessmentNotFound,
     ChecksumMismatch,
     InvalidRequest,
     ModelNotFound,
+    NotAuthenticated,
     PacsAccessDenied,
     PathNotAllowed,
     PredictionAlreadyRecorded,
@@ -119,6 +125,7 @@ from oncoresponse.errors.request import (
     UrlNotAllowed,
 )
 from oncoresponse.errors.service import (
+    AuditUnavailable,
     Busy,
     Cancelled,
     ConfigurationError,
@@ -135,6 +142,7 @@ from oncoresponse.errors.service import (
     OutOfMemory,
     PeerUnavailable,
     QuotaExceeded,
+    RateLimited,
     RecordUnreadable,
     ResumedWithoutProgress,
     SchemaTooNew,
@@ -190,10 +198,12 @@ from oncoresponse.errors.study import (
 
 __all__ = [
     "DOMAIN",
+    "AccessDenied",
     "AmbiguousSeries",
     "ArtifactNotFound",
     "AssessmentNotFinished",
     "AssessmentNotFound",
+    "AuditUnavailable",
     "AutomaticContour",
     "Busy",
     "Cancelled",
@@ -237,6 +247,7 @@ __all__ = [
     "ModelHashMismatch",
     "ModelNotFound",
     "NoImages",
+    "NotAuthenticated",
     "NotDicom",
     "OncoResponseError",
     "OutOfMemory",
@@ -249,6 +260,7 @@ __all__ = [
     "PredictionTableInvalid",
     "QuantityMismatch",
     "QuotaExceeded",
+    "RateLimited",
     "RecordUnreadable",
     "RequestConflict",
     "RequestError",

@@ -18,6 +18,7 @@ class ErrorKind(StrEnum):
     ALREADY_EXISTS = "already exists"
     WRONG_STATE = "wrong state"
     FORBIDDEN = "forbidden"
+    UNAUTHENTICATED = "unauthenticated"
     DATA_DAMAGED = "data damaged"
     EXHAUSTED = "exhausted"
     UNAVAILABLE = "unavailable"

@@ -117,3 +117,17 @@ class ChecksumMismatch(RequestError):
 
     reason = "CHECKSUM_MISMATCH"
     kind = ErrorKind.DATA_DAMAGED
+
+
+class NotAuthenticated(RequestError):
+    """Nobody knows who calls."""
+
+    reason = "NOT_AUTHENTICATED"
+    kind = ErrorKind.UNAUTHENTICATED
+
+
+class AccessDenied(RequestError):
+    """The caller is known and may not do this."""
+
+    reason = "ACCESS_DENIED"
+    kind = ErrorKind.FORBIDDEN

@@ -101,6 +101,20 @@ class PeerUnavailable(ServiceError):
     reason = "PEER_UNAVAILABLE"
 
 
+class RateLimited(ServiceError):
+    """The caller asks more often than the installation allows one caller."""
+
+    reason = "RATE_LIMITED"
+    kind = ErrorKind.EXHAUSTED
+    retry_after_seconds = 1.0
+
+
+class AuditUnavailable(ServiceError):
+    """The audit record cannot be written, so nothing is handed out."""
+
+    reason = "AUDIT_UNAVAILABLE"
+
+
 class DeadlineExceeded(ServiceError):
     reason = "DEADLINE_EXCEEDED"
     kind = ErrorKind.DEADLINE

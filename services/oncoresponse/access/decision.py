@@ -1,0 +1,41 @@
+"""Whether a caller may make a call: decided here and nowhere else, from the table of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from oncoresponse.access.caller import Caller
+from oncoresponse.access.rpc_rules import RPC_RULES, Rule
+from oncoresponse.errors import AccessDenied
+
+
+def require_allowed(
+    caller: Caller, operation: str, emergency_reason: str = "", rules: Mapping[str, Rule] = RPC_RULES
+) -> Rule:
+    """The rule of the operation, when the caller may do it.
+
+    Args:
+        caller: Who calls.
+        operation: Full name of the RPC.
+        emergency_reason: Reason for emergency access; empty for a usual call.
+        rules: The table.
+
+    Raises:
+        AccessDenied: The caller may not, or the operation has no rule.
+    """
+    rule = rules.get(operation)
+    if rule is None:
+        raise AccessDenied("Nobody may call this: it has no rule of access. Report that as a defect.")
+    if emergency_reason:
+        if not caller.may_break_glass:
+            raise AccessDenied("This caller has no emergency access. Call without a reason for it, or ask for it.")
+        if not rule.allows_emergency_access:
+            raise AccessDenied("Emergency access is for reading patient data. Make this call without a reason for it.")
+        return rule
+    if not rule.roles & caller.roles:
+        wanted = " or ".join(sorted(rule.roles))
+        raise AccessDenied(
+            f"This needs the access role {wanted}, which the caller does not have. Ask your administrator.",
+            needed=wanted,
+        )
+    return rule
