@@ -20,8 +20,11 @@ _VR = {_PATIENT_ID: "LO", _ISSUER: "LO", _NAME: "PN", _BIRTH_DATE: "DA", _SEX: "
 # Of the person that the files name: other identifiers and names, issuer's qualifiers, birth name and time, mother,
 # address, telephone, military rank, comments, and the age, which follows from the birth date.
 _OF_OTHER_PERSON = frozenset(
-    f"0010{element}"
-    for element in "0022 0024 0032 0050 1000 1001 1002 1005 1010 1040 1060 1080 1081 2154 2155 4000".split()
+    f"0010{element:04X}"
+    for element in (
+        *(0x0022, 0x0024, 0x0032, 0x0050, 0x1000, 0x1001, 0x1002, 0x1005),
+        *(0x1010, 0x1040, 0x1060, 0x1080, 0x1081, 0x2154, 0x2155, 0x4000),
+    )
 )
 
 

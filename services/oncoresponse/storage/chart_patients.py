@@ -10,11 +10,10 @@ from sqlalchemy.engine import Engine
 from oncoresponse.case.study_index import IndexedPatient
 
 _OF_PATIENT = """
-SELECT DISTINCT assessment FROM (
-    SELECT patient_id, issuer_of_patient_id, assessment FROM chart_patient
-    UNION SELECT patient_id, issuer_of_patient_id, assessment FROM chart_former_patient
-) AS named WHERE patient_id = :patient_id AND (:any_issuer = 1 OR issuer_of_patient_id = :issuer) ORDER BY assessment
+SELECT assessment FROM chart_patient
+WHERE patient_id = :patient_id AND (:any_issuer = 1 OR issuer_of_patient_id = :issuer)
 """
+_OF_FORMER_PATIENT = _OF_PATIENT.replace("chart_patient", "chart_former_patient")
 _REMEMBER = """
 INSERT INTO chart_former_patient
 SELECT patient_id, issuer_of_patient_id, assessment FROM chart_patient WHERE assessment = :assessment
@@ -22,15 +21,18 @@ ON CONFLICT DO NOTHING
 """
 
 
-def assessments_of_patient(engine: Engine, patient: IndexedPatient, *, any_issuer: bool = False) -> list[str]:
-    """Assessments whose study is, or was when they were made, of the patient."""
+def assessments_of_patient(
+    engine: Engine, patient: IndexedPatient, *, any_issuer: bool = False, former: bool = True
+) -> list[str]:
+    """Assessments whose study is of the patient; with ``former`` also those of which it was when they were made."""
     values = {
         "patient_id": patient.patient_id,
         "issuer": patient.issuer_of_patient_id,
         "any_issuer": int(any_issuer),
     }
+    statements = (_OF_PATIENT, _OF_FORMER_PATIENT) if former else (_OF_PATIENT,)
     with engine.connect() as connection:
-        return [str(row[0]) for row in connection.execute(text(_OF_PATIENT), values)]
+        return sorted({str(row[0]) for each in statements for row in connection.execute(text(each), values)})
 
 
 def assessments_of_studies(engine: Engine, studies: Iterable[str]) -> list[str]:

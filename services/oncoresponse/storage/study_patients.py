@@ -23,6 +23,12 @@ _ROWS = """
 SELECT (SELECT count(*) FROM series WHERE study_id = ?1) + (SELECT count(*) FROM study_patient WHERE study_id = ?1)
 """
 
+_USERS = """
+SELECT study_id FROM instance WHERE sha256 = ?1
+UNION SELECT study_id FROM study WHERE manifest_sha256 = ?1
+UNION SELECT study_id FROM study WHERE index_sha256 = ?1
+"""
+
 
 @dataclass(frozen=True)
 class StoredStudy:
@@ -101,10 +107,15 @@ class StudyPatients:
                 table.remove_study(study_id)
             shutil.rmtree(self._folder / "parts" / study_id, ignore_errors=True)
 
-    def used(self, digests: Iterable[str]) -> list[str]:
-        """Which of these artifacts a study has, awaits, or is described by."""
+    def used(self, digests: Iterable[str], except_studies: Iterable[str] = ()) -> list[str]:
+        """Which of these artifacts a study has, awaits, or is described by, those left out that are to go."""
+        going = {_study_id(name) for name in except_studies}
         with self._database.reading() as table:
-            return [digest for digest in digests if table.is_used(digest)]
+            return [
+                digest
+                for digest in digests
+                if any(row[0] not in going for row in table.connection.execute(_USERS, (digest,)))
+            ]
 
     def correct(self, name: str, correction: IdentityCorrection, corrected: Callable[[StudyIndex], StudyIndex]) -> None:
         """Give a complete study to another patient: it gets a manifest and an index that say so.

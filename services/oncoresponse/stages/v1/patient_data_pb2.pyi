@@ -65,10 +65,12 @@ class ForgetStudiesResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class FindUsedArtifactsRequest(_message.Message):
-    __slots__ = ("digests",)
+    __slots__ = ("digests", "except_studies")
     DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    EXCEPT_STUDIES_FIELD_NUMBER: _ClassVar[int]
     digests: bytes
-    def __init__(self, digests: _Optional[bytes] = ...) -> None: ...
+    except_studies: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, digests: _Optional[bytes] = ..., except_studies: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class FindUsedArtifactsResponse(_message.Message):
     __slots__ = ("digests",)
