@@ -96,7 +96,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     ) -> assessment_pb2.ListAssessmentsResponse:
         """List assessments, newest first."""
         if request.patient_id:
-            await self._identify_older()
+            await self.identify_older()
         wanted = AssessmentFilter(
             patient_id=request.patient_id,
             issuer_of_patient_id=request.issuer_of_patient_id,
@@ -157,7 +157,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             )
         )
 
-    async def _identify_older(self) -> None:
+    async def identify_older(self) -> None:
         """Note whose the studies are that an earlier release assessed."""
         for study in await self._records.lists.studies_without_subject():
             try:

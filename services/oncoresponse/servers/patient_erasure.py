@@ -27,17 +27,19 @@ from oncoresponse.storage import chart_patients
 from oncoresponse.storage.database_compaction import compact_database
 from oncoresponse.storage.erasure_store import ErasureRecord, ErasureState, ErasureStore, WhatGoes
 from oncoresponse.storage.reachability import reachable
+from oncoresponse.storage.report_store import ReportStore
 from oncoresponse.v1 import administration_pb2
 from oncoresponse.workflow import patient_runs
+from oncoresponse.workflow.run_removal import remove_runs
 
 _log = logging.getLogger(__name__)
 _REMAINS = (
-    "The audit record: who did what and when, with a keyed digest of the patient in place of the identifier. It is kept "
-    "as long as the law asks.",
+    "The audit record: who did what and when, with a keyed digest of the patient in place of the identifier. It is "
+    "kept as long as the law asks.",
     "Copies that left this installation: reports in the EHR or on a FHIR server, segmentations in the PACS, downloads. "
     "They are erased there.",
-    "Backups of the data folder and of the database, until they are overwritten. An erasure is to be repeated after one "
-    "of them is restored.",
+    "Backups of the data folder and of the database, until they are overwritten. Repeat an erasure after one of them "
+    "is restored.",
     "Freed blocks of the disk, until they are overwritten. Encryption of the disk protects them.",
 )
 _POSTGRESQL_REMAINS = "The write-ahead log of PostgreSQL and its archives, until they are recycled."
@@ -73,6 +75,7 @@ class PatientErasure:
         peers: The services that keep patient data.
         sweep: The artifact store.
         store: Erasures that were begun.
+        reports: What was signed.
         identify_older: Notes whose the studies are that an earlier release assessed.
     """
 
@@ -82,6 +85,7 @@ class PatientErasure:
         peers: DataPeers,
         sweep: StorageSweep,
         store: ErasureStore,
+        reports: ReportStore,
         identify_older: Callable[[], Awaitable[None]],
     ) -> None:
         self._engine = engine
@@ -89,6 +93,7 @@ class PatientErasure:
         self._sweep = sweep
         self._store = store
         self._identify_older = identify_older
+        self._reports = reports
         self._one_at_a_time = asyncio.Lock()
 
     async def plan_patient(self, patient: IndexedPatient, *, any_issuer: bool) -> Plan:
@@ -120,6 +125,8 @@ class PatientErasure:
         artifacts = await self._sweep.going(assessments, studies)
         counts = await self._sweep.counted(artifacts)
         counts.assessments = len(assessments)
+        histories = await asyncio.to_thread(self._reports.histories, assessments)
+        counts.signed_reports = sum(bool(history.versions) for history in histories.values())
         counts.workflow_rows = await asyncio.to_thread(patient_runs.run_rows, self._engine, assessments)
         counts.index_rows = await asyncio.to_thread(chart_patients.chart_rows, self._engine, assessments)
         counts.monitoring_rows = (await self._peers.forget_records(assessments, dry_run=True)).rows
@@ -224,7 +231,8 @@ class PatientErasure:
         references = await asyncio.to_thread(patient_runs.references, self._engine, assessments)
         artifacts |= await asyncio.to_thread(reachable, self._sweep.artifacts, references)
         await self._peers.forget_records(assessments, dry_run=False)
-        await asyncio.to_thread(patient_runs.forget_runs, self._engine, assessments)
+        await asyncio.to_thread(remove_runs, self._engine, assessments)
+        await asyncio.to_thread(self._reports.delete, assessments)
         await asyncio.to_thread(chart_patients.forget_assessments, self._engine, assessments)
         await self._sweep.remove(artifacts)
         await self._sweep.remove_garbage(asked=False)

@@ -83,8 +83,10 @@ def _study(around: Surroundings) -> Built:
     from oncoresponse.servers.conversion_stage import ConversionStage
     from oncoresponse.servers.indexed_study import header_reader
     from oncoresponse.servers.study_check_servicer import StudyCheckServicer
+    from oncoresponse.servers.study_data_servicer import StudyDataServicer
     from oncoresponse.servers.study_servicer import StudyServicer
-    from oncoresponse.stages.v1 import study_check_pb2_grpc
+    from oncoresponse.stages.v1 import patient_data_pb2_grpc, study_check_pb2_grpc
+    from oncoresponse.storage.study_patients import StudyPatients
     from oncoresponse.storage.study_store import StudyStore
     from oncoresponse.v1 import study_pb2_grpc
 
@@ -99,6 +101,8 @@ def _study(around: Surroundings) -> Built:
     store = StudyStore(settings.data_directory, around.artifacts, study_settings)
     around.offer(study_pb2_grpc.add_StudyServiceServicer_to_server, StudyServicer(store, study_settings))
     limits = settings.dicom_limits
+    patients = StudyPatients(settings.data_directory, around.artifacts, header_reader(limits))
+    around.offer_inside(patient_data_pb2_grpc.add_StudyDataServiceServicer_to_server, StudyDataServicer(patients))
     check = StudyCheckServicer(store, around.artifacts, settings.models_directory, limits)
     around.offer_inside(study_check_pb2_grpc.add_StudyCheckServiceServicer_to_server, check)
 
@@ -158,19 +162,25 @@ def _reporting(around: Surroundings) -> Built:
 
 def _monitoring(around: Surroundings) -> Built:
     from oncoresponse.monitoring.store import MonitoringStore
+    from oncoresponse.servers.monitoring_data_servicer import MonitoringDataServicer
     from oncoresponse.servers.monitoring_servicer import MonitoringServicer
+    from oncoresponse.stages.v1 import patient_data_pb2_grpc
     from oncoresponse.v1 import monitoring_pb2_grpc
 
     settings = around.settings
     store = MonitoringStore(settings.system_database_url)
     servicer = MonitoringServicer(store, around.artifacts, settings.models_directory)
     around.offer(monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server, servicer)
+    around.offer_inside(
+        patient_data_pb2_grpc.add_MonitoringDataServiceServicer_to_server, MonitoringDataServicer(store)
+    )
     return Built(servicer.make_ready, servicer.close)
 
 
 def _assessment(around: Surroundings) -> Built:
+    from oncoresponse.servers.administration_servicer import AdministrationServicer
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
-    from oncoresponse.v1 import assessment_pb2_grpc
+    from oncoresponse.v1 import administration_pb2_grpc, assessment_pb2_grpc
     from oncoresponse.workflow.assessment_records import AssessmentRecords
     from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
     from oncoresponse.workflow.recording_workflow import provide_recording_peers
@@ -181,14 +191,18 @@ def _assessment(around: Surroundings) -> Built:
     records = AssessmentRecords(settings, around.artifacts)
     servicer = AssessmentServicer(records, around.artifacts, peers)
     around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
+    administration = AdministrationServicer(settings, around.artifacts, peers, records, servicer.identify_older)
+    around.offer(administration_pb2_grpc.add_AdministrationServiceServicer_to_server, administration)
     launched = False
 
     async def launch() -> None:
         nonlocal launched
         launched = True
         await records.launch()
+        await administration.make_ready()
 
     async def close() -> None:
+        await administration.close()
         if launched:
             await records.close()
 

@@ -60,7 +60,7 @@ class StorageSweep:
         """Remove those candidates to which nothing refers any more. What is written meanwhile stays."""
         begun = time.time()
         going = set(candidates) - await self.staying(candidates)
-        await asyncio.to_thread(self._delete, going, begun)
+        await self.delete(going, begun)
 
     async def garbage(self) -> set[str]:
         """What has lain in the store for longer than the grace and belongs to nobody."""
@@ -88,8 +88,12 @@ class StorageSweep:
             )
             return administration_pb2.PatientDataCounts()
         counts = await self.counted(garbage)
-        await asyncio.to_thread(self._delete, garbage, before)
+        await self.delete(garbage, before)
         return counts
+
+    async def delete(self, digests: Collection[str], since: float) -> None:
+        """Remove artifacts, those left out that were written since a time (seconds since 1970, UTC)."""
+        await asyncio.to_thread(self._delete, digests, since)
 
     async def counted(self, digests: Collection[str]) -> administration_pb2.PatientDataCounts:
         """How many of each kind."""

@@ -43,6 +43,17 @@ def assessments_of_studies(engine: Engine, studies: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
+def studies_of_assessments(engine: Engine, assessments: Iterable[str]) -> set[str]:
+    """Studies (``studies/{study}``) of these assessments."""
+    statement = text("SELECT study FROM chart_assessment WHERE assessment = :assessment")
+    with engine.connect() as connection:
+        return {
+            str(row[0])
+            for assessment in assessments
+            for row in connection.execute(statement, {"assessment": assessment})
+        }
+
+
 def assessments_created_before(engine: Engine, create_time_ms: int) -> list[str]:
     """Assessments that were created before a time, in milliseconds since 1970 (UTC)."""
     statement = text("SELECT assessment FROM chart_assessment WHERE create_time_ms < :time ORDER BY assessment")

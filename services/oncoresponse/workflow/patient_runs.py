@@ -1,4 +1,4 @@
-"""What the database of the assessments holds of each: the rows of the workflow engine, and references to artifacts.
+"""What the database of the assessments holds of each: rows of the workflow engine, and references to artifacts.
 
 Tables are looked up, not listed: a table that a later release adds is searched for references too, so that nothing it
 needs is taken for garbage.
@@ -13,19 +13,19 @@ from contextlib import suppress
 from functools import cache
 
 from dbos import DBOS
-from sqlalchemy import Column, MetaData, Table, delete, func, or_, select
+from sqlalchemy import Column, MetaData, Table, delete, func, select
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.sql.sqltypes import JSON, String
 
-from oncoresponse.storage.database_compaction import DBOS_SCHEMA
 from oncoresponse.storage.reachability import digests_in
+from oncoresponse.workflow.run_removal import RECORDING_SUFFIX, SCHEMA_ON_POSTGRESQL
 
 _UNFINISHED = ("ENQUEUED", "DELAYED", "PENDING")
 _STATUS = "workflow_status"
-# Children are removed with the runs that started them; these columns say whose a row is.
+_STEPS = "operation_outputs"
+# These say whose a row is.
 _OWNER_COLUMNS = ("workflow_uuid", "destination_uuid", "assessment")
 _ASSESSMENT_PREFIX = "assessments/"
-_CHILD_SUFFIX = "-record"
 # What an erasure has written down is no reason to keep it.
 _NO_OWNERS = frozenset({"administration_erasure"})
 _AT_ONCE = 200
@@ -37,7 +37,7 @@ def _tables(engine: Engine) -> tuple[Table, ...]:
     metadata = MetaData()
     metadata.reflect(engine, resolve_fks=False)
     if engine.dialect.name != "sqlite":
-        metadata.reflect(engine, schema=DBOS_SCHEMA, resolve_fks=False)
+        metadata.reflect(engine, schema=SCHEMA_ON_POSTGRESQL, resolve_fks=False)
     return tuple(metadata.tables.values())
 
 
@@ -52,11 +52,11 @@ def _engine_tables(engine: Engine) -> list[Table]:
 
 def assessment_of_run(owner: str) -> str:
     """Identifier of the assessment that a run or a row belongs to."""
-    return owner.removeprefix(_ASSESSMENT_PREFIX).removesuffix(_CHILD_SUFFIX)
+    return owner.removeprefix(_ASSESSMENT_PREFIX).removesuffix(RECORDING_SUFFIX)
 
 
 def _runs(assessments: Collection[str]) -> list[str]:
-    return [run for each in assessments for run in (each, each + _CHILD_SUFFIX)]
+    return [run for each in assessments for run in (each, each + RECORDING_SUFFIX)]
 
 
 def _pages(values: list[str]) -> Iterator[list[str]]:
@@ -134,18 +134,17 @@ async def cancel(engine: Engine, assessments: Collection[str]) -> int:
     return len(runs)
 
 
-def forget_runs(engine: Engine, assessments: Collection[str]) -> None:
-    """Remove all rows that the workflow engine has of these assessments; nothing happens where they are gone."""
-    status = next(table for table in _tables(engine) if table.name == _STATUS)
+def forget_steps(engine: Engine, assessments: Collection[str], *, dry_run: bool) -> int:
+    """Remove, or count, the steps of ended assessments; their state and result stay."""
+    steps = next(table for table in _tables(engine) if table.name == _STEPS)
+    count = 0
     with engine.begin() as connection:
         for page in _pages(_runs(assessments)):
-            children = select(status.c.workflow_uuid).where(status.c.parent_workflow_id.in_(page))
-            ids = [*page, *(str(row[0]) for row in connection.execute(children))]
-            # The rows that others refer to come last.
-            for table in sorted(_engine_tables(engine), key=lambda table: table.name == _STATUS):
-                owner = _owner(table)
-                if owner is not None:
-                    connection.execute(delete(table).where(or_(owner.in_(ids))))
+            if dry_run:
+                count += connection.execute(select(func.count()).where(steps.c.workflow_uuid.in_(page))).scalar_one()
+            else:
+                count += connection.execute(delete(steps).where(steps.c.workflow_uuid.in_(page))).rowcount
+    return count
 
 
 def _searched(engine: Engine) -> list[Table]:
