@@ -165,11 +165,13 @@ def _monitoring(around: Surroundings) -> Built:
     from oncoresponse.servers.monitoring_data_servicer import MonitoringDataServicer
     from oncoresponse.servers.monitoring_servicer import MonitoringServicer
     from oncoresponse.stages.v1 import patient_data_pb2_grpc
+    from oncoresponse.storage.chart_store import ChartStore
     from oncoresponse.v1 import monitoring_pb2_grpc
 
     settings = around.settings
     store = MonitoringStore(settings.system_database_url)
-    servicer = MonitoringServicer(store, around.artifacts, settings.models_directory)
+    chart = ChartStore(settings.system_database_url)
+    servicer = MonitoringServicer(store, chart, around.artifacts, settings.models_directory)
     around.offer(monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server, servicer)
     around.offer_inside(
         patient_data_pb2_grpc.add_MonitoringDataServiceServicer_to_server, MonitoringDataServicer(store)
