@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -84,7 +84,9 @@ def answering(call: Call) -> Iterator[Call]:
         with correlated(call.correlation_id):
             yield call
     finally:
-        _current.reset(token)
+        # A stream that its caller leaves may be closed in another context, where there is nothing to take back.
+        with suppress(ValueError):
+            _current.reset(token)
 
 
 @contextmanager
@@ -94,7 +96,8 @@ def correlated(correlation_id: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _correlation_id.reset(token)
+        with suppress(ValueError):
+            _correlation_id.reset(token)
 
 
 def current_correlation_id() -> str:

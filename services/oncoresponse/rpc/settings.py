@@ -55,11 +55,12 @@ FRONT_SERVICES = (Service.STUDY, Service.ASSESSMENT, Service.RESPONSE, Service.M
 class RetentionDays(BaseModel):
     """How many days data are kept, by kind; 0 keeps them until somebody erases them.
 
+    Of the rows of the workflow engine ``workflow_retention_days`` says it.
+
     Attributes:
         images: DICOM instances of complete studies, from their creation. Assessments and reports stay.
         volumes: Volumes and masks that were computed for an assessment, from its creation. Its report stays.
         reports: Assessments with everything that was made for them, signed reports too.
-        workflow: Steps of ended assessments in the database of the workflow. The assessment and its result stay.
         monitoring: Predictions and outcomes, by month.
         incomplete_studies: Studies that nobody completed, from their creation.
     """
@@ -69,7 +70,6 @@ class RetentionDays(BaseModel):
     images: int = Field(default=0, ge=0, le=36_500)
     volumes: int = Field(default=0, ge=0, le=36_500)
     reports: int = Field(default=0, ge=0, le=36_500)
-    workflow: int = Field(default=0, ge=0, le=36_500)
     monitoring: int = Field(default=0, ge=0, le=36_500)
     incomplete_studies: int = Field(default=7, ge=0, le=36_500)
 
@@ -121,6 +121,8 @@ class ServerSettings(BaseSettings):
         dicom_limits: How large a DICOM file may be and become; fields as
             :class:`~oncoresponse.dicom.limits.DicomLimits`.
         drain_seconds: Time that running calls get on shutdown.
+        workflow_retention_days: Days after which what the workflow database holds of a finished assessment (inputs,
+            steps) is deleted; what the assessment ended with stays. 0 for never.
         stage_listen: Address on which the services of the installation call those of this process; empty where they all
             run in one. A process without a service of the front door is called at ``listen``.
         stage_token_file: File with the secret by which services know each other, for processes that share no data
@@ -166,6 +168,7 @@ class ServerSettings(BaseSettings):
     reflection: bool = False
     dicom_limits: DicomLimits = DEFAULT_LIMITS
     drain_seconds: float = Field(default=30.0, ge=0)
+    workflow_retention_days: int = Field(default=90, ge=0, le=36_500)
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False

@@ -26,7 +26,7 @@ from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.database_engine import database_engine
 from oncoresponse.storage.erasure_store import ErasureStore
 from oncoresponse.storage.report_store import ReportStore
-from oncoresponse.v1 import administration_pb2, administration_pb2_grpc
+from oncoresponse.v1 import administration_pb2, administration_pb2_grpc, assessment_pb2
 from oncoresponse.workflow import patient_runs
 from oncoresponse.workflow.assessment_records import AssessmentRecords
 
@@ -168,8 +168,8 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         # They would name the wrong patient.
         await patient_runs.cancel(self._engine, assessments)
         await asyncio.to_thread(chart_patients.give_to, self._engine, assessments, patient)
-        ended = await asyncio.to_thread(patient_runs.ended_well, self._engine, assessments)
-        names = [_PREFIX + each for each in ended]
+        found = [await self._records.get(_PREFIX + each) for each in assessments]
+        names = [each.name for each in found if each.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED]
         current_call().concerns(*names)
         return administration_pb2.MoveStudyResponse(assessments_to_withdraw=names)
 

@@ -62,7 +62,6 @@ class Retention:
             "reports": self._reports,
             "images": self._images,
             "volumes": self._volumes,
-            "workflow": self._workflow,
             "monitoring": self._monitoring,
             "incomplete_studies": self._incomplete_studies,
         }
@@ -130,11 +129,6 @@ class Retention:
             await self.peers.forget_studies([study.name for study in studies])
             await self.sweep.delete(images, begun)
         return counts
-
-    async def _workflow(self, before_ms: int, dry_run: bool) -> Counts:
-        old = await self._old_assessments(before_ms)
-        rows = await asyncio.to_thread(patient_runs.forget_steps, self.engine, old, dry_run=dry_run)
-        return Counts(assessments=len(old), workflow_rows=rows)
 
     async def _monitoring(self, before_ms: int, dry_run: bool) -> Counts:
         month = datetime.datetime.fromtimestamp(before_ms / 1000, datetime.UTC).strftime("%Y-%m")

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import cache
 
 from dbos import DBOS
-from sqlalchemy import Column, MetaData, Table, delete, func, select
+from sqlalchemy import Column, MetaData, Table, func, select
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.sql.sqltypes import JSON, String
 
@@ -22,7 +22,6 @@ from oncoresponse.workflow.run_removal import RECORDING_SUFFIX, SCHEMA_ON_POSTGR
 
 _UNFINISHED = ("ENQUEUED", "DELAYED", "PENDING")
 _STATUS = "workflow_status"
-_STEPS = "operation_outputs"
 # These say whose a row is.
 _OWNER_COLUMNS = ("workflow_uuid", "destination_uuid", "assessment")
 _ASSESSMENT_PREFIX = "assessments/"
@@ -115,36 +114,12 @@ def unfinished(engine: Engine, assessments: Collection[str] | None = None) -> li
     return found if assessments is None else sorted(set(found) & set(_runs(assessments)))
 
 
-def ended_well(engine: Engine, assessments: Collection[str]) -> list[str]:
-    """Which of these assessments came to an end without being cancelled."""
-    status = next(table for table in _tables(engine) if table.name == _STATUS)
-    found: list[str] = []
-    with engine.connect() as connection:
-        for page in _pages(sorted(assessments)):
-            query = select(status.c.workflow_uuid).where(status.c.workflow_uuid.in_(page), status.c.status == "SUCCESS")
-            found += [str(row[0]) for row in connection.execute(query)]
-    return sorted(found)
-
-
 async def cancel(engine: Engine, assessments: Collection[str]) -> int:
     """Cancel what waits or is under way of these assessments; gives how many runs that were."""
     runs = unfinished(engine, assessments)
     for run in runs:
         await DBOS.cancel_workflow_async(run)
     return len(runs)
-
-
-def forget_steps(engine: Engine, assessments: Collection[str], *, dry_run: bool) -> int:
-    """Remove, or count, the steps of ended assessments; their state and result stay."""
-    steps = next(table for table in _tables(engine) if table.name == _STEPS)
-    count = 0
-    with engine.begin() as connection:
-        for page in _pages(_runs(assessments)):
-            if dry_run:
-                count += connection.execute(select(func.count()).where(steps.c.workflow_uuid.in_(page))).scalar_one()
-            else:
-                count += connection.execute(delete(steps).where(steps.c.workflow_uuid.in_(page))).rowcount
-    return count
 
 
 def _searched(engine: Engine) -> list[Table]:
