@@ -22,7 +22,7 @@ from sqlalchemy.engine import Engine
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.errors import Busy, ErasureChanged
 from oncoresponse.servers.data_peers import DataPeers
-from oncoresponse.servers.storage_sweep import StorageSweep
+from oncoresponse.servers.storage_sweep import StorageSweep, in_words
 from oncoresponse.storage import chart_patients
 from oncoresponse.storage.database_compaction import compact_database
 from oncoresponse.storage.erasure_store import ErasureRecord, ErasureState, ErasureStore, WhatGoes
@@ -216,7 +216,7 @@ class PatientErasure:
                 answer.remains.append(_LOCKED)
                 said = MessageToJson(answer, indent=None)
                 await asyncio.to_thread(self._store.note, record.erasure, state, left, said, sweep_time_ms)
-            _log.info("erasure %s: %s", state.value, answer.counts)
+            _log.info("erasure %s: %s", state.value, in_words(answer.counts))
             return ErasureRecord(record.erasure, state, record.confirmation, left, said, sweep_time_ms)
 
     async def _removed(self, goes: WhatGoes) -> WhatGoes:

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Engine
 from oncoresponse.rpc.settings import RetentionDays
 from oncoresponse.servers.data_peers import DataPeers
 from oncoresponse.servers.patient_erasure import PatientErasure
-from oncoresponse.servers.storage_sweep import StorageSweep
+from oncoresponse.servers.storage_sweep import StorageSweep, in_words
 from oncoresponse.storage import chart_patients
 from oncoresponse.storage.artifact_kind import ArtifactKind
 from oncoresponse.storage.database_compaction import compact_database
@@ -71,14 +71,14 @@ class Retention:
             if not days:
                 continue
             found[kind] = await step(int(time.time() * 1000) - days * _DAY_MS, dry_run)
-            _log.info("retention, %s older than %d days%s: %s", kind, days, _mode(dry_run), _words(found[kind]))
+            _log.info("retention, %s older than %d days%s: %s", kind, days, _mode(dry_run), in_words(found[kind]))
         if dry_run:
             found[GARBAGE] = await self.sweep.counted(await self.sweep.garbage())
         else:
             found[GARBAGE] = await self.sweep.remove_garbage(asked=asked)
             await self.peers.compact_studies()
             await asyncio.to_thread(compact_database, self.engine)
-        _log.info("retention, what belongs to nobody%s: %s", _mode(dry_run), _words(found[GARBAGE]))
+        _log.info("retention, what belongs to nobody%s: %s", _mode(dry_run), in_words(found[GARBAGE]))
         return found
 
     async def _old_assessments(self, before_ms: int) -> list[str]:
@@ -157,7 +157,3 @@ class Retention:
 
 def _mode(dry_run: bool) -> str:
     return " (dry run)" if dry_run else ""
-
-
-def _words(counts: Counts) -> str:
-    return ", ".join(f"{field.name} {value}" for field, value in counts.ListFields()) or "nothing"

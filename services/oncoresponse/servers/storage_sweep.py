@@ -120,3 +120,8 @@ class StorageSweep:
     def _delete(self, digests: Collection[str], since: float) -> None:
         for digest in digests:
             self.artifacts.delete_unless_newer(digest, since)
+
+
+def in_words(counts: administration_pb2.PatientDataCounts) -> str:
+    """Counts for a line of the log."""
+    return ", ".join(f"{field.name} {value}" for field, value in counts.ListFields()) or "nothing"
