@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from oncoresponse.access.caller import Caller, Credentials, Identification
 from oncoresponse.access.names import CallerName, DisplayName, TenantName, UserRoles
-from oncoresponse.errors import NotAuthenticated
+from oncoresponse.errors import ConfigurationError, NotAuthenticated
 
 
 class CertificateCaller(BaseModel):
@@ -39,10 +39,17 @@ class CertificateCallers:
 
     Args:
         callers: Who there is. A certificate that none of them names is nobody's.
+
+    Raises:
+        ConfigurationError: One certificate name is entered twice.
     """
 
     def __init__(self, callers: Sequence[CertificateCaller]) -> None:
         self._callers = {caller.certificate: caller for caller in callers}
+        if len(self._callers) < len(callers):
+            raise ConfigurationError(
+                "certificate_callers has one certificate twice. Enter each once.", setting="certificate_callers"
+            )
 
     def authenticate(self, credentials: Credentials) -> Caller | None:
         """Whose certificate it is; ``None`` without one, and for a call with a token: who shows a token is who it says.
