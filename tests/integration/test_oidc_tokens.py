@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from issuer import AUDIENCE, Issuer, public_jwk, running_issuer
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from oncoresponse.access.caller import Caller, Credentials, Identification
 from oncoresponse.access.issuer_http import fetch_json, tls_context
 from oncoresponse.access.oidc import OidcTokens
@@ -19,11 +24,92 @@ from oncoresponse.access.revocations import Revocations, revoke
 from oncoresponse.access.roles import AccessRole
 from oncoresponse.errors import ConfigurationError, NotAuthenticated, PeerUnavailable
 
+AUDIENCE = "oncoresponse"
+
+
+class Issuer:
+    """What it answers may be changed at any time.
+
+    Attributes:
+        url: Its name and address.
+        keys: Private keys by id.
+        asked: Path of each request, in order.
+        answers: Path -> function of the handler, in place of the usual answer.
+        taken_back: Tokens that introspection calls inactive.
+    """
+
+    def __init__(self) -> None:
+        self.keys: dict[str, Any] = {"one": rsa.generate_private_key(65537, 2048)}
+        self.asked: list[str] = []
+        self.answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
+        self.taken_back: set[str] = set()
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                issuer.asked.append(self.path)
+                if self.path in issuer.answers:
+                    issuer.answers[self.path](self)
+                elif self.path == "/.well-known/openid-configuration":
+                    issuer.reply(self, {"issuer": issuer.url, "jwks_uri": f"{issuer.url}/keys"})
+                else:
+                    issuer.reply(self, {"keys": [public_jwk(key_id, key) for key_id, key in issuer.keys.items()]})
+
+            def do_POST(self) -> None:
+                issuer.asked.append(self.path)
+                form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                known = self.headers["Authorization"] == "Basic " + base64.b64encode(b"server:s%2Fcret").decode()
+                if known:
+                    issuer.reply(self, {"active": form["token"][0] not in issuer.taken_back})
+                else:
+                    self.send_error(401)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    @staticmethod
+    def reply(handler: BaseHTTPRequestHandler, content: object) -> None:
+        body = json.dumps(content).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    def token(self, key_id: str = "one", algorithm: str = "RS256", headers: dict | None = None, **claims: Any) -> str:
+        """A right token but for what is given; a claim that is ``None`` is left out."""
+        now = int(time.time())
+        usual = {"iss": self.url, "aud": AUDIENCE, "sub": "u-17", "iat": now, "exp": now + 600, "jti": "t-1"}
+        content = {name: value for name, value in (usual | {"roles": ["read"]} | claims).items() if value is not None}
+        return jwt.encode(content, self.keys[key_id], algorithm, headers={"kid": key_id} | (headers or {}))
+
+
+def public_jwk(key_id: str, key: Any) -> dict[str, Any]:
+    """The public part of a key, as an issuer shows it."""
+    writers = {
+        rsa.RSAPrivateKey: RSAAlgorithm,
+        ec.EllipticCurvePrivateKey: ECAlgorithm,
+        ed25519.Ed25519PrivateKey: OKPAlgorithm,
+    }
+    (writer,) = (writer for kind, writer in writers.items() if isinstance(key, kind))
+    return {**writer.to_jwk(key.public_key(), as_dict=True), "kid": key_id, "use": "sig"}
+
 
 @pytest.fixture
-def issuer():
-    with running_issuer() as running:
-        yield running
+def issuer() -> Iterator[Issuer]:
+    """An issuer that answers while the test lasts."""
+    issuer = Issuer()
+    thread = threading.Thread(target=issuer.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield issuer
+    finally:
+        issuer.server.shutdown()
+        issuer.server.server_close()
 
 
 class Clock:
@@ -124,7 +210,9 @@ def forged(issuer: Issuer) -> dict[str, str]:
         "detached payload": with_header(b64=False, crit=["b64"]),
         "another issuer": issuer.token(iss="https://evil.example"),
         "issuer with a slash": issuer.token(iss=f"{issuer.url}/"),
-        "issuer is a list": jwt.encode({**content, "iss": issuer.url}, own, "RS256", headers={"kid": "x"}),
+        "issuer is a list": jwt.api_jws.encode(
+            json.dumps({**content, "iss": [issuer.url]}).encode(), own, "RS256", headers={"kid": "one"}
+        ),
         "no issuer": issuer.token(iss=None),
         "another audience": issuer.token(aud="another"),
         "audience as object": issuer.token(aud={"oncoresponse": 1}),
@@ -165,7 +253,9 @@ def test_every_forged_token_is_refused_and_nothing_is_fetched_for_it(issuer, clo
     assert len(attacks) >= 45
 
 
-@pytest.mark.parametrize("garbage", ["", "..", "a.b", "a.b.c.d", "a.b.c.d.e", "ä.ö.ü", "a b.c.d", "x" * 100_000, "\0.\0.\0"])
+@pytest.mark.parametrize(
+    "garbage", ["", "..", "a.b", "a.b.c.d", "a.b.c.d.e", "ä.ö.ü", "a b.c.d", "x" * 100_000, "\0.\0.\0"]
+)
 def test_what_is_no_signed_token_is_left_to_other_ways(tokens, garbage):
     assert caller(tokens, garbage) is None
 
@@ -196,7 +286,7 @@ def test_a_name_that_cannot_stand_in_a_report_gives_way_to_the_subject(issuer, t
 
 
 def test_keys_that_cannot_be_used_are_left_out(issuer, tokens):
-    weak, own = rsa.generate_private_key(65537, 1024), issuer.keys["one"]
+    weak, own = rsa.generate_private_key(65537, 1024), issuer.keys["one"]  # noqa: S505 - that is the attack
     listed = [
         public_jwk("weak", weak),
         {**public_jwk("encryption", own), "use": "enc"},
@@ -293,8 +383,6 @@ def test_keys_at_an_address_without_tls_are_not_fetched(issuer, tokens):
 
 
 def test_an_answer_that_drips_is_cut(issuer):
-    import threading
-
     ended = threading.Event()
 
     def drip(handler):
@@ -318,7 +406,7 @@ def test_tokens_that_were_taken_back_here(issuer, clock, tmp_path):
     file = tmp_path / "revoked.yaml"
     tokens = make(issuer, clock, Revocations(file))
     assert caller(tokens, issuer.token())
-    revoke(file, token_id="t-1")
+    revoke(file, token_id="t-1")  # noqa: S106 - an id
     with pytest.raises(NotAuthenticated, match="taken back"):
         caller(tokens, issuer.token())
     assert caller(tokens, issuer.token(jti="t-2"))

@@ -31,7 +31,9 @@ def caller(users: LocalUsers, token: str):
 def test_a_user_is_recognized_by_the_token_that_is_kept_nowhere(file):
     users = LocalUsers(file)
     assert users.is_empty
-    token = add_user(file, "ward", [READ, SUBMIT], display_name="Dr. Jürgen Äther", tenant="north", may_break_glass=True)
+    token = add_user(
+        file, "ward", [READ, SUBMIT], display_name="Dr. Jürgen Äther", tenant="north", may_break_glass=True
+    )
     found = caller(users, token)
     assert (found.name, found.roles, found.identified_by) == ("ward", {READ, SUBMIT}, Identification.LOCAL_TOKEN)
     assert (found.display_name, found.tenant, found.may_break_glass) == ("Dr. Jürgen Äther", "north", True)
@@ -151,7 +153,7 @@ def test_tokens_of_the_issuer_are_refused_and_accepted_again(tmp_path):
     refused = Revocations(path)
     assert not refused.refuses("somebody", "")
     revoke(path, subject="somebody")
-    revoke(path, token_id="one")
+    revoke(path, token_id="one")  # noqa: S106 - an id
     assert refused.refuses("somebody", "")
     assert refused.refuses("other", "one")
     assert not refused.refuses("other", "two")
