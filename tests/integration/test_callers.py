@@ -30,7 +30,7 @@ server.service.on('beforeTokenSigning', (token, request) => {
   token.payload.exp = token.payload.iat + (request.body.scope === 'long' ? 7200 : 600);
 });
 await server.start(0, '127.0.0.1');
-console.log(`http://127.0.0.1:${server.address().port}`);
+console.log(server.issuer.url);
 """
 
 
@@ -62,9 +62,8 @@ def issuer() -> Iterator[str]:
 def server(serve_for_module, issuer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("callers")
     oidc = {
-        "issuer": f"{issuer.replace('127.0.0.1', 'localhost')}",
+        "issuer": issuer,
         "audience": "oncoresponse",
-        "jwks_url": f"{issuer}/jwks",
         "roles_claim": "realm_access.roles",
         "role_names": {"physician": "read", "long": "read"},
     }

@@ -131,9 +131,11 @@ def offering(newest: ssl.TLSVersion, oldest: ssl.TLSVersion) -> ssl.SSLContext:
 
 def handshake(address: str, context: ssl.SSLContext) -> str | None:
     host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as plain:
-        with context.wrap_socket(plain, server_hostname=host) as encrypted:
-            return encrypted.version()
+    with (
+        socket.create_connection((host, int(port)), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname=host) as encrypted,
+    ):
+        return encrypted.version()
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
