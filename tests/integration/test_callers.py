@@ -26,7 +26,8 @@ import { OAuth2Server } from 'oauth2-mock-server';
 const server = new OAuth2Server();
 await server.issuer.keys.generate('ES256');
 server.service.on('beforeTokenSigning', (token, request) => {
-  Object.assign(token.payload, { aud: 'oncoresponse', realm_access: { roles: [request.body.scope] } });
+  const roles = [request.body.scope];
+  Object.assign(token.payload, { sub: 'system-1', aud: 'oncoresponse', realm_access: { roles } });
   token.payload.exp = token.payload.iat + (request.body.scope === 'long' ? 7200 : 600);
 });
 await server.start(0, '127.0.0.1');
