@@ -68,8 +68,10 @@ def server(serve_for_module, issuer, tmp_path_factory):
         "roles_claim": "realm_access.roles",
         "role_names": {"physician": "read", "long": "read"},
     }
+    # Few, because a machine that is busy makes few calls in the time in which new ones are allowed.
+    limits = {"calls_per_minute": 5, "failed_authentications_per_minute": 8}
     settings = folder / "settings.yaml"
-    settings.write_text(yaml.safe_dump({"oidc": oidc, "caller_limits": {"calls_per_minute": 50}}))
+    settings.write_text(yaml.safe_dump({"oidc": oidc, "caller_limits": limits}))
     arguments = ("--services", "model", "--listen", "127.0.0.1:0", "--data-dir", str(folder / "data"))
     started = serve_for_module(*arguments, settings=settings, anonymous=False)
     started.wait_until_ready()
@@ -115,9 +117,9 @@ def test_a_local_user_is_known_from_the_next_call_on_and_forgotten_likewise(serv
 
 def test_a_caller_that_asks_too_often_is_told_when_to_come_back(server):
     token, other = (add_user(users_of(server), name, ["read"]) for name in ("hasty", "patient"))
-    answers = [outcome(server.address, token) for _ in range(60)]
-    assert answers.count("OK") in range(50, 60)
-    assert answers[-1] == "RATE_LIMITED"
+    answers = [outcome(server.address, token) for _ in range(10)]
+    assert answers.count("OK") in range(5, 10)
+    assert "RATE_LIMITED" in answers
     assert outcome(server.address, other) == "OK"
 
 
@@ -137,8 +139,8 @@ def test_what_is_too_large_is_refused_before_it_is_read(server):
 def test_failed_calls_of_one_address_are_limited_and_lock_nobody_out(server):
     """The last test of the server, whose address is used up afterwards."""
     token = add_user(users_of(server), "known", ["read"])
-    answers = [outcome(server.address, "oncoresponse_wrong") for _ in range(40)]
-    assert answers[-1] == "RATE_LIMITED"
+    answers = [outcome(server.address, "oncoresponse_wrong") for _ in range(14)]
+    assert "RATE_LIMITED" in answers
     assert outcome(server.address, token) == "OK"
 
 
