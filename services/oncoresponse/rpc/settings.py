@@ -14,6 +14,9 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from oncoresponse.access.certificates import CertificateCaller
+from oncoresponse.access.oidc_settings import OidcSettings
+from oncoresponse.access.rate_limit import CallerLimits
 from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
@@ -102,6 +105,13 @@ class ServerSettings(BaseSettings):
         stage_token_file: File with the secret by which services know each other, for processes that share no data
             folder; without it one is made in the data folder.
         allow_anonymous: On the loopback address, callers need not say who they are. For one person on one machine.
+        users_file: Local users and their tokens; ``users.yaml`` in ``data_directory`` when not given.
+        oidc: Issuer of tokens; fields as :class:`~oncoresponse.access.oidc_settings.OidcSettings`.
+        revocations_file: Tokens of the issuer that are refused; ``revoked.yaml`` in ``data_directory`` when not given.
+        certificate_callers: Who shows which client certificate; fields of each as
+            :class:`~oncoresponse.access.certificates.CertificateCaller`. Needs ``tls_client_authority``.
+        caller_limits: How much one caller may ask for; fields as
+            :class:`~oncoresponse.access.rate_limit.CallerLimits`.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -142,6 +152,11 @@ class ServerSettings(BaseSettings):
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False
+    users_file: Path | None = None
+    oidc: OidcSettings | None = None
+    revocations_file: Path | None = None
+    certificate_callers: tuple[CertificateCaller, ...] = ()
+    caller_limits: CallerLimits = CallerLimits()
 
     @model_validator(mode="before")
     @classmethod
@@ -203,6 +218,8 @@ class ServerSettings(BaseSettings):
         "tls_client_certificate",
         "tls_client_key",
         "stage_token_file",
+        "users_file",
+        "revocations_file",
     )
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
