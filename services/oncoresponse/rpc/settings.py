@@ -102,6 +102,9 @@ class ServerSettings(BaseSettings):
         stage_token_file: File with the secret by which services know each other, for processes that share no data
             folder; without it one is made in the data folder.
         allow_anonymous: On the loopback address, callers need not say who they are. For one person on one machine.
+        audit_database_url: Database of the audit record; empty for ``database_url``, or without that for
+            ``audit.sqlite`` in ``data_directory``.
+        audit_anchor: File that gets number and hash of the newest row of the audit record; best where another owns it.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -142,6 +145,8 @@ class ServerSettings(BaseSettings):
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False
+    audit_database_url: str = ""
+    audit_anchor: Path | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -203,6 +208,7 @@ class ServerSettings(BaseSettings):
         "tls_client_certificate",
         "tls_client_key",
         "stage_token_file",
+        "audit_anchor",
     )
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
@@ -234,6 +240,12 @@ class ServerSettings(BaseSettings):
     def system_database_url(self) -> str:
         """URL of the database of workflows and monitoring."""
         return self.database_url or f"sqlite:///{self.data_directory / 'oncoresponse.sqlite'}"
+
+    @property
+    def system_audit_database_url(self) -> str:
+        """URL of the database of the audit record."""
+        own = f"sqlite:///{self.data_directory / 'audit.sqlite'}"
+        return self.audit_database_url or self.database_url or own
 
     @property
     def caller_tls(self) -> CallerTls:
