@@ -17,6 +17,7 @@ from rich.markup import escape
 
 import oncoresponse
 from oncoresponse.cli import assess as assess_command
+from oncoresponse.cli import audit as audit_command
 from oncoresponse.cli import doctor as doctor_command
 from oncoresponse.cli import forecast as forecast_command
 from oncoresponse.cli import measure_contour as measure_contour_command
@@ -44,6 +45,7 @@ app.command("monitor")(monitor_command.monitor)
 app.command("predict")(predict_command.predict)
 app.command("record-outcome")(monitor_command.record_outcome)
 app.command("series")(series_command.series)
+app.add_typer(audit_command.app, name="audit")
 app.add_typer(models_command.app, name="models")
 app.add_typer(training_command.app, name="train")
 app.add_typer(users_command.app, name="users")

@@ -112,6 +112,9 @@ class ServerSettings(BaseSettings):
             :class:`~oncoresponse.access.certificates.CertificateCaller`. Needs ``tls_client_authority``.
         caller_limits: How much one caller may ask for; fields as
             :class:`~oncoresponse.access.rate_limit.CallerLimits`.
+        audit_database_url: Database of the audit record; empty for ``database_url``, or without that for
+            ``audit.sqlite`` in ``data_directory``.
+        audit_anchor: File that gets number and hash of the newest row of the audit record; best where another owns it.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -157,6 +160,8 @@ class ServerSettings(BaseSettings):
     revocations_file: Path | None = None
     certificate_callers: tuple[CertificateCaller, ...] = ()
     caller_limits: CallerLimits = CallerLimits()
+    audit_database_url: str = ""
+    audit_anchor: Path | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -220,6 +225,7 @@ class ServerSettings(BaseSettings):
         "stage_token_file",
         "users_file",
         "revocations_file",
+        "audit_anchor",
     )
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
@@ -251,6 +257,12 @@ class ServerSettings(BaseSettings):
     def system_database_url(self) -> str:
         """URL of the database of workflows and monitoring."""
         return self.database_url or f"sqlite:///{self.data_directory / 'oncoresponse.sqlite'}"
+
+    @property
+    def system_audit_database_url(self) -> str:
+        """URL of the database of the audit record."""
+        own = f"sqlite:///{self.data_directory / 'audit.sqlite'}"
+        return self.audit_database_url or self.database_url or own
 
     @property
     def caller_tls(self) -> CallerTls:

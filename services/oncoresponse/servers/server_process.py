@@ -29,6 +29,7 @@ from oncoresponse.servers.services import SERVICES, Surroundings
 from oncoresponse.servers.stage_servicer import Stage, StageServicer
 from oncoresponse.stages.v1 import stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.audit_store import AuditStore, PatientDigests
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class ServerProcess:
         services = sorted(settings.services, key=lambda service: service is Service.ASSESSMENT)
         self._starting.update(SERVICE_NAMES[service] for service in services)
         token = stage_token(settings.data_directory, settings.stage_token_file)
-        front = self._new_server(gate_of_front_door(settings))
+        front = self._new_server(gate_of_front_door(settings, self._audit_store()))
         inner = self._new_server(Gate(Authentication([StageToken(token)])))
         for name in ("", *(SERVICE_NAMES[service] for service in services)):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -143,6 +144,15 @@ class ServerProcess:
         finally:
             stopped.cancel()
             await self.stop()
+
+    def _audit_store(self) -> AuditStore | None:
+        settings = self._settings
+        if not settings.offers_front_door:
+            return None
+        digests = PatientDigests(settings.data_directory / "secrets" / "audit.key")
+        store = AuditStore(settings.system_audit_database_url, digests, settings.audit_anchor)
+        self._exit_stack.callback(store.close)
+        return store
 
     def _new_server(self, gate: Gate) -> grpc.aio.Server:
         self._exit_stack.callback(gate.close)
