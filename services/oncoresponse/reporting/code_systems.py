@@ -95,7 +95,7 @@ PREDICTED_ANSWER = Code(LOCAL_CODES, "predicted-response-answer", "Answer of the
 INTERVAL_LOW = Code(LOCAL_CODES, "probability-interval-low", "Lower end of the probability interval")
 INTERVAL_HIGH = Code(LOCAL_CODES, "probability-interval-high", "Upper end of the probability interval")
 CONFORMAL_SET = Code(LOCAL_CODES, "conformal-set", "Outcomes that cannot be ruled out")
-PHYSICIAN_JUDGEMENT = Code(LOCAL_CODES, "physician-judgement", "Physician's own judgement before the model's answer")
+PHYSICIAN_JUDGEMENT = Code(LOCAL_CODES, "physician-judgement", "Physician's own judgement")
 OUTSIDE_TRAINING_DATA = Code(LOCAL_CODES, "outside-training-data", "Patient lies outside the training data")
 
 

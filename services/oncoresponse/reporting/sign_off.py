@@ -53,7 +53,7 @@ def sign_off_documents(
         first: The report as the chain made it.
         sign_offs: In order; the last one is of this version.
         digests: SHA-256 of the Bundles of the versions before, in order, from that of version 1 on.
-        judgements: Made before the answer was shown.
+        judgements: Of physicians.
         replaced_by: Identifier of a newer assessment; empty for none.
 
     Raises:

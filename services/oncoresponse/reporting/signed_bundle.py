@@ -83,7 +83,7 @@ def signed_bundle(
         sign_offs: In order; the last one is of this version.
         digests: SHA-256 of the Bundles of the versions before, in order, from that of version 1 on.
         pdf: Of this version.
-        judgements: Made before the answer was shown.
+        judgements: Of physicians.
         replaced_by: Identifier of a newer assessment; empty for none.
 
     Returns:
@@ -210,7 +210,8 @@ def _judgement(
 ) -> Json:
     parts = (assessment_id, "judgement", judgement.physician)
     code = _JUDGEMENTS[judgement.judgement]
-    said = f"{PHYSICIAN_JUDGEMENT.display}: {code.display}, {judgement.shown_physician}."
+    asked = "before the model's answer was shown" if judgement.answer_withheld else "not blinded to the model's answer"
+    said = f"{PHYSICIAN_JUDGEMENT.display}, {asked}: {code.display}, {judgement.shown_physician}."
     resource: Json = {
         "resourceType": "Observation",
         "text": narrative(said if withdrawn is None else WITHDRAWN),
@@ -224,7 +225,7 @@ def _judgement(
             "effectiveDateTime": judgement.time.isoformat(),
             "performer": [_person(judgement.physician, judgement.shown_physician)],
             "valueCodeableConcept": concept(code),
-            **({"note": [{"text": judgement.comment}]} if judgement.comment else {}),
+            "note": [{"text": text} for text in (f"Made {asked}.", judgement.comment) if text],
         }
     query = identifier_query(resource["identifier"][0])
     return {

@@ -102,6 +102,8 @@ class ServerSettings(BaseSettings):
         stage_token_file: File with the secret by which services know each other, for processes that share no data
             folder; without it one is made in the data folder.
         allow_anonymous: On the loopback address, callers need not say who they are. For one person on one machine.
+        judgement_first: Withhold what the model says until a physician has recorded a judgement of the assessment: from
+            a caller who may sign, until that caller has; from any other, until somebody has.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -142,6 +144,7 @@ class ServerSettings(BaseSettings):
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False
+    judgement_first: bool = False
 
     @model_validator(mode="before")
     @classmethod

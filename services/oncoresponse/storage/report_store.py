@@ -231,8 +231,9 @@ class ReportStore:
             JudgementAlreadyRecorded: The physician has made another one.
         """
         statement = text(
-            "INSERT INTO report_judgement (assessment, physician, physician_name, judgement, comment, time_seconds) "
-            "VALUES (:assessment, :physician, :physician_name, :judgement, :comment, :time_seconds) "
+            "INSERT INTO report_judgement "
+            "(assessment, physician, physician_name, judgement, comment, time_seconds, answer_withheld) VALUES "
+            "(:assessment, :physician, :physician_name, :judgement, :comment, :time_seconds, :answer_withheld) "
             "ON CONFLICT DO NOTHING"
         )
         values = {
@@ -242,6 +243,7 @@ class ReportStore:
             "judgement": judgement.judgement.value,
             "comment": judgement.comment,
             "time_seconds": int(judgement.time.timestamp()),
+            "answer_withheld": int(judgement.answer_withheld),
         }
         with self._engine.begin() as connection:
             connection.execute(statement, values)
@@ -369,4 +371,5 @@ def _judgement(row: Row[Any]) -> RecordedJudgement:
         PhysicianJudgement(row.judgement),
         row.comment,
         datetime.fromtimestamp(row.time_seconds, UTC),
+        bool(row.answer_withheld),
     )
