@@ -144,8 +144,9 @@ class ReportServicer(report_pb2_grpc.ReportServiceServicer):
         require_report(assessment)
         asked = (request.request_id, _fingerprint(request, caller))
         name = assessment.name.removeprefix(_PREFIX)
+        # In this order: a copy of the request that ends in between is then seen by the second question.
+        history = await self._view.history(name)
         if await asyncio.to_thread(self._store.version_of_request, name, *asked) is None:
-            history = await self._view.history(name)
             if (newest := current_version(history.sign_offs)) != request.seen_version:
                 raise ReportChanged(
                     f"The report is at version {newest}, and you have read {request.seen_version}. Read it again, then "

@@ -206,9 +206,11 @@ class ReportStore:
             with self._engine.connect() as connection:
                 if connection.dialect.name == "sqlite":
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
+                # In this order: a copy of the request that ends in between is then seen by the second question.
+                newest = _newest(connection, assessment)
                 if (earlier := _version_of_request(connection, assessment, *request)) is not None:
                     return earlier
-                if (newest := _newest(connection, assessment)) != sign_off.version - 1:
+                if newest != sign_off.version - 1:
                     raise _changed(newest)
                 # On PostgreSQL two may come so far; the key (assessment, version) lets one of them through.
                 connection.execute(statement, row)
