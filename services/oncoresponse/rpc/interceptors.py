@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from oncoresponse.errors import PeerUnavailable
 from oncoresponse.rpc.access_control import Admission, Gate, unchecked
+from oncoresponse.rpc.peers import HOSTED_BY, SERVICE_NAMES
 from oncoresponse.rpc.status import DETAILS_KEY, STATUS_OF_KIND, FieldViolations, intended_error, to_status
 
 _HEALTH = "/grpc.health.v1.Health/"
@@ -79,7 +80,8 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         if handler is None or details.method.startswith(_HEALTH):
             return handler
         method, admitted = details.method, self._admitted
-        if method.split("/")[1] in self._starting:
+        name = method.split("/")[1]
+        if (SERVICE_NAMES[HOSTED_BY[name]] if name in HOSTED_BY else name) in self._starting:
             handler = _still_starting(handler)
         shape = (handler.request_streaming, handler.response_streaming)
         codecs = (handler.request_deserializer, handler.response_serializer)

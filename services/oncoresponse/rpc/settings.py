@@ -115,6 +115,8 @@ class ServerSettings(BaseSettings):
         audit_database_url: Database of the audit record; empty for ``database_url``, or without that for
             ``audit.sqlite`` in ``data_directory``.
         audit_anchor: File that gets number and hash of the newest row of the audit record; best where another owns it.
+        judgement_first: Withhold what the model says until a physician has recorded a judgement of the assessment: from
+            a caller who may sign, until that caller has; from any other, until somebody has.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -162,6 +164,7 @@ class ServerSettings(BaseSettings):
     caller_limits: CallerLimits = CallerLimits()
     audit_database_url: str = ""
     audit_anchor: Path | None = None
+    judgement_first: bool = False
 
     @model_validator(mode="before")
     @classmethod

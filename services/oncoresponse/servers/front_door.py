@@ -14,7 +14,7 @@ from oncoresponse.rpc.settings import ServerSettings
 _log = logging.getLogger(__name__)
 
 
-def gate_of_front_door(settings: ServerSettings, audit: AuditSink) -> Gate:
+def gate_of_front_door(settings: ServerSettings, audit: AuditSink | None) -> Gate:
     """The gate of the front door.
 
     Args:

@@ -20,7 +20,7 @@ from oncoresponse.model.folder import installed_model_names
 from oncoresponse.rpc.access_control import Gate
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.own_socket import own_socket
-from oncoresponse.rpc.peers import SERVICE_NAMES, Peers
+from oncoresponse.rpc.peers import HOSTED_BY, SERVICE_NAMES, Peers
 from oncoresponse.rpc.server_options import server_options
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.rpc.stage_token import StageToken, stage_token
@@ -93,7 +93,8 @@ class ServerProcess:
         if settings.reflection:
             health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
             own = (name for service in services if (name := SERVICE_NAMES[service]).startswith("oncoresponse.v1."))
-            reflection.enable_server_reflection((*own, health_name, reflection.SERVICE_NAME), front)
+            hosted = (name for name, host in HOSTED_BY.items() if host in services)
+            reflection.enable_server_reflection((*own, *hosted, health_name, reflection.SERVICE_NAME), front)
         for server in self._servers:
             await server.start()
         for service, running in built.items():

@@ -172,7 +172,10 @@ def _monitoring(around: Surroundings) -> Built:
 
 def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
-    from oncoresponse.v1 import assessment_pb2_grpc
+    from oncoresponse.servers.report_servicer import ReportServicer
+    from oncoresponse.servers.report_view import ReportView
+    from oncoresponse.storage.report_store import ReportStore
+    from oncoresponse.v1 import assessment_pb2_grpc, report_pb2_grpc
     from oncoresponse.workflow.assessment_records import AssessmentRecords
     from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
     from oncoresponse.workflow.recording_workflow import provide_recording_peers
@@ -181,18 +184,25 @@ def _assessment(around: Surroundings) -> Built:
     provide_recording_peers(peers)
     provide_surroundings(ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds))
     records = AssessmentRecords(settings, around.artifacts)
-    servicer = AssessmentServicer(records, around.artifacts, peers)
+    store = ReportStore(settings.system_database_url)
+    view = ReportView(store, judgement_first=settings.judgement_first)
+    servicer = AssessmentServicer(records, around.artifacts, peers, store, view)
     around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
+    reports = ReportServicer(records, around.artifacts, store, view)
+    around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
     launched = False
 
     async def launch() -> None:
         nonlocal launched
         launched = True
+        # The workflow waits for a database that is still starting; tables of ours come after its own.
         await records.launch()
+        await reports.make_ready()
 
     async def close() -> None:
         if launched:
             await records.close()
+        await reports.close()
 
     return Built(launch, close)
 
