@@ -57,7 +57,7 @@ def test_assessment_outlasts_a_database_that_does_not_answer(database, serve, tm
 
     watcher = threading.Thread(target=follow)
     watcher.start()
-    assert segmenting.wait(60)
+    assert segmenting.wait(120)
     database.freeze()
     try:
         health_becomes(server.address, health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -66,6 +66,6 @@ def test_assessment_outlasts_a_database_that_does_not_answer(database, serve, tm
     finally:
         database.thaw()
     health_becomes(server.address, health_pb2.HealthCheckResponse.SERVING)
-    watcher.join(60)
+    watcher.join(120)
     client.close()
     assert [each.state for each in ended] == [assessment_pb2.ASSESSMENT_STATE_SUCCEEDED]
