@@ -100,6 +100,8 @@ class ServerSettings(BaseSettings):
         dicom_limits: How large a DICOM file may be and become; fields as
             :class:`~oncoresponse.dicom.limits.DicomLimits`.
         drain_seconds: Time that running calls get on shutdown.
+        workflow_retention_days: Days after which what the workflow database holds of a finished assessment (inputs,
+            steps) is deleted; what the assessment ended with stays. 0 for never.
         stage_listen: Address on which the services of the installation call those of this process; empty where they all
             run in one. A process without a service of the front door is called at ``listen``.
         stage_token_file: File with the secret by which services know each other, for processes that share no data
@@ -154,6 +156,7 @@ class ServerSettings(BaseSettings):
     reflection: bool = False
     dicom_limits: DicomLimits = DEFAULT_LIMITS
     drain_seconds: float = Field(default=30.0, ge=0)
+    workflow_retention_days: int = Field(default=90, ge=0, le=36_500)
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False

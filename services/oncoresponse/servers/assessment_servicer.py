@@ -33,14 +33,13 @@ from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.chart_store import AssessmentFilter, Subject
 from oncoresponse.storage.report_store import ReportStore
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, model_pb2, model_pb2_grpc, study_pb2, study_pb2_grpc
-from oncoresponse.workflow.assessment_records import AssessmentRecords, is_finished
+from oncoresponse.workflow.assessment_message import PREFIX, is_finished
+from oncoresponse.workflow.assessment_records import AssessmentRecords
 
 _LOOKUP_SECONDS = 10.0
 # Of a study that an earlier release completed, every header is read first.
 _CHECK_SECONDS = 120.0
 _DEFAULT_PAGE_SIZE = 50
-# How often a watcher looks at the database: several workers share it, so nobody can be told directly.
-_WATCH_INTERVAL_SECONDS = 0.1
 _CHUNK_BYTES = 256 * 1024
 _PREFIX = "assessments/"
 
@@ -154,15 +153,8 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         """Send the state now and at each change."""
         current_call().concerns(request.name)
         await self._records.require_own(request.name, current_call().tenant)
-        revision = 0
-        while True:
-            assessment = await self._records.get(request.name)
-            if assessment.revision > revision:
-                revision = assessment.revision
-                yield assessment_pb2.WatchAssessmentResponse(assessment=await self._view.shown(assessment))
-            if is_finished(assessment):
-                return
-            await asyncio.sleep(_WATCH_INTERVAL_SECONDS)
+        async for assessment in self._records.watching.follow(request.name.removeprefix(PREFIX)):
+            yield assessment_pb2.WatchAssessmentResponse(assessment=await self._view.shown(assessment))
 
     async def GetArtifact(
         self, request: assessment_pb2.GetArtifactRequest, context: grpc.aio.ServicerContext

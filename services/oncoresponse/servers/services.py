@@ -5,10 +5,11 @@ Imports are inside the functions, so that a process loads torch, matplotlib or D
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
@@ -20,6 +21,8 @@ from oncoresponse.servers.stage_servicer import Stage
 from oncoresponse.storage.artifact_store import ArtifactStore
 
 _Servicer = TypeVar("_Servicer")
+Report = Callable[[bool], Awaitable[None]]
+"""Is told whether a service can work."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,18 @@ class Built:
 
     Attributes:
         make_ready: To be awaited before the service says that it can work.
+        drain: To be awaited when the process is told to stop, before it waits for calls that run: ends those that would
+            run for long.
         close: To be awaited at the end, in the reverse order.
         stages: By name in a plan.
+        watch: Runs from when all services of the process are ready to its end, and is to say when this one cannot work.
     """
 
     make_ready: Callable[[], Awaitable[None]] = _nothing
+    drain: Callable[[], Awaitable[None]] = _nothing
     close: Callable[[], Awaitable[None]] = _nothing
     stages: Mapping[str, Stage] = field(default_factory=dict)
+    watch: Callable[[Report], Coroutine[Any, Any, None]] | None = None
 
 
 def _model(around: Surroundings) -> Built:
@@ -124,7 +132,7 @@ def _segmentation(around: Surroundings) -> Built:
         queue_limit=settings.segmentation_queue_limit,
         torch_compile=settings.torch_compile,
     )
-    return Built(stage.make_ready, stage.close, {"segmentation": stage})
+    return Built(stage.make_ready, close=stage.close, stages={"segmentation": stage})
 
 
 def _radiomics(around: Surroundings) -> Built:
@@ -132,7 +140,7 @@ def _radiomics(around: Surroundings) -> Built:
 
     settings = around.settings
     stage = FeaturesStage(around.artifacts, settings.models_directory, settings.radiomics_processes)
-    return Built(stage.make_ready, stage.close, {"features": stage})
+    return Built(stage.make_ready, close=stage.close, stages={"features": stage})
 
 
 def _response(around: Surroundings) -> Built:
@@ -145,7 +153,7 @@ def _response(around: Surroundings) -> Built:
     key = None if settings.fingerprint_key is None else read_key(settings.fingerprint_key)
     stage = PredictionStage(around.artifacts, settings.models_directory, key)
     around.offer(response_pb2_grpc.add_ResponseServiceServicer_to_server, ResponseServicer(stage))
-    return Built(stage.make_ready, stage.close, {"prediction": stage})
+    return Built(stage.make_ready, close=stage.close, stages={"prediction": stage})
 
 
 def _reporting(around: Surroundings) -> Built:
@@ -153,7 +161,7 @@ def _reporting(around: Surroundings) -> Built:
 
     settings = around.settings
     stage = ReportStage(around.artifacts, settings.models_directory, settings.performing_organization)
-    return Built(stage.make_ready, stage.close, {"report": stage})
+    return Built(stage.make_ready, close=stage.close, stages={"report": stage})
 
 
 def _monitoring(around: Surroundings) -> Built:
@@ -167,7 +175,7 @@ def _monitoring(around: Surroundings) -> Built:
     chart = ChartStore(settings.system_database_url)
     servicer = MonitoringServicer(store, chart, around.artifacts, settings.models_directory)
     around.offer(monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server, servicer)
-    return Built(servicer.make_ready, servicer.close)
+    return Built(servicer.make_ready, close=servicer.close)
 
 
 def _assessment(around: Surroundings) -> Built:
@@ -178,6 +186,7 @@ def _assessment(around: Surroundings) -> Built:
     from oncoresponse.v1 import assessment_pb2_grpc, report_pb2_grpc
     from oncoresponse.workflow.assessment_records import AssessmentRecords
     from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
+    from oncoresponse.workflow.database_health import watch_database
     from oncoresponse.workflow.recording_workflow import provide_recording_peers
 
     settings, peers = around.settings, around.peers
@@ -204,7 +213,12 @@ def _assessment(around: Surroundings) -> Built:
             await records.close()
         await reports.close()
 
-    return Built(launch, close)
+    return Built(
+        launch,
+        drain=records.watching.close,
+        close=close,
+        watch=functools.partial(watch_database, settings.system_database_url),
+    )
 
 
 SERVICES: Mapping[Service, Callable[[Surroundings], Built]] = MappingProxyType(
