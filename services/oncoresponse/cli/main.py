@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import oncoresponse
+from oncoresponse.cli import administration as administration_commands
 from oncoresponse.cli import assess as assess_command
 from oncoresponse.cli import audit as audit_command
 from oncoresponse.cli import doctor as doctor_command
@@ -39,15 +40,20 @@ app = typer.Typer(
 )
 app.command("amend")(sign_off_command.amend)
 app.command("assess")(assess_command.assess)
+app.command("delete-assessment")(administration_commands.delete_assessment)
 app.command("doctor")(doctor_command.doctor)
+app.command("erase-patient")(administration_commands.erase_patient)
 app.command("evaluate")(training_command.evaluate)
 app.command("forecast")(forecast_command.forecast)
 app.command("judge")(sign_off_command.judge)
 app.command("measure-contour")(measure_contour_command.measure_contour)
+app.command("merge-patients")(administration_commands.merge_patients)
 app.command("monitor")(monitor_command.monitor)
+app.command("move-study")(administration_commands.move_study)
 app.command("predict")(predict_command.predict)
 app.command("record-outcome")(monitor_command.record_outcome)
 app.command("report")(sign_off_command.report)
+app.command("retention")(administration_commands.retention)
 app.command("series")(series_command.series)
 app.add_typer(audit_command.app, name="audit")
 app.command("sign")(sign_off_command.sign)

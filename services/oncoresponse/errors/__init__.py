@@ -6,6 +6,7 @@
     ├── RequestError            the request itself is wrong; change it and send it again
     │   ├── InvalidRequest              INVALID_REQUEST
     │   ├── RequestConflict             REQUEST_ID_REUSED
+    │   ├── ErasureChanged              ERASURE_CHANGED
     │   ├── StudyNotFound               STUDY_NOT_FOUND
     │   ├── AssessmentNotFound          ASSESSMENT_NOT_FOUND
     │   ├── ArtifactNotFound            ARTIFACT_NOT_FOUND
@@ -115,6 +116,7 @@ from oncoresponse.errors.request import (
     AssessmentNotFinished,
     AssessmentNotFound,
     ChecksumMismatch,
+    ErasureChanged,
     InvalidRequest,
     JudgementAlreadyRecorded,
     JudgementNeeded,
@@ -240,6 +242,7 @@ __all__ = [
     "DuplicateSlices",
     "EmptyMask",
     "EndedByUpgrade",
+    "ErasureChanged",
     "ErrorKind",
     "FeatureExtractionFailed",
     "FieldOfViewTooLarge",

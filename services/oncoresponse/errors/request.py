@@ -24,6 +24,13 @@ class RequestConflict(RequestError):
     kind = ErrorKind.ALREADY_EXISTS
 
 
+class ErasureChanged(RequestError):
+    """What an erasure would remove is not what its dry run showed."""
+
+    reason = "ERASURE_CHANGED"
+    kind = ErrorKind.WRONG_STATE
+
+
 class StudyNotFound(RequestError):
     reason = "STUDY_NOT_FOUND"
     kind = ErrorKind.NOT_FOUND

@@ -22,6 +22,8 @@ from oncoresponse.rpc.interceptors import require_valid
 from oncoresponse.rpc.status import from_rpc_error, from_status, is_answered
 from oncoresponse.rpc.tls import CallerTls, connection_fault
 from oncoresponse.v1 import (
+    administration_pb2,
+    administration_pb2_grpc,
     assessment_pb2,
     assessment_pb2_grpc,
     model_pb2,
@@ -117,6 +119,7 @@ class Client:
         self._channels = {target: channel(target) for target in sorted(addresses)}
         self._address, self._study_address = address, study_address or address
         self._model_address, self._monitoring_address = model_address or address, monitoring_address or address
+        self._administration = administration_pb2_grpc.AdministrationServiceStub(self._channels[address])
         self._assessments = assessment_pb2_grpc.AssessmentServiceStub(self._channels[address])
         self._reports = report_pb2_grpc.ReportServiceStub(self._channels[address])
         self._studies = study_pb2_grpc.StudyServiceStub(self._channels[study_address or address])
@@ -302,6 +305,51 @@ class Client:
         with self._errors(self._monitoring_address):
             response: monitoring_pb2.GetMonitoringReportResponse = self._monitoring.GetMonitoringReport(request)
         return response
+
+    def erase_patient(self, request: administration_pb2.ErasePatientRequest) -> administration_pb2.Erasure:
+        """Remove everything of a patient, or say what that would be.
+
+        Raises:
+            ErasureChanged: What would go is not what the dry run showed.
+        """
+        with self._errors(self._address):
+            erasure: administration_pb2.Erasure = self._administration.ErasePatient(request).erasure
+        return erasure
+
+    def delete_assessment(self, request: administration_pb2.DeleteAssessmentRequest) -> administration_pb2.Erasure:
+        """Remove one assessment with everything derived for it, or say what that would be.
+
+        Raises:
+            AssessmentNotFound: There is none of this name.
+            ErasureChanged: What would go is not what the dry run showed.
+        """
+        with self._errors(self._address):
+            erasure: administration_pb2.Erasure = self._administration.DeleteAssessment(request).erasure
+        return erasure
+
+    def merge_patients(
+        self, request: administration_pb2.MergePatientsRequest
+    ) -> administration_pb2.MergePatientsResponse:
+        """Make two Patient IDs one; gives the studies and assessments that follow."""
+        with self._errors(self._address):
+            answer: administration_pb2.MergePatientsResponse = self._administration.MergePatients(request)
+        return answer
+
+    def move_study(self, request: administration_pb2.MoveStudyRequest) -> administration_pb2.MoveStudyResponse:
+        """Give a study to the patient whose it is; gives the assessments whose reports have to be withdrawn.
+
+        Raises:
+            StudyNotFound, StudyNotComplete: There is no such study, or it still accepts instances.
+        """
+        with self._errors(self._address):
+            answer: administration_pb2.MoveStudyResponse = self._administration.MoveStudy(request)
+        return answer
+
+    def apply_retention(self, *, dry_run: bool) -> dict[str, administration_pb2.PatientDataCounts]:
+        """Remove what is older than the settings say, or count it; by kind."""
+        with self._errors(self._address):
+            request = administration_pb2.ApplyRetentionRequest(dry_run=dry_run)
+            return dict(self._administration.ApplyRetention(request).counts)
 
     @contextmanager
     def _errors(self, address: str) -> Iterator[None]:

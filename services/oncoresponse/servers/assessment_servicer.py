@@ -117,7 +117,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     ) -> assessment_pb2.ListAssessmentsResponse:
         """List assessments, newest first."""
         if request.patient_id:
-            await self._identify_older()
+            await self.identify_older()
         wanted = AssessmentFilter(
             patient_id=request.patient_id,
             issuer_of_patient_id=request.issuer_of_patient_id,
@@ -193,7 +193,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             raise AssessmentNotFinished("The assessment to be replaced has not finished. Watch it, or cancel it.")
         if earlier.study == request.study:
             return
-        await self._identify_older()
+        await self.identify_older()
         patients = await self._records.lists.patients_of(request.replaces.removeprefix(_PREFIX))
         if not any(_is_same_patient(one, other) for one in patients for other in subject.patients):
             raise PatientMismatch(
@@ -213,7 +213,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             )
         )
 
-    async def _identify_older(self) -> None:
+    async def identify_older(self) -> None:
         """Note whose the studies are that an earlier release assessed."""
         for study in await self._records.lists.studies_without_subject():
             try:

@@ -91,8 +91,10 @@ def _study(around: Surroundings) -> Built:
     from oncoresponse.servers.conversion_stage import ConversionStage
     from oncoresponse.servers.indexed_study import header_reader
     from oncoresponse.servers.study_check_servicer import StudyCheckServicer
+    from oncoresponse.servers.study_data_servicer import StudyDataServicer
     from oncoresponse.servers.study_servicer import StudyServicer
-    from oncoresponse.stages.v1 import study_check_pb2_grpc
+    from oncoresponse.stages.v1 import patient_data_pb2_grpc, study_check_pb2_grpc
+    from oncoresponse.storage.study_patients import StudyPatients
     from oncoresponse.storage.study_store import StudyStore
     from oncoresponse.v1 import study_pb2_grpc
 
@@ -107,6 +109,8 @@ def _study(around: Surroundings) -> Built:
     store = StudyStore(settings.data_directory, around.artifacts, study_settings)
     around.offer(study_pb2_grpc.add_StudyServiceServicer_to_server, StudyServicer(store, study_settings))
     limits = settings.dicom_limits
+    patients = StudyPatients(settings.data_directory, around.artifacts, header_reader(limits))
+    around.offer_inside(patient_data_pb2_grpc.add_StudyDataServiceServicer_to_server, StudyDataServicer(patients))
     check = StudyCheckServicer(store, around.artifacts, settings.models_directory, limits)
     around.offer_inside(study_check_pb2_grpc.add_StudyCheckServiceServicer_to_server, check)
 
@@ -166,7 +170,9 @@ def _reporting(around: Surroundings) -> Built:
 
 def _monitoring(around: Surroundings) -> Built:
     from oncoresponse.monitoring.store import MonitoringStore
+    from oncoresponse.servers.monitoring_data_servicer import MonitoringDataServicer
     from oncoresponse.servers.monitoring_servicer import MonitoringServicer
+    from oncoresponse.stages.v1 import patient_data_pb2_grpc
     from oncoresponse.storage.chart_store import ChartStore
     from oncoresponse.v1 import monitoring_pb2_grpc
 
@@ -175,15 +181,19 @@ def _monitoring(around: Surroundings) -> Built:
     chart = ChartStore(settings.system_database_url)
     servicer = MonitoringServicer(store, chart, around.artifacts, settings.models_directory)
     around.offer(monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server, servicer)
+    around.offer_inside(
+        patient_data_pb2_grpc.add_MonitoringDataServiceServicer_to_server, MonitoringDataServicer(store)
+    )
     return Built(servicer.make_ready, close=servicer.close)
 
 
 def _assessment(around: Surroundings) -> Built:
+    from oncoresponse.servers.administration_servicer import AdministrationServicer
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
     from oncoresponse.servers.report_servicer import ReportServicer
     from oncoresponse.servers.report_view import ReportView
     from oncoresponse.storage.report_store import ReportStore
-    from oncoresponse.v1 import assessment_pb2_grpc, report_pb2_grpc
+    from oncoresponse.v1 import administration_pb2_grpc, assessment_pb2_grpc, report_pb2_grpc
     from oncoresponse.workflow.assessment_records import AssessmentRecords
     from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
     from oncoresponse.workflow.database_health import watch_database
@@ -199,6 +209,8 @@ def _assessment(around: Surroundings) -> Built:
     around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
     reports = ReportServicer(records, around.artifacts, store, view)
     around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
+    administration = AdministrationServicer(settings, around.artifacts, peers, records, servicer.identify_older)
+    around.offer(administration_pb2_grpc.add_AdministrationServiceServicer_to_server, administration)
     launched = False
 
     async def launch() -> None:
@@ -207,8 +219,10 @@ def _assessment(around: Surroundings) -> Built:
         # The workflow waits for a database that is still starting; tables of ours come after its own.
         await records.launch()
         await reports.make_ready()
+        await administration.make_ready()
 
     async def close() -> None:
+        await administration.close()
         if launched:
             await records.close()
         await reports.close()

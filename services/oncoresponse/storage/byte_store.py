@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -14,6 +15,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,25 @@ from oncoresponse.storage.disk_space import disk_full_when_no_room, require_free
 
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
+_KEY = re.compile(r"[0-9a-f]{64}")
 _SCRATCH_FOLDER = "scratch"
 # What a crash left behind is removed at a later start; nothing of ours writes for as long as this.
 _SCRATCH_LIFETIME_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class StoredBytes:
+    """What lies under one key.
+
+    Attributes:
+        key: SHA-256.
+        size_bytes: Length.
+        written: Seconds since 1970 (UTC) when it was last written.
+    """
+
+    key: str
+    size_bytes: int
+    written: float
 
 
 class ByteStore(ABC):
@@ -52,6 +70,14 @@ class ByteStore(ABC):
     @abstractmethod
     def delete(self, key: str) -> None:
         """Remove the bytes; nothing happens when they are gone already."""
+
+    @abstractmethod
+    def look(self, key: str) -> StoredBytes | None:
+        """What lies under a key, without reading it; ``None`` for nothing."""
+
+    @abstractmethod
+    def everything(self) -> Iterator[StoredBytes]:
+        """All that is stored. What comes or goes meanwhile may be given or not."""
 
     @abstractmethod
     def scratch_folder(self, needed_bytes: int) -> AbstractContextManager[Path]:
@@ -109,6 +135,19 @@ class FolderByteStore(ByteStore):
         """See :meth:`ByteStore.delete`."""
         self._path(key).unlink(missing_ok=True)
 
+    def look(self, key: str) -> StoredBytes | None:
+        """See :meth:`ByteStore.look`."""
+        with suppress(FileNotFoundError):
+            found = self._path(key).stat()
+            return StoredBytes(key, found.st_size, found.st_mtime)
+        return None
+
+    def everything(self) -> Iterator[StoredBytes]:
+        """See :meth:`ByteStore.everything`."""
+        for path in self._root.glob("??/??/*"):
+            if _KEY.fullmatch(path.name) and (found := self.look(path.name)) is not None:
+                yield found
+
     @contextmanager
     def scratch_folder(self, needed_bytes: int) -> Iterator[Path]:
         """See :meth:`ByteStore.scratch_folder`; on the same disk as the store."""
@@ -164,6 +203,20 @@ class RemoteByteStore(ByteStore):
         """See :meth:`ByteStore.delete`."""
         with suppress(FileNotFoundError):
             self._file_system.rm_file(self._path(key))
+
+    def look(self, key: str) -> StoredBytes | None:
+        """See :meth:`ByteStore.look`."""
+        path = self._path(key)
+        with suppress(FileNotFoundError):
+            return StoredBytes(key, int(self._file_system.size(path)), self._file_system.modified(path).timestamp())
+        return None
+
+    def everything(self) -> Iterator[StoredBytes]:
+        """See :meth:`ByteStore.everything`."""
+        for path in self._file_system.find(self._root):
+            key = str(path).rpartition("/")[2]
+            if _KEY.fullmatch(key) and (found := self.look(key)) is not None:
+                yield found
 
     @contextmanager
     def scratch_folder(self, needed_bytes: int) -> Iterator[Path]:  # noqa: ARG002 - a remote store has no local limit

@@ -45,6 +45,8 @@ def database_engine(database_url: str) -> Engine:
         @sqlalchemy.event.listens_for(engine, "connect")
         def enforce_foreign_keys(connection: sqlite3.Connection, _: object) -> None:
             connection.execute("PRAGMA foreign_keys = ON")
+            # What is removed is overwritten: it holds Patient IDs and what was found.
+            connection.execute("PRAGMA secure_delete = ON")
 
         return engine
     # A bare postgresql:// means psycopg2 to SQLAlchemy and psycopg 3 to the rest of this project.

@@ -146,6 +146,8 @@ class StudyDatabase:
         )
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
+        # What is removed is overwritten: it holds Patient IDs.
+        connection.execute("PRAGMA secure_delete = ON")
         return connection
 
 
@@ -154,6 +156,11 @@ class StudyTables:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The transaction, for statements that stand elsewhere."""
+        return self._connection
 
     def create_study(self, study_id: str, purpose_sha256: str, create_time_ns: int, tenant: str) -> StudyRecord:
         """Insert a study, or find it.
