@@ -10,6 +10,9 @@
     │   ├── AssessmentNotFound          ASSESSMENT_NOT_FOUND
     │   ├── ArtifactNotFound            ARTIFACT_NOT_FOUND
     │   ├── ModelNotFound               MODEL_NOT_FOUND
+    │   ├── ModelChangeNotFound         MODEL_CHANGE_NOT_FOUND
+    │   ├── PersonNeeded                PERSON_NEEDED
+    │   ├── SecondPersonNeeded          SECOND_PERSON_NEEDED
     │   ├── StudyNotComplete            STUDY_NOT_COMPLETE
     │   ├── StudyAlreadyComplete        STUDY_ALREADY_COMPLETE
     │   ├── AssessmentNotFinished       ASSESSMENT_NOT_FINISHED
@@ -68,8 +71,12 @@
     │   └── LesionsOverlap              LESIONS_OVERLAP
     ├── ModelError              an installed model cannot be used
     │   ├── ModelFolderInvalid          MODEL_FOLDER_INVALID
+    │   │   └── ModelGoldenMismatch         MODEL_GOLDEN_MISMATCH
     │   ├── ModelHashMismatch           MODEL_HASH_MISMATCH
     │   ├── ModelChanged                MODEL_CHANGED
+    │   ├── ModelNotActive              MODEL_NOT_ACTIVE
+    │   ├── ModelReleaseStopped         MODEL_RELEASE_STOPPED
+    │   ├── ModelStateInvalid           MODEL_STATE_INVALID
     │   └── FeatureExtractionFailed     FEATURE_EXTRACTION_FAILED
     ├── TrainingError           a training run was refused
     │   └── TrainingDataInvalid         TRAINING_DATA_INVALID
@@ -108,16 +115,19 @@ from oncoresponse.errors.request import (
     AssessmentNotFound,
     ChecksumMismatch,
     InvalidRequest,
+    ModelChangeNotFound,
     ModelNotFound,
     NotAuthenticated,
     PacsAccessDenied,
     PathNotAllowed,
+    PersonNeeded,
     PredictionAlreadyRecorded,
     PredictionNotFound,
     PredictionTableInvalid,
     QuantityMismatch,
     RequestConflict,
     RequestError,
+    SecondPersonNeeded,
     SettingsMismatch,
     StudyAlreadyComplete,
     StudyNotComplete,
@@ -138,7 +148,11 @@ from oncoresponse.errors.service import (
     ModelChanged,
     ModelError,
     ModelFolderInvalid,
+    ModelGoldenMismatch,
     ModelHashMismatch,
+    ModelNotActive,
+    ModelReleaseStopped,
+    ModelStateInvalid,
     OutOfMemory,
     PeerUnavailable,
     QuotaExceeded,
@@ -241,11 +255,16 @@ __all__ = [
     "MissingPatientWeight",
     "MissingSlices",
     "MixedOrientation",
+    "ModelChangeNotFound",
     "ModelChanged",
     "ModelError",
     "ModelFolderInvalid",
+    "ModelGoldenMismatch",
     "ModelHashMismatch",
+    "ModelNotActive",
     "ModelNotFound",
+    "ModelReleaseStopped",
+    "ModelStateInvalid",
     "NoImages",
     "NotAuthenticated",
     "NotDicom",
@@ -255,6 +274,7 @@ __all__ = [
     "PathNotAllowed",
     "PatientMismatch",
     "PeerUnavailable",
+    "PersonNeeded",
     "PredictionAlreadyRecorded",
     "PredictionNotFound",
     "PredictionTableInvalid",
@@ -266,6 +286,7 @@ __all__ = [
     "RequestError",
     "ResumedWithoutProgress",
     "SchemaTooNew",
+    "SecondPersonNeeded",
     "SeriesError",
     "SeriesNotFound",
     "ServiceError",
