@@ -20,6 +20,7 @@ from oncoresponse.cli import assess as assess_command
 from oncoresponse.cli import doctor as doctor_command
 from oncoresponse.cli import forecast as forecast_command
 from oncoresponse.cli import measure_contour as measure_contour_command
+from oncoresponse.cli import model_control as model_control_command
 from oncoresponse.cli import models as models_command
 from oncoresponse.cli import monitor as monitor_command
 from oncoresponse.cli import predict as predict_command
@@ -41,6 +42,7 @@ app.command("forecast")(forecast_command.forecast)
 app.command("measure-contour")(measure_contour_command.measure_contour)
 app.command("monitor")(monitor_command.monitor)
 app.command("predict")(predict_command.predict)
+app.command("recall")(model_control_command.recall)
 app.command("record-outcome")(monitor_command.record_outcome)
 app.command("series")(series_command.series)
 app.add_typer(models_command.app, name="models")

@@ -42,9 +42,10 @@ from oncoresponse.workflow.assessment_run import AssessmentRun, first_case
 from oncoresponse.workflow.assessment_workflow import PROGRESS_EVENT, WORKFLOW_NAME, assess
 from oncoresponse.workflow.code_version import workflow_version
 from oncoresponse.workflow.earlier_versions import UNREAD, Settled, settle_earlier_versions
+from oncoresponse.workflow.release_gate import WAITING_MESSAGE
 from oncoresponse.workflow.stored_json import STOPPED_BY_ITSELF, StoredJson, refuse_pickles
 
-_QUEUE = "assessments"
+QUEUE = "assessments"
 # Ids derive from request ids, so that the same request finds its assessment after any crash.
 _NAMESPACE = uuid.UUID("b3a1f9d4-52a7-5d0e-9a53-6c1d1f0c7d11")
 _PREFIX = "assessments/"
@@ -96,7 +97,7 @@ class AssessmentRecords:
             await DBOS.set_latest_application_version_async(workflow_version())
             await self.lists.open()
         await DBOS.register_queue_async(
-            _QUEUE,
+            QUEUE,
             worker_concurrency=self._settings.assessment_workers,
             polling_interval_sec=0.1,
             on_conflict="always_update",
@@ -154,8 +155,8 @@ class AssessmentRecords:
             return existing
         assessment_id, fingerprint = _identity(request, tenant)
         waiting = await DBOS.list_workflows_async(
-            queue_name=_QUEUE,
-            status="ENQUEUED",
+            queue_name=QUEUE,
+            status=["ENQUEUED", "DELAYED"],
             limit=self._settings.assessment_queue_limit,
             load_input=False,
             load_output=False,
@@ -181,7 +182,7 @@ class AssessmentRecords:
         if tenant:
             attributes["tenant"] = tenant
         with SetWorkflowID(assessment_id), SetWorkflowAttributes(attributes):
-            await DBOS.enqueue_workflow_async(_QUEUE, assess, run.to_json())
+            await DBOS.enqueue_workflow_async(QUEUE, assess, run.to_json())
         status = await self._status(assessment_id)
         await self.lists.note_created(status, subject)
         return await self._assessment(status)
@@ -232,6 +233,8 @@ class AssessmentRecords:
             message="Waiting for a free worker",
         )
         assessment.create_time.FromMilliseconds(status.created_at or 0)
+        if status.status == "DELAYED":
+            assessment.message = WAITING_MESSAGE
         if status.status in ("ENQUEUED", "DELAYED"):
             return assessment
         progress = await DBOS.get_event_async(status.workflow_id, PROGRESS_EVENT, timeout_seconds=0)
