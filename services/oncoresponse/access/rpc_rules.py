@@ -65,7 +65,6 @@ RPC_RULES: Mapping[str, Rule] = MappingProxyType(
         "oncoresponse.v1.ModelControlService/ResumeRelease": _rule(_U, _ADMINISTER),
         "oncoresponse.v1.ModelControlService/RollbackModel": _rule(_U, _ADMINISTER),
         "oncoresponse.v1.ModelControlService/RecallModel": _rule(_R, _ADMINISTER),
-        "oncoresponse.v1.ReplayService/ReplayAssessment": _rule(_E, _READ, _ADMINISTER),
         "oncoresponse.v1.ResponseService/PredictResponse": _rule(_E, _SUBMIT),
         "oncoresponse.v1.MonitoringService/RecordPrediction": _rule(_C, _STAGE),
         "oncoresponse.v1.MonitoringService/RecordOutcome": _rule(_U, _SUBMIT, _SIGN),

@@ -31,8 +31,6 @@ from oncoresponse.v1 import (
     model_pb2_grpc,
     monitoring_pb2,
     monitoring_pb2_grpc,
-    replay_pb2,
-    replay_pb2_grpc,
     study_pb2,
     study_pb2_grpc,
 )
@@ -122,7 +120,6 @@ class Client:
         self._studies = study_pb2_grpc.StudyServiceStub(self._channels[study_address or address])
         self._models = model_pb2_grpc.ModelServiceStub(self._channels[model_address or address])
         self._model_control = model_control_pb2_grpc.ModelControlServiceStub(self._channels[model_address or address])
-        self._replays = replay_pb2_grpc.ReplayServiceStub(self._channels[address])
         self._monitoring = monitoring_pb2_grpc.MonitoringServiceStub(self._channels[monitoring_address or address])
 
     def close(self) -> None:
@@ -327,14 +324,6 @@ class Client:
         request.create_time_before.FromDatetime(before)
         with self._errors(self._model_address):
             yield from self._model_control.RecallModel(request)
-
-    def replay(self, assessment: str) -> replay_pb2.ReplayAssessmentResponse:
-        """Compute a finished assessment again and compare; as long as the assessment took."""
-        with self._errors(self._address):
-            found: replay_pb2.ReplayAssessmentResponse = self._replays.ReplayAssessment(
-                replay_pb2.ReplayAssessmentRequest(name=assessment)
-            )
-        return found
 
     @contextmanager
     def _errors(self, address: str) -> Iterator[None]:

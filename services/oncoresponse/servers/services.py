@@ -161,7 +161,7 @@ def _response(around: Surroundings) -> Built:
     settings = around.settings
     key = None if settings.fingerprint_key is None else read_key(settings.fingerprint_key)
     stage = PredictionStage(around.artifacts, settings.models_directory, key)
-    around.offer(response_pb2_grpc.add_ResponseServiceServicer_to_server, ResponseServicer(stage))
+    around.offer(response_pb2_grpc.add_ResponseServiceServicer_to_server, ResponseServicer(stage, around.peers))
     return Built(stage.make_ready, stage.close, {"prediction": stage})
 
 
