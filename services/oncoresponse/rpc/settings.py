@@ -14,6 +14,9 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from oncoresponse.access.certificates import CertificateCaller
+from oncoresponse.access.oidc_settings import OidcSettings
+from oncoresponse.access.rate_limit import CallerLimits
 from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
@@ -106,6 +109,13 @@ class ServerSettings(BaseSettings):
             ``installed``: the installed folder is. Empty: ``installed`` with ``allow_anonymous``, where nobody could be
             named, else ``two-people``.
         require_golden_vectors: Refuse a model folder without ``golden.json`` instead of warning.
+        users_file: Local users and their tokens; ``users.yaml`` in ``data_directory`` when not given.
+        oidc: Issuer of tokens; fields as :class:`~oncoresponse.access.oidc_settings.OidcSettings`.
+        revocations_file: Tokens of the issuer that are refused; ``revoked.yaml`` in ``data_directory`` when not given.
+        certificate_callers: Who shows which client certificate; fields of each as
+            :class:`~oncoresponse.access.certificates.CertificateCaller`. Needs ``tls_client_authority``.
+        caller_limits: How much one caller may ask for; fields as
+            :class:`~oncoresponse.access.rate_limit.CallerLimits`.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -148,6 +158,11 @@ class ServerSettings(BaseSettings):
     allow_anonymous: bool = False
     model_activation: str = Field(default="", pattern=r"^(|two-people|installed)$")
     require_golden_vectors: bool = False
+    users_file: Path | None = None
+    oidc: OidcSettings | None = None
+    revocations_file: Path | None = None
+    certificate_callers: tuple[CertificateCaller, ...] = ()
+    caller_limits: CallerLimits = CallerLimits()
 
     @model_validator(mode="before")
     @classmethod
@@ -209,6 +224,8 @@ class ServerSettings(BaseSettings):
         "tls_client_certificate",
         "tls_client_key",
         "stage_token_file",
+        "users_file",
+        "revocations_file",
     )
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
