@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fast coverage fhir-server oidc-server check lint breaking types stubs stubs-check bench bench-radiomics fuzz clean
+.PHONY: demo test test-fast coverage fhir-server oidc-server check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers trial-database-pause fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -102,6 +102,15 @@ bench: $(VENV)/installed
 # CASES: folder of a cohort (patient folders with CT, PET and their masks); without it the sample studies are measured.
 bench-radiomics: $(VENV)/installed
 	$(BIN)/python -m benchmarks.radiomics $(CASES)
+
+# What 0, 10, 200 and 1,000 watchers cost.
+bench-watchers: $(VENV)/installed
+	$(BIN)/python tests/reliability/watchers.py
+
+# PostgreSQL away for a while in each stage; about six minutes. SECONDS_AWAY="3 15" for fewer.
+SECONDS_AWAY ?= 3 15 60
+trial-database-pause: $(VENV)/installed
+	$(BIN)/python tests/reliability/database_pause.py --seconds $(SECONDS_AWAY)
 
 # N cases of mutated DICOM files and requests; SEED makes other ones.
 N ?= 2000

@@ -26,7 +26,15 @@
     │   ├── SettingsMismatch            SETTINGS_MISMATCH
     │   ├── ChecksumMismatch            CHECKSUM_MISMATCH
     │   ├── NotAuthenticated            NOT_AUTHENTICATED
-    │   └── AccessDenied                ACCESS_DENIED
+    │   ├── AccessDenied                ACCESS_DENIED
+    │   ├── ReportNotFound              REPORT_NOT_FOUND
+    │   ├── ReportChanged               REPORT_CHANGED
+    │   ├── ReportStatusForbids         REPORT_STATUS_FORBIDS
+    │   ├── ReportNotSignable           REPORT_NOT_SIGNABLE
+    │   ├── ReportWithdrawn             REPORT_WITHDRAWN
+    │   ├── SignerNotIdentified         SIGNER_NOT_IDENTIFIED
+    │   ├── JudgementNeeded             JUDGEMENT_NEEDED
+    │   └── JudgementAlreadyRecorded    JUDGEMENT_ALREADY_RECORDED
     ├── DicomError              a file or the study cannot be read as the model needs it
     │   ├── NotDicom                    NOT_DICOM
     │   ├── TruncatedFile               TRUNCATED_FILE
@@ -115,6 +123,8 @@ from oncoresponse.errors.request import (
     AssessmentNotFound,
     ChecksumMismatch,
     InvalidRequest,
+    JudgementAlreadyRecorded,
+    JudgementNeeded,
     ModelChangeNotFound,
     ModelNotFound,
     NotAuthenticated,
@@ -125,10 +135,16 @@ from oncoresponse.errors.request import (
     PredictionNotFound,
     PredictionTableInvalid,
     QuantityMismatch,
+    ReportChanged,
+    ReportNotFound,
+    ReportNotSignable,
+    ReportStatusForbids,
+    ReportWithdrawn,
     RequestConflict,
     RequestError,
     SecondPersonNeeded,
     SettingsMismatch,
+    SignerNotIdentified,
     StudyAlreadyComplete,
     StudyNotComplete,
     StudyNotFound,
@@ -248,6 +264,8 @@ __all__ = [
     "InternalError",
     "InvalidAttribute",
     "InvalidRequest",
+    "JudgementAlreadyRecorded",
+    "JudgementNeeded",
     "LesionsOverlap",
     "MaskTouchesBorder",
     "MissingAttribute",
@@ -282,6 +300,11 @@ __all__ = [
     "QuotaExceeded",
     "RateLimited",
     "RecordUnreadable",
+    "ReportChanged",
+    "ReportNotFound",
+    "ReportNotSignable",
+    "ReportStatusForbids",
+    "ReportWithdrawn",
     "RequestConflict",
     "RequestError",
     "ResumedWithoutProgress",
@@ -291,6 +314,7 @@ __all__ = [
     "SeriesNotFound",
     "ServiceError",
     "SettingsMismatch",
+    "SignerNotIdentified",
     "StudyAlreadyComplete",
     "StudyNotComplete",
     "StudyNotFound",

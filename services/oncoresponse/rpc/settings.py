@@ -100,6 +100,8 @@ class ServerSettings(BaseSettings):
         dicom_limits: How large a DICOM file may be and become; fields as
             :class:`~oncoresponse.dicom.limits.DicomLimits`.
         drain_seconds: Time that running calls get on shutdown.
+        workflow_retention_days: Days after which what the workflow database holds of a finished assessment (inputs,
+            steps) is deleted; what the assessment ended with stays. 0 for never.
         stage_listen: Address on which the services of the installation call those of this process; empty where they all
             run in one. A process without a service of the front door is called at ``listen``.
         stage_token_file: File with the secret by which services know each other, for processes that share no data
@@ -116,6 +118,11 @@ class ServerSettings(BaseSettings):
             :class:`~oncoresponse.access.certificates.CertificateCaller`. Needs ``tls_client_authority``.
         caller_limits: How much one caller may ask for; fields as
             :class:`~oncoresponse.access.rate_limit.CallerLimits`.
+        audit_database_url: Database of the audit record; empty for ``database_url``, or without that for
+            ``audit.sqlite`` in ``data_directory``.
+        audit_anchor: File that gets number and hash of the newest row of the audit record; best where another owns it.
+        judgement_first: Withhold what the model says until a physician has recorded a judgement of the assessment: from
+            a caller who may sign, until that caller has; from any other, until somebody has.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -153,6 +160,7 @@ class ServerSettings(BaseSettings):
     reflection: bool = False
     dicom_limits: DicomLimits = DEFAULT_LIMITS
     drain_seconds: float = Field(default=30.0, ge=0)
+    workflow_retention_days: int = Field(default=90, ge=0, le=36_500)
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False
@@ -163,6 +171,9 @@ class ServerSettings(BaseSettings):
     revocations_file: Path | None = None
     certificate_callers: tuple[CertificateCaller, ...] = ()
     caller_limits: CallerLimits = CallerLimits()
+    audit_database_url: str = ""
+    audit_anchor: Path | None = None
+    judgement_first: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -226,6 +237,7 @@ class ServerSettings(BaseSettings):
         "stage_token_file",
         "users_file",
         "revocations_file",
+        "audit_anchor",
     )
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
@@ -262,6 +274,12 @@ class ServerSettings(BaseSettings):
     def installed_is_active(self) -> bool:
         """Whether an installed model may be used without change control."""
         return (self.model_activation or ("installed" if self.allow_anonymous else "two-people")) == "installed"
+
+    @property
+    def system_audit_database_url(self) -> str:
+        """URL of the database of the audit record."""
+        own = f"sqlite:///{self.data_directory / 'audit.sqlite'}"
+        return self.audit_database_url or self.database_url or own
 
     @property
     def caller_tls(self) -> CallerTls:

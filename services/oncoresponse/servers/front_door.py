@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from oncoresponse.access.audit_event import AuditSink
 from oncoresponse.access.authentication import Authentication
 from oncoresponse.access.installed import authentication_of, revocations_file_of, users_file_of
 from oncoresponse.access.rate_limit import CallerLimiter
@@ -13,13 +14,17 @@ from oncoresponse.rpc.settings import ServerSettings
 _log = logging.getLogger(__name__)
 
 
-def gate_of_front_door(settings: ServerSettings) -> Gate:
+def gate_of_front_door(settings: ServerSettings, audit: AuditSink | None) -> Gate:
     """The gate of the front door.
+
+    Args:
+        settings: Of the process.
+        audit: Where calls are kept.
 
     Raises:
         ConfigurationError: A file of callers cannot be used, or nobody could be recognized.
     """
-    return Gate(_authentication(settings), limits=CallerLimiter(settings.caller_limits))
+    return Gate(_authentication(settings), audit, limits=CallerLimiter(settings.caller_limits))
 
 
 def _authentication(settings: ServerSettings) -> Authentication:

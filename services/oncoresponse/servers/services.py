@@ -6,10 +6,11 @@ Imports are inside the functions, so that a process loads torch, matplotlib or D
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
@@ -21,6 +22,8 @@ from oncoresponse.servers.stage_servicer import Stage
 from oncoresponse.storage.artifact_store import ArtifactStore
 
 _Servicer = TypeVar("_Servicer")
+Report = Callable[[bool], Awaitable[None]]
+"""Is told whether a service can work."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,18 @@ class Built:
 
     Attributes:
         make_ready: To be awaited before the service says that it can work.
+        drain: To be awaited when the process is told to stop, before it waits for calls that run: ends those that would
+            run for long.
         close: To be awaited at the end, in the reverse order.
         stages: By name in a plan.
+        watch: Runs from when all services of the process are ready to its end, and is to say when this one cannot work.
     """
 
     make_ready: Callable[[], Awaitable[None]] = _nothing
+    drain: Callable[[], Awaitable[None]] = _nothing
     close: Callable[[], Awaitable[None]] = _nothing
     stages: Mapping[str, Stage] = field(default_factory=dict)
+    watch: Callable[[Report], Coroutine[Any, Any, None]] | None = None
 
 
 def _model(around: Surroundings) -> Built:
@@ -85,7 +93,7 @@ def _model(around: Surroundings) -> Built:
     servicer = ModelServicer(directory, store, installed_is_active=installed)
     around.offer(model_pb2_grpc.add_ModelServiceServicer_to_server, servicer)
     around.offer(model_control_pb2_grpc.add_ModelControlServiceServicer_to_server, control)
-    return Built(control.make_ready, control.close)
+    return Built(control.make_ready, close=control.close)
 
 
 def _study(around: Surroundings) -> Built:
@@ -136,7 +144,7 @@ def _segmentation(around: Surroundings) -> Built:
         torch_compile=settings.torch_compile,
         require_golden_vectors=settings.require_golden_vectors,
     )
-    return Built(stage.make_ready, stage.close, {"segmentation": stage})
+    return Built(stage.make_ready, close=stage.close, stages={"segmentation": stage})
 
 
 def _radiomics(around: Surroundings) -> Built:
@@ -149,7 +157,7 @@ def _radiomics(around: Surroundings) -> Built:
         settings.radiomics_processes,
         require_golden_vectors=settings.require_golden_vectors,
     )
-    return Built(stage.make_ready, stage.close, {"features": stage})
+    return Built(stage.make_ready, close=stage.close, stages={"features": stage})
 
 
 def _response(around: Surroundings) -> Built:
@@ -162,7 +170,7 @@ def _response(around: Surroundings) -> Built:
     key = None if settings.fingerprint_key is None else read_key(settings.fingerprint_key)
     stage = PredictionStage(around.artifacts, settings.models_directory, key)
     around.offer(response_pb2_grpc.add_ResponseServiceServicer_to_server, ResponseServicer(stage, around.peers))
-    return Built(stage.make_ready, stage.close, {"prediction": stage})
+    return Built(stage.make_ready, close=stage.close, stages={"prediction": stage})
 
 
 def _reporting(around: Surroundings) -> Built:
@@ -170,7 +178,7 @@ def _reporting(around: Surroundings) -> Built:
 
     settings = around.settings
     stage = ReportStage(around.artifacts, settings.models_directory, settings.performing_organization)
-    return Built(stage.make_ready, stage.close, {"report": stage})
+    return Built(stage.make_ready, close=stage.close, stages={"report": stage})
 
 
 def _monitoring(around: Surroundings) -> Built:
@@ -184,15 +192,19 @@ def _monitoring(around: Surroundings) -> Built:
     chart = ChartStore(settings.system_database_url)
     servicer = MonitoringServicer(store, chart, around.artifacts, settings.models_directory)
     around.offer(monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server, servicer)
-    return Built(servicer.make_ready, servicer.close)
+    return Built(servicer.make_ready, close=servicer.close)
 
 
 def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
+    from oncoresponse.servers.report_servicer import ReportServicer
+    from oncoresponse.servers.report_view import ReportView
     from oncoresponse.storage.model_control_store import ModelControlStore
-    from oncoresponse.v1 import assessment_pb2_grpc
+    from oncoresponse.storage.report_store import ReportStore
+    from oncoresponse.v1 import assessment_pb2_grpc, report_pb2_grpc
     from oncoresponse.workflow.assessment_records import QUEUE, AssessmentRecords
     from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
+    from oncoresponse.workflow.database_health import watch_database
     from oncoresponse.workflow.recording_workflow import provide_recording_peers
     from oncoresponse.workflow.release_gate import ReleaseGate, provide_release_gate
 
@@ -203,24 +215,36 @@ def _assessment(around: Surroundings) -> Built:
     gate = ReleaseGate(peers, settings.system_database_url, settings.executor_id, QUEUE)
     provide_release_gate(gate)
     control = ModelControlStore(settings.system_database_url)
-    servicer = AssessmentServicer(records, around.artifacts, peers, control)
+    store = ReportStore(settings.system_database_url)
+    view = ReportView(store, judgement_first=settings.judgement_first)
+    servicer = AssessmentServicer(records, around.artifacts, peers, store, view, control)
     around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
+    reports = ReportServicer(records, around.artifacts, store, view)
+    around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
     launched = False
 
     async def launch() -> None:
         nonlocal launched
         launched = True
-        await asyncio.to_thread(control.prepare, {})
+        # The workflow waits for a database that is still starting; tables of ours come after its own.
         await records.launch()
+        await asyncio.to_thread(control.prepare, {})
+        await reports.make_ready()
         gate.start()
 
     async def close() -> None:
         gate.close()
         if launched:
             await records.close()
+        await reports.close()
         control.close()
 
-    return Built(launch, close)
+    return Built(
+        launch,
+        drain=records.watching.close,
+        close=close,
+        watch=functools.partial(watch_database, settings.system_database_url),
+    )
 
 
 SERVICES: Mapping[Service, Callable[[Surroundings], Built]] = MappingProxyType(
