@@ -22,6 +22,7 @@ from oncoresponse.cli import audit as audit_command
 from oncoresponse.cli import doctor as doctor_command
 from oncoresponse.cli import forecast as forecast_command
 from oncoresponse.cli import measure_contour as measure_contour_command
+from oncoresponse.cli import model_control as model_control_command
 from oncoresponse.cli import models as models_command
 from oncoresponse.cli import monitor as monitor_command
 from oncoresponse.cli import predict as predict_command
@@ -51,6 +52,7 @@ app.command("merge-patients")(administration_commands.merge_patients)
 app.command("monitor")(monitor_command.monitor)
 app.command("move-study")(administration_commands.move_study)
 app.command("predict")(predict_command.predict)
+app.command("recall")(model_control_command.recall)
 app.command("record-outcome")(monitor_command.record_outcome)
 app.command("report")(sign_off_command.report)
 app.command("retention")(administration_commands.retention)

@@ -11,6 +11,9 @@
     │   ├── AssessmentNotFound          ASSESSMENT_NOT_FOUND
     │   ├── ArtifactNotFound            ARTIFACT_NOT_FOUND
     │   ├── ModelNotFound               MODEL_NOT_FOUND
+    │   ├── ModelChangeNotFound         MODEL_CHANGE_NOT_FOUND
+    │   ├── PersonNeeded                PERSON_NEEDED
+    │   ├── SecondPersonNeeded          SECOND_PERSON_NEEDED
     │   ├── StudyNotComplete            STUDY_NOT_COMPLETE
     │   ├── StudyAlreadyComplete        STUDY_ALREADY_COMPLETE
     │   ├── AssessmentNotFinished       ASSESSMENT_NOT_FINISHED
@@ -77,8 +80,12 @@
     │   └── LesionsOverlap              LESIONS_OVERLAP
     ├── ModelError              an installed model cannot be used
     │   ├── ModelFolderInvalid          MODEL_FOLDER_INVALID
+    │   │   └── ModelGoldenMismatch         MODEL_GOLDEN_MISMATCH
     │   ├── ModelHashMismatch           MODEL_HASH_MISMATCH
     │   ├── ModelChanged                MODEL_CHANGED
+    │   ├── ModelNotActive              MODEL_NOT_ACTIVE
+    │   ├── ModelReleaseStopped         MODEL_RELEASE_STOPPED
+    │   ├── ModelStateInvalid           MODEL_STATE_INVALID
     │   └── FeatureExtractionFailed     FEATURE_EXTRACTION_FAILED
     ├── TrainingError           a training run was refused
     │   └── TrainingDataInvalid         TRAINING_DATA_INVALID
@@ -120,10 +127,12 @@ from oncoresponse.errors.request import (
     InvalidRequest,
     JudgementAlreadyRecorded,
     JudgementNeeded,
+    ModelChangeNotFound,
     ModelNotFound,
     NotAuthenticated,
     PacsAccessDenied,
     PathNotAllowed,
+    PersonNeeded,
     PredictionAlreadyRecorded,
     PredictionNotFound,
     PredictionTableInvalid,
@@ -135,6 +144,7 @@ from oncoresponse.errors.request import (
     ReportWithdrawn,
     RequestConflict,
     RequestError,
+    SecondPersonNeeded,
     SettingsMismatch,
     SignerNotIdentified,
     StudyAlreadyComplete,
@@ -156,7 +166,11 @@ from oncoresponse.errors.service import (
     ModelChanged,
     ModelError,
     ModelFolderInvalid,
+    ModelGoldenMismatch,
     ModelHashMismatch,
+    ModelNotActive,
+    ModelReleaseStopped,
+    ModelStateInvalid,
     OutOfMemory,
     PeerUnavailable,
     QuotaExceeded,
@@ -262,11 +276,16 @@ __all__ = [
     "MissingPatientWeight",
     "MissingSlices",
     "MixedOrientation",
+    "ModelChangeNotFound",
     "ModelChanged",
     "ModelError",
     "ModelFolderInvalid",
+    "ModelGoldenMismatch",
     "ModelHashMismatch",
+    "ModelNotActive",
     "ModelNotFound",
+    "ModelReleaseStopped",
+    "ModelStateInvalid",
     "NoImages",
     "NotAuthenticated",
     "NotDicom",
@@ -276,6 +295,7 @@ __all__ = [
     "PathNotAllowed",
     "PatientMismatch",
     "PeerUnavailable",
+    "PersonNeeded",
     "PredictionAlreadyRecorded",
     "PredictionNotFound",
     "PredictionTableInvalid",
@@ -292,6 +312,7 @@ __all__ = [
     "RequestError",
     "ResumedWithoutProgress",
     "SchemaTooNew",
+    "SecondPersonNeeded",
     "SeriesError",
     "SeriesNotFound",
     "ServiceError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import uuid
 import zlib
@@ -26,6 +27,8 @@ from oncoresponse.v1 import (
     administration_pb2_grpc,
     assessment_pb2,
     assessment_pb2_grpc,
+    model_control_pb2,
+    model_control_pb2_grpc,
     model_pb2,
     model_pb2_grpc,
     monitoring_pb2,
@@ -124,6 +127,7 @@ class Client:
         self._reports = report_pb2_grpc.ReportServiceStub(self._channels[address])
         self._studies = study_pb2_grpc.StudyServiceStub(self._channels[study_address or address])
         self._models = model_pb2_grpc.ModelServiceStub(self._channels[model_address or address])
+        self._model_control = model_control_pb2_grpc.ModelControlServiceStub(self._channels[model_address or address])
         self._monitoring = monitoring_pb2_grpc.MonitoringServiceStub(self._channels[monitoring_address or address])
 
     def close(self) -> None:
@@ -350,6 +354,69 @@ class Client:
         with self._errors(self._address):
             request = administration_pb2.ApplyRetentionRequest(dry_run=dry_run)
             return dict(self._administration.ApplyRetention(request).counts)
+
+    def model_control(self, name: str) -> model_control_pb2.GetModelControlResponse:
+        """State of every version of a model, and whether its release is stopped."""
+        with self._errors(self._model_address):
+            request = model_control_pb2.GetModelControlRequest(model=f"models/{name}")
+            found: model_control_pb2.GetModelControlResponse = self._model_control.GetModelControl(request)
+        return found
+
+    def model_changes(self, name: str = "") -> Iterator[model_control_pb2.ModelChange]:
+        """What was changed of a model, or of all, newest first."""
+        request = model_control_pb2.ListModelChangesRequest(model=f"models/{name}" if name else "", page_size=200)
+        while True:
+            with self._errors(self._model_address):
+                page = self._model_control.ListModelChanges(request)
+            yield from page.changes
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def propose_state(self, name: str, sha256: str, state: str, reason: str) -> model_control_pb2.ModelChange:
+        """Propose a state (``active``) for a version; of an empty SHA-256 the installed one."""
+        with self._errors(self._model_address):
+            request = model_control_pb2.ProposeStateRequest(
+                model=f"models/{name}", sha256=sha256, state=f"MODEL_STATE_{state.upper()}", reason=reason
+            )
+            change: model_control_pb2.ModelChange = self._model_control.ProposeState(request).change
+        return change
+
+    def approve_state(self, number: int, reason: str) -> model_control_pb2.ModelChange:
+        """Approve what somebody else proposed."""
+        with self._errors(self._model_address):
+            request = model_control_pb2.ApproveStateRequest(number=number, reason=reason)
+            change: model_control_pb2.ModelChange = self._model_control.ApproveState(request).change
+        return change
+
+    def switch_release(self, name: str, reason: str, *, stop: bool) -> model_control_pb2.ModelChange:
+        """Stop the release of results of a model, or of all (``-``), or end the stop."""
+        with self._errors(self._model_address):
+            change: model_control_pb2.ModelChange
+            if stop:
+                stopping = model_control_pb2.StopReleaseRequest(model=f"models/{name}", reason=reason)
+                change = self._model_control.StopRelease(stopping).change
+            else:
+                resuming = model_control_pb2.ResumeReleaseRequest(model=f"models/{name}", reason=reason)
+                change = self._model_control.ResumeRelease(resuming).change
+        return change
+
+    def roll_back(self, name: str, reason: str, *, emergency: bool = False) -> model_control_pb2.ModelChange:
+        """Propose the version that was active before, or take it at once in an emergency."""
+        with self._errors(self._model_address):
+            request = model_control_pb2.RollbackModelRequest(model=f"models/{name}", reason=reason, emergency=emergency)
+            change: model_control_pb2.ModelChange = self._model_control.RollbackModel(request).change
+        return change
+
+    def recall(
+        self, name: str, sha256: str, start: datetime.datetime, before: datetime.datetime
+    ) -> Iterator[model_control_pb2.RecallModelResponse]:
+        """Who got a model between two moments; of an empty SHA-256 any version. Patient data."""
+        request = model_control_pb2.RecallModelRequest(model=f"models/{name}", sha256=sha256)
+        request.create_time_from.FromDatetime(start)
+        request.create_time_before.FromDatetime(before)
+        with self._errors(self._model_address):
+            yield from self._model_control.RecallModel(request)
 
     @contextmanager
     def _errors(self, address: str) -> Iterator[None]:

@@ -131,6 +131,10 @@ class ServerSettings(BaseSettings):
         stage_token_file: File with the secret by which services know each other, for processes that share no data
             folder; without it one is made in the data folder.
         allow_anonymous: On the loopback address, callers need not say who they are. For one person on one machine.
+        model_activation: ``two-people``: a version of a model is used once two people have made it active.
+            ``installed``: the installed folder is. Empty: ``installed`` with ``allow_anonymous``, where nobody could be
+            named, else ``two-people``.
+        require_golden_vectors: Refuse a model folder without ``golden.json`` instead of warning.
         users_file: Local users and their tokens; ``users.yaml`` in ``data_directory`` when not given.
         oidc: Issuer of tokens; fields as :class:`~oncoresponse.access.oidc_settings.OidcSettings`.
         revocations_file: Tokens of the issuer that are refused; ``revoked.yaml`` in ``data_directory`` when not given.
@@ -187,6 +191,8 @@ class ServerSettings(BaseSettings):
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False
+    model_activation: str = Field(default="", pattern=r"^(|two-people|installed)$")
+    require_golden_vectors: bool = False
     users_file: Path | None = None
     oidc: OidcSettings | None = None
     revocations_file: Path | None = None
@@ -292,6 +298,11 @@ class ServerSettings(BaseSettings):
     def system_database_url(self) -> str:
         """URL of the database of workflows and monitoring."""
         return self.database_url or f"sqlite:///{self.data_directory / 'oncoresponse.sqlite'}"
+
+    @property
+    def installed_is_active(self) -> bool:
+        """Whether an installed model may be used without change control."""
+        return (self.model_activation or ("installed" if self.allow_anonymous else "two-people")) == "installed"
 
     @property
     def system_audit_database_url(self) -> str:

@@ -17,6 +17,7 @@ from oncoresponse.errors import (
     AssessmentNotFinished,
     ChecksumMismatch,
     DicomError,
+    ModelNotActive,
     PatientMismatch,
     StudyNotComplete,
     StudyNotFound,
@@ -31,6 +32,7 @@ from oncoresponse.servers.report_view import ReportView
 from oncoresponse.stages.v1 import study_check_pb2, study_check_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.chart_store import AssessmentFilter, Subject
+from oncoresponse.storage.model_control_store import ModelControlStore
 from oncoresponse.storage.report_store import ReportStore
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, model_pb2, model_pb2_grpc, study_pb2, study_pb2_grpc
 from oncoresponse.workflow.assessment_message import PREFIX, is_finished
@@ -54,7 +56,9 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         peers: Peers,
         reports: ReportStore,
         view: ReportView,
+        control: ModelControlStore | None = None,
     ) -> None:
+        self._control = control
         self._records = records
         self._artifacts = artifacts
         self._peers = peers
@@ -88,6 +92,12 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             model_pb2.GetModelResponse,
             timeout_seconds=_LOOKUP_SECONDS,
         )
+        if model.model.state != model_pb2.MODEL_STATE_ACTIVE:
+            raise ModelNotActive(
+                "No version of this model is active. Two people make one active: 'oncoresponse models propose' and "
+                "'oncoresponse models approve'.",
+                model=model.model.name,
+            )
         require_images(bool(model.model.inputs))
         require_covariates(
             [covariate.name for covariate in model.model.covariates],
@@ -101,6 +111,14 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         assessment = await self._records.create(
             request, stored_artifact(study.study.manifest), model.model.sha256, stages, subject, tenant
         )
+        if self._control is not None:
+            await asyncio.to_thread(
+                self._control.note_use,
+                assessment.name.removeprefix(PREFIX),
+                request.model.removeprefix("models/"),
+                model.model.sha256,
+                assessment.create_time.ToMilliseconds(),
+            )
         return assessment_pb2.CreateAssessmentResponse(assessment=await self._linked(assessment, request.replaces))
 
     async def GetAssessment(

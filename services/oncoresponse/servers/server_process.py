@@ -85,7 +85,7 @@ class ServerProcess:
         )
         peers = Peers(settings, socket, token)
         self._exit_stack.push_async_callback(peers.close)
-        around = Surroundings(settings, artifacts, peers, front, inner)
+        around = Surroundings(settings, artifacts, peers, front, inner, self._set_health)
         built = {service: SERVICES[service](around) for service in services}
         ready_stages: dict[str, Stage] = {}
         if any(item.stages for item in built.values()):
@@ -117,6 +117,10 @@ class ServerProcess:
                 report = functools.partial(self._report, SERVICE_NAMES[service])
                 self._exit_stack.push_async_callback(_cancelled, asyncio.create_task(running.watch(report)))
         _log.info("serving %s on %s", ", ".join(settings.services), self.address)
+
+    async def _set_health(self, name: str, serves: bool) -> None:
+        kind = health_pb2.HealthCheckResponse
+        await self._health.set(name, kind.SERVING if serves else kind.NOT_SERVING)
 
     async def stop(self) -> None:
         """Refuse new calls, let running ones finish, close everything."""

@@ -5,6 +5,7 @@ Imports are inside the functions, so that a process loads torch, matplotlib or D
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Surroundings:
         peers: The other services.
         front: What callers from outside reach.
         inner: What the services of the installation reach.
+        set_health: Says in gRPC's health protocol whether something serves.
     """
 
     settings: ServerSettings
@@ -42,6 +44,7 @@ class Surroundings:
     peers: Peers
     front: grpc.aio.Server
     inner: grpc.aio.Server
+    set_health: Callable[[str, bool], Awaitable[None]]
 
     def offer(self, add: Callable[[_Servicer, grpc.aio.Server], None], servicer: _Servicer) -> None:
         """Put a service of the front door on both servers: services call some of its methods too."""
@@ -78,11 +81,19 @@ class Built:
 
 
 def _model(around: Surroundings) -> Built:
+    from oncoresponse.servers.model_control_servicer import ModelControlServicer
     from oncoresponse.servers.model_servicer import ModelServicer
-    from oncoresponse.v1 import model_pb2_grpc
+    from oncoresponse.storage.model_control_store import ModelControlStore
+    from oncoresponse.v1 import model_control_pb2_grpc, model_pb2_grpc
 
-    around.offer(model_pb2_grpc.add_ModelServiceServicer_to_server, ModelServicer(around.settings.models_directory))
-    return Built()
+    settings = around.settings
+    directory, installed = settings.models_directory, settings.installed_is_active
+    store = ModelControlStore(settings.system_database_url)
+    control = ModelControlServicer(store, directory, installed_is_active=installed, set_health=around.set_health)
+    servicer = ModelServicer(directory, store, installed_is_active=installed)
+    around.offer(model_pb2_grpc.add_ModelServiceServicer_to_server, servicer)
+    around.offer(model_control_pb2_grpc.add_ModelControlServiceServicer_to_server, control)
+    return Built(control.make_ready, close=control.close)
 
 
 def _study(around: Surroundings) -> Built:
@@ -135,6 +146,7 @@ def _segmentation(around: Surroundings) -> Built:
         settings.device,
         queue_limit=settings.segmentation_queue_limit,
         torch_compile=settings.torch_compile,
+        require_golden_vectors=settings.require_golden_vectors,
     )
     return Built(stage.make_ready, close=stage.close, stages={"segmentation": stage})
 
@@ -143,7 +155,12 @@ def _radiomics(around: Surroundings) -> Built:
     from oncoresponse.servers.features_stage import FeaturesStage
 
     settings = around.settings
-    stage = FeaturesStage(around.artifacts, settings.models_directory, settings.radiomics_processes)
+    stage = FeaturesStage(
+        around.artifacts,
+        settings.models_directory,
+        settings.radiomics_processes,
+        require_golden_vectors=settings.require_golden_vectors,
+    )
     return Built(stage.make_ready, close=stage.close, stages={"features": stage})
 
 
@@ -156,7 +173,7 @@ def _response(around: Surroundings) -> Built:
     settings = around.settings
     key = None if settings.fingerprint_key is None else read_key(settings.fingerprint_key)
     stage = PredictionStage(around.artifacts, settings.models_directory, key)
-    around.offer(response_pb2_grpc.add_ResponseServiceServicer_to_server, ResponseServicer(stage))
+    around.offer(response_pb2_grpc.add_ResponseServiceServicer_to_server, ResponseServicer(stage, around.peers))
     return Built(stage.make_ready, close=stage.close, stages={"prediction": stage})
 
 
@@ -192,20 +209,25 @@ def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
     from oncoresponse.servers.report_servicer import ReportServicer
     from oncoresponse.servers.report_view import ReportView
+    from oncoresponse.storage.model_control_store import ModelControlStore
     from oncoresponse.storage.report_store import ReportStore
     from oncoresponse.v1 import administration_pb2_grpc, assessment_pb2_grpc, report_pb2_grpc
-    from oncoresponse.workflow.assessment_records import AssessmentRecords
+    from oncoresponse.workflow.assessment_records import QUEUE, AssessmentRecords
     from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
     from oncoresponse.workflow.database_health import watch_database
     from oncoresponse.workflow.recording_workflow import provide_recording_peers
+    from oncoresponse.workflow.release_gate import ReleaseGate, provide_release_gate
 
     settings, peers = around.settings, around.peers
     provide_recording_peers(peers)
     provide_surroundings(ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds))
     records = AssessmentRecords(settings, around.artifacts)
+    gate = ReleaseGate(peers, settings.system_database_url, settings.executor_id, QUEUE)
+    provide_release_gate(gate)
+    control = ModelControlStore(settings.system_database_url)
     store = ReportStore(settings.system_database_url)
     view = ReportView(store, judgement_first=settings.judgement_first)
-    servicer = AssessmentServicer(records, around.artifacts, peers, store, view)
+    servicer = AssessmentServicer(records, around.artifacts, peers, store, view, control)
     around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
     reports = ReportServicer(records, around.artifacts, store, view)
     around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
@@ -218,14 +240,18 @@ def _assessment(around: Surroundings) -> Built:
         launched = True
         # The workflow waits for a database that is still starting; tables of ours come after its own.
         await records.launch()
+        await asyncio.to_thread(control.prepare, {})
         await reports.make_ready()
         await administration.make_ready()
+        gate.start()
 
     async def close() -> None:
+        gate.close()
         await administration.close()
         if launched:
             await records.close()
         await reports.close()
+        control.close()
 
     return Built(
         launch,
