@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from oncoresponse.cli.parent_process import signals_end_by_exit
 from oncoresponse.errors import ConfigurationError, InternalError
+from oncoresponse.storage.process_folder import own_temporary_folder
 
 _STOP_SECONDS = 40
 
@@ -32,7 +33,7 @@ def embedded_server(models_directory: Path | None = None) -> Iterator[str]:
     Raises:
         ConfigurationError: It did not start; its own words are in the message.
     """
-    with signals_end_by_exit(), tempfile.TemporaryDirectory(prefix="oncoresponse-") as data:
+    with signals_end_by_exit(), own_temporary_folder(), TemporaryDirectory(prefix="data-") as data:
         log_path = Path(data) / "server.log"
         command = [
             *(sys.executable, "-m", "oncoresponse.cli.main", "serve", "--listen", "127.0.0.1:0"),

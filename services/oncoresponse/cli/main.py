@@ -120,7 +120,10 @@ def _serve(verbose: bool, settings: Path | None, *, roles: str | None, **overrid
     from oncoresponse.rpc.process_log import log_to_standard_error
     from oncoresponse.rpc.settings import load_settings
     from oncoresponse.servers.server_process import ServerProcess
+    from oncoresponse.storage.private_files import only_for_this_user
+    from oncoresponse.storage.process_folder import own_temporary_folder
 
+    only_for_this_user()
     log_to_standard_error(verbose=verbose)
     if roles is not None:
         _log.warning("the option --roles is called --services now; write --services")
@@ -130,7 +133,8 @@ def _serve(verbose: bool, settings: Path | None, *, roles: str | None, **overrid
     async def main() -> bool:
         return await ServerProcess(loaded).serve_until_signal(lambda address: print(f"ready {address}", flush=True))
 
-    return asyncio.run(main())
+    with own_temporary_folder():
+        return asyncio.run(main())
 
 
 @app.command()

@@ -90,6 +90,10 @@ class ServerSettings(BaseSettings):
         dicom_limits: How large a DICOM file may be and become; fields as
             :class:`~oncoresponse.dicom.limits.DicomLimits`.
         drain_seconds: Time that running calls get on shutdown.
+        reservation_minutes: An upload that sends nothing for so long keeps no room beyond what it has sent.
+        incomplete_study_hours: A study that is not complete and to which nothing was added for so long is removed.
+        dicomweb_idle_seconds: Longest time in which a DICOMweb server may send less than a kibibyte.
+        dicomweb_total_seconds: Longest time that one import from a DICOMweb server may take.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -127,6 +131,10 @@ class ServerSettings(BaseSettings):
     reflection: bool = False
     dicom_limits: DicomLimits = DEFAULT_LIMITS
     drain_seconds: float = Field(default=30.0, ge=0)
+    reservation_minutes: float = Field(default=15.0, gt=0)
+    incomplete_study_hours: float = Field(default=7 * 24.0, gt=0)
+    dicomweb_idle_seconds: float = Field(default=60.0, gt=0)
+    dicomweb_total_seconds: float = Field(default=3600.0, gt=0)
 
     @model_validator(mode="before")
     @classmethod

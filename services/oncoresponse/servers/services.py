@@ -5,18 +5,29 @@ Imports are inside the functions, so that a process loads torch, matplotlib or D
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import grpc
 
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_index import StudyIndex
+from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.stage_servicer import Stage
 from oncoresponse.storage.artifact_store import ArtifactStore
+
+if TYPE_CHECKING:
+    from oncoresponse.storage.study_store import StudyStore
+
+_CLEAN_UP_SECONDS = 600.0
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,10 @@ def _study(around: Surroundings) -> Built:
         quota_bytes_per_study=settings.study_quota_bytes,
         quota_bytes_total=settings.total_quota_bytes,
         dicom_limits=settings.dicom_limits,
+        reservation_minutes=settings.reservation_minutes,
+        incomplete_study_hours=settings.incomplete_study_hours,
+        dicomweb_idle_seconds=settings.dicomweb_idle_seconds,
+        dicomweb_total_seconds=settings.dicomweb_total_seconds,
     )
     store = StudyStore(settings.data_directory, around.artifacts, study_settings)
     study_pb2_grpc.add_StudyServiceServicer_to_server(StudyServicer(store, study_settings), around.server)
@@ -87,10 +102,28 @@ def _study(around: Surroundings) -> Built:
 
     conversion = ConversionStage(around.artifacts, settings.models_directory, limits, index_of_manifest)
 
+    clean_up: asyncio.Task[None] | None = None
+
+    async def make_ready() -> None:
+        nonlocal clean_up
+        clean_up = asyncio.create_task(_remove_abandoned_studies(store))
+
     async def close() -> None:
+        if clean_up is not None:
+            clean_up.cancel()
         close_decoders()
 
-    return Built(close=close, stages={"conversion": conversion})
+    return Built(make_ready, close, {"conversion": conversion})
+
+
+async def _remove_abandoned_studies(store: StudyStore) -> None:
+    while True:
+        try:
+            if removed := await asyncio.to_thread(store.remove_abandoned):
+                _log.info("removed %d studies that nobody completed", removed)
+        except OncoResponseError as error:
+            _log.warning("studies that nobody completes were not looked for: %s", error.reason)
+        await asyncio.sleep(_CLEAN_UP_SECONDS)
 
 
 def _segmentation(around: Surroundings) -> Built:

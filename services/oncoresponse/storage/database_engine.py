@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine, make_url
 
+from oncoresponse.storage.private_files import make_private
 from oncoresponse.storage.schema_migrations import migrate
 
-_WAIT_FOR_OTHER_WRITERS_SECONDS = 30
+# Less than a caller waits: who holds the database longer is told as BUSY.
+_WAIT_FOR_OTHER_WRITERS_SECONDS = 4
 _CONNECT_SECONDS = 10
 # Any number that no other program on the database uses: "onco" in ASCII.
 _LOCK = 0x6F6E636F
@@ -25,6 +28,8 @@ def database_engine(database_url: str) -> Engine:
     """
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite":
+        if url.database and url.database != ":memory:" and Path(url.database).parent.is_dir():
+            make_private(Path(url.database))
         engine = sqlalchemy.create_engine(
             url, hide_parameters=True, connect_args={"timeout": _WAIT_FOR_OTHER_WRITERS_SECONDS}
         )
