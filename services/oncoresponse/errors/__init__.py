@@ -16,6 +16,7 @@
     │   ├── PathNotAllowed              PATH_NOT_ALLOWED
     │   ├── UrlNotAllowed               URL_NOT_ALLOWED
     │   ├── PacsAccessDenied            PACS_ACCESS_DENIED
+    │   ├── PacsAnswerRefused           PACS_ANSWER_REFUSED
     │   ├── PredictionNotFound          PREDICTION_NOT_FOUND
     │   ├── PredictionAlreadyRecorded   PREDICTION_ALREADY_RECORDED
     │   ├── PredictionTableInvalid      PREDICTION_TABLE_INVALID
@@ -85,6 +86,7 @@
         ├── RateLimited                 RATE_LIMITED
         ├── AuditUnavailable            AUDIT_UNAVAILABLE
         ├── PeerUnavailable             PEER_UNAVAILABLE
+        ├── PacsTooSlow                 PACS_TOO_SLOW
         ├── DeadlineExceeded            DEADLINE_EXCEEDED
         ├── Cancelled                   CANCELLED
         ├── ResumedWithoutProgress      RESUMED_WITHOUT_PROGRESS
@@ -111,6 +113,7 @@ from oncoresponse.errors.request import (
     ModelNotFound,
     NotAuthenticated,
     PacsAccessDenied,
+    PacsAnswerRefused,
     PathNotAllowed,
     PredictionAlreadyRecorded,
     PredictionNotFound,
@@ -140,6 +143,7 @@ from oncoresponse.errors.service import (
     ModelFolderInvalid,
     ModelHashMismatch,
     OutOfMemory,
+    PacsTooSlow,
     PeerUnavailable,
     QuotaExceeded,
     RateLimited,
@@ -252,6 +256,8 @@ __all__ = [
     "OncoResponseError",
     "OutOfMemory",
     "PacsAccessDenied",
+    "PacsAnswerRefused",
+    "PacsTooSlow",
     "PathNotAllowed",
     "PatientMismatch",
     "PeerUnavailable",
