@@ -92,7 +92,8 @@ def _interim_answers(_ended: threading.Event) -> Iterator[bytes]:
 
 
 def _redirects(_ended: threading.Event) -> Iterator[bytes]:
-    yield f"HTTP/1.1 302 Found\r\nLocation: /dicom-web/{uuid.uuid4()}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+    there = f"Location: /dicom-web/{uuid.uuid4()}\r\n"
+    yield f"HTTP/1.1 302 Found\r\n{there}Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
 
 
 def _redirect_with_a_body(_ended: threading.Event) -> Iterator[bytes]:

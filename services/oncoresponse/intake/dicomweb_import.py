@@ -144,7 +144,7 @@ class _AllowedSession(requests.Session):
     def close(self) -> None:
         # The pool does not know the connection of an answer that nobody has read to its end.
         for response in self._responses:
-            response.close()
+            response.raw.close()
         super().close()
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
@@ -164,7 +164,8 @@ class _AllowedSession(requests.Session):
         self._responses.append(response)
         iterate = response.iter_content
         if response.is_redirect or not response.ok:
-            # Nobody looks at the page that explains it.
+            # Nobody looks at the page that explains it, and it may have no end.
+            response.raw.close()
             response.iter_content = lambda *_, **__: iter(())  # type: ignore[method-assign]
             return
 
