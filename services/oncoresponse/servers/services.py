@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
@@ -28,16 +28,35 @@ if TYPE_CHECKING:
 _CLEAN_UP_SECONDS = 600.0
 
 _log = logging.getLogger(__name__)
+_Servicer = TypeVar("_Servicer")
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a service is built from."""
+    """What a service is built from.
+
+    Attributes:
+        settings: Of the process.
+        artifacts: The store.
+        peers: The other services.
+        front: What callers from outside reach.
+        inner: What the services of the installation reach.
+    """
 
     settings: ServerSettings
     artifacts: ArtifactStore
     peers: Peers
-    server: grpc.aio.Server
+    front: grpc.aio.Server
+    inner: grpc.aio.Server
+
+    def offer(self, add: Callable[[_Servicer, grpc.aio.Server], None], servicer: _Servicer) -> None:
+        """Put a service of the front door on both servers: services call some of its methods too."""
+        for server in (self.front, self.inner):
+            add(servicer, server)
+
+    def offer_inside(self, add: Callable[[_Servicer, grpc.aio.Server], None], servicer: _Servicer) -> None:
+        """Put a service on the server that no user reaches."""
+        add(servicer, self.inner)
 
 
 async def _nothing() -> None:
@@ -63,8 +82,7 @@ def _model(around: Surroundings) -> Built:
     from oncoresponse.servers.model_servicer import ModelServicer
     from oncoresponse.v1 import model_pb2_grpc
 
-    servicer = ModelServicer(around.settings.models_directory)
-    model_pb2_grpc.add_ModelServiceServicer_to_server(servicer, around.server)
+    around.offer(model_pb2_grpc.add_ModelServiceServicer_to_server, ModelServicer(around.settings.models_directory))
     return Built()
 
 
@@ -92,10 +110,10 @@ def _study(around: Surroundings) -> Built:
         dicomweb_total_seconds=settings.dicomweb_total_seconds,
     )
     store = StudyStore(settings.data_directory, around.artifacts, study_settings)
-    study_pb2_grpc.add_StudyServiceServicer_to_server(StudyServicer(store, study_settings), around.server)
+    around.offer(study_pb2_grpc.add_StudyServiceServicer_to_server, StudyServicer(store, study_settings))
     limits = settings.dicom_limits
     check = StudyCheckServicer(store, around.artifacts, settings.models_directory, limits)
-    study_check_pb2_grpc.add_StudyCheckServiceServicer_to_server(check, around.server)
+    around.offer_inside(study_check_pb2_grpc.add_StudyCheckServiceServicer_to_server, check)
 
     def index_of_manifest(manifest: StoredArtifact) -> StudyIndex:
         return store.index_of_manifest(manifest, header_reader(limits))
@@ -157,7 +175,7 @@ def _response(around: Surroundings) -> Built:
     settings = around.settings
     key = None if settings.fingerprint_key is None else read_key(settings.fingerprint_key)
     stage = PredictionStage(around.artifacts, settings.models_directory, key)
-    response_pb2_grpc.add_ResponseServiceServicer_to_server(ResponseServicer(stage), around.server)
+    around.offer(response_pb2_grpc.add_ResponseServiceServicer_to_server, ResponseServicer(stage))
     return Built(stage.make_ready, stage.close, {"prediction": stage})
 
 
@@ -172,12 +190,14 @@ def _reporting(around: Surroundings) -> Built:
 def _monitoring(around: Surroundings) -> Built:
     from oncoresponse.monitoring.store import MonitoringStore
     from oncoresponse.servers.monitoring_servicer import MonitoringServicer
+    from oncoresponse.storage.chart_store import ChartStore
     from oncoresponse.v1 import monitoring_pb2_grpc
 
     settings = around.settings
     store = MonitoringStore(settings.system_database_url)
-    servicer = MonitoringServicer(store, around.artifacts, settings.models_directory)
-    monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server(servicer, around.server)
+    chart = ChartStore(settings.system_database_url)
+    servicer = MonitoringServicer(store, chart, around.artifacts, settings.models_directory)
+    around.offer(monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server, servicer)
     return Built(servicer.make_ready, servicer.close)
 
 
@@ -192,9 +212,8 @@ def _assessment(around: Surroundings) -> Built:
     provide_recording_peers(peers)
     provide_surroundings(ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds))
     records = AssessmentRecords(settings, around.artifacts)
-    assessment_pb2_grpc.add_AssessmentServiceServicer_to_server(
-        AssessmentServicer(records, around.artifacts, peers), around.server
-    )
+    servicer = AssessmentServicer(records, around.artifacts, peers)
+    around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
     launched = False
 
     async def launch() -> None:
