@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fast coverage fhir-server check lint breaking types stubs stubs-check bench bench-radiomics fuzz clean
+.PHONY: demo test test-fast coverage fhir-server check lint breaking types stubs stubs-check bench bench-radiomics soak fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -98,6 +98,11 @@ bench: $(VENV)/installed
 # CASES: folder of a cohort (patient folders with CT, PET and their masks); without it the sample studies are measured.
 bench-radiomics: $(VENV)/installed
 	$(BIN)/python -m benchmarks.radiomics $(CASES)
+
+# ASSESSMENTS in every way that they may go; fails if memory, threads or descriptors of the server grow.
+ASSESSMENTS ?= 300
+soak: $(VENV)/installed
+	ASSESSMENTS=$(ASSESSMENTS) $(BIN)/python -m benchmarks.soak
 
 # N cases of mutated DICOM files and requests; SEED makes other ones.
 N ?= 2000

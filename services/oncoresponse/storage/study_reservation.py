@@ -52,16 +52,14 @@ class Reservations:
 
     Args:
         database: Of the studies.
-        part: Gives the file in which an instance of a study arrives.
+        parts: Folder in which instances arrive.
         quota: Limits.
         clock: Another one for tests.
     """
 
-    def __init__(
-        self, database: StudyDatabase, part: Callable[[str, str], Path], quota: StudyQuota, clock: Clock = time.time
-    ) -> None:
+    def __init__(self, database: StudyDatabase, parts: Path, quota: StudyQuota, clock: Clock = time.time) -> None:
         self._database = database
-        self._part = part
+        self._parts = parts
         self._quota = quota
         self._clock = clock
 
@@ -117,7 +115,7 @@ class Reservations:
         released = 0
         with self._database.writing(durable=False) as table:
             for study_id, row in table.unfinished_instances():
-                path = self._part(study_id, row.sha256)
+                path = part_of(self._parts, study_id, row.sha256)
                 try:
                     found = path.stat()
                 except FileNotFoundError:
@@ -152,7 +150,7 @@ class Reservations:
         return self._quota.reservation_minutes * _SECONDS_OF_MINUTE
 
     def _last_change(self, study_id: str, created: float) -> float:
-        folder = self._part(study_id, "0").parent
+        folder = self._parts / study_id
         times = [created]
         if folder.is_dir():
             try:
@@ -186,6 +184,11 @@ class Reservations:
         else:
             table.remove_unfinished_instance(study_id, sha256)
         return max(0, kept_bytes - received_bytes)
+
+
+def part_of(parts: Path, study_id: str, sha256: str) -> Path:
+    """The file in which an instance of a study arrives."""
+    return parts / study_id / f"{sha256}.part"
 
 
 def require_quota(scope: str, size_bytes: int, limit_bytes: int) -> None:

@@ -42,6 +42,7 @@ from oncoresponse.storage.study_reservation import (
     Reservations,
     StudyQuota,
     already_complete,
+    part_of,
     require_quota,
 )
 
@@ -91,7 +92,7 @@ class StudyStore:
         self._quota = quota
         self._copies = ProcessFolder(folder / "copies")
         self._database = StudyDatabase(folder / "studies.sqlite")
-        self._reservations = Reservations(self._database, self._part, quota, clock)
+        self._reservations = Reservations(self._database, self._parts, quota, clock)
         self._without_index: set[str] = set()
         self._remove_leftovers()
 
@@ -436,7 +437,7 @@ class StudyStore:
         return InstanceState(sha256=row.sha256, received_bytes=received, finished=row.finished)
 
     def _part(self, study_id: str, sha256: str) -> Path:
-        return self._parts / study_id / f"{sha256}.part"
+        return part_of(self._parts, study_id, sha256)
 
     def _remove_leftovers(self) -> None:
         # In this order: a study is noted before its folder is made, so each of these folders has been.

@@ -180,7 +180,8 @@ def test_the_copy_of_a_killed_import_is_gone_after_the_next_start(store, tmp_pat
     name = _new_study(store)
     assert _run(_KILLED_WHILE_IMPORTING, str(tmp_path), name).wait() == -9
     assert [path.stat().st_size for path in (tmp_path / "studies" / "copies").rglob("*") if len(path.name) == 32]
-    StudyStore(tmp_path, ArtifactStore(str(tmp_path / "artifacts")), StudyQuota())
+    again = StudyStore(tmp_path, ArtifactStore(str(tmp_path / "artifacts")), StudyQuota())
+    assert again.get(name).instance_count == 0
     left = [path for path in tmp_path.rglob("*") if path.is_file() and b"Doe^Jane" in path.read_bytes()]
     assert left == []
 
