@@ -3,8 +3,8 @@
 Starts a server as an administrator does and has it do assessments in the ways in which they happen: to the end with
 files fetched, cancelled, failed, with several watchers, asked for again; with lists in between, and studies deleted.
 Prints every 25 assessments the resident memory, threads and file descriptors of the server and of its child processes.
-Ends with status 1 if one of them grew by 5 % or more after the first 50 assessments (medians of three readings there and
-at the end, so that one reading at the height of an assessment decides nothing).
+Ends with status 1 if one of them grew by 5 % or more after the first 50 assessments (medians of three readings
+there and at the end, so that one reading at the height of an assessment decides nothing).
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from rich.markup import escape
 import oncoresponse
 from oncoresponse.cli import assess as assess_command
 from oncoresponse.cli import doctor as doctor_command
+from oncoresponse.cli import export as export_command
 from oncoresponse.cli import forecast as forecast_command
 from oncoresponse.cli import measure_contour as measure_contour_command
 from oncoresponse.cli import models as models_command
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command("assess")(assess_command.assess)
 app.command("doctor")(doctor_command.doctor)
 app.command("evaluate")(training_command.evaluate)
+app.command("export")(export_command.export)
 app.command("forecast")(forecast_command.forecast)
 app.command("measure-contour")(measure_contour_command.measure_contour)
 app.command("monitor")(monitor_command.monitor)
