@@ -29,6 +29,7 @@ from oncoresponse.rpc.settings import Service
 from oncoresponse.stages.v1 import study_check_pb2, study_check_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.chart_store import AssessmentFilter, Subject
+from oncoresponse.storage.database_lock import DatabaseLock
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, model_pb2, model_pb2_grpc, study_pb2, study_pb2_grpc
 from oncoresponse.workflow.assessment_records import AssessmentRecords, is_finished
 
@@ -44,8 +45,11 @@ _CHUNK_BYTES = 256 * 1024
 class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     """See ``protos/oncoresponse/v1/assessment.proto``."""
 
-    def __init__(self, records: AssessmentRecords, artifacts: ArtifactStore, peers: Peers) -> None:
+    def __init__(
+        self, records: AssessmentRecords, artifacts: ArtifactStore, peers: Peers, lock: DatabaseLock | None = None
+    ) -> None:
         self._records = records
+        self._lock = lock or DatabaseLock("sqlite://")
         self._artifacts = artifacts
         self._peers = peers
 
@@ -53,6 +57,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.CreateAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.CreateAssessmentResponse:
         """Start an assessment, or find the one that the same request started."""
+        await self._lock.require_free()
         tenant = current_call().caller.tenant
         if (existing := await self._records.find(request, tenant)) is not None:
             return assessment_pb2.CreateAssessmentResponse(assessment=existing)
@@ -93,6 +98,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.GetAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.GetAssessmentResponse:
         """Describe one assessment."""
+        await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
         return assessment_pb2.GetAssessmentResponse(assessment=await self._records.get(request.name))
 
@@ -100,6 +106,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.ListAssessmentsRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.ListAssessmentsResponse:
         """List assessments, newest first."""
+        await self._lock.require_free()
         if request.patient_id:
             await self._identify_older()
         wanted = AssessmentFilter(
@@ -120,6 +127,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.CancelAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.CancelAssessmentResponse:
         """Stop an assessment."""
+        await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
         return assessment_pb2.CancelAssessmentResponse(assessment=await self._records.cancel(request.name))
 
@@ -127,6 +135,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.WatchAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[assessment_pb2.WatchAssessmentResponse]:
         """Send the state now and at each change."""
+        await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
         revision = 0
         while True:
@@ -142,6 +151,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.GetArtifactRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[assessment_pb2.GetArtifactResponse]:
         """Send the bytes of one artifact."""
+        await self._lock.require_free()
         await self._records.require_own(request.assessment, current_call().tenant)
         assessment = await self._records.get(request.assessment)
         if not is_finished(assessment):

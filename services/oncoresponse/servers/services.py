@@ -203,6 +203,7 @@ def _monitoring(around: Surroundings) -> Built:
 
 def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
+    from oncoresponse.storage.database_lock import DatabaseLock
     from oncoresponse.v1 import assessment_pb2_grpc
     from oncoresponse.workflow.assessment_records import AssessmentRecords
     from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
@@ -212,7 +213,7 @@ def _assessment(around: Surroundings) -> Built:
     provide_recording_peers(peers)
     provide_surroundings(ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds))
     records = AssessmentRecords(settings, around.artifacts)
-    servicer = AssessmentServicer(records, around.artifacts, peers)
+    servicer = AssessmentServicer(records, around.artifacts, peers, DatabaseLock(settings.system_database_url))
     around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
     launched = False
 

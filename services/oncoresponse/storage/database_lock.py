@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -32,7 +33,9 @@ class DatabaseLock:
         is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
         self._path = Path(str(url.database)) if is_file else None
         self._free_at = 0.0
-        self._asking: asyncio.Task[None] | None = None
+        self._asking: asyncio.Future[None] | None = None
+        # Of its own: the threads of the loop may all be waiting for the lock.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database-lock")
 
     async def require_free(self) -> None:
         """Wait a few seconds for the lock, no longer.
@@ -43,7 +46,8 @@ class DatabaseLock:
         if self._path is None or time.monotonic() - self._free_at < _GOOD_FOR_SECONDS:
             return
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(asyncio.to_thread(_take_and_release, self._path))
+            self._asking = asyncio.get_running_loop().run_in_executor(self._thread, _take_and_release, self._path)
+            self._asking.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.shield(self._asking)
         self._free_at = time.monotonic()
 
