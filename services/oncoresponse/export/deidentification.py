@@ -37,6 +37,7 @@ METHODS = (
 """Codes of CID 7050 (PS3.16), coding scheme DCM."""
 
 _KEPT = frozenset(("PatientSex", "PatientAge", "PatientSize", "PatientWeight", "TimezoneOffsetFromUTC"))
+_KEPT_TEXT = r"[MFO]?|[+-]\d{4}"
 _DATES_THAT_GO = frozenset(("PatientBirthDate", "PatientBirthTime"))
 _FREE_TEXT = frozenset(("LT", "ST", "UT", "UC", "UR", "UN", "PN"))
 _TEXT = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
@@ -130,7 +131,8 @@ class _Cleaning:
         if element.VR == "UI":
             return _with(element, _each(element.value, self._uid))
         if keyword in _KEPT:
-            return element
+            # A kept attribute holds what its name says and no text.
+            return element if element.VR == "DS" or re.fullmatch(_KEPT_TEXT, str(element.value or "")) else None
         if action:
             return _by_action(element, action)
         if element.VR in _FREE_TEXT:

@@ -46,7 +46,7 @@ def _plant(dataset: Dataset) -> None:
     dataset.PatientID, dataset.PatientName = PATIENT_ID, f"{PLANTED}^Erika"
     dataset.PatientBirthDate = "19600229"
     for tag in profile_actions():
-        if not dictionary_has_tag(tag) or keyword_for_tag(tag) in ("PatientID", "PatientName"):
+        if not dictionary_has_tag(tag) or keyword_for_tag(tag) in ("PatientID", "PatientName", "IssuerOfPatientID"):
             continue
         vr = pydicom.datadict.dictionary_VR(tag)
         if vr in ("LO", "LT", "ST", "UT", "UC", "SH", "PN", "AE"):
