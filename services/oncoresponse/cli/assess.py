@@ -135,8 +135,8 @@ def assess(
 
         show("Starting the services" if server is None else "Connecting", 0.0)
         if server is None:
-            with embedded_server(models_dir) as address:
-                assessment, written = _assess(Client(address), study_dir, order, folder, show)
+            with embedded_server(models_dir) as (address, token):
+                assessment, written = _assess(Client(address, token=token), study_dir, order, folder, show)
         else:
             client = connect(server, ca, client_certificate, client_key, token_file)
             assessment, written = _assess(client, study_dir, order, folder, show)

@@ -17,6 +17,7 @@ from rich.markup import escape
 
 import oncoresponse
 from oncoresponse.cli import assess as assess_command
+from oncoresponse.cli import audit as audit_command
 from oncoresponse.cli import doctor as doctor_command
 from oncoresponse.cli import export as export_command
 from oncoresponse.cli import forecast as forecast_command
@@ -26,6 +27,7 @@ from oncoresponse.cli import monitor as monitor_command
 from oncoresponse.cli import predict as predict_command
 from oncoresponse.cli import series as series_command
 from oncoresponse.cli import training as training_command
+from oncoresponse.cli import users as users_command
 from oncoresponse.cli.parent_process import ending_with_parent
 from oncoresponse.errors import ConfigurationError, OncoResponseError
 from oncoresponse.rpc.status import FieldViolations
@@ -45,8 +47,10 @@ app.command("monitor")(monitor_command.monitor)
 app.command("predict")(predict_command.predict)
 app.command("record-outcome")(monitor_command.record_outcome)
 app.command("series")(series_command.series)
+app.add_typer(audit_command.app, name="audit")
 app.add_typer(models_command.app, name="models")
 app.add_typer(training_command.app, name="train")
+app.add_typer(users_command.app, name="users")
 
 _errors = Console(stderr=True)
 # By name, since the module is __main__ where it is run, and the text of foreign loggers is withheld.

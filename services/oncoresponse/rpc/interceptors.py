@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Set
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import grpc
@@ -123,7 +123,8 @@ def _unary_answer(
         stage = getattr(request, "stage", "")
         label = f"{method} {stage}" if stage else method
         async with _outcome(label, context), admitted(method.removeprefix("/"), context) as admission:
-            answer = await behavior(_checked(request), context)
+            with nullcontext() if isinstance(request, Message) else admission.streaming():
+                answer = await behavior(_checked(request, admission), context)
             await admission.record()
             return answer
 
@@ -135,9 +136,10 @@ def _streamed_answer(
 ) -> Callable[..., AsyncIterator[Message]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
         async with _outcome(method, context), admitted(method.removeprefix("/"), context) as admission:
-            async for answer in behavior(_checked(request), context):
-                await admission.record()
-                yield answer
+            with admission.streaming():
+                async for answer in behavior(_checked(request, admission), context):
+                    await admission.record()
+                    yield answer
 
     return call
 
@@ -163,15 +165,16 @@ async def _outcome(method: str, context: grpc.aio.ServicerContext) -> AsyncItera
         _note(method, "OK", "", start)
 
 
-def _checked(request: Any) -> Any:
+def _checked(request: Any, admission: Admission) -> Any:
     if isinstance(request, Message):
         require_valid(request)
         return request
-    return _checked_stream(request)
+    return _checked_stream(request, admission)
 
 
-async def _checked_stream(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+async def _checked_stream(requests: AsyncIterator[Message], admission: Admission) -> AsyncIterator[Message]:
     async for request in requests:
+        admission.received(request.ByteSize())
         require_valid(request)
         yield request
 

@@ -14,6 +14,9 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from oncoresponse.access.certificates import CertificateCaller
+from oncoresponse.access.oidc_settings import OidcSettings
+from oncoresponse.access.rate_limit import CallerLimits
 from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
@@ -102,6 +105,16 @@ class ServerSettings(BaseSettings):
         stage_token_file: File with the secret by which services know each other, for processes that share no data
             folder; without it one is made in the data folder.
         allow_anonymous: On the loopback address, callers need not say who they are. For one person on one machine.
+        users_file: Local users and their tokens; ``users.yaml`` in ``data_directory`` when not given.
+        oidc: Issuer of tokens; fields as :class:`~oncoresponse.access.oidc_settings.OidcSettings`.
+        revocations_file: Tokens of the issuer that are refused; ``revoked.yaml`` in ``data_directory`` when not given.
+        certificate_callers: Who shows which client certificate; fields of each as
+            :class:`~oncoresponse.access.certificates.CertificateCaller`. Needs ``tls_client_authority``.
+        caller_limits: How much one caller may ask for; fields as
+            :class:`~oncoresponse.access.rate_limit.CallerLimits`.
+        audit_database_url: Database of the audit record; empty for ``database_url``, or without that for
+            ``audit.sqlite`` in ``data_directory``.
+        audit_anchor: File that gets number and hash of the newest row of the audit record; best where another owns it.
         reservation_minutes: An upload that sends nothing for so long keeps no room beyond what it has sent.
         incomplete_study_hours: A study that is not complete and to which nothing was added for so long is removed.
         dicomweb_idle_seconds: Longest time in which a DICOMweb server may send less than a kibibyte.
@@ -146,6 +159,13 @@ class ServerSettings(BaseSettings):
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False
+    users_file: Path | None = None
+    oidc: OidcSettings | None = None
+    revocations_file: Path | None = None
+    certificate_callers: tuple[CertificateCaller, ...] = ()
+    caller_limits: CallerLimits = CallerLimits()
+    audit_database_url: str = ""
+    audit_anchor: Path | None = None
     reservation_minutes: float = Field(default=15.0, gt=0)
     incomplete_study_hours: float = Field(default=7 * 24.0, gt=0)
     dicomweb_idle_seconds: float = Field(default=60.0, gt=0)
@@ -211,6 +231,9 @@ class ServerSettings(BaseSettings):
         "tls_client_certificate",
         "tls_client_key",
         "stage_token_file",
+        "users_file",
+        "revocations_file",
+        "audit_anchor",
     )
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
@@ -242,6 +265,12 @@ class ServerSettings(BaseSettings):
     def system_database_url(self) -> str:
         """URL of the database of workflows and monitoring."""
         return self.database_url or f"sqlite:///{self.data_directory / 'oncoresponse.sqlite'}"
+
+    @property
+    def system_audit_database_url(self) -> str:
+        """URL of the database of the audit record."""
+        own = f"sqlite:///{self.data_directory / 'audit.sqlite'}"
+        return self.audit_database_url or self.database_url or own
 
     @property
     def caller_tls(self) -> CallerTls:

@@ -98,6 +98,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.GetAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.GetAssessmentResponse:
         """Describe one assessment."""
+        current_call().concerns(request.name)
         await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
         return assessment_pb2.GetAssessmentResponse(assessment=await self._records.get(request.name))
@@ -127,6 +128,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.CancelAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.CancelAssessmentResponse:
         """Stop an assessment."""
+        current_call().concerns(request.name)
         await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
         return assessment_pb2.CancelAssessmentResponse(assessment=await self._records.cancel(request.name))
@@ -135,6 +137,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.WatchAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[assessment_pb2.WatchAssessmentResponse]:
         """Send the state now and at each change."""
+        current_call().concerns(request.name)
         await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
         revision = 0
@@ -151,6 +154,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.GetArtifactRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[assessment_pb2.GetArtifactResponse]:
         """Send the bytes of one artifact."""
+        current_call().concerns(request.assessment)
         await self._lock.require_free()
         await self._records.require_own(request.assessment, current_call().tenant)
         assessment = await self._records.get(request.assessment)

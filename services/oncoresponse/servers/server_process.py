@@ -15,29 +15,24 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from oncoresponse.access.authentication import Authentication
-from oncoresponse.access.caller import ANONYMOUS
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.model.folder import installed_model_names
 from oncoresponse.rpc.access_control import Gate
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.own_socket import own_socket
 from oncoresponse.rpc.peers import SERVICE_NAMES, Peers
+from oncoresponse.rpc.server_options import server_options
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.rpc.stage_token import StageToken, stage_token
+from oncoresponse.servers.front_door import gate_of_front_door
 from oncoresponse.servers.services import SERVICES, Surroundings
 from oncoresponse.servers.stage_servicer import Stage, StageServicer
 from oncoresponse.stages.v1 import stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.audit_store import AuditStore, PatientDigests
 from oncoresponse.storage.private_files import mend_modes
 
 _log = logging.getLogger(__name__)
-
-# Each connection of a slow caller is dropped after this long without an answer to a ping.
-_CHANNEL_OPTIONS = [
-    ("grpc.so_reuseport", 0),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-]
 
 
 class ServerProcess:
@@ -77,7 +72,7 @@ class ServerProcess:
         services = sorted(settings.services, key=lambda service: service is Service.ASSESSMENT)
         self._starting.update(SERVICE_NAMES[service] for service in services)
         token = stage_token(settings.data_directory, settings.stage_token_file)
-        front = self._new_server(Gate(authentication_of(settings)))
+        front = self._new_server(gate_of_front_door(settings, self._audit_store()))
         inner = self._new_server(Gate(Authentication([StageToken(token)])))
         for name in ("", *(SERVICE_NAMES[service] for service in services)):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -155,9 +150,18 @@ class ServerProcess:
             stopped.cancel()
             await self.stop()
 
+    def _audit_store(self) -> AuditStore | None:
+        settings = self._settings
+        if not settings.offers_front_door:
+            return None
+        digests = PatientDigests(settings.data_directory / "secrets" / "audit.key")
+        store = AuditStore(settings.system_audit_database_url, digests, settings.audit_anchor)
+        self._exit_stack.callback(store.close)
+        return store
+
     def _new_server(self, gate: Gate) -> grpc.aio.Server:
         self._exit_stack.callback(gate.close)
-        server = grpc.aio.server(interceptors=(RulesAndErrors(gate, self._starting),), options=_CHANNEL_OPTIONS)
+        server = grpc.aio.server(interceptors=(RulesAndErrors(gate, self._starting),), options=server_options())
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         self._servers.append(server)
         return server
@@ -181,13 +185,6 @@ class ServerProcess:
                 f"Cannot listen on {listen}. Another process may use the port, or a TLS file is unreadable."
             ) from error
         return f"{host}:{port}"
-
-
-def authentication_of(settings: ServerSettings) -> Authentication:
-    """Who may call the front door."""
-    if settings.allow_anonymous:
-        _log.warning("allow_anonymous is on: whoever is on this machine may read and change everything")
-    return Authentication([], ANONYMOUS if settings.allow_anonymous else None)
 
 
 def _require_models(settings: ServerSettings) -> None:
