@@ -20,6 +20,7 @@ from oncoresponse.cli import administration as administration_commands
 from oncoresponse.cli import assess as assess_command
 from oncoresponse.cli import audit as audit_command
 from oncoresponse.cli import doctor as doctor_command
+from oncoresponse.cli import export as export_command
 from oncoresponse.cli import forecast as forecast_command
 from oncoresponse.cli import measure_contour as measure_contour_command
 from oncoresponse.cli import model_control as model_control_command
@@ -45,6 +46,7 @@ app.command("delete-assessment")(administration_commands.delete_assessment)
 app.command("doctor")(doctor_command.doctor)
 app.command("erase-patient")(administration_commands.erase_patient)
 app.command("evaluate")(training_command.evaluate)
+app.command("export")(export_command.export)
 app.command("forecast")(forecast_command.forecast)
 app.command("judge")(sign_off_command.judge)
 app.command("measure-contour")(measure_contour_command.measure_contour)
@@ -145,7 +147,10 @@ def _serve(verbose: bool, settings: Path | None, *, roles: str | None, **overrid
     from oncoresponse.rpc.process_log import log_to_standard_error
     from oncoresponse.rpc.settings import load_settings
     from oncoresponse.servers.server_process import ServerProcess
+    from oncoresponse.storage.private_files import only_for_this_user
+    from oncoresponse.storage.process_folder import own_temporary_folder
 
+    only_for_this_user()
     log_to_standard_error(verbose=verbose)
     if roles is not None:
         _log.warning("the option --roles is called --services now; write --services")
@@ -162,7 +167,8 @@ def _serve(verbose: bool, settings: Path | None, *, roles: str | None, **overrid
     async def main() -> bool:
         return await process.serve_until_signal(say_ready)
 
-    return asyncio.run(main())
+    with own_temporary_folder():
+        return asyncio.run(main())
 
 
 @app.command()

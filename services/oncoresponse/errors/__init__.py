@@ -20,6 +20,7 @@
     │   ├── PathNotAllowed              PATH_NOT_ALLOWED
     │   ├── UrlNotAllowed               URL_NOT_ALLOWED
     │   ├── PacsAccessDenied            PACS_ACCESS_DENIED
+    │   ├── PacsAnswerRefused           PACS_ANSWER_REFUSED
     │   ├── PredictionNotFound          PREDICTION_NOT_FOUND
     │   ├── PredictionAlreadyRecorded   PREDICTION_ALREADY_RECORDED
     │   ├── PredictionTableInvalid      PREDICTION_TABLE_INVALID
@@ -101,6 +102,7 @@
         ├── RateLimited                 RATE_LIMITED
         ├── AuditUnavailable            AUDIT_UNAVAILABLE
         ├── PeerUnavailable             PEER_UNAVAILABLE
+        ├── PacsTooSlow                 PACS_TOO_SLOW
         ├── DeadlineExceeded            DEADLINE_EXCEEDED
         ├── Cancelled                   CANCELLED
         ├── ResumedWithoutProgress      RESUMED_WITHOUT_PROGRESS
@@ -131,6 +133,7 @@ from oncoresponse.errors.request import (
     ModelNotFound,
     NotAuthenticated,
     PacsAccessDenied,
+    PacsAnswerRefused,
     PathNotAllowed,
     PersonNeeded,
     PredictionAlreadyRecorded,
@@ -172,6 +175,7 @@ from oncoresponse.errors.service import (
     ModelReleaseStopped,
     ModelStateInvalid,
     OutOfMemory,
+    PacsTooSlow,
     PeerUnavailable,
     QuotaExceeded,
     RateLimited,
@@ -292,6 +296,8 @@ __all__ = [
     "OncoResponseError",
     "OutOfMemory",
     "PacsAccessDenied",
+    "PacsAnswerRefused",
+    "PacsTooSlow",
     "PathNotAllowed",
     "PatientMismatch",
     "PeerUnavailable",

@@ -108,6 +108,12 @@ class PacsAccessDenied(RequestError):
     kind = ErrorKind.FORBIDDEN
 
 
+class PacsAnswerRefused(RequestError):
+    """A DICOMweb server sends what no study is: header, redirects, an object or transport without end."""
+
+    reason = "PACS_ANSWER_REFUSED"
+
+
 class PredictionNotFound(RequestError):
     """Monitoring holds no prediction of this assessment, so there is nothing an outcome could belong to."""
 

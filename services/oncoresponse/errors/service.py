@@ -129,6 +129,12 @@ class PeerUnavailable(ServiceError):
     reason = "PEER_UNAVAILABLE"
 
 
+class PacsTooSlow(ServiceError):
+    """A DICOMweb server takes longer than the settings allow, altogether or for a few bytes."""
+
+    reason = "PACS_TOO_SLOW"
+
+
 class RateLimited(ServiceError):
     """The caller asks more often than the installation allows one caller."""
 

@@ -65,7 +65,8 @@ class RetentionDays(BaseModel):
         volumes: Volumes and masks that were computed for an assessment, from its creation. Its report stays.
         reports: Assessments with everything that was made for them, signed reports too.
         monitoring: Predictions and outcomes, by month.
-        incomplete_studies: Studies that nobody completed, from their creation.
+        incomplete_studies: Studies that nobody completed, from their creation, or while the service runs from the last
+            addition.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -150,6 +151,9 @@ class ServerSettings(BaseSettings):
         retention_days: Days that data are kept, by kind; 0 keeps them. Fields as :class:`RetentionDays`.
         garbage_after_seconds: Files that belong to nobody are removed when they are this old; 0 for ten minutes more
             than ``stage_timeout_seconds``. A stage must have noted by then what it wrote.
+        reservation_minutes: An upload that sends nothing for so long keeps no room beyond what it has sent.
+        dicomweb_idle_seconds: Longest time in which a DICOMweb server may send less than a kibibyte.
+        dicomweb_total_seconds: Longest time that one import from a DICOMweb server may take.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -203,6 +207,9 @@ class ServerSettings(BaseSettings):
     judgement_first: bool = False
     retention_days: RetentionDays = RetentionDays()
     garbage_after_seconds: float = Field(default=0.0, ge=0)
+    reservation_minutes: float = Field(default=15.0, gt=0)
+    dicomweb_idle_seconds: float = Field(default=60.0, gt=0)
+    dicomweb_total_seconds: float = Field(default=3600.0, gt=0)
 
     @model_validator(mode="before")
     @classmethod

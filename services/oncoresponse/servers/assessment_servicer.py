@@ -32,6 +32,7 @@ from oncoresponse.servers.report_view import ReportView
 from oncoresponse.stages.v1 import study_check_pb2, study_check_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.chart_store import AssessmentFilter, Subject
+from oncoresponse.storage.database_lock import DatabaseLock
 from oncoresponse.storage.model_control_store import ModelControlStore
 from oncoresponse.storage.report_store import ReportStore
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, model_pb2, model_pb2_grpc, study_pb2, study_pb2_grpc
@@ -57,9 +58,11 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         reports: ReportStore,
         view: ReportView,
         control: ModelControlStore | None = None,
+        lock: DatabaseLock | None = None,
     ) -> None:
         self._control = control
         self._records = records
+        self._lock = lock or DatabaseLock("sqlite://")
         self._artifacts = artifacts
         self._peers = peers
         self._reports = reports
@@ -69,6 +72,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.CreateAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.CreateAssessmentResponse:
         """Start an assessment, or find the one that the same request started."""
+        await self._lock.require_free()
         tenant = current_call().caller.tenant
         if (existing := await self._records.find(request, tenant)) is not None:
             return assessment_pb2.CreateAssessmentResponse(assessment=await self._linked(existing, request.replaces))
@@ -126,6 +130,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     ) -> assessment_pb2.GetAssessmentResponse:
         """Describe one assessment."""
         current_call().concerns(request.name)
+        await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
         assessment = await self._view.shown(await self._records.get(request.name))
         return assessment_pb2.GetAssessmentResponse(assessment=assessment)
@@ -134,6 +139,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.ListAssessmentsRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.ListAssessmentsResponse:
         """List assessments, newest first."""
+        await self._lock.require_free()
         if request.patient_id:
             await self.identify_older()
         wanted = AssessmentFilter(
@@ -161,6 +167,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     ) -> assessment_pb2.CancelAssessmentResponse:
         """Stop an assessment."""
         current_call().concerns(request.name)
+        await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
         assessment = await self._view.shown(await self._records.cancel(request.name))
         return assessment_pb2.CancelAssessmentResponse(assessment=assessment)
@@ -170,6 +177,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     ) -> AsyncIterator[assessment_pb2.WatchAssessmentResponse]:
         """Send the state now and at each change."""
         current_call().concerns(request.name)
+        await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
         async for assessment in self._records.watching.follow(request.name.removeprefix(PREFIX)):
             yield assessment_pb2.WatchAssessmentResponse(assessment=await self._view.shown(assessment))
@@ -179,6 +187,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     ) -> AsyncIterator[assessment_pb2.GetArtifactResponse]:
         """Send the bytes of one artifact."""
         current_call().concerns(request.assessment)
+        await self._lock.require_free()
         await self._records.require_own(request.assessment, current_call().tenant)
         assessment = await self._records.get(request.assessment)
         if not is_finished(assessment):

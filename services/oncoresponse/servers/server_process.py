@@ -31,6 +31,7 @@ from oncoresponse.servers.stage_servicer import Stage, StageServicer
 from oncoresponse.stages.v1 import stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.audit_store import AuditStore, PatientDigests
+from oncoresponse.storage.private_files import mend_modes
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +67,10 @@ class ServerProcess:
         settings.require_complete_services()
         _require_models(settings)
         settings.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if mended := await asyncio.to_thread(mend_modes, settings.data_directory):
+            _log.warning(
+                "%d files and folders of the data folder were open to other users; they are not any more", mended
+            )
         services = sorted(settings.services, key=lambda service: service is Service.ASSESSMENT)
         self._unable.update(SERVICE_NAMES[service] for service in services)
         token = stage_token(settings.data_directory, settings.stage_token_file)

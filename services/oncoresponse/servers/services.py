@@ -7,21 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_index import StudyIndex
+from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.stage_servicer import Stage
 from oncoresponse.storage.artifact_store import ArtifactStore
 
+if TYPE_CHECKING:
+    from oncoresponse.storage.study_store import StudyStore
+
+_CLEAN_UP_SECONDS = 600.0
+
+_log = logging.getLogger(__name__)
 _Servicer = TypeVar("_Servicer")
+_NEVER_DAYS = 1_000_000
 Report = Callable[[bool], Awaitable[None]]
 """Is told whether a service can work."""
 
@@ -116,6 +125,10 @@ def _study(around: Surroundings) -> Built:
         quota_bytes_per_study=settings.study_quota_bytes,
         quota_bytes_total=settings.total_quota_bytes,
         dicom_limits=settings.dicom_limits,
+        reservation_minutes=settings.reservation_minutes,
+        incomplete_study_hours=24.0 * (settings.retention_days.incomplete_studies or _NEVER_DAYS),
+        dicomweb_idle_seconds=settings.dicomweb_idle_seconds,
+        dicomweb_total_seconds=settings.dicomweb_total_seconds,
     )
     store = StudyStore(settings.data_directory, around.artifacts, study_settings)
     around.offer(study_pb2_grpc.add_StudyServiceServicer_to_server, StudyServicer(store, study_settings))
@@ -130,10 +143,28 @@ def _study(around: Surroundings) -> Built:
 
     conversion = ConversionStage(around.artifacts, settings.models_directory, limits, index_of_manifest)
 
+    clean_up: asyncio.Task[None] | None = None
+
+    async def make_ready() -> None:
+        nonlocal clean_up
+        clean_up = asyncio.create_task(_remove_abandoned_studies(store))
+
     async def close() -> None:
+        if clean_up is not None:
+            clean_up.cancel()
         close_decoders()
 
-    return Built(close=close, stages={"conversion": conversion})
+    return Built(make_ready, close=close, stages={"conversion": conversion})
+
+
+async def _remove_abandoned_studies(store: StudyStore) -> None:
+    while True:
+        try:
+            if removed := await asyncio.to_thread(store.remove_abandoned):
+                _log.info("removed %d studies that nobody completed", removed)
+        except OncoResponseError as error:
+            _log.warning("studies that nobody completes were not looked for: %s", error.reason)
+        await asyncio.sleep(_CLEAN_UP_SECONDS)
 
 
 def _segmentation(around: Surroundings) -> Built:
@@ -209,6 +240,7 @@ def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
     from oncoresponse.servers.report_servicer import ReportServicer
     from oncoresponse.servers.report_view import ReportView
+    from oncoresponse.storage.database_lock import DatabaseLock
     from oncoresponse.storage.model_control_store import ModelControlStore
     from oncoresponse.storage.report_store import ReportStore
     from oncoresponse.v1 import administration_pb2_grpc, assessment_pb2_grpc, report_pb2_grpc
@@ -227,7 +259,8 @@ def _assessment(around: Surroundings) -> Built:
     control = ModelControlStore(settings.system_database_url)
     store = ReportStore(settings.system_database_url)
     view = ReportView(store, judgement_first=settings.judgement_first)
-    servicer = AssessmentServicer(records, around.artifacts, peers, store, view, control)
+    lock = DatabaseLock(settings.system_database_url)
+    servicer = AssessmentServicer(records, around.artifacts, peers, store, view, control, lock)
     around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
     reports = ReportServicer(records, around.artifacts, store, view)
     around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
