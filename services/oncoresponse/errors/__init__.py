@@ -89,6 +89,7 @@
         ├── Cancelled                   CANCELLED
         ├── ResumedWithoutProgress      RESUMED_WITHOUT_PROGRESS
         ├── EndedByUpgrade              ENDED_BY_UPGRADE
+        ├── DeclaredLost                DECLARED_LOST
         ├── RecordUnreadable            RECORD_UNREADABLE
         └── InternalError               INTERNAL
 
@@ -130,6 +131,7 @@ from oncoresponse.errors.service import (
     Cancelled,
     ConfigurationError,
     DeadlineExceeded,
+    DeclaredLost,
     DiskFull,
     DocumentVersionUnsupported,
     EndedByUpgrade,
@@ -217,6 +219,7 @@ __all__ = [
     "ContourOutsideImage",
     "ContradictoryTimes",
     "DeadlineExceeded",
+    "DeclaredLost",
     "DicomError",
     "DicomLimitExceeded",
     "DiskFull",

@@ -90,6 +90,8 @@ class ServerSettings(BaseSettings):
         dicom_limits: How large a DICOM file may be and become; fields as
             :class:`~oncoresponse.dicom.limits.DicomLimits`.
         drain_seconds: Time that running calls get on shutdown.
+        worker_beat_seconds: How often a worker that runs assessments gives a sign of life; without one for four times
+            as long, the others take over what it had begun.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -127,6 +129,7 @@ class ServerSettings(BaseSettings):
     reflection: bool = False
     dicom_limits: DicomLimits = DEFAULT_LIMITS
     drain_seconds: float = Field(default=30.0, ge=0)
+    worker_beat_seconds: float = Field(default=3.0, ge=0.1, le=5)
 
     @model_validator(mode="before")
     @classmethod

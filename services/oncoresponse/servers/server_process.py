@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
-from oncoresponse.errors import ConfigurationError
+from oncoresponse.errors import ConfigurationError, OncoResponseError
 from oncoresponse.model.folder import installed_model_names
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.own_socket import own_socket
@@ -49,6 +49,8 @@ class ServerProcess:
         self._starting: set[str] = set()
         self._server: grpc.aio.Server | None = None
         self._exit_stack = AsyncExitStack()
+        self._failed = asyncio.Event()
+        self._failure: OncoResponseError | None = None
         self.address = ""
 
     async def start(self) -> None:
@@ -79,7 +81,7 @@ class ServerProcess:
         )
         peers = Peers(settings, socket)
         self._exit_stack.push_async_callback(peers.close)
-        around = Surroundings(settings, artifacts, peers, self._server)
+        around = Surroundings(settings, artifacts, peers, self._server, self._fail)
         built = {service: SERVICES[service](around) for service in services}
         ready_stages: dict[str, Stage] = {}
         if any(item.stages for item in built.values()):
@@ -114,10 +116,13 @@ class ServerProcess:
         await self._exit_stack.aclose()
 
     async def serve_until_signal(self, on_ready: Callable[[str], None] | None = None) -> bool:
-        """Run until SIGTERM or SIGINT, which also end a start that is under way.
+        """Run until SIGTERM or SIGINT, which also end a start that is under way, or until a service has to end.
 
         Returns:
             Whether it was ready. If not, a thread may still be loading something, which nobody waits for any more.
+
+        Raises:
+            DeclaredLost: Other workers go on with the assessments of this one.
         """
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -136,11 +141,21 @@ class ServerProcess:
             await starting
             if on_ready is not None:
                 on_ready(self.address)
-            await stopped
+            failed = asyncio.create_task(self._failed.wait())
+            await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
+            failed.cancel()
+            if self._failure is not None:
+                raise self._failure
             return True
         finally:
             stopped.cancel()
             await self.stop()
+
+    def _fail(self, error: OncoResponseError) -> None:
+        # Calls that come now are refused as while it starts: UNAVAILABLE.
+        self._starting.update(SERVICE_NAMES[service] for service in self._settings.services)
+        self._failure = error
+        self._failed.set()
 
     def _bind(self, server: grpc.aio.Server) -> str:
         settings = self._settings

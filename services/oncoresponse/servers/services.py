@@ -13,6 +13,7 @@ import grpc
 
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_index import StudyIndex
+from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.stage_servicer import Stage
@@ -21,12 +22,13 @@ from oncoresponse.storage.artifact_store import ArtifactStore
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a service is built from."""
+    """What a service is built from, and whom it tells that the process has to end (``fail``)."""
 
     settings: ServerSettings
     artifacts: ArtifactStore
     peers: Peers
     server: grpc.aio.Server
+    fail: Callable[[OncoResponseError], None] = lambda _: None
 
 
 async def _nothing() -> None:
@@ -158,7 +160,7 @@ def _assessment(around: Surroundings) -> Built:
     settings, peers = around.settings, around.peers
     provide_recording_peers(peers)
     provide_surroundings(ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds))
-    records = AssessmentRecords(settings, around.artifacts)
+    records = AssessmentRecords(settings, around.artifacts, around.fail)
     assessment_pb2_grpc.add_AssessmentServiceServicer_to_server(
         AssessmentServicer(records, around.artifacts, peers), around.server
     )

@@ -7,7 +7,7 @@ import datetime
 import hashlib
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -36,32 +36,49 @@ from oncoresponse.storage.chart_store import Subject
 from oncoresponse.storage.database_engine import database_engine
 from oncoresponse.storage.database_errors import known_database_error
 from oncoresponse.v1 import assessment_pb2
-from oncoresponse.workflow import recording_workflow
 from oncoresponse.workflow.assessment_lists import FINISHED, AssessmentLists
 from oncoresponse.workflow.assessment_run import AssessmentRun, first_case
 from oncoresponse.workflow.assessment_workflow import PROGRESS_EVENT, WORKFLOW_NAME, assess
 from oncoresponse.workflow.code_version import workflow_version
 from oncoresponse.workflow.earlier_versions import UNREAD, Settled, settle_earlier_versions
 from oncoresponse.workflow.stored_json import STOPPED_BY_ITSELF, StoredJson, refuse_pickles
+from oncoresponse.workflow.worker_presence import WorkerPresence
+from oncoresponse.workflow.worker_takeover import hand_over_worker
 
 _QUEUE = "assessments"
 # Ids derive from request ids, so that the same request finds its assessment after any crash.
 _NAMESPACE = uuid.UUID("b3a1f9d4-52a7-5d0e-9a53-6c1d1f0c7d11")
 _PREFIX = "assessments/"
 _STAGE_NUMBERS = {name: number for number, name in enumerate(STAGES, start=1)}
+_log = logging.getLogger(__name__)
 _LAST_REVISION = 2 + len(STAGES) + 1
+# A process that is stopped in the middle of a transaction holds its rows for so long, and a takeover waits for them.
+_IDLE_TRANSACTION_SECONDS = 8.0
 
 
 class AssessmentRecords:
     """The durable side of AssessmentService. One per process, because DBOS is one per process.
 
+    Args:
+        settings: Of the process.
+        artifacts: Where cases and results lie.
+        on_lost: Called in the loop of :meth:`launch` when this worker was declared lost: it has stopped taking work,
+            and the process has to end.
+
     Attributes:
         lists: What assessments are found by.
     """
 
-    def __init__(self, settings: ServerSettings, artifacts: ArtifactStore) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        artifacts: ArtifactStore,
+        on_lost: Callable[[OncoResponseError], None] = lambda _: None,
+    ) -> None:
         self._settings = settings
         self._artifacts = artifacts
+        self._on_lost = on_lost
+        self._presence: WorkerPresence | None = None
         self.lists = AssessmentLists(settings.system_database_url, self._assessment)
 
     async def launch(self) -> None:
@@ -71,6 +88,7 @@ class AssessmentRecords:
         :mod:`~oncoresponse.workflow.earlier_versions`.
 
         Raises:
+            ConfigurationError: Another process of this ``executor_id`` runs.
             PeerUnavailable: The database does not answer.
             DiskFull: The database has no room.
         """
@@ -80,6 +98,7 @@ class AssessmentRecords:
             "executor_id": self._settings.executor_id,
             "application_version": workflow_version(),
             "serializer": StoredJson(),
+            "sys_db_idle_transaction_timeout_sec": _IDLE_TRANSACTION_SECONDS,
             "log_level": "WARNING",
         }
         engine_log = logging.getLogger("dbos")
@@ -87,7 +106,18 @@ class AssessmentRecords:
             # DBOS has a handler of its own, so the filter has to sit on its logger.
             engine_log.addFilter(TextWithheld())
         refuse_pickles()
+        loop = asyncio.get_running_loop()
+        self._presence = WorkerPresence(
+            self._settings.system_database_url,
+            self._settings.executor_id,
+            self._settings.data_directory / "workers",
+            self._settings.worker_beat_seconds,
+            workflow_version(),
+            lambda error: loop.call_soon_threadsafe(self._lose, error),  # type: ignore[arg-type]
+        )
         with _database_errors():
+            # Before anything of this name is touched, because a process of the same name may live.
+            await asyncio.to_thread(self._presence.join)
             await asyncio.to_thread(_settle, self._settings.system_database_url, self._settings.executor_id)
         DBOS(config=config)
         with _database_errors():
@@ -101,9 +131,18 @@ class AssessmentRecords:
             polling_interval_sec=0.1,
             on_conflict="always_update",
         )
+        self._presence.judge_others()
+
+    def _lose(self, error: OncoResponseError) -> None:
+        _log.error("%s", error.message)
+        # At once: what still runs here can store nothing, and nothing new is to be begun.
+        DBOS.destroy(workflow_completion_timeout_sec=0)
+        self._on_lost(error)
 
     async def close(self) -> None:
-        """Stop taking work. What runs is continued after the next start."""
+        """Stop taking work. What runs is continued after the next start, or by other workers after a while."""
+        if self._presence is not None:
+            await asyncio.to_thread(self._presence.close)
         DBOS.destroy(workflow_completion_timeout_sec=0)
         self.lists.close()
         # DBOS had made its own thread pool the loop's default and has just shut it down.
@@ -255,7 +294,7 @@ def _identity(request: assessment_pb2.CreateAssessmentRequest) -> tuple[str, str
 
 
 def hand_over(executor_id: str, database_url: str) -> tuple[int, int]:
-    """Let the workers that still run take the unfinished assessments of one that is lost.
+    """Let the workers that still run take the unfinished assessments of one that is lost, at once.
 
     Returns:
         How many were handed over, and how many were ended because another version had begun them.
@@ -271,23 +310,15 @@ def hand_over(executor_id: str, database_url: str) -> tuple[int, int]:
         client = DBOSClient(system_database_url=database_url, serializer=StoredJson())
         try:
             versions = client.list_application_versions()
-            if versions and versions[0]["version_name"] != workflow_version():
-                raise ConfigurationError(
-                    f"The workers run version {versions[0]['version_name']}, and this command is of "
-                    f"{workflow_version()}. Use the command of their release, or start a worker of this one first."
-                )
-            ended = _settle(database_url, executor_id).ended
-            lost = client.list_workflows(
-                name=[WORKFLOW_NAME, recording_workflow.WORKFLOW_NAME],
-                status="PENDING",
-                executor_id=executor_id,
-                load_input=False,
-            )
-            for status in lost:
-                client.resume_workflow(status.workflow_id)
         finally:
             client.destroy()
-    return sum(status.name == WORKFLOW_NAME for status in lost), ended
+        if versions and versions[0]["version_name"] != workflow_version():
+            raise ConfigurationError(
+                f"The workers run version {versions[0]['version_name']}, and this command is of "
+                f"{workflow_version()}. Use the command of their release, or start a worker of this one first."
+            )
+        ended = _settle(database_url, executor_id).ended
+        return hand_over_worker(database_url, executor_id, workflow_version()).assessments, ended
 
 
 def _settle(database_url: str, executor_id: str) -> Settled:
