@@ -259,9 +259,16 @@ def examples() -> Path:
 
 
 class ServerProcess:
-    """One ``oncoresponse serve`` as an administrator starts it. ``address`` is known once it is ready."""
+    """One ``oncoresponse serve`` as an administrator starts it. ``address`` is known once it is ready.
 
-    def __init__(self, *arguments: str, settings: Path | None = None) -> None:
+    Args:
+        arguments: Of the command.
+        settings: Settings file.
+        anonymous: Whether callers need not say who they are.
+    """
+
+    def __init__(self, *arguments: str, settings: Path | None = None, anonymous: bool = True) -> None:
+        arguments = (*arguments, "--allow-anonymous") if anonymous else arguments
         environment = {**os.environ, **({"ONCORESPONSE_SETTINGS_FILE": str(settings)} if settings else {})}
         data_directory = Path(arguments[arguments.index("--data-dir") + 1])
         data_directory.mkdir(parents=True, exist_ok=True)
@@ -276,10 +283,14 @@ class ServerProcess:
                 env=environment,
             )
         self.address = ""
+        self.stage_address = ""
 
     def wait_until_ready(self) -> str:
         """The address, once every service can work."""
         line = self.process.stdout.readline()
+        if line.startswith("stages "):
+            self.stage_address = line.split()[1]
+            line = self.process.stdout.readline()
         assert line.startswith("ready "), self.log.read_text()
         self.address = line.split()[1]
         return self.address
@@ -298,8 +309,8 @@ class ServerProcess:
 def _started_servers() -> Iterator[Callable[..., ServerProcess]]:
     started: list[ServerProcess] = []
 
-    def start(*arguments: str, settings: Path | None = None) -> ServerProcess:
-        started.append(ServerProcess(*arguments, settings=settings))
+    def start(*arguments: str, settings: Path | None = None, anonymous: bool = True) -> ServerProcess:
+        started.append(ServerProcess(*arguments, settings=settings, anonymous=anonymous))
         return started[-1]
 
     yield start

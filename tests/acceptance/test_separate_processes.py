@@ -12,7 +12,7 @@ import yaml
 from dbos import DBOSClient
 from oncoresponse.model.plan import STAGES
 from oncoresponse.rpc.client import Client, Order
-from oncoresponse.rpc.settings import Service
+from oncoresponse.rpc.settings import FRONT_SERVICES, Service
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.stored_json import StoredJson
 
@@ -37,8 +37,12 @@ def stages(serve_for_module, tmp_path_factory):
     """One process for each service but assessment, and the settings file that names their addresses."""
     folder = tmp_path_factory.mktemp("stages")
     common = ("--data-dir", str(folder / "data"), "--listen", "127.0.0.1:0")
-    servers = {service: serve_for_module("--services", service.value, *common) for service in STAGE_SERVICES}
+    inside = {service: ("--stage-listen", "127.0.0.1:0") if service in FRONT_SERVICES else () for service in Service}
+    servers = {
+        service: serve_for_module("--services", service.value, *common, *inside[service]) for service in STAGE_SERVICES
+    }
     addresses = {service.value: server.wait_until_ready() for service, server in servers.items()}
+    addresses |= {service.value: server.stage_address for service, server in servers.items() if server.stage_address}
     settings = folder / "settings.yaml"
     settings.write_text(yaml.safe_dump({"addresses": addresses}))
     return servers, settings, common

@@ -38,14 +38,14 @@ async def door(tmp_path):
     data.mkdir()
     settings = ServerSettings(services=OFFERED, data_directory=data, models_directory=models, stage_timeout_seconds=20)
     async with AsyncExitStack() as stack:
-        server = grpc.aio.server(interceptors=(RulesAndErrors(set()),))
+        server = grpc.aio.server(interceptors=(RulesAndErrors(None),))
         stack.push_async_callback(server.stop, None)
         address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         peers = Peers(settings, address)
         stack.push_async_callback(peers.close)
         stack.callback(provide_surroundings, None)
         stack.callback(provide_recording_peers, None)
-        around = Surroundings(settings, ArtifactStore((data / "artifacts").as_uri()), peers, server)
+        around = Surroundings(settings, ArtifactStore((data / "artifacts").as_uri()), peers, server, server)
         built = [SERVICES[service](around) for service in OFFERED]
         await server.start()
         for service in built:

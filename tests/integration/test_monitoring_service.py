@@ -65,9 +65,8 @@ def data_directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(serve_for_module, data_directory, models_that_predict):
-    process = serve_for_module(
-        "--listen", "127.0.0.1:0", "--data-dir", str(data_directory), "--models-dir", str(models_that_predict)
-    )
+    addresses = ("--listen", "127.0.0.1:0", "--stage-listen", "127.0.0.1:0")
+    process = serve_for_module(*addresses, "--data-dir", str(data_directory), "--models-dir", str(models_that_predict))
     process.wait_until_ready()
     return process
 
@@ -223,10 +222,13 @@ def worker(serve, server, data_directory, tmp_path):
     """Factory: a process with a database of its own, whose stages are those of the module's server."""
 
     def start(services: str, monitoring: str | None = None, listen: str = "127.0.0.1:0"):
-        addresses = dict.fromkeys(STAGES, server.address) | ({"monitoring": monitoring} if monitoring else {})
+        addresses = dict.fromkeys(STAGES, server.stage_address) | ({"monitoring": monitoring} if monitoring else {})
         settings = tmp_path / f"{services}.yaml"
-        artifacts = (data_directory / "artifacts").as_uri()
-        settings.write_text(yaml.safe_dump({"addresses": addresses, "artifact_url": artifacts}))
+        shared = {
+            "artifact_url": (data_directory / "artifacts").as_uri(),
+            "stage_token_file": str(data_directory / "secrets" / "stage-token"),
+        }
+        settings.write_text(yaml.safe_dump({"addresses": addresses, **shared}))
         arguments = ("--services", services, "--listen", listen, "--data-dir", str(tmp_path / "data"))
         process = serve(*arguments, settings=settings)
         process.wait_until_ready()

@@ -66,7 +66,7 @@ async def _stages(data: Path, models: Path) -> AsyncIterator[ArtifactStore]:
         "prediction": PredictionStage(artifacts, models),
         "report": ReportStage(artifacts, models, ""),
     }
-    server = grpc.aio.server(interceptors=(RulesAndErrors(),))
+    server = grpc.aio.server(interceptors=(RulesAndErrors(None),))
     stage_pb2_grpc.add_StageServiceServicer_to_server(StageServicer(artifacts, stages, stages.keys()), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -104,7 +104,7 @@ def volume_of(artifacts: ArtifactStore, answer: stage_pb2.RunStageResponse) -> f
 @asynccontextmanager
 async def running(artifacts: ArtifactStore, stage: SegmentationStage):
     await stage.make_ready()
-    server = grpc.aio.server(interceptors=(RulesAndErrors(),))
+    server = grpc.aio.server(interceptors=(RulesAndErrors(None),))
     servicer = StageServicer(artifacts, {"segmentation": stage}, {"segmentation"})
     stage_pb2_grpc.add_StageServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -195,7 +195,10 @@ async def test_one_service_in_two_processes(serve, models, tmp_path):
     common = ("--services", "segmentation", "--listen", "127.0.0.1:0", "--models-dir", str(models), "--device", "cpu")
     settings_file = tmp_path / "settings.yaml"  # one store of artifacts, as processes of one installation have
     store = (tmp_path / "artifacts").as_uri()
-    settings_file.write_text(f"artifact_url: {store}\n")
+    token = tmp_path / "stage-token"  # and one secret
+    token.touch(0o600)
+    token.write_text("0123456789abcdef" * 4)
+    settings_file.write_text(f"artifact_url: {store}\nstage_token_file: {token}\n")
     workers = [
         serve(*common, "--data-dir", str(tmp_path / name), settings=settings_file) for name in ("first", "second")
     ]
@@ -203,7 +206,7 @@ async def test_one_service_in_two_processes(serve, models, tmp_path):
     artifacts = ArtifactStore(store)
     request = stage_request(artifacts)
     settings = ServerSettings(addresses={Service.SEGMENTATION: ",".join(addresses)})
-    peers = Peers(settings, "127.0.0.1:1")
+    peers = Peers(settings, "127.0.0.1:1", token.read_text())
 
     def done(worker):
         return worker.log.read_text().count("RunStage segmentation OK")

@@ -112,13 +112,14 @@ def test_services_of_other_processes_are_called_over_tls_and_show_who_calls(
     server, client = hospital.issue("localhost"), hospital.issue("worker", usage="client")
     asked = {"tls_client_authority": str(hospital.file)}
     common = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
-    front = serve("--services", "study,model", *common, settings=settings_file(tmp_path, server, **asked))
-    port = front.wait_until_ready().rpartition(":")[2]
+    inside = ("--stage-listen", "127.0.0.1:0")
+    front = serve("--services", "study,model", *common, *inside, settings=settings_file(tmp_path, server, **asked))
+    front.wait_until_ready()
     pair = [(server[1].read_bytes(), server[0].read_bytes())]
     credentials = grpc.ssl_server_credentials(pair, hospital.file.read_bytes(), require_client_auth=True)
     # By address, which no certificate names: the name is a setting.
     stages = make_silent_stages(credentials).address
-    addresses = dict.fromkeys(STAGES, stages) | dict.fromkeys(("study", "model"), f"127.0.0.1:{port}")
+    addresses = dict.fromkeys(STAGES, stages) | dict.fromkeys(("study", "model"), front.stage_address)
     settings = settings_file(
         tmp_path,
         server,

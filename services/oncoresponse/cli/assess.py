@@ -20,7 +20,7 @@ from oncoresponse.cli.embedded_server import default_models_directory, embedded_
 from oncoresponse.cli.lesion_options import lesion_selections, lesion_table, supplied_contours, totals_sentence
 from oncoresponse.cli.output_folder import OutputFolder, output_folder
 from oncoresponse.cli.parent_process import signals_end_by_exit
-from oncoresponse.cli.server_options import CertificateAuthority, ClientCertificate, ClientKey, connect
+from oncoresponse.cli.server_options import CertificateAuthority, ClientCertificate, ClientKey, TokenFile, connect
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.model.folder import ModelFolder, find_model
 from oncoresponse.model.request_rules import require_covariates, require_images
@@ -44,6 +44,7 @@ def assess(
     ca: CertificateAuthority = None,
     client_certificate: ClientCertificate = None,
     client_key: ClientKey = None,
+    token_file: TokenFile = None,
     contour: Annotated[
         bool, typer.Option("--contour", help="Use the contour in the study instead of automatic segmentation.")
     ] = False,
@@ -137,7 +138,7 @@ def assess(
             with embedded_server(models_dir) as address:
                 assessment, written = _assess(Client(address), study_dir, order, folder, show)
         else:
-            client = connect(server, ca, client_certificate, client_key)
+            client = connect(server, ca, client_certificate, client_key, token_file)
             assessment, written = _assess(client, study_dir, order, folder, show)
     if assessment.state == assessment_pb2.ASSESSMENT_STATE_LESION_CHOICE_NEEDED:
         _print_candidates(assessment, written, out)

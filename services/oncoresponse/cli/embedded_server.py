@@ -38,6 +38,7 @@ def embedded_server(models_directory: Path | None = None) -> Iterator[str]:
             *(sys.executable, "-m", "oncoresponse.cli.main", "serve", "--listen", "127.0.0.1:0"),
             *("--data-dir", data, "--models-dir", str((models_directory or default_models_directory()).resolve())),
             "--end-with-parent",
+            "--allow-anonymous",
         ]
         # Whoever would wait for a running call is gone when this server is stopped.
         environment = {**os.environ, "ONCORESPONSE_DRAIN_SECONDS": "1"}

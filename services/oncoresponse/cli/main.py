@@ -77,6 +77,11 @@ def serve(
     executor_id: Annotated[str | None, typer.Option(help="Name of this worker; unique among those running.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     reflection: Annotated[bool | None, typer.Option("--reflection", help="Offer gRPC reflection.")] = None,
+    stage_listen: Annotated[str | None, typer.Option(help="HOST:PORT for the services of other processes.")] = None,
+    allow_anonymous: Annotated[
+        bool | None,
+        typer.Option("--allow-anonymous", help="On the loopback address, let everybody on this machine do everything."),
+    ] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML settings file.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log each call (no patient data).")] = False,
     roles: Annotated[str | None, typer.Option(hidden=True, help="Earlier name of --services.")] = None,
@@ -108,6 +113,8 @@ def serve(
             executor_id=executor_id,
             device=device,
             reflection=reflection,
+            stage_listen=stage_listen,
+            allow_anonymous=allow_anonymous,
         )
     if not was_ready:
         # Everything is closed; Python itself would wait for the thread that loads weights.
@@ -127,8 +134,15 @@ def _serve(verbose: bool, settings: Path | None, *, roles: str | None, **overrid
         overrides["services"] = overrides["services"] or roles
     loaded = load_settings(settings, **overrides)
 
+    process = ServerProcess(loaded)
+
+    def say_ready(address: str) -> None:
+        if process.stage_address:
+            print(f"stages {process.stage_address}")
+        print(f"ready {address}", flush=True)
+
     async def main() -> bool:
-        return await ServerProcess(loaded).serve_until_signal(lambda address: print(f"ready {address}", flush=True))
+        return await process.serve_until_signal(say_ready)
 
     return asyncio.run(main())
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from oncoresponse.cli.embedded_server import default_models_directory
 from oncoresponse.cli.output_folder import require_writable_folder, written_whole
-from oncoresponse.cli.server_options import CertificateAuthority, ClientCertificate, ClientKey, connect
+from oncoresponse.cli.server_options import CertificateAuthority, ClientCertificate, ClientKey, TokenFile, connect
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.model.folder import ModelFolder, find_model
 
@@ -40,6 +40,7 @@ def monitor(
     ca: CertificateAuthority = None,
     client_certificate: ClientCertificate = None,
     client_key: ClientKey = None,
+    token_file: TokenFile = None,
     data_dir: Annotated[Path | None, typer.Option(help="Data folder of the server.")] = None,
     database_url: Annotated[str | None, typer.Option(help="Database of the server, postgresql://...")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML settings file of the server.")] = None,
@@ -59,7 +60,9 @@ def monitor(
     with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
         task = bar.add_task("Computing the report", total=1.0)
         if server is not None:
-            report = _report_of_server(connect(server, ca, client_certificate, client_key), model, since, until)
+            report = _report_of_server(
+                connect(server, ca, client_certificate, client_key, token_file), model, since, until
+            )
         else:
             source = _database(data_dir, database_url, settings)
             directory = models_dir or default_models_directory()
@@ -86,6 +89,7 @@ def record_outcome(
     ca: CertificateAuthority = None,
     client_certificate: ClientCertificate = None,
     client_key: ClientKey = None,
+    token_file: TokenFile = None,
     follow_up_months: Annotated[
         int | None, typer.Option(help="Months from the examination to the event or the last visit.", min=0, max=1200)
     ] = None,
@@ -99,7 +103,7 @@ def record_outcome(
     groups = dict(item.partition("=")[::2] for item in group or [])
     if not all(groups.values()):
         raise ConfigurationError("A group is NAME=VALUE, for instance histology=liposarcoma.")
-    client = connect(server, ca, client_certificate, client_key)
+    client = connect(server, ca, client_certificate, client_key, token_file)
     try:
         replaced = client.record_outcome(
             monitoring_pb2.RecordOutcomeRequest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from oncoresponse.rpc.client import Client
 from oncoresponse.rpc.settings import CALLER_VARIABLES
 from oncoresponse.rpc.tls import CallerTls
 
-_CA, _CERTIFICATE, _KEY = CALLER_VARIABLES
+_CA, _CERTIFICATE, _KEY, _TOKEN, _TOKEN_FILE = CALLER_VARIABLES
 
 CertificateAuthority = Annotated[
     Path | None,
@@ -28,12 +29,24 @@ ClientCertificate = Annotated[
 ]
 ClientKey = Annotated[Path | None, typer.Option("--client-key", envvar=_KEY, help="PEM key of that certificate.")]
 
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        envvar=_TOKEN_FILE,
+        help=f"File with the token that says who calls; or the token itself in the environment variable {_TOKEN}.",
+    ),
+]
 
-def connect(server: str, ca: Path | None, certificate: Path | None, key: Path | None) -> Client:
+
+def connect(
+    server: str, ca: Path | None, certificate: Path | None, key: Path | None, token_file: Path | None = None
+) -> Client:
     """A client of the server.
 
     Raises:
-        ConfigurationError: A TLS file is missing, unreadable, or of another kind.
+        ConfigurationError: A TLS file or the token file is missing, unreadable, or of another kind; or the token would
+            cross a network unencrypted.
     """
     tls = CallerTls(ca, certificate, key)
     if ca is None and tls.is_wanted:
@@ -41,4 +54,18 @@ def connect(server: str, ca: Path | None, certificate: Path | None, key: Path | 
             "A client certificate needs TLS. Give the authority of the server's certificate: --ca."
         )
     tls.require_usable()
-    return Client(server, tls)
+    return Client(server, tls, token=_token(token_file))
+
+
+def _token(file: Path | None) -> str:
+    if file is None:
+        return os.environ.get(_TOKEN, "")
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            "The file with the token cannot be read, or holds no token. Check --token-file."
+        ) from error
+    if not token or any(character.isspace() for character in token):
+        raise ConfigurationError("The file with the token holds one word and nothing else. Check --token-file.")
+    return token

@@ -16,6 +16,8 @@ from oncoresponse.case.directory_walk import files_below
 from oncoresponse.dicom.file_kind import HEAD_BYTES, is_dicom, is_media_directory
 from oncoresponse.errors import ConfigurationError, OncoResponseError
 from oncoresponse.model.request_rules import require_covariates, require_images, require_inputs
+from oncoresponse.rpc.addresses import host_of, is_loopback
+from oncoresponse.rpc.caller_metadata import CallerMetadata
 from oncoresponse.rpc.interceptors import require_valid
 from oncoresponse.rpc.status import from_rpc_error, from_status, is_answered
 from oncoresponse.rpc.tls import CallerTls, connection_fault
@@ -74,6 +76,11 @@ class Client:
         study_address: ``HOST:PORT`` of StudyService, where no proxy joins the services behind one address.
         model_address: The same of ModelService.
         monitoring_address: The same of MonitoringService.
+        token: Says who calls; empty where the server asks for none, or a client certificate says it.
+        emergency_reason: Why the caller has to see what is closed to it (break glass); such calls are reported.
+
+    Raises:
+        ConfigurationError: The token would cross a network unencrypted.
     """
 
     def __init__(
@@ -84,13 +91,23 @@ class Client:
         study_address: str | None = None,
         model_address: str | None = None,
         monitoring_address: str | None = None,
+        token: str = "",
+        emergency_reason: str = "",
     ) -> None:
         self._tls = tls if isinstance(tls, CallerTls) else CallerTls(tls)
+        metadata = CallerMetadata(token, emergency_reason=emergency_reason)
 
         def channel(target: str) -> grpc.Channel:
-            if not self._tls.is_wanted:
-                return grpc.insecure_channel(target)
-            return grpc.secure_channel(target, self._tls.channel_credentials(), options=self._tls.channel_options())
+            if self._tls.is_wanted:
+                options = self._tls.channel_options()
+                opened = grpc.secure_channel(target, self._tls.channel_credentials(), options=options)
+            elif token and not is_loopback(host_of(target)):
+                raise ConfigurationError(
+                    "The token would cross the network unencrypted. Give the certificate authority of the server."
+                )
+            else:
+                opened = grpc.insecure_channel(target)
+            return grpc.intercept_channel(opened, metadata)
 
         addresses = {item or address for item in (None, study_address, model_address, monitoring_address)}
         self._channels = {target: channel(target) for target in sorted(addresses)}

@@ -1,4 +1,4 @@
-"""What every call passes through: the rules of the protos, the error tree, one line of log."""
+"""What every call passes through: the gate, the rules of the protos, the error tree, one line of log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Set
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -14,7 +14,11 @@ import protovalidate
 from google.protobuf.message import Message
 
 from oncoresponse.errors import PeerUnavailable
+from oncoresponse.rpc.access_control import Admission, Gate, unchecked
 from oncoresponse.rpc.status import DETAILS_KEY, STATUS_OF_KIND, FieldViolations, intended_error, to_status
+
+_HEALTH = "/grpc.health.v1.Health/"
+_Admitted = Callable[[str, grpc.aio.ServicerContext], AbstractAsyncContextManager[Admission]]
 
 _log = logging.getLogger(__name__)
 
@@ -47,16 +51,22 @@ def _path_element(element: Any) -> str:
 
 
 class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Refuses requests that break the protos' rules; turns every exception into a rich status; logs the outcome.
+    """Lets in who may call; refuses requests that break the protos' rules; turns every exception into a rich status;
+    logs the outcome.
+
+    Health is open to everybody, because what restarts a process asks for it and has no name; it tells nothing of a
+    patient.
 
     The log line holds method, status, reason code and duration. It holds nothing of the request.
 
     Args:
+        gate: Who may call; ``None`` for everybody, where a test builds a server around one servicer.
         starting: Full names of services that cannot work yet; their calls are refused as UNAVAILABLE, so that callers
             try again. The server process takes a name out when the service is ready.
     """
 
-    def __init__(self, starting: Set[str] = frozenset()) -> None:
+    def __init__(self, gate: Gate | None, starting: Set[str] = frozenset()) -> None:
+        self._admitted: _Admitted = unchecked if gate is None else gate.admitted
         self._starting = starting
 
     async def intercept_service(
@@ -66,24 +76,25 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     ) -> grpc.RpcMethodHandler:
         """Wrap the handler of one call."""
         handler = await continuation(details)
-        if handler is None or not details.method.startswith("/oncoresponse."):
+        if handler is None or details.method.startswith(_HEALTH):
             return handler
-        method = details.method
+        method, admitted = details.method, self._admitted
         if method.split("/")[1] in self._starting:
             handler = _still_starting(handler)
         shape = (handler.request_streaming, handler.response_streaming)
         codecs = (handler.request_deserializer, handler.response_serializer)
         if shape == (False, False):
-            return grpc.unary_unary_rpc_method_handler(_unary_answer(handler.unary_unary, method), *codecs)
+            return grpc.unary_unary_rpc_method_handler(_unary_answer(handler.unary_unary, method, admitted), *codecs)
         if shape == (False, True):
             return grpc.unary_stream_rpc_method_handler(
-                _streamed_answer(handler.unary_stream, method),
+                _streamed_answer(handler.unary_stream, method, admitted),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
         if shape == (True, False):
-            return grpc.stream_unary_rpc_method_handler(_unary_answer(handler.stream_unary, method), *codecs)
-        raise NotImplementedError(f"{method} streams both ways; no service of this project does.")
+            return grpc.stream_unary_rpc_method_handler(_unary_answer(handler.stream_unary, method, admitted), *codecs)
+        # Reflection, the only one that streams both ways.
+        return grpc.stream_stream_rpc_method_handler(_streamed_answer(handler.stream_stream, method, admitted), *codecs)
 
 
 def _still_starting(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
@@ -104,22 +115,28 @@ def _still_starting(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
     return make(answer, *codecs)
 
 
-def _unary_answer(behavior: Callable[..., Awaitable[Message]], method: str) -> Callable[..., Awaitable[Message]]:
+def _unary_answer(
+    behavior: Callable[..., Awaitable[Message]], method: str, admitted: _Admitted
+) -> Callable[..., Awaitable[Message]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> Message:
         # Of a stage its name is part of what was called.
         stage = getattr(request, "stage", "")
-        async with _outcome(f"{method} {stage}" if stage else method, context):
-            return await behavior(_checked(request), context)
+        label = f"{method} {stage}" if stage else method
+        async with _outcome(label, context), admitted(method.removeprefix("/"), context) as admission:
+            answer = await behavior(_checked(request), context)
+            await admission.record()
+            return answer
 
     return call
 
 
 def _streamed_answer(
-    behavior: Callable[..., AsyncIterator[Message]], method: str
+    behavior: Callable[..., AsyncIterator[Message]], method: str, admitted: _Admitted
 ) -> Callable[..., AsyncIterator[Message]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
-        async with _outcome(method, context):
+        async with _outcome(method, context), admitted(method.removeprefix("/"), context) as admission:
             async for answer in behavior(_checked(request), context):
+                await admission.record()
                 yield answer
 
     return call
@@ -139,7 +156,8 @@ async def _outcome(method: str, context: grpc.aio.ServicerContext) -> AsyncItera
     except Exception as error:
         intended = intended_error(error)
         _note(method, STATUS_OF_KIND[intended.kind].name, intended.reason, start)
-        details = ((DETAILS_KEY, to_status(intended).SerializeToString()),)
+        # What abort() is given replaces what was set before.
+        details = (*context.trailing_metadata(), (DETAILS_KEY, to_status(intended).SerializeToString()))
         await context.abort(STATUS_OF_KIND[intended.kind], intended.message, trailing_metadata=details)
     else:
         _note(method, "OK", "", start)

@@ -20,8 +20,10 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from oncoresponse.errors import Busy, ConfigurationError, DeadlineExceeded
-from oncoresponse.rpc.settings import ServerSettings, Service, split_addresses
+from oncoresponse.access.call import current_correlation_id
+from oncoresponse.errors import Busy, ConfigurationError, DeadlineExceeded, NotAuthenticated
+from oncoresponse.rpc.access_control import AUTHORIZATION, CORRELATION_ID
+from oncoresponse.rpc.settings import FRONT_SERVICES, ServerSettings, Service, split_addresses
 from oncoresponse.rpc.status import from_rpc_error, is_answered
 from oncoresponse.rpc.tls import connection_fault
 
@@ -32,10 +34,9 @@ _LONGEST_PAUSE_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
-_IN_FRONT = (Service.STUDY, Service.ASSESSMENT, Service.RESPONSE, Service.MODEL, Service.MONITORING)
 SERVICE_NAMES = {
     service: f"oncoresponse.v1.{service.value.capitalize()}Service"
-    if service in _IN_FRONT
+    if service in FRONT_SERVICES
     else f"oncoresponse.stages.v1.StageService.{service.value}"
     for service in Service
 }
@@ -49,9 +50,11 @@ class Peers:
     Args:
         settings: Addresses and TLS files.
         own_socket: gRPC address of the socket of this process, for the services that it runs.
+        stage_token: What services show each other.
     """
 
-    def __init__(self, settings: ServerSettings, own_socket: str) -> None:
+    def __init__(self, settings: ServerSettings, own_socket: str, stage_token: str = "") -> None:
+        self._stage_token = stage_token
         self._settings = settings
         self._own_socket = own_socket
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -91,11 +94,15 @@ class Peers:
                     )
                 self._calls_under_way[address] += 1
                 try:
-                    answer = await getattr(stub(self._channel(address)), method)(request, timeout=remaining)
+                    answer = await getattr(stub(self._channel(address)), method)(
+                        request, timeout=remaining, metadata=self._metadata()
+                    )
                 except grpc.aio.AioRpcError as error:
                     failure = from_rpc_error(error)
                     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                         raise self._other_service(service, address) from None
+                    if isinstance(failure, NotAuthenticated):
+                        raise self._other_token(service, address) from None
                     if error.code() is grpc.StatusCode.UNAVAILABLE and not cause:
                         cause = failure.message if is_answered(error) else await self._cause(service, address)
                     busy = failure if isinstance(failure, Busy) else None
@@ -110,6 +117,11 @@ class Peers:
             wanted = pause if busy is None else busy.retry_after_seconds or pause
             await asyncio.sleep(min(wanted, max(deadline - time.monotonic(), 0)))
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        correlation_id = current_correlation_id()
+        shown = ((AUTHORIZATION, f"Bearer {self._stage_token}"),) if self._stage_token else ()
+        return (*shown, (CORRELATION_ID, correlation_id)) if correlation_id else shown
 
     async def wait_until_serving(self, services: Collection[Service]) -> None:
         """Return when each service says, over the way that calls will take, that it can work; log what keeps it.
@@ -152,6 +164,14 @@ class Peers:
         return ConfigurationError(
             f"What answers at {address} does not offer the {service} service. Correct addresses.{service}, or the "
             "services of the process there, or bring it to this release.",
+            setting=f"addresses.{service}",
+        )
+
+    def _other_token(self, service: Service, address: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"What answers at {address} does not know this process as a service of the installation. Set "
+            f"addresses.{service} to the address of stage_listen there (listen is for users), and stage_token_file to "
+            "the same secret in both processes, unless they share a data folder.",
             setting=f"addresses.{service}",
         )
 

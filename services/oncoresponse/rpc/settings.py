@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
+from oncoresponse.rpc.addresses import host_of, is_loopback
 from oncoresponse.rpc.tls import CallerTls, require_readable_pem
 
 _LAST_PORT = 65535
 _HOST_AND_PORT = r"[^\s,{}\"]+:[0-9]{1,5}"
 _PREFIX = "ONCORESPONSE_"
-CALLER_VARIABLES = tuple(f"{_PREFIX}{name}" for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY"))
+CALLER_VARIABLES = tuple(
+    f"{_PREFIX}{name}" for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY", "TOKEN", "TOKEN_FILE")
+)
 """Environment variables of commands that call a server; no settings of a server."""
 _EARLIER_NAMES = {"roles": "services"}
 """Settings by the name that they had before release 0.3.0; still read."""
@@ -41,6 +44,10 @@ class Service(StrEnum):
     REPORTING = "reporting"
     MODEL = "model"
     MONITORING = "monitoring"
+
+
+FRONT_SERVICES = (Service.STUDY, Service.ASSESSMENT, Service.RESPONSE, Service.MODEL, Service.MONITORING)
+"""Those with an API for callers from outside; the others run stages, and are called by services alone."""
 
 
 class ServerSettings(BaseSettings):
@@ -90,8 +97,16 @@ class ServerSettings(BaseSettings):
         dicom_limits: How large a DICOM file may be and become; fields as
             :class:`~oncoresponse.dicom.limits.DicomLimits`.
         drain_seconds: Time that running calls get on shutdown.
+<<<<<<< HEAD
         worker_beat_seconds: How often a worker that runs assessments gives a sign of life; without one for four times
             as long, the others take over what it had begun.
+=======
+        stage_listen: Address on which the services of the installation call those of this process; empty where they all
+            run in one. A process without a service of the front door is called at ``listen``.
+        stage_token_file: File with the secret by which services know each other, for processes that share no data
+            folder; without it one is made in the data folder.
+        allow_anonymous: On the loopback address, callers need not say who they are. For one person on one machine.
+>>>>>>> main
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -129,7 +144,13 @@ class ServerSettings(BaseSettings):
     reflection: bool = False
     dicom_limits: DicomLimits = DEFAULT_LIMITS
     drain_seconds: float = Field(default=30.0, ge=0)
+<<<<<<< HEAD
     worker_beat_seconds: float = Field(default=3.0, ge=0.1, le=5)
+=======
+    stage_listen: str = ""
+    stage_token_file: Path | None = None
+    allow_anonymous: bool = False
+>>>>>>> main
 
     @model_validator(mode="before")
     @classmethod
@@ -190,6 +211,7 @@ class ServerSettings(BaseSettings):
         "tls_authority",
         "tls_client_certificate",
         "tls_client_key",
+        "stage_token_file",
     )
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
@@ -207,9 +229,11 @@ class ServerSettings(BaseSettings):
         """Command line (init) over environment over file; no dotenv, no secrets folder."""
         return init_settings, env_settings, _EarlierVariables(settings_cls), _SettingsFile(settings_cls)
 
-    @field_validator("listen")
+    @field_validator("listen", "stage_listen")
     @classmethod
-    def _host_and_port(cls, value: str) -> str:
+    def _host_and_port(cls, value: str, field: ValidationInfo) -> str:
+        if field.field_name == "stage_listen" and not value:
+            return value
         host, _, port = value.rpartition(":")
         if not host or not port.isascii() or not port.isdigit() or int(port) > _LAST_PORT:
             raise ValueError("an address is HOST:PORT, for instance 127.0.0.1:50051")
@@ -228,6 +252,11 @@ class ServerSettings(BaseSettings):
         return CallerTls(
             self.tls_authority, certificate, self.tls_client_key if own else self.tls_key, self.tls_peer_name
         )
+
+    @property
+    def offers_front_door(self) -> bool:
+        """Whether a service of this process is for callers from outside."""
+        return any(service in FRONT_SERVICES for service in self.services)
 
     def require_complete_services(self) -> None:
         """Refuse to run assessments that could never end.
@@ -250,18 +279,29 @@ class ServerSettings(BaseSettings):
         Raises:
             ConfigurationError: The address is not loopback, there is no TLS, and nobody allowed it.
         """
-        host = self.listen.rpartition(":")[0].strip("[]")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ConfigurationError("tls_certificate and tls_key belong together; set both.")
         if self.tls_client_authority is not None and self.tls_certificate is None:
             raise ConfigurationError("tls_client_authority needs TLS: set tls_certificate and tls_key too.")
         require_readable_pem(authority=self.tls_client_authority, certificate=self.tls_certificate, key=self.tls_key)
         self.caller_tls.require_usable()
-        loopback = host in ("localhost", "::1") or host.startswith("127.")
-        if not loopback and self.tls_certificate is None and not self.allow_insecure_network:
+        if not self.offers_front_door and self.stage_listen:
             raise ConfigurationError(
-                f"Listening on {self.listen} would send patient data unencrypted. Set tls_certificate and tls_key, "
-                "or allow_insecure_network for a network that is protected otherwise."
+                "This process has no service of the front door, so the other services call it at listen. Leave "
+                "stage_listen out.",
+                setting="stage_listen",
+            )
+        for address in filter(None, (self.listen, self.stage_listen)):
+            if not is_loopback(host_of(address)) and self.tls_certificate is None and not self.allow_insecure_network:
+                raise ConfigurationError(
+                    f"Listening on {address} would send patient data unencrypted. Set tls_certificate and tls_key, "
+                    "or allow_insecure_network for a network that is protected otherwise."
+                )
+        if self.allow_anonymous and not is_loopback(host_of(self.listen)):
+            raise ConfigurationError(
+                "Beyond the loopback address every caller says who it is: allow_anonymous is for 127.0.0.1 and ::1. "
+                "Leave it out, and give callers tokens or certificates.",
+                setting="allow_anonymous",
             )
 
 

@@ -14,12 +14,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
+from oncoresponse.access.authentication import Authentication
+from oncoresponse.access.caller import ANONYMOUS
 from oncoresponse.errors import ConfigurationError, OncoResponseError
 from oncoresponse.model.folder import installed_model_names
+from oncoresponse.rpc.access_control import Gate
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.own_socket import own_socket
 from oncoresponse.rpc.peers import SERVICE_NAMES, Peers
 from oncoresponse.rpc.settings import ServerSettings, Service
+from oncoresponse.rpc.stage_token import StageToken, stage_token
 from oncoresponse.servers.services import SERVICES, Surroundings
 from oncoresponse.servers.stage_servicer import Stage, StageServicer
 from oncoresponse.stages.v1 import stage_pb2_grpc
@@ -47,11 +51,12 @@ class ServerProcess:
         self._settings = settings
         self._health = health_aio.HealthServicer()
         self._starting: set[str] = set()
-        self._server: grpc.aio.Server | None = None
+        self._servers: list[grpc.aio.Server] = []
         self._exit_stack = AsyncExitStack()
         self._failed = asyncio.Event()
         self._failure: OncoResponseError | None = None
         self.address = ""
+        self.stage_address = ""
 
     async def start(self) -> None:
         """Listen, then make the services ready one after another; assessments last, when all they call is ready.
@@ -68,32 +73,36 @@ class ServerProcess:
         settings.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         services = sorted(settings.services, key=lambda service: service is Service.ASSESSMENT)
         self._starting.update(SERVICE_NAMES[service] for service in services)
-        self._server = grpc.aio.server(interceptors=(RulesAndErrors(self._starting),), options=_CHANNEL_OPTIONS)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        token = stage_token(settings.data_directory, settings.stage_token_file)
+        front = self._new_server(Gate(authentication_of(settings)))
+        inner = self._new_server(Gate(Authentication([StageToken(token)])))
         for name in ("", *(SERVICE_NAMES[service] for service in services)):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
-        self.address = self._bind(self._server)
+        # A process that only runs stages has no front door: it is the services that call it at its address.
+        self.address = self._bind(front if settings.offers_front_door else inner, settings.listen)
+        if settings.stage_listen:
+            self.stage_address = self._bind(inner, settings.stage_listen)
         socket = self._exit_stack.enter_context(own_socket(settings.data_directory))
-        self._server.add_insecure_port(socket)
+        inner.add_insecure_port(socket)
         artifacts = ArtifactStore(
             settings.artifact_url or (settings.data_directory / "artifacts").as_uri(),
             minimum_free_bytes=settings.minimum_free_bytes,
         )
-        peers = Peers(settings, socket)
+        peers = Peers(settings, socket, token)
         self._exit_stack.push_async_callback(peers.close)
-        around = Surroundings(settings, artifacts, peers, self._server, self._fail)
+        around = Surroundings(settings, artifacts, peers, front, inner, self._fail)
         built = {service: SERVICES[service](around) for service in services}
         ready_stages: dict[str, Stage] = {}
         if any(item.stages for item in built.values()):
             offered = {name for item in built.values() for name in item.stages}
-            stage_pb2_grpc.add_StageServiceServicer_to_server(
-                StageServicer(artifacts, ready_stages, offered), self._server
-            )
+            stages = StageServicer(artifacts, ready_stages, offered)
+            around.offer_inside(stage_pb2_grpc.add_StageServiceServicer_to_server, stages)
         if settings.reflection:
             health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
             own = (name for service in services if (name := SERVICE_NAMES[service]).startswith("oncoresponse.v1."))
-            reflection.enable_server_reflection((*own, health_name, reflection.SERVICE_NAME), self._server)
-        await self._server.start()
+            reflection.enable_server_reflection((*own, health_name, reflection.SERVICE_NAME), front)
+        for server in self._servers:
+            await server.start()
         for service, running in built.items():
             self._exit_stack.push_async_callback(running.close)
             if service is Service.ASSESSMENT:
@@ -111,8 +120,7 @@ class ServerProcess:
     async def stop(self) -> None:
         """Refuse new calls, let running ones finish, close everything."""
         await self._health.enter_graceful_shutdown()
-        if self._server is not None:
-            await self._server.stop(self._settings.drain_seconds)
+        await asyncio.gather(*(server.stop(self._settings.drain_seconds) for server in self._servers))
         await self._exit_stack.aclose()
 
     async def serve_until_signal(self, on_ready: Callable[[str], None] | None = None) -> bool:
@@ -157,9 +165,16 @@ class ServerProcess:
         self._failure = error
         self._failed.set()
 
-    def _bind(self, server: grpc.aio.Server) -> str:
+    def _new_server(self, gate: Gate) -> grpc.aio.Server:
+        self._exit_stack.callback(gate.close)
+        server = grpc.aio.server(interceptors=(RulesAndErrors(gate, self._starting),), options=_CHANNEL_OPTIONS)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        self._servers.append(server)
+        return server
+
+    def _bind(self, server: grpc.aio.Server, listen: str) -> str:
         settings = self._settings
-        host = settings.listen.rpartition(":")[0]
+        host = listen.rpartition(":")[0]
         try:
             if settings.tls_certificate is not None and settings.tls_key is not None:
                 authority = settings.tls_client_authority
@@ -168,14 +183,21 @@ class ServerProcess:
                     root_certificates=authority.read_bytes() if authority else None,
                     require_client_auth=authority is not None,
                 )
-                port = server.add_secure_port(settings.listen, credentials)
+                port = server.add_secure_port(listen, credentials)
             else:
-                port = server.add_insecure_port(settings.listen)
+                port = server.add_insecure_port(listen)
         except (RuntimeError, OSError) as error:
             raise ConfigurationError(
-                f"Cannot listen on {settings.listen}. Another process may use the port, or a TLS file is unreadable."
+                f"Cannot listen on {listen}. Another process may use the port, or a TLS file is unreadable."
             ) from error
         return f"{host}:{port}"
+
+
+def authentication_of(settings: ServerSettings) -> Authentication:
+    """Who may call the front door."""
+    if settings.allow_anonymous:
+        _log.warning("allow_anonymous is on: whoever is on this machine may read and change everything")
+    return Authentication([], ANONYMOUS if settings.allow_anonymous else None)
 
 
 def _require_models(settings: ServerSettings) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeVar
 
 import grpc
 
@@ -19,16 +20,37 @@ from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.stage_servicer import Stage
 from oncoresponse.storage.artifact_store import ArtifactStore
 
+_Servicer = TypeVar("_Servicer")
+
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a service is built from, and whom it tells that the process has to end (``fail``)."""
+    """What a service is built from.
+
+    Attributes:
+        settings: Of the process.
+        artifacts: The store.
+        peers: The other services.
+        front: What callers from outside reach.
+        inner: What the services of the installation reach.
+        fail: To be called where the process cannot go on.
+    """
 
     settings: ServerSettings
     artifacts: ArtifactStore
     peers: Peers
-    server: grpc.aio.Server
+    front: grpc.aio.Server
+    inner: grpc.aio.Server
     fail: Callable[[OncoResponseError], None] = lambda _: None
+
+    def offer(self, add: Callable[[_Servicer, grpc.aio.Server], None], servicer: _Servicer) -> None:
+        """Put a service of the front door on both servers: services call some of its methods too."""
+        for server in (self.front, self.inner):
+            add(servicer, server)
+
+    def offer_inside(self, add: Callable[[_Servicer, grpc.aio.Server], None], servicer: _Servicer) -> None:
+        """Put a service on the server that no user reaches."""
+        add(servicer, self.inner)
 
 
 async def _nothing() -> None:
@@ -54,8 +76,7 @@ def _model(around: Surroundings) -> Built:
     from oncoresponse.servers.model_servicer import ModelServicer
     from oncoresponse.v1 import model_pb2_grpc
 
-    servicer = ModelServicer(around.settings.models_directory)
-    model_pb2_grpc.add_ModelServiceServicer_to_server(servicer, around.server)
+    around.offer(model_pb2_grpc.add_ModelServiceServicer_to_server, ModelServicer(around.settings.models_directory))
     return Built()
 
 
@@ -79,10 +100,10 @@ def _study(around: Surroundings) -> Built:
         dicom_limits=settings.dicom_limits,
     )
     store = StudyStore(settings.data_directory, around.artifacts, study_settings)
-    study_pb2_grpc.add_StudyServiceServicer_to_server(StudyServicer(store, study_settings), around.server)
+    around.offer(study_pb2_grpc.add_StudyServiceServicer_to_server, StudyServicer(store, study_settings))
     limits = settings.dicom_limits
     check = StudyCheckServicer(store, around.artifacts, settings.models_directory, limits)
-    study_check_pb2_grpc.add_StudyCheckServiceServicer_to_server(check, around.server)
+    around.offer_inside(study_check_pb2_grpc.add_StudyCheckServiceServicer_to_server, check)
 
     def index_of_manifest(manifest: StoredArtifact) -> StudyIndex:
         return store.index_of_manifest(manifest, header_reader(limits))
@@ -126,7 +147,7 @@ def _response(around: Surroundings) -> Built:
     settings = around.settings
     key = None if settings.fingerprint_key is None else read_key(settings.fingerprint_key)
     stage = PredictionStage(around.artifacts, settings.models_directory, key)
-    response_pb2_grpc.add_ResponseServiceServicer_to_server(ResponseServicer(stage), around.server)
+    around.offer(response_pb2_grpc.add_ResponseServiceServicer_to_server, ResponseServicer(stage))
     return Built(stage.make_ready, stage.close, {"prediction": stage})
 
 
@@ -146,7 +167,7 @@ def _monitoring(around: Surroundings) -> Built:
     settings = around.settings
     store = MonitoringStore(settings.system_database_url)
     servicer = MonitoringServicer(store, around.artifacts, settings.models_directory)
-    monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server(servicer, around.server)
+    around.offer(monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server, servicer)
     return Built(servicer.make_ready, servicer.close)
 
 
@@ -161,9 +182,8 @@ def _assessment(around: Surroundings) -> Built:
     provide_recording_peers(peers)
     provide_surroundings(ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds))
     records = AssessmentRecords(settings, around.artifacts, around.fail)
-    assessment_pb2_grpc.add_AssessmentServiceServicer_to_server(
-        AssessmentServicer(records, around.artifacts, peers), around.server
-    )
+    servicer = AssessmentServicer(records, around.artifacts, peers)
+    around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
     launched = False
 
     async def launch() -> None:

@@ -62,7 +62,7 @@ def launched() -> Launch:
     ) -> AsyncIterator[AssessmentRecords]:
         data_folder.mkdir(exist_ok=True)
         artifacts = ArtifactStore((data_folder / "artifacts").as_uri())
-        server = grpc.aio.server(interceptors=(RulesAndErrors(set()),))
+        server = grpc.aio.server(interceptors=(RulesAndErrors(None),))
         stages = stages or {"conversion": ConversionStage(artifacts, data_folder / "no-models")}
         servicer = StageServicer(artifacts, stages, stages.keys())
         stage_pb2_grpc.add_StageServiceServicer_to_server(servicer, server)

@@ -69,7 +69,7 @@ async def assessed(launched, folder, version):
     folder.mkdir()
     artifacts = ArtifactStore((folder / "artifacts").as_uri())
     other = SegmentationOfAnotherRelease(artifacts, version)
-    server = grpc.aio.server(interceptors=(RulesAndErrors(),))
+    server = grpc.aio.server(interceptors=(RulesAndErrors(None),))
     stage_pb2_grpc.add_StageServiceServicer_to_server(other, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()

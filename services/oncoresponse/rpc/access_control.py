@@ -1,0 +1,214 @@
+"""The gate that every call passes: who calls, whether they may, and the line of the audit record.
+
+Deciding is done in :mod:`oncoresponse.access`, which knows no gRPC; here is what is gRPC's own: metadata, certificates
+that TLS has verified, addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Protocol
+from urllib.parse import unquote
+
+import grpc
+
+from oncoresponse.access.audit_event import AuditAction, AuditEvent, AuditSink
+from oncoresponse.access.authentication import Authentication
+from oncoresponse.access.call import Call, accepted_correlation_id, answering
+from oncoresponse.access.caller import Caller, Credentials, Identification
+from oncoresponse.access.decision import require_allowed
+from oncoresponse.access.roles import AccessRole
+from oncoresponse.access.rpc_rules import RPC_RULES
+from oncoresponse.errors import AccessDenied, InvalidRequest, NotAuthenticated
+from oncoresponse.rpc.addresses import host_of, is_loopback
+from oncoresponse.rpc.status import intended_error
+
+AUTHORIZATION = "authorization"
+CORRELATION_ID = "x-correlation-id"
+EMERGENCY_REASON = "x-emergency-reason"
+"""Metadata of a call. The reason for emergency access is percent-encoded UTF-8, as metadata are ASCII."""
+
+_BEARER = "bearer "
+_REASON_CHARACTERS = range(10, 201)
+_THREADS = 4
+_NOBODY = Caller("unknown", frozenset(), Identification.ANONYMOUS)
+_UNCHECKED = Caller("unchecked", frozenset(AccessRole), Identification.ANONYMOUS)
+
+_log = logging.getLogger(__name__)
+
+
+class Limits(Protocol):
+    """How much one caller may ask for."""
+
+    def admit(self, caller: Caller, address: str) -> None:
+        """Count a call.
+
+        Raises:
+            RateLimited: It is one too many.
+        """
+
+    def refused(self, address: str) -> None:
+        """Count a call of somebody who was not recognized.
+
+        Raises:
+            RateLimited: It is one too many from there.
+        """
+
+
+class Gate:
+    """Lets calls in, and keeps the audit record.
+
+    Args:
+        authentication: Who may be recognized, and how.
+        audit: Where events are kept; ``None`` on the address of the services among themselves, whose calls belong to
+            one of the front door, which is kept.
+        limits: Of a caller; ``None`` for none.
+    """
+
+    def __init__(
+        self, authentication: Authentication, audit: AuditSink | None = None, limits: Limits | None = None
+    ) -> None:
+        self._authentication = authentication
+        self._audit = audit
+        self._limits = limits
+        # Threads of their own: an issuer of tokens or a disk that is slow must not hold up the work, nor the reverse.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="access")
+
+    def close(self) -> None:
+        """Give the threads back."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    @asynccontextmanager
+    async def admitted(self, operation: str, context: grpc.aio.ServicerContext) -> AsyncIterator[Admission]:
+        """The call, once it may be made; its end goes to the audit record unless :meth:`Admission.record` put it there.
+
+        Raises:
+            NotAuthenticated, AccessDenied, RateLimited: It may not be made.
+            AuditUnavailable: It cannot be kept in the record, so nothing is handed out.
+        """
+        call = _call_without_caller(operation, context)
+        admission = Admission(call, self._audit, self._threads)
+        context.set_trailing_metadata(((CORRELATION_ID, call.correlation_id),))
+        with answering(call):
+            try:
+                await self._admit(call, context)
+                yield admission
+            except BaseException as error:
+                outcome = intended_error(error).reason if isinstance(error, Exception) else "CANCELLED"
+                await asyncio.shield(admission.record(outcome))
+                raise
+            await admission.record()
+
+    async def _admit(self, call: Call, context: grpc.aio.ServicerContext) -> None:
+        credentials = _credentials(context, call.address)
+        loop = asyncio.get_running_loop()
+        try:
+            call.caller = await loop.run_in_executor(self._threads, self._authentication.caller, credentials)
+        except NotAuthenticated:
+            if self._limits is not None:
+                self._limits.refused(call.address)
+            raise
+        if self._limits is not None:
+            self._limits.admit(call.caller, call.address)
+        call.emergency_reason = _emergency_reason(context)
+        try:
+            if call.operation in RPC_RULES or call.operation.startswith("oncoresponse."):
+                require_allowed(call.caller, call.operation, call.emergency_reason)
+        except AccessDenied:
+            call.emergency_reason = ""
+            raise
+
+
+class Admission:
+    """One call that was let in, or refused, and whether the audit record has it."""
+
+    def __init__(self, call: Call, audit: AuditSink | None, threads: ThreadPoolExecutor) -> None:
+        self._call = call
+        self._audit = audit
+        self._threads = threads
+        self._recorded = False
+
+    async def record(self, outcome: str = "OK") -> None:
+        """Keep what was done, before anything of it is handed out. A success is kept once, a failure always.
+
+        Raises:
+            AuditUnavailable: It cannot be kept.
+        """
+        if self._audit is None or (self._recorded and outcome == "OK"):
+            return
+        self._recorded = True
+        call = self._call
+        rule = RPC_RULES.get(call.operation)
+        event = AuditEvent(
+            time=datetime.datetime.now(datetime.UTC),
+            caller=call.caller,
+            address=call.address,
+            action=AuditAction.EXECUTE if rule is None else rule.action,
+            operation=call.operation,
+            outcome=outcome,
+            correlation_id=call.correlation_id,
+            objects=call.objects,
+            patients=call.patients,
+            emergency_reason=call.emergency_reason,
+        )
+        if event.emergency_reason and outcome == "OK":
+            _log.warning("emergency access: %s by %s", call.operation, call.correlation_id)
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._audit.record, event)
+
+
+@asynccontextmanager
+async def unchecked(operation: str, context: grpc.aio.ServicerContext) -> AsyncIterator[Admission]:
+    """A call of a server that has no gate: one that a test builds around a servicer."""
+    call = _call_without_caller(operation, context)
+    call.caller = _UNCHECKED
+    with answering(call):
+        yield Admission(call, None, ThreadPoolExecutor(1))
+
+
+def _call_without_caller(operation: str, context: grpc.aio.ServicerContext) -> Call:
+    asked = _metadata(context, CORRELATION_ID)
+    return Call(_NOBODY, operation, accepted_correlation_id(asked), _address(context.peer() or ""))
+
+
+def _credentials(context: grpc.aio.ServicerContext, address: str) -> Credentials:
+    authorization = _metadata(context, AUTHORIZATION)
+    bearer = authorization[len(_BEARER) :].strip() if authorization.lower().startswith(_BEARER) else ""
+    if authorization and not bearer:
+        raise NotAuthenticated("The metadata 'authorization' is not of the form 'Bearer TOKEN'. Send it so, or not.")
+    found = context.auth_context() or {}
+    names = [*found.get("x509_common_name", ()), *found.get("x509_subject_alternative_name", ())]
+    texts = (name.decode("utf-8", "replace") for name in names)
+    return Credentials(bearer, tuple(dict.fromkeys(texts)), is_loopback(address))
+
+
+def _emergency_reason(context: grpc.aio.ServicerContext) -> str:
+    reason = unquote(_metadata(context, EMERGENCY_REASON)).strip()
+    if reason and (len(reason) not in _REASON_CHARACTERS or not reason.isprintable()):
+        raise InvalidRequest(
+            f"The reason for emergency access is one line of {_REASON_CHARACTERS.start} to "
+            f"{_REASON_CHARACTERS.stop - 1} characters. Say in a sentence why the data are needed."
+        )
+    return reason
+
+
+def _metadata(context: grpc.aio.ServicerContext, name: str) -> str:
+    """A value of the call's metadata; empty where there is none.
+
+    Raises:
+        InvalidRequest: It is there twice, so that it is not clear which one holds.
+    """
+    values = [value for key, value in context.invocation_metadata() or () if key == name]
+    if len(values) > 1:
+        raise InvalidRequest(f"The call has the metadata '{name}' more than once. Send it once.")
+    return str(values[0]) if values else ""
+
+
+def _address(peer: str) -> str:
+    """``ipv4:10.0.0.1:5000`` and ``ipv6:%5B::1%5D:5000`` without family and port; ``unix`` for a Unix socket."""
+    family, _, rest = unquote(peer).partition(":")
+    return "unix" if family == "unix" else host_of(rest)
