@@ -97,16 +97,13 @@ class ServerSettings(BaseSettings):
         dicom_limits: How large a DICOM file may be and become; fields as
             :class:`~oncoresponse.dicom.limits.DicomLimits`.
         drain_seconds: Time that running calls get on shutdown.
-<<<<<<< HEAD
-        worker_beat_seconds: How often a worker that runs assessments gives a sign of life; without one for four times
-            as long, the others take over what it had begun.
-=======
         stage_listen: Address on which the services of the installation call those of this process; empty where they all
             run in one. A process without a service of the front door is called at ``listen``.
         stage_token_file: File with the secret by which services know each other, for processes that share no data
             folder; without it one is made in the data folder.
         allow_anonymous: On the loopback address, callers need not say who they are. For one person on one machine.
->>>>>>> main
+        worker_beat_seconds: How often a worker that runs assessments gives a sign of life; without one for four times
+            as long, the others take over what it had begun.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -144,13 +141,10 @@ class ServerSettings(BaseSettings):
     reflection: bool = False
     dicom_limits: DicomLimits = DEFAULT_LIMITS
     drain_seconds: float = Field(default=30.0, ge=0)
-<<<<<<< HEAD
-    worker_beat_seconds: float = Field(default=3.0, ge=0.1, le=5)
-=======
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False
->>>>>>> main
+    worker_beat_seconds: float = Field(default=3.0, ge=0.1, le=5)
 
     @model_validator(mode="before")
     @classmethod
