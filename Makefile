@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fast coverage fhir-server check lint breaking types stubs stubs-check bench bench-radiomics fuzz clean
+.PHONY: demo test test-fast coverage fhir-server check lint breaking types stubs stubs-check bench bench-radiomics trial-worker-loss fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -98,6 +98,11 @@ bench: $(VENV)/installed
 # CASES: folder of a cohort (patient folders with CT, PET and their masks); without it the sample studies are measured.
 bench-radiomics: $(VENV)/installed
 	$(BIN)/python -m benchmarks.radiomics $(CASES)
+
+# One of three workers is lost in every stage, TRIALS times: about 25 minutes.
+TRIALS ?= 60
+trial-worker-loss: $(VENV)/installed
+	$(BIN)/python -m benchmarks.worker_loss --trials $(TRIALS)
 
 # N cases of mutated DICOM files and requests; SEED makes other ones.
 N ?= 2000

@@ -69,7 +69,7 @@ RUN = {
     "the newcomer": ("make demo",),
     "the test itself": ("make test",),
     "one machine": (
-        "oncoresponse serve --listen 127.0.0.1:50051",
+        "oncoresponse serve --listen 127.0.0.1:50051 --allow-anonymous",
         "oncoresponse serve --data-dir /srv/oncoresponse --models-dir /opt/oncoresponse/models",
         "python examples/client.py examples/STS_019 127.0.0.1:50051",
         "oncoresponse assess examples/STS_019 --model sts-petct --out result",

@@ -125,10 +125,7 @@ class MonitoringStore:
     def _put_outcome(self, record: OutcomeRecord) -> bool:
         with self._engine.begin() as connection:
             if _prediction_row(connection, record.assessment) is None:
-                raise PredictionNotFound(
-                    "No prediction of this assessment is recorded. Check the name; a prediction is recorded within "
-                    "seconds after its report, and only of assessments that succeeded."
-                )
+                raise prediction_not_found()
             here = _OUTCOMES.c.assessment == record.assessment
             found = connection.execute(select(_OUTCOMES).where(here)).mappings().one_or_none()
             values = {"favorable": record.favorable, "follow_up_months": record.follow_up_months}
@@ -170,6 +167,14 @@ class MonitoringStore:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def prediction_not_found() -> PredictionNotFound:
+    """What is said of an assessment of which there is no record, or none for who asks."""
+    return PredictionNotFound(
+        "No prediction of this assessment is recorded. Check the name; a prediction is recorded within seconds after "
+        "its report, and only of assessments that succeeded."
+    )
 
 
 def _prediction_row(connection: Connection, assessment: str) -> RowMapping | None:

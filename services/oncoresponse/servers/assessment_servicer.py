@@ -10,6 +10,7 @@ from typing import Literal
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from oncoresponse.access.call import current_call
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.errors import (
     ArtifactNotFound,
@@ -52,7 +53,8 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.CreateAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.CreateAssessmentResponse:
         """Start an assessment, or find the one that the same request started."""
-        if (existing := await self._records.find(request)) is not None:
+        tenant = current_call().caller.tenant
+        if (existing := await self._records.find(request, tenant)) is not None:
             return assessment_pb2.CreateAssessmentResponse(assessment=existing)
         study = await self._peers.call(
             Service.STUDY,
@@ -62,6 +64,8 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             study_pb2.GetStudyResponse,
             timeout_seconds=_LOOKUP_SECONDS,
         )
+        if current_call().tenant not in (None, study.study.tenant):
+            raise StudyNotFound("There is no study of this name. ListStudies gives the names.")
         if not study.study.complete:
             raise StudyNotComplete("The study still accepts instances. Call CompleteStudy, then create the assessment.")
         model = await self._peers.call(
@@ -81,7 +85,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         stages = require_plan(model.model.stages)
         subject = await self._checked(request, model.model.sha256)
         assessment = await self._records.create(
-            request, stored_artifact(study.study.manifest), model.model.sha256, stages, subject
+            request, stored_artifact(study.study.manifest), model.model.sha256, stages, subject, tenant
         )
         return assessment_pb2.CreateAssessmentResponse(assessment=assessment)
 
@@ -89,6 +93,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.GetAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.GetAssessmentResponse:
         """Describe one assessment."""
+        await self._records.require_own(request.name, current_call().tenant)
         return assessment_pb2.GetAssessmentResponse(assessment=await self._records.get(request.name))
 
     async def ListAssessments(
@@ -104,6 +109,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             model=request.model,
             create_time_from_ms=_milliseconds(request, "create_time_from"),
             create_time_before_ms=_milliseconds(request, "create_time_before"),
+            tenant=current_call().tenant,
         )
         page = await self._records.lists.page(
             wanted, request.state, request.page_size or _DEFAULT_PAGE_SIZE, request.page_token
@@ -114,12 +120,14 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.CancelAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.CancelAssessmentResponse:
         """Stop an assessment."""
+        await self._records.require_own(request.name, current_call().tenant)
         return assessment_pb2.CancelAssessmentResponse(assessment=await self._records.cancel(request.name))
 
     async def WatchAssessment(
         self, request: assessment_pb2.WatchAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[assessment_pb2.WatchAssessmentResponse]:
         """Send the state now and at each change."""
+        await self._records.require_own(request.name, current_call().tenant)
         revision = 0
         while True:
             assessment = await self._records.get(request.name)
@@ -134,6 +142,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.GetArtifactRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[assessment_pb2.GetArtifactResponse]:
         """Send the bytes of one artifact."""
+        await self._records.require_own(request.assessment, current_call().tenant)
         assessment = await self._records.get(request.assessment)
         if not is_finished(assessment):
             raise AssessmentNotFinished("The assessment has not finished. Watch it, then ask again.")

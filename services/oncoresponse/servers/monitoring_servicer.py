@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 
+from oncoresponse.access.call import current_call
 from oncoresponse.case.prediction import Prediction
 from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.errors import InvalidRequest
@@ -15,9 +16,10 @@ from oncoresponse.model.cache import ModelCache
 from oncoresponse.monitoring.prometheus import prometheus_text
 from oncoresponse.monitoring.records import OutcomeRecord, prediction_record
 from oncoresponse.monitoring.report import MonitoredModel, monitoring_report
-from oncoresponse.monitoring.store import MonitoringStore
+from oncoresponse.monitoring.store import MonitoringStore, prediction_not_found
 from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.chart_store import ChartStore
 from oncoresponse.v1 import monitoring_pb2, monitoring_pb2_grpc
 
 _FAVORABLE = {
@@ -28,20 +30,32 @@ _FAVORABLE = {
 
 
 class MonitoringServicer(monitoring_pb2_grpc.MonitoringServiceServicer):
-    """See ``protos/oncoresponse/v1/monitoring.proto``."""
+    """See ``protos/oncoresponse/v1/monitoring.proto``.
 
-    def __init__(self, store: MonitoringStore, artifacts: ArtifactStore, models_directory: Path) -> None:
+    Args:
+        store: Predictions and outcomes.
+        chart: Says whose an assessment is.
+        artifacts: The store.
+        models_directory: Installed models.
+    """
+
+    def __init__(
+        self, store: MonitoringStore, chart: ChartStore, artifacts: ArtifactStore, models_directory: Path
+    ) -> None:
         self._store = store
+        self._chart = chart
         self._artifacts = artifacts
         self._models = ModelCache(models_directory, MonitoredModel.open)
 
     async def make_ready(self) -> None:
         """Reach the database and make its tables."""
         await asyncio.to_thread(self._store.prepare)
+        await asyncio.to_thread(self._chart.prepare)
 
     async def close(self) -> None:
         """Close the connections to the database."""
         await asyncio.to_thread(self._store.close)
+        await asyncio.to_thread(self._chart.close)
 
     async def RecordPrediction(
         self, request: monitoring_pb2.RecordPredictionRequest, context: grpc.aio.ServicerContext
@@ -69,6 +83,10 @@ class MonitoringServicer(monitoring_pb2_grpc.MonitoringServiceServicer):
         self, request: monitoring_pb2.RecordOutcomeRequest, context: grpc.aio.ServicerContext
     ) -> monitoring_pb2.RecordOutcomeResponse:
         """Keep an outcome."""
+        if (tenant := current_call().tenant) is not None:
+            of = await asyncio.to_thread(self._chart.tenant_of, request.assessment.removeprefix("assessments/"))
+            if (of or "") != tenant:
+                raise prediction_not_found()
         names = [group.name for group in request.groups]
         if len(set(names)) < len(names):
             raise InvalidRequest("An audit group is given twice. Give each name once.")

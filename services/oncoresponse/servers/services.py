@@ -162,11 +162,13 @@ def _reporting(around: Surroundings) -> Built:
 def _monitoring(around: Surroundings) -> Built:
     from oncoresponse.monitoring.store import MonitoringStore
     from oncoresponse.servers.monitoring_servicer import MonitoringServicer
+    from oncoresponse.storage.chart_store import ChartStore
     from oncoresponse.v1 import monitoring_pb2_grpc
 
     settings = around.settings
     store = MonitoringStore(settings.system_database_url)
-    servicer = MonitoringServicer(store, around.artifacts, settings.models_directory)
+    chart = ChartStore(settings.system_database_url)
+    servicer = MonitoringServicer(store, chart, around.artifacts, settings.models_directory)
     around.offer(monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server, servicer)
     return Built(servicer.make_ready, servicer.close)
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
+from oncoresponse.access.call import current_call
 from oncoresponse.case.left_out import LeftOutInstance, unreadable_sentence
 from oncoresponse.errors import NoImages
 from oncoresponse.intake.dicomweb_import import import_dicomweb, require_allowed_url
@@ -40,7 +41,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request: study_pb2.CreateStudyRequest, context: grpc.aio.ServicerContext
     ) -> study_pb2.CreateStudyResponse:
         """Create an empty study."""
-        record = await asyncio.to_thread(self._store.create, request.request_id)
+        record = await asyncio.to_thread(self._store.create, request.request_id, tenant=current_call().caller.tenant)
         return study_pb2.CreateStudyResponse(study=_study(record))
 
     async def UploadInstances(
@@ -50,6 +51,8 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         upload = StudyUpload(self._store, self._read_object)
         try:
             async for message in request_iterator:
+                if message.HasField("header"):
+                    await self._own_study(message.header.study)
                 await asyncio.to_thread(upload.take, message)
             states = await asyncio.to_thread(upload.states)
         finally:
@@ -60,6 +63,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request: study_pb2.ListInstancesRequest, context: grpc.aio.ServicerContext
     ) -> study_pb2.ListInstancesResponse:
         """Say what has arrived."""
+        await self._own_study(request.study)
         states = await asyncio.to_thread(self._store.instances, request.study)
         return study_pb2.ListInstancesResponse(instances=map(_instance_status, states))
 
@@ -67,6 +71,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request: study_pb2.CompleteStudyRequest, context: grpc.aio.ServicerContext
     ) -> study_pb2.CompleteStudyResponse:
         """Freeze the study."""
+        await self._own_study(request.study)
         record = await asyncio.to_thread(
             self._store.complete, request.study, request.instance_count, read=self._read_object
         )
@@ -78,7 +83,8 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         """Take in a directory of the server."""
         allowed = self._settings.allowed_import_directories
         directory = await asyncio.to_thread(allowed_directory, request.directory, allowed)
-        record = await asyncio.to_thread(self._store.create, request.request_id, f"directory {directory}")
+        tenant = current_call().caller.tenant
+        record = await asyncio.to_thread(self._store.create, request.request_id, f"directory {directory}", tenant)
         if not record.complete:
             counts = import_directory(self._store, record.name, directory, allowed, self._read_object)
             async for count in self._import(counts):
@@ -92,7 +98,8 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         """Take in a study from a DICOMweb server."""
         require_allowed_url(request.url, self._settings.allowed_dicomweb_urls)
         purpose = f"dicomweb {request.url} {request.study_instance_uid}"
-        record = await asyncio.to_thread(self._store.create, request.request_id, purpose)
+        tenant = current_call().caller.tenant
+        record = await asyncio.to_thread(self._store.create, request.request_id, purpose, tenant)
         if not record.complete:
             counts = import_dicomweb(
                 self._store, record.name, request.url, request.study_instance_uid, self._settings, self._read_object
@@ -107,7 +114,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request: study_pb2.GetStudyRequest, context: grpc.aio.ServicerContext
     ) -> study_pb2.GetStudyResponse:
         """Describe one study."""
-        return study_pb2.GetStudyResponse(study=_study(await asyncio.to_thread(self._store.get, request.name)))
+        return study_pb2.GetStudyResponse(study=_study(await self._own_study(request.name)))
 
     async def ListStudies(
         self, request: study_pb2.ListStudiesRequest, context: grpc.aio.ServicerContext
@@ -121,6 +128,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
             study_date_to=request.study_date_to,
             modality=request.modality,
             complete=request.complete if request.HasField("complete") else None,
+            tenant=current_call().tenant,
         )
         if wanted.needs_index:
             await asyncio.to_thread(self._store.index_older_studies, self._read_object)
@@ -131,8 +139,13 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request: study_pb2.DeleteStudyRequest, context: grpc.aio.ServicerContext
     ) -> study_pb2.DeleteStudyResponse:
         """Delete one study."""
+        await self._own_study(request.name)
         await asyncio.to_thread(self._store.delete, request.name)
         return study_pb2.DeleteStudyResponse()
+
+    async def _own_study(self, name: str) -> StudyRecord:
+        """A study that the caller may know of; any other is as if there were none."""
+        return await asyncio.to_thread(self._store.get, name, current_call().tenant)
 
     async def _import(self, counts: Iterator[ImportCount]) -> AsyncIterator[ImportCount]:
         """Advance an import file by file in a thread; gives some of its counts, and always the last."""
@@ -184,6 +197,7 @@ def _study(record: StudyRecord) -> study_pb2.Study:
         study_date=record.study_date,
         modalities=record.modalities,
         series_count=record.series_count,
+        tenant=record.tenant,
     )
     study.create_time.FromNanoseconds(record.create_time_ns)
     return study

@@ -19,7 +19,7 @@ from oncoresponse.storage.page_position import position_of_token
 _AREA = "chart"
 _ASSESSMENTS = table(
     "chart_assessment",
-    *map(column, ("assessment", "create_time_ms", "study", "model", "state", "patient_known", "study_date")),
+    *map(column, ("assessment", "create_time_ms", "study", "model", "state", "patient_known", "study_date", "tenant")),
 )
 _PATIENTS = table("chart_patient", *map(column, ("patient_id", "issuer_of_patient_id", "assessment")))
 
@@ -47,6 +47,7 @@ class AssessmentRow:
         study: ``studies/{study}``.
         model: ``models/{model}``.
         state: Number of the state it ended in; 0 while its end has not been noted.
+        tenant: Whose it is, where the installation serves several tenants.
     """
 
     assessment: str
@@ -54,6 +55,7 @@ class AssessmentRow:
     study: str
     model: str
     state: int = 0
+    tenant: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class AssessmentFilter:
         ended_in: State that it ended in, or 0 for any; those whose end has not been noted are given too.
         create_time_from_ms: Created at this time or later.
         create_time_before_ms: Created before this time.
+        tenant: Of this tenant, empty for those without one; ``None`` for all.
     """
 
     patient_id: str = ""
@@ -77,6 +80,7 @@ class AssessmentFilter:
     ended_in: int = 0
     create_time_from_ms: int | None = None
     create_time_before_ms: int | None = None
+    tenant: str | None = None
 
 
 class ChartStore:
@@ -106,8 +110,8 @@ class ChartStore:
         """
         statement = text(
             "INSERT INTO chart_assessment "
-            "(assessment, create_time_ms, study, model, state, patient_known, study_date) "
-            "VALUES (:assessment, :create_time_ms, :study, :model, :state, 0, '') ON CONFLICT DO NOTHING"
+            "(assessment, create_time_ms, study, model, state, patient_known, study_date, tenant) "
+            "VALUES (:assessment, :create_time_ms, :study, :model, :state, 0, '', :tenant) ON CONFLICT DO NOTHING"
         )
         with self._engine.begin() as connection:
             for row in rows:
@@ -128,6 +132,13 @@ class ChartStore:
         statement = text("SELECT 1 FROM chart_assessment WHERE assessment = :assessment")
         with self._engine.connect() as connection:
             return {each for each in assessments if connection.execute(statement, {"assessment": each}).first()}
+
+    def tenant_of(self, assessment: str) -> str | None:
+        """Whose an assessment is; ``None`` where it is not noted."""
+        statement = text("SELECT tenant FROM chart_assessment WHERE assessment = :assessment")
+        with self._engine.connect() as connection:
+            found = connection.execute(statement, {"assessment": assessment}).first()
+        return None if found is None else str(found[0])
 
     def studies_without_subject(self) -> list[str]:
         """Studies of which nobody has noted yet whose they are."""
@@ -168,6 +179,8 @@ class ChartStore:
             if wanted.issuer_of_patient_id:
                 of_patient = of_patient.where(patient.issuer_of_patient_id == wanted.issuer_of_patient_id)
             query = query.where(row.assessment.in_(of_patient))
+        if wanted.tenant is not None:
+            query = query.where(row.tenant == wanted.tenant)
         if wanted.study:
             query = query.where(row.study == wanted.study)
         if wanted.model:

@@ -47,6 +47,7 @@ class StudyRecord:
         study_date: YYYYMMDD; empty without index, or where the files give none.
         modalities: DICOM modalities of the index, in alphabetical order.
         series_count: Series of the index.
+        tenant: Whose it is, where the installation serves several tenants.
     """
 
     name: str
@@ -58,6 +59,7 @@ class StudyRecord:
     study_date: str = ""
     modalities: tuple[str, ...] = ()
     series_count: int = 0
+    tenant: str = ""
 
     @property
     def complete(self) -> bool:
@@ -153,15 +155,16 @@ class StudyTables:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def create_study(self, study_id: str, purpose_sha256: str, create_time_ns: int) -> StudyRecord:
+    def create_study(self, study_id: str, purpose_sha256: str, create_time_ns: int, tenant: str) -> StudyRecord:
         """Insert a study, or find it.
 
         Raises:
             RequestConflict: It exists for another purpose.
         """
         self._connection.execute(
-            "INSERT INTO study (study_id, purpose_sha256, create_time_ns) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            (study_id, purpose_sha256, create_time_ns),
+            "INSERT INTO study (study_id, purpose_sha256, create_time_ns, tenant) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            (study_id, purpose_sha256, create_time_ns, tenant),
         )
         row = self._study_row(study_id)
         if row["purpose_sha256"] != purpose_sha256:
@@ -312,8 +315,13 @@ class StudyTables:
             f"{_SELECT_STUDY} WHERE study.study_id = ? GROUP BY study.study_id", (study_id,)
         ).fetchone()
         if row is None:
-            raise StudyNotFound("There is no study of this name. ListStudies gives the names.")
+            raise study_not_found()
         return row
+
+
+def study_not_found() -> StudyNotFound:
+    """What is said of a study that is not there, or not for who asks."""
+    return StudyNotFound("There is no study of this name. ListStudies gives the names.")
 
 
 def _record(row: sqlite3.Row) -> StudyRecord:
@@ -327,6 +335,7 @@ def _record(row: sqlite3.Row) -> StudyRecord:
         study_date=row["study_date"] or "",
         modalities=tuple(sorted(filter(None, (row["modalities"] or "").split(",")))),
         series_count=row["series_count"],
+        tenant=row["tenant"],
     )
 
 

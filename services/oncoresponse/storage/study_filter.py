@@ -21,6 +21,7 @@ class StudyFilter:
         study_date_from, study_date_to: Study Date (0008,0020), YYYYMMDD, both included.
         modality: DICOM modality of one of the series.
         complete: Whether the study is complete.
+        tenant: Of this tenant, empty for those without one; ``None`` for all.
     """
 
     patient_id: str = ""
@@ -29,6 +30,7 @@ class StudyFilter:
     study_date_to: str = ""
     modality: str = ""
     complete: bool | None = None
+    tenant: str | None = None
 
     @property
     def needs_index(self) -> bool:
@@ -53,6 +55,9 @@ class StudyFilter:
         if self.modality:
             parts.append("study.study_id IN (SELECT study_id FROM series WHERE modality = :modality)")
             values["modality"] = self.modality
+        if self.tenant is not None:
+            parts.append("study.tenant = :tenant")
+            values["tenant"] = self.tenant
         if self.complete is not None:
             parts.append(f"study.manifest_sha256 IS {'NOT NULL' if self.complete else 'NULL'}")
         return "".join(f" AND {part}" for part in parts), values

@@ -31,7 +31,7 @@ from oncoresponse.errors import (
 from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, ArtifactStore
 from oncoresponse.storage.disk_space import disk_full_when_no_room, require_free_space
 from oncoresponse.storage.instance_upload import InstanceUpload
-from oncoresponse.storage.study_database import InstanceRow, StudyDatabase, StudyPage, StudyRecord
+from oncoresponse.storage.study_database import InstanceRow, StudyDatabase, StudyPage, StudyRecord, study_not_found
 from oncoresponse.storage.study_filter import StudyFilter
 from oncoresponse.storage.study_indexing import ReadObject, index_of, read_headers
 from oncoresponse.storage.study_manifest import ManifestInstance, StudyManifest
@@ -96,25 +96,34 @@ class StudyStore:
         self._without_index: set[str] = set()
         self._remove_leftovers()
 
-    def create(self, request_id: str, purpose: str = "") -> StudyRecord:
+    def create(self, request_id: str, purpose: str = "", tenant: str = "") -> StudyRecord:
         """Create an empty study, or find the one the same request created.
 
         Args:
             request_id: UUID of the request.
             purpose: What the request asks for beside the id; only its digest is kept.
+            tenant: Whose it is. The same id of another tenant is another request.
 
         Raises:
             RequestConflict: The ``request_id`` was used for another purpose.
             DiskFull: The record could not be written.
         """
-        study_id = str(uuid.uuid5(_NAMESPACE, request_id.lower()))
+        study_id = str(uuid.uuid5(_NAMESPACE, f"{tenant} {request_id.lower()}" if tenant else request_id.lower()))
         with self._database.writing() as table:
-            return table.create_study(study_id, hashlib.sha256(purpose.encode()).hexdigest(), time.time_ns())
+            return table.create_study(study_id, hashlib.sha256(purpose.encode()).hexdigest(), time.time_ns(), tenant)
 
-    def get(self, name: str) -> StudyRecord:
-        """Look one up."""
+    def get(self, name: str, tenant: str | None = None) -> StudyRecord:
+        """Look one up; one of another tenant is as if there were none.
+
+        Args:
+            name: The study.
+            tenant: Who asks; ``None`` for the installation itself.
+        """
         with self._database.reading() as table:
-            return table.study(_study_id(name))
+            study = table.study(_study_id(name))
+        if tenant not in (None, study.tenant):
+            raise study_not_found()
+        return study
 
     def list_page(self, page_size: int, page_token: str = "", wanted: StudyFilter = _EVERY_STUDY) -> StudyPage:
         """Newest first.

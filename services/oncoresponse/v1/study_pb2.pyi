@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Study(_message.Message):
-    __slots__ = ("name", "complete", "instance_count", "size_bytes", "create_time", "manifest", "study_date", "modalities", "series_count")
+    __slots__ = ("name", "complete", "instance_count", "size_bytes", "create_time", "manifest", "study_date", "modalities", "series_count", "tenant")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,7 @@ class Study(_message.Message):
     STUDY_DATE_FIELD_NUMBER: _ClassVar[int]
     MODALITIES_FIELD_NUMBER: _ClassVar[int]
     SERIES_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
     name: str
     complete: bool
     instance_count: int
@@ -31,7 +32,8 @@ class Study(_message.Message):
     study_date: str
     modalities: _containers.RepeatedScalarFieldContainer[str]
     series_count: int
-    def __init__(self, name: _Optional[str] = ..., complete: _Optional[bool] = ..., instance_count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., study_date: _Optional[str] = ..., modalities: _Optional[_Iterable[str]] = ..., series_count: _Optional[int] = ...) -> None: ...
+    tenant: str
+    def __init__(self, name: _Optional[str] = ..., complete: _Optional[bool] = ..., instance_count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., study_date: _Optional[str] = ..., modalities: _Optional[_Iterable[str]] = ..., series_count: _Optional[int] = ..., tenant: _Optional[str] = ...) -> None: ...
 
 class InstanceStatus(_message.Message):
     __slots__ = ("sha256", "received_bytes", "finished")

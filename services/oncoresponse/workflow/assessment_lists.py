@@ -109,6 +109,10 @@ class AssessmentLists:
             if len(rows) <= page_size:
                 return Page(found, "")
 
+    async def tenant_of(self, assessment: str) -> str | None:
+        """Whose an assessment is; ``None`` where there is none."""
+        return await asyncio.to_thread(self._chart.tenant_of, assessment)
+
     async def studies_without_subject(self) -> list[str]:
         """Studies of which nobody has noted yet whose they are."""
         return await asyncio.to_thread(self._chart.studies_without_subject)
@@ -129,4 +133,5 @@ def _row(run: WorkflowStatus) -> AssessmentRow:
         create_time_ms=run.created_at or 0,
         study=attributes.get("study", ""),
         model=attributes.get("model", ""),
+        tenant=attributes.get("tenant", ""),
     )

@@ -148,13 +148,15 @@ class AssessmentRecords:
         # DBOS had made its own thread pool the loop's default and has just shut it down.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="after-dbos"))
 
-    async def find(self, request: assessment_pb2.CreateAssessmentRequest) -> assessment_pb2.Assessment | None:
-        """The assessment that the same request created before, whatever became of its study since.
+    async def find(
+        self, request: assessment_pb2.CreateAssessmentRequest, tenant: str = ""
+    ) -> assessment_pb2.Assessment | None:
+        """The assessment that the same request of the same tenant created before, whatever became of its study since.
 
         Raises:
             RequestConflict: The ``request_id`` was used for another request.
         """
-        assessment_id, fingerprint = _identity(request)
+        assessment_id, fingerprint = _identity(request, tenant)
         existing = await DBOS.get_workflow_status_async(assessment_id)
         if existing is None:
             return None
@@ -171,6 +173,7 @@ class AssessmentRecords:
         model_sha256: str,
         stages: tuple[str, ...],
         subject: Subject | None = None,
+        tenant: str = "",
     ) -> assessment_pb2.Assessment:
         """Enqueue an assessment, or return the one that the same ``request_id`` created.
 
@@ -180,14 +183,15 @@ class AssessmentRecords:
             model_sha256: The model as it is now; every stage is to work with this one.
             stages: The plan that it declares.
             subject: Whose the study is; ``None`` where nobody has asked yet.
+            tenant: Of whom the request comes.
 
         Raises:
             RequestConflict: The ``request_id`` was used for another request.
             Busy: Too many assessments wait.
         """
-        if (existing := await self.find(request)) is not None:
+        if (existing := await self.find(request, tenant)) is not None:
             return existing
-        assessment_id, fingerprint = _identity(request)
+        assessment_id, fingerprint = _identity(request, tenant)
         waiting = await DBOS.list_workflows_async(
             queue_name=_QUEUE,
             status="ENQUEUED",
@@ -213,11 +217,26 @@ class AssessmentRecords:
             "model": request.model,
             "model_sha256": model_sha256,
         }
+        if tenant:
+            attributes["tenant"] = tenant
         with SetWorkflowID(assessment_id), SetWorkflowAttributes(attributes):
             await DBOS.enqueue_workflow_async(_QUEUE, assess, run.to_json())
         status = await self._status(assessment_id)
         await self.lists.note_created(status, subject)
         return await self._assessment(status)
+
+    async def require_own(self, name: str, tenant: str | None) -> None:
+        """Let a caller know only of its own tenant's assessments; any other is as if there were none.
+
+        Args:
+            name: ``assessments/{assessment}``.
+            tenant: Who asks; ``None`` for the installation itself.
+
+        Raises:
+            AssessmentNotFound: There is none for this tenant.
+        """
+        if tenant is not None and await self.lists.tenant_of(name.removeprefix(_PREFIX)) != tenant:
+            raise _not_found()
 
     async def get(self, name: str) -> assessment_pb2.Assessment:
         """Look one up by resource name.
@@ -237,7 +256,7 @@ class AssessmentRecords:
     async def _status(self, name: str) -> WorkflowStatus:
         status = await DBOS.get_workflow_status_async(name.removeprefix(_PREFIX))
         if status is None or status.name != WORKFLOW_NAME:
-            raise AssessmentNotFound("There is no assessment of this name. ListAssessments gives the names.")
+            raise _not_found()
         return status
 
     async def _assessment(self, status: WorkflowStatus) -> assessment_pb2.Assessment:
@@ -287,10 +306,14 @@ class AssessmentRecords:
         return assessment
 
 
-def _identity(request: assessment_pb2.CreateAssessmentRequest) -> tuple[str, str]:
+def _not_found() -> AssessmentNotFound:
+    return AssessmentNotFound("There is no assessment of this name. ListAssessments gives the names.")
+
+
+def _identity(request: assessment_pb2.CreateAssessmentRequest, tenant: str) -> tuple[str, str]:
     """Id of the assessment that a request makes, and digest of everything it asks for."""
     digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-    return str(uuid.uuid5(_NAMESPACE, request.request_id)), digest
+    return str(uuid.uuid5(_NAMESPACE, f"{tenant} {request.request_id}" if tenant else request.request_id)), digest
 
 
 def hand_over(executor_id: str, database_url: str) -> tuple[int, int]:
