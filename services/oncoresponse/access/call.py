@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from oncoresponse.access.caller import Caller
 from oncoresponse.access.roles import AccessRole
 from oncoresponse.case.study_index import IndexedPatient
 
+_T = TypeVar("_T")
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 
 
@@ -84,7 +86,7 @@ def answering(call: Call) -> Iterator[Call]:
         with correlated(call.correlation_id):
             yield call
     finally:
-        _current.reset(token)
+        _give_back(_current, token)
 
 
 @contextmanager
@@ -94,7 +96,14 @@ def correlated(correlation_id: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _correlation_id.reset(token)
+        _give_back(_correlation_id, token)
+
+
+def _give_back(variable: ContextVar[_T], token: Token[_T]) -> None:
+    # A stream whose caller went away while an answer was being sent is closed by the event loop, in another context,
+    # where there is nothing to give back.
+    with suppress(ValueError):
+        variable.reset(token)
 
 
 def current_correlation_id() -> str:

@@ -17,6 +17,7 @@ from rich.markup import escape
 
 import oncoresponse
 from oncoresponse.cli import assess as assess_command
+from oncoresponse.cli import audit as audit_command
 from oncoresponse.cli import doctor as doctor_command
 from oncoresponse.cli import forecast as forecast_command
 from oncoresponse.cli import measure_contour as measure_contour_command
@@ -24,7 +25,9 @@ from oncoresponse.cli import models as models_command
 from oncoresponse.cli import monitor as monitor_command
 from oncoresponse.cli import predict as predict_command
 from oncoresponse.cli import series as series_command
+from oncoresponse.cli import sign_off as sign_off_command
 from oncoresponse.cli import training as training_command
+from oncoresponse.cli import users as users_command
 from oncoresponse.cli.parent_process import ending_with_parent
 from oncoresponse.errors import ConfigurationError, OncoResponseError
 from oncoresponse.rpc.status import FieldViolations
@@ -34,17 +37,24 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command("amend")(sign_off_command.amend)
 app.command("assess")(assess_command.assess)
 app.command("doctor")(doctor_command.doctor)
 app.command("evaluate")(training_command.evaluate)
 app.command("forecast")(forecast_command.forecast)
+app.command("judge")(sign_off_command.judge)
 app.command("measure-contour")(measure_contour_command.measure_contour)
 app.command("monitor")(monitor_command.monitor)
 app.command("predict")(predict_command.predict)
 app.command("record-outcome")(monitor_command.record_outcome)
+app.command("report")(sign_off_command.report)
 app.command("series")(series_command.series)
+app.add_typer(audit_command.app, name="audit")
+app.command("sign")(sign_off_command.sign)
+app.command("withdraw")(sign_off_command.withdraw)
 app.add_typer(models_command.app, name="models")
 app.add_typer(training_command.app, name="train")
+app.add_typer(users_command.app, name="users")
 
 _errors = Console(stderr=True)
 # By name, since the module is __main__ where it is run, and the text of foreign loggers is withheld.

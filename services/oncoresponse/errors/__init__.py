@@ -23,7 +23,15 @@
     │   ├── SettingsMismatch            SETTINGS_MISMATCH
     │   ├── ChecksumMismatch            CHECKSUM_MISMATCH
     │   ├── NotAuthenticated            NOT_AUTHENTICATED
-    │   └── AccessDenied                ACCESS_DENIED
+    │   ├── AccessDenied                ACCESS_DENIED
+    │   ├── ReportNotFound              REPORT_NOT_FOUND
+    │   ├── ReportChanged               REPORT_CHANGED
+    │   ├── ReportStatusForbids         REPORT_STATUS_FORBIDS
+    │   ├── ReportNotSignable           REPORT_NOT_SIGNABLE
+    │   ├── ReportWithdrawn             REPORT_WITHDRAWN
+    │   ├── SignerNotIdentified         SIGNER_NOT_IDENTIFIED
+    │   ├── JudgementNeeded             JUDGEMENT_NEEDED
+    │   └── JudgementAlreadyRecorded    JUDGEMENT_ALREADY_RECORDED
     ├── DicomError              a file or the study cannot be read as the model needs it
     │   ├── NotDicom                    NOT_DICOM
     │   ├── TruncatedFile               TRUNCATED_FILE
@@ -109,6 +117,8 @@ from oncoresponse.errors.request import (
     AssessmentNotFound,
     ChecksumMismatch,
     InvalidRequest,
+    JudgementAlreadyRecorded,
+    JudgementNeeded,
     ModelNotFound,
     NotAuthenticated,
     PacsAccessDenied,
@@ -117,9 +127,15 @@ from oncoresponse.errors.request import (
     PredictionNotFound,
     PredictionTableInvalid,
     QuantityMismatch,
+    ReportChanged,
+    ReportNotFound,
+    ReportNotSignable,
+    ReportStatusForbids,
+    ReportWithdrawn,
     RequestConflict,
     RequestError,
     SettingsMismatch,
+    SignerNotIdentified,
     StudyAlreadyComplete,
     StudyNotComplete,
     StudyNotFound,
@@ -237,6 +253,8 @@ __all__ = [
     "InternalError",
     "InvalidAttribute",
     "InvalidRequest",
+    "JudgementAlreadyRecorded",
+    "JudgementNeeded",
     "LesionsOverlap",
     "MaskTouchesBorder",
     "MissingAttribute",
@@ -265,6 +283,11 @@ __all__ = [
     "QuotaExceeded",
     "RateLimited",
     "RecordUnreadable",
+    "ReportChanged",
+    "ReportNotFound",
+    "ReportNotSignable",
+    "ReportStatusForbids",
+    "ReportWithdrawn",
     "RequestConflict",
     "RequestError",
     "ResumedWithoutProgress",
@@ -273,6 +296,7 @@ __all__ = [
     "SeriesNotFound",
     "ServiceError",
     "SettingsMismatch",
+    "SignerNotIdentified",
     "StudyAlreadyComplete",
     "StudyNotComplete",
     "StudyNotFound",

@@ -131,3 +131,59 @@ class AccessDenied(RequestError):
 
     reason = "ACCESS_DENIED"
     kind = ErrorKind.FORBIDDEN
+
+
+class ReportNotFound(RequestError):
+    """The assessment ended without a report."""
+
+    reason = "REPORT_NOT_FOUND"
+    kind = ErrorKind.NOT_FOUND
+
+
+class ReportChanged(RequestError):
+    """Somebody has signed, amended or withdrawn the report since the caller has read it."""
+
+    reason = "REPORT_CHANGED"
+    kind = ErrorKind.ABORTED
+
+
+class ReportStatusForbids(RequestError):
+    """A report of this status cannot be signed, amended or withdrawn."""
+
+    reason = "REPORT_STATUS_FORBIDS"
+    kind = ErrorKind.WRONG_STATE
+
+
+class ReportNotSignable(RequestError):
+    """An earlier release made the report and did not keep what a signed page is set from."""
+
+    reason = "REPORT_NOT_SIGNABLE"
+    kind = ErrorKind.WRONG_STATE
+
+
+class ReportWithdrawn(RequestError):
+    """What a withdrawn report was made of is not sent without saying which version is meant."""
+
+    reason = "REPORT_WITHDRAWN"
+    kind = ErrorKind.WRONG_STATE
+
+
+class SignerNotIdentified(RequestError):
+    """Nobody who can be named is behind the call, so there is nobody whose signature it could be."""
+
+    reason = "SIGNER_NOT_IDENTIFIED"
+    kind = ErrorKind.UNAUTHENTICATED
+
+
+class JudgementNeeded(RequestError):
+    """The physician's own judgement comes before the model's answer; a setting of the installation."""
+
+    reason = "JUDGEMENT_NEEDED"
+    kind = ErrorKind.WRONG_STATE
+
+
+class JudgementAlreadyRecorded(RequestError):
+    """A judgement is made once, before the answer of the model is seen."""
+
+    reason = "JUDGEMENT_ALREADY_RECORDED"
+    kind = ErrorKind.ALREADY_EXISTS

@@ -28,6 +28,8 @@ from oncoresponse.v1 import (
     model_pb2_grpc,
     monitoring_pb2,
     monitoring_pb2_grpc,
+    report_pb2,
+    report_pb2_grpc,
     study_pb2,
     study_pb2_grpc,
 )
@@ -53,6 +55,7 @@ class Order:
         patient_id: DICOM Patient ID that the study must have; ``None`` for no check.
         patient_reference: FHIR reference of the patient in the EHR, ``Patient/...``; empty for none.
         series: Series to use where several of the study fit.
+        replaces: Earlier assessment of the same patient that this one replaces, ``assessments/...``; empty for none.
     """
 
     model: str
@@ -64,6 +67,7 @@ class Order:
     patient_id: str | None = None
     patient_reference: str = ""
     series: tuple[study_pb2.SeriesSelection, ...] = ()
+    replaces: str = ""
 
 
 class Client:
@@ -114,6 +118,7 @@ class Client:
         self._address, self._study_address = address, study_address or address
         self._model_address, self._monitoring_address = model_address or address, monitoring_address or address
         self._assessments = assessment_pb2_grpc.AssessmentServiceStub(self._channels[address])
+        self._reports = report_pb2_grpc.ReportServiceStub(self._channels[address])
         self._studies = study_pb2_grpc.StudyServiceStub(self._channels[study_address or address])
         self._models = model_pb2_grpc.ModelServiceStub(self._channels[model_address or address])
         self._monitoring = monitoring_pb2_grpc.MonitoringServiceStub(self._channels[monitoring_address or address])
@@ -235,6 +240,46 @@ class Client:
                 written.append(path)
         return written
 
+    def artifact(self, assessment: str, file_name: str, report_version: int = 0) -> bytes:
+        """One artifact of a finished assessment; of a report the newest version, or the one that is named."""
+        request = assessment_pb2.GetArtifactRequest(
+            assessment=assessment, file_name=file_name, report_version=report_version
+        )
+        with self._errors(self._address):
+            return b"".join(part.data for part in self._assessments.GetArtifact(request))
+
+    def report(self, assessment: str) -> report_pb2.Report:
+        """The report of an assessment with all of its versions."""
+        with self._errors(self._address):
+            found: report_pb2.Report = self._reports.GetReport(
+                report_pb2.GetReportRequest(assessment=assessment)
+            ).report
+        return found
+
+    def sign_report(self, request: report_pb2.SignReportRequest) -> report_pb2.Report:
+        """Sign a preliminary report, as the caller that the token or the certificate names."""
+        with self._errors(self._address):
+            signed: report_pb2.Report = self._reports.SignReport(request).report
+        return signed
+
+    def amend_report(self, request: report_pb2.AmendReportRequest) -> report_pb2.Report:
+        """Sign a signed report again."""
+        with self._errors(self._address):
+            amended: report_pb2.Report = self._reports.AmendReport(request).report
+        return amended
+
+    def withdraw_report(self, request: report_pb2.WithdrawReportRequest) -> report_pb2.Report:
+        """Take a report back; it stays withdrawn."""
+        with self._errors(self._address):
+            withdrawn: report_pb2.Report = self._reports.WithdrawReport(request).report
+        return withdrawn
+
+    def record_judgement(self, request: report_pb2.RecordJudgementRequest) -> report_pb2.Report:
+        """Keep the caller's own judgement, once."""
+        with self._errors(self._address):
+            judged: report_pb2.Report = self._reports.RecordJudgement(request).report
+        return judged
+
     def models(self) -> list[model_pb2.Model]:
         """All installed models."""
         with self._errors(self._model_address):
@@ -293,6 +338,7 @@ def _assessment_request(study: str, order: Order, request_id: str) -> assessment
         patient_reference=order.patient_reference,
         series=order.series,
         lesions=order.lesions,
+        replaces=order.replaces,
     )
     for name, value in sorted(order.covariates.items()):
         request.covariates.add(name=name, value=value)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Set
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import grpc
@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from oncoresponse.errors import PeerUnavailable
 from oncoresponse.rpc.access_control import Admission, Gate, unchecked
+from oncoresponse.rpc.peers import HOSTED_BY, SERVICE_NAMES
 from oncoresponse.rpc.status import DETAILS_KEY, STATUS_OF_KIND, FieldViolations, intended_error, to_status
 
 _HEALTH = "/grpc.health.v1.Health/"
@@ -61,13 +62,13 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     Args:
         gate: Who may call; ``None`` for everybody, where a test builds a server around one servicer.
-        starting: Full names of services that cannot work yet; their calls are refused as UNAVAILABLE, so that callers
-            try again. The server process takes a name out when the service is ready.
+        unable: Full names of services that cannot work yet, or not at the moment; their calls are refused as
+            UNAVAILABLE, so that callers try again. The server process takes a name out when the service is ready.
     """
 
-    def __init__(self, gate: Gate | None, starting: Set[str] = frozenset()) -> None:
+    def __init__(self, gate: Gate | None, unable: Set[str] = frozenset()) -> None:
         self._admitted: _Admitted = unchecked if gate is None else gate.admitted
-        self._starting = starting
+        self._unable = unable
 
     async def intercept_service(
         self,
@@ -79,8 +80,9 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         if handler is None or details.method.startswith(_HEALTH):
             return handler
         method, admitted = details.method, self._admitted
-        if method.split("/")[1] in self._starting:
-            handler = _still_starting(handler)
+        name = method.split("/")[1]
+        if (SERVICE_NAMES[HOSTED_BY[name]] if name in HOSTED_BY else name) in self._unable:
+            handler = _refusing(handler)
         shape = (handler.request_streaming, handler.response_streaming)
         codecs = (handler.request_deserializer, handler.response_serializer)
         if shape == (False, False):
@@ -97,9 +99,12 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         return grpc.stream_stream_rpc_method_handler(_streamed_answer(handler.stream_stream, method, admitted), *codecs)
 
 
-def _still_starting(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
+def _refusing(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
     """The same handler, but each call ends with an error that is worth another try."""
-    refused = PeerUnavailable("The service is still starting. Try again in a moment; its health says when it can work.")
+    refused = PeerUnavailable(
+        "The service is still starting, or waits for its database. Try again in a moment; its health says when it can "
+        "work."
+    )
 
     async def answer(*_: object) -> Message:
         raise refused
@@ -123,7 +128,8 @@ def _unary_answer(
         stage = getattr(request, "stage", "")
         label = f"{method} {stage}" if stage else method
         async with _outcome(label, context), admitted(method.removeprefix("/"), context) as admission:
-            answer = await behavior(_checked(request), context)
+            with nullcontext() if isinstance(request, Message) else admission.streaming():
+                answer = await behavior(_checked(request, admission), context)
             await admission.record()
             return answer
 
@@ -135,9 +141,10 @@ def _streamed_answer(
 ) -> Callable[..., AsyncIterator[Message]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
         async with _outcome(method, context), admitted(method.removeprefix("/"), context) as admission:
-            async for answer in behavior(_checked(request), context):
-                await admission.record()
-                yield answer
+            with admission.streaming():
+                async for answer in behavior(_checked(request, admission), context):
+                    await admission.record()
+                    yield answer
 
     return call
 
@@ -163,15 +170,16 @@ async def _outcome(method: str, context: grpc.aio.ServicerContext) -> AsyncItera
         _note(method, "OK", "", start)
 
 
-def _checked(request: Any) -> Any:
+def _checked(request: Any, admission: Admission) -> Any:
     if isinstance(request, Message):
         require_valid(request)
         return request
-    return _checked_stream(request)
+    return _checked_stream(request, admission)
 
 
-async def _checked_stream(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+async def _checked_stream(requests: AsyncIterator[Message], admission: Admission) -> AsyncIterator[Message]:
     async for request in requests:
+        admission.received(request.ByteSize())
         require_valid(request)
         yield request
 

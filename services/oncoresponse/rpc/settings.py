@@ -14,6 +14,9 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from oncoresponse.access.certificates import CertificateCaller
+from oncoresponse.access.oidc_settings import OidcSettings
+from oncoresponse.access.rate_limit import CallerLimits
 from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
@@ -97,11 +100,25 @@ class ServerSettings(BaseSettings):
         dicom_limits: How large a DICOM file may be and become; fields as
             :class:`~oncoresponse.dicom.limits.DicomLimits`.
         drain_seconds: Time that running calls get on shutdown.
+        workflow_retention_days: Days after which what the workflow database holds of a finished assessment (inputs,
+            steps) is deleted; what the assessment ended with stays. 0 for never.
         stage_listen: Address on which the services of the installation call those of this process; empty where they all
             run in one. A process without a service of the front door is called at ``listen``.
         stage_token_file: File with the secret by which services know each other, for processes that share no data
             folder; without it one is made in the data folder.
         allow_anonymous: On the loopback address, callers need not say who they are. For one person on one machine.
+        users_file: Local users and their tokens; ``users.yaml`` in ``data_directory`` when not given.
+        oidc: Issuer of tokens; fields as :class:`~oncoresponse.access.oidc_settings.OidcSettings`.
+        revocations_file: Tokens of the issuer that are refused; ``revoked.yaml`` in ``data_directory`` when not given.
+        certificate_callers: Who shows which client certificate; fields of each as
+            :class:`~oncoresponse.access.certificates.CertificateCaller`. Needs ``tls_client_authority``.
+        caller_limits: How much one caller may ask for; fields as
+            :class:`~oncoresponse.access.rate_limit.CallerLimits`.
+        audit_database_url: Database of the audit record; empty for ``database_url``, or without that for
+            ``audit.sqlite`` in ``data_directory``.
+        audit_anchor: File that gets number and hash of the newest row of the audit record; best where another owns it.
+        judgement_first: Withhold what the model says until a physician has recorded a judgement of the assessment: from
+            a caller who may sign, until that caller has; from any other, until somebody has.
         worker_beat_seconds: How often a worker that runs assessments gives a sign of life; without one for four times
             as long, the others take over what it had begun.
     """
@@ -141,9 +158,18 @@ class ServerSettings(BaseSettings):
     reflection: bool = False
     dicom_limits: DicomLimits = DEFAULT_LIMITS
     drain_seconds: float = Field(default=30.0, ge=0)
+    workflow_retention_days: int = Field(default=90, ge=0, le=36_500)
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False
+    users_file: Path | None = None
+    oidc: OidcSettings | None = None
+    revocations_file: Path | None = None
+    certificate_callers: tuple[CertificateCaller, ...] = ()
+    caller_limits: CallerLimits = CallerLimits()
+    audit_database_url: str = ""
+    audit_anchor: Path | None = None
+    judgement_first: bool = False
     worker_beat_seconds: float = Field(default=3.0, ge=0.1, le=5)
 
     @model_validator(mode="before")
@@ -206,6 +232,9 @@ class ServerSettings(BaseSettings):
         "tls_client_certificate",
         "tls_client_key",
         "stage_token_file",
+        "users_file",
+        "revocations_file",
+        "audit_anchor",
     )
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
@@ -237,6 +266,12 @@ class ServerSettings(BaseSettings):
     def system_database_url(self) -> str:
         """URL of the database of workflows and monitoring."""
         return self.database_url or f"sqlite:///{self.data_directory / 'oncoresponse.sqlite'}"
+
+    @property
+    def system_audit_database_url(self) -> str:
+        """URL of the database of the audit record."""
+        own = f"sqlite:///{self.data_directory / 'audit.sqlite'}"
+        return self.audit_database_url or self.database_url or own
 
     @property
     def caller_tls(self) -> CallerTls:

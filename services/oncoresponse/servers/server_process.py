@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import signal
 from collections.abc import Callable
@@ -15,43 +16,39 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from oncoresponse.access.authentication import Authentication
-from oncoresponse.access.caller import ANONYMOUS
 from oncoresponse.errors import ConfigurationError, OncoResponseError
 from oncoresponse.model.folder import installed_model_names
 from oncoresponse.rpc.access_control import Gate
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.own_socket import own_socket
-from oncoresponse.rpc.peers import SERVICE_NAMES, Peers
+from oncoresponse.rpc.peers import HOSTED_BY, SERVICE_NAMES, Peers
+from oncoresponse.rpc.server_options import server_options
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.rpc.stage_token import StageToken, stage_token
-from oncoresponse.servers.services import SERVICES, Surroundings
+from oncoresponse.servers.front_door import gate_of_front_door
+from oncoresponse.servers.services import SERVICES, Built, Surroundings
 from oncoresponse.servers.stage_servicer import Stage, StageServicer
 from oncoresponse.stages.v1 import stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.audit_store import AuditStore, PatientDigests
 
 _log = logging.getLogger(__name__)
-
-# Each connection of a slow caller is dropped after this long without an answer to a ping.
-_CHANNEL_OPTIONS = [
-    ("grpc.so_reuseport", 0),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-]
 
 
 class ServerProcess:
     """Starts, watches over and stops the services of this process.
 
     Health (grpc.health.v1) answers for each service and for "": NOT_SERVING until the service can work
-    (weights loaded, database reached, for assessments every service they call reached over the way of the calls), and
-    again from the moment a stop is asked for.
+    (weights loaded, database reached, for assessments every service they call reached over the way of the calls), while
+    the database of the assessments does not answer, and again from the moment a stop is asked for.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
         self._health = health_aio.HealthServicer()
-        self._starting: set[str] = set()
+        self._unable: set[str] = set()
         self._servers: list[grpc.aio.Server] = []
+        self._running: list[Built] = []
         self._exit_stack = AsyncExitStack()
         self._failed = asyncio.Event()
         self._failure: OncoResponseError | None = None
@@ -72,9 +69,9 @@ class ServerProcess:
         _require_models(settings)
         settings.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         services = sorted(settings.services, key=lambda service: service is Service.ASSESSMENT)
-        self._starting.update(SERVICE_NAMES[service] for service in services)
+        self._unable.update(SERVICE_NAMES[service] for service in services)
         token = stage_token(settings.data_directory, settings.stage_token_file)
-        front = self._new_server(Gate(authentication_of(settings)))
+        front = self._new_server(gate_of_front_door(settings, self._audit_store()))
         inner = self._new_server(Gate(Authentication([StageToken(token)])))
         for name in ("", *(SERVICE_NAMES[service] for service in services)):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -100,11 +97,13 @@ class ServerProcess:
         if settings.reflection:
             health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
             own = (name for service in services if (name := SERVICE_NAMES[service]).startswith("oncoresponse.v1."))
-            reflection.enable_server_reflection((*own, health_name, reflection.SERVICE_NAME), front)
+            hosted = (name for name, host in HOSTED_BY.items() if host in services)
+            reflection.enable_server_reflection((*own, *hosted, health_name, reflection.SERVICE_NAME), front)
         for server in self._servers:
             await server.start()
         for service, running in built.items():
             self._exit_stack.push_async_callback(running.close)
+            self._running.append(running)
             if service is Service.ASSESSMENT:
                 # Before the workflow goes on with what a crash left unfinished, so that it finds whom it calls.
                 await peers.wait_until_serving([each for each in Service if each not in (service, Service.MONITORING)])
@@ -112,14 +111,20 @@ class ServerProcess:
                     _log.warning("predictions are not recorded for monitoring: the service has no address")
             await running.make_ready()
             ready_stages.update(running.stages)
-            self._starting.discard(SERVICE_NAMES[service])
+            self._unable.discard(SERVICE_NAMES[service])
             await self._health.set(SERVICE_NAMES[service], health_pb2.HealthCheckResponse.SERVING)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        for service, running in built.items():
+            if running.watch is not None:
+                report = functools.partial(self._report, SERVICE_NAMES[service])
+                self._exit_stack.push_async_callback(_cancelled, asyncio.create_task(running.watch(report)))
         _log.info("serving %s on %s", ", ".join(settings.services), self.address)
 
     async def stop(self) -> None:
         """Refuse new calls, let running ones finish, close everything."""
         await self._health.enter_graceful_shutdown()
+        for running in self._running:
+            await running.drain()
         await asyncio.gather(*(server.stop(self._settings.drain_seconds) for server in self._servers))
         await self._exit_stack.aclose()
 
@@ -161,13 +166,29 @@ class ServerProcess:
 
     def _fail(self, error: OncoResponseError) -> None:
         # Calls that come now are refused as while it starts: UNAVAILABLE.
-        self._starting.update(SERVICE_NAMES[service] for service in self._settings.services)
+        self._unable.update(SERVICE_NAMES[service] for service in self._settings.services)
         self._failure = error
         self._failed.set()
 
+    async def _report(self, service: str, able: bool) -> None:
+        """Say of a service that was ready that it cannot work, or can again."""
+        (self._unable.discard if able else self._unable.add)(service)
+        serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+        await self._health.set(service, serving if able else not_serving)
+        await self._health.set("", not_serving if self._unable else serving)
+
+    def _audit_store(self) -> AuditStore | None:
+        settings = self._settings
+        if not settings.offers_front_door:
+            return None
+        digests = PatientDigests(settings.data_directory / "secrets" / "audit.key")
+        store = AuditStore(settings.system_audit_database_url, digests, settings.audit_anchor)
+        self._exit_stack.callback(store.close)
+        return store
+
     def _new_server(self, gate: Gate) -> grpc.aio.Server:
         self._exit_stack.callback(gate.close)
-        server = grpc.aio.server(interceptors=(RulesAndErrors(gate, self._starting),), options=_CHANNEL_OPTIONS)
+        server = grpc.aio.server(interceptors=(RulesAndErrors(gate, self._unable),), options=server_options())
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         self._servers.append(server)
         return server
@@ -193,11 +214,10 @@ class ServerProcess:
         return f"{host}:{port}"
 
 
-def authentication_of(settings: ServerSettings) -> Authentication:
-    """Who may call the front door."""
-    if settings.allow_anonymous:
-        _log.warning("allow_anonymous is on: whoever is on this machine may read and change everything")
-    return Authentication([], ANONYMOUS if settings.allow_anonymous else None)
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    # The driver may wait for a server that does not answer; nobody else does.
+    await asyncio.wait((task,), timeout=1.0)
 
 
 def _require_models(settings: ServerSettings) -> None:

@@ -5,10 +5,11 @@ Imports are inside the functions, so that a process loads torch, matplotlib or D
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
@@ -21,6 +22,8 @@ from oncoresponse.servers.stage_servicer import Stage
 from oncoresponse.storage.artifact_store import ArtifactStore
 
 _Servicer = TypeVar("_Servicer")
+Report = Callable[[bool], Awaitable[None]]
+"""Is told whether a service can work."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,18 @@ class Built:
 
     Attributes:
         make_ready: To be awaited before the service says that it can work.
+        drain: To be awaited when the process is told to stop, before it waits for calls that run: ends those that would
+            run for long.
         close: To be awaited at the end, in the reverse order.
         stages: By name in a plan.
+        watch: Runs from when all services of the process are ready to its end, and is to say when this one cannot work.
     """
 
     make_ready: Callable[[], Awaitable[None]] = _nothing
+    drain: Callable[[], Awaitable[None]] = _nothing
     close: Callable[[], Awaitable[None]] = _nothing
     stages: Mapping[str, Stage] = field(default_factory=dict)
+    watch: Callable[[Report], Coroutine[Any, Any, None]] | None = None
 
 
 def _model(around: Surroundings) -> Built:
@@ -127,7 +135,7 @@ def _segmentation(around: Surroundings) -> Built:
         queue_limit=settings.segmentation_queue_limit,
         torch_compile=settings.torch_compile,
     )
-    return Built(stage.make_ready, stage.close, {"segmentation": stage})
+    return Built(stage.make_ready, close=stage.close, stages={"segmentation": stage})
 
 
 def _radiomics(around: Surroundings) -> Built:
@@ -135,7 +143,7 @@ def _radiomics(around: Surroundings) -> Built:
 
     settings = around.settings
     stage = FeaturesStage(around.artifacts, settings.models_directory, settings.radiomics_processes)
-    return Built(stage.make_ready, stage.close, {"features": stage})
+    return Built(stage.make_ready, close=stage.close, stages={"features": stage})
 
 
 def _response(around: Surroundings) -> Built:
@@ -148,7 +156,7 @@ def _response(around: Surroundings) -> Built:
     key = None if settings.fingerprint_key is None else read_key(settings.fingerprint_key)
     stage = PredictionStage(around.artifacts, settings.models_directory, key)
     around.offer(response_pb2_grpc.add_ResponseServiceServicer_to_server, ResponseServicer(stage))
-    return Built(stage.make_ready, stage.close, {"prediction": stage})
+    return Built(stage.make_ready, close=stage.close, stages={"prediction": stage})
 
 
 def _reporting(around: Surroundings) -> Built:
@@ -156,7 +164,7 @@ def _reporting(around: Surroundings) -> Built:
 
     settings = around.settings
     stage = ReportStage(around.artifacts, settings.models_directory, settings.performing_organization)
-    return Built(stage.make_ready, stage.close, {"report": stage})
+    return Built(stage.make_ready, close=stage.close, stages={"report": stage})
 
 
 def _monitoring(around: Surroundings) -> Built:
@@ -170,34 +178,50 @@ def _monitoring(around: Surroundings) -> Built:
     chart = ChartStore(settings.system_database_url)
     servicer = MonitoringServicer(store, chart, around.artifacts, settings.models_directory)
     around.offer(monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server, servicer)
-    return Built(servicer.make_ready, servicer.close)
+    return Built(servicer.make_ready, close=servicer.close)
 
 
 def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
-    from oncoresponse.v1 import assessment_pb2_grpc
+    from oncoresponse.servers.report_servicer import ReportServicer
+    from oncoresponse.servers.report_view import ReportView
+    from oncoresponse.storage.report_store import ReportStore
+    from oncoresponse.v1 import assessment_pb2_grpc, report_pb2_grpc
     from oncoresponse.workflow.assessment_records import AssessmentRecords
     from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
+    from oncoresponse.workflow.database_health import watch_database
     from oncoresponse.workflow.recording_workflow import provide_recording_peers
 
     settings, peers = around.settings, around.peers
     provide_recording_peers(peers)
     provide_surroundings(ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds))
     records = AssessmentRecords(settings, around.artifacts, around.fail)
-    servicer = AssessmentServicer(records, around.artifacts, peers)
+    store = ReportStore(settings.system_database_url)
+    view = ReportView(store, judgement_first=settings.judgement_first)
+    servicer = AssessmentServicer(records, around.artifacts, peers, store, view)
     around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
+    reports = ReportServicer(records, around.artifacts, store, view)
+    around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
     launched = False
 
     async def launch() -> None:
         nonlocal launched
         launched = True
+        # The workflow waits for a database that is still starting; tables of ours come after its own.
         await records.launch()
+        await reports.make_ready()
 
     async def close() -> None:
         if launched:
             await records.close()
+        await reports.close()
 
-    return Built(launch, close)
+    return Built(
+        launch,
+        drain=records.watching.close,
+        close=close,
+        watch=functools.partial(watch_database, settings.system_database_url),
+    )
 
 
 SERVICES: Mapping[Service, Callable[[Surroundings], Built]] = MappingProxyType(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy
@@ -13,7 +14,19 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from oncoresponse.storage.schema_migrations import migrate
 
 _WAIT_FOR_OTHER_WRITERS_SECONDS = 30
-_CONNECT_SECONDS = 10
+POSTGRESQL_CONNECTION: Mapping[str, Any] = MappingProxyType(
+    {
+        "connect_timeout": 5,
+        "keepalives": 1,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    }
+)
+"""Parameters of each connection to PostgreSQL (libpq, "Parameter Key Words"), in seconds, the last in milliseconds: a
+host that is gone without a word is noticed after 20 to 25 s, not after the hours that TCP allows. None of them limits a
+statement: one that waits for a server that was only stopped is answered when it goes on."""
 # Any number that no other program on the database uses: "onco" in ASCII.
 _LOCK = 0x6F6E636F
 
@@ -39,8 +52,13 @@ def database_engine(database_url: str) -> Engine:
         url.set(drivername="postgresql+psycopg"),
         hide_parameters=True,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": _CONNECT_SECONDS},
+        connect_args=dict(POSTGRESQL_CONNECTION),
     )
+
+
+def libpq_url(database_url: str) -> str:
+    """A ``postgresql://...`` of the settings as libpq reads it, with its password."""
+    return make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def exclude_other_writers(connection: Connection) -> None:

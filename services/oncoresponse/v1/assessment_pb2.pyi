@@ -5,6 +5,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from oncoresponse.v1 import artifact_pb2 as _artifact_pb2
 from oncoresponse.v1 import lesion_pb2 as _lesion_pb2
+from oncoresponse.v1 import report_pb2 as _report_pb2
 from oncoresponse.v1 import response_pb2 as _response_pb2
 from oncoresponse.v1 import study_pb2 as _study_pb2
 from google.protobuf.internal import containers as _containers
@@ -49,7 +50,7 @@ ASSESSMENT_STAGE_PREDICTION: AssessmentStage
 ASSESSMENT_STAGE_REPORT: AssessmentStage
 
 class Assessment(_message.Message):
-    __slots__ = ("name", "study", "model", "state", "stage", "fraction_done", "message", "revision", "create_time", "end_time", "error", "result", "lesion_candidates", "model_sha256")
+    __slots__ = ("name", "study", "model", "state", "stage", "fraction_done", "message", "revision", "create_time", "end_time", "error", "result", "lesion_candidates", "model_sha256", "report_status", "report_version", "replaces", "replaced_by", "prediction_withheld")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +65,11 @@ class Assessment(_message.Message):
     RESULT_FIELD_NUMBER: _ClassVar[int]
     LESION_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
+    REPORT_STATUS_FIELD_NUMBER: _ClassVar[int]
+    REPORT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    REPLACES_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_BY_FIELD_NUMBER: _ClassVar[int]
+    PREDICTION_WITHHELD_FIELD_NUMBER: _ClassVar[int]
     name: str
     study: str
     model: str
@@ -78,7 +84,12 @@ class Assessment(_message.Message):
     result: AssessmentResult
     lesion_candidates: _containers.RepeatedCompositeFieldContainer[_lesion_pb2.LesionCandidate]
     model_sha256: str
-    def __init__(self, name: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., state: _Optional[_Union[AssessmentState, str]] = ..., stage: _Optional[_Union[AssessmentStage, str]] = ..., fraction_done: _Optional[float] = ..., message: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., result: _Optional[_Union[AssessmentResult, _Mapping]] = ..., lesion_candidates: _Optional[_Iterable[_Union[_lesion_pb2.LesionCandidate, _Mapping]]] = ..., model_sha256: _Optional[str] = ...) -> None: ...
+    report_status: _report_pb2.ReportStatus
+    report_version: int
+    replaces: str
+    replaced_by: str
+    prediction_withheld: bool
+    def __init__(self, name: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., state: _Optional[_Union[AssessmentState, str]] = ..., stage: _Optional[_Union[AssessmentStage, str]] = ..., fraction_done: _Optional[float] = ..., message: _Optional[str] = ..., revision: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., result: _Optional[_Union[AssessmentResult, _Mapping]] = ..., lesion_candidates: _Optional[_Iterable[_Union[_lesion_pb2.LesionCandidate, _Mapping]]] = ..., model_sha256: _Optional[str] = ..., report_status: _Optional[_Union[_report_pb2.ReportStatus, str]] = ..., report_version: _Optional[int] = ..., replaces: _Optional[str] = ..., replaced_by: _Optional[str] = ..., prediction_withheld: _Optional[bool] = ...) -> None: ...
 
 class AssessmentResult(_message.Message):
     __slots__ = ("fhir_bundle", "artifacts", "prediction", "summary", "stage_seconds", "lesions", "totals", "predicted_from")
@@ -137,7 +148,7 @@ class LesionSelection(_message.Message):
     def __init__(self, point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., rough_contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ...) -> None: ...
 
 class CreateAssessmentRequest(_message.Message):
-    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference", "lesion", "series", "lesions")
+    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference", "lesion", "series", "lesions", "replaces")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -150,6 +161,7 @@ class CreateAssessmentRequest(_message.Message):
     LESION_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
     LESIONS_FIELD_NUMBER: _ClassVar[int]
+    REPLACES_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     study: str
     model: str
@@ -162,7 +174,8 @@ class CreateAssessmentRequest(_message.Message):
     lesion: LesionPrompt
     series: _containers.RepeatedCompositeFieldContainer[_study_pb2.SeriesSelection]
     lesions: _containers.RepeatedCompositeFieldContainer[LesionSelection]
-    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., lesion: _Optional[_Union[LesionPrompt, _Mapping]] = ..., series: _Optional[_Iterable[_Union[_study_pb2.SeriesSelection, _Mapping]]] = ..., lesions: _Optional[_Iterable[_Union[LesionSelection, _Mapping]]] = ...) -> None: ...
+    replaces: str
+    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., lesion: _Optional[_Union[LesionPrompt, _Mapping]] = ..., series: _Optional[_Iterable[_Union[_study_pb2.SeriesSelection, _Mapping]]] = ..., lesions: _Optional[_Iterable[_Union[LesionSelection, _Mapping]]] = ..., replaces: _Optional[str] = ...) -> None: ...
 
 class CreateAssessmentResponse(_message.Message):
     __slots__ = ("assessment",)
@@ -237,12 +250,14 @@ class WatchAssessmentResponse(_message.Message):
     def __init__(self, assessment: _Optional[_Union[Assessment, _Mapping]] = ...) -> None: ...
 
 class GetArtifactRequest(_message.Message):
-    __slots__ = ("assessment", "file_name")
+    __slots__ = ("assessment", "file_name", "report_version")
     ASSESSMENT_FIELD_NUMBER: _ClassVar[int]
     FILE_NAME_FIELD_NUMBER: _ClassVar[int]
+    REPORT_VERSION_FIELD_NUMBER: _ClassVar[int]
     assessment: str
     file_name: str
-    def __init__(self, assessment: _Optional[str] = ..., file_name: _Optional[str] = ...) -> None: ...
+    report_version: int
+    def __init__(self, assessment: _Optional[str] = ..., file_name: _Optional[str] = ..., report_version: _Optional[int] = ...) -> None: ...
 
 class GetArtifactResponse(_message.Message):
     __slots__ = ("artifact", "data")

@@ -81,8 +81,8 @@ class AssessmentServiceServicer:
 
     def CreateAssessment(self, request, context):
         """Starts an assessment and returns at once. The same request_id gives the same assessment.
-        Errors: STUDY_NOT_FOUND, STUDY_NOT_COMPLETE, MODEL_NOT_FOUND, REQUEST_ID_REUSED, BUSY, INVALID_REQUEST; and what the
-        headers of the study already show that a stage would refuse, with the reason codes of that stage, such as
+        Errors: STUDY_NOT_FOUND, STUDY_NOT_COMPLETE, MODEL_NOT_FOUND, REQUEST_ID_REUSED, BUSY, INVALID_REQUEST; of replaces
+        ASSESSMENT_NOT_FOUND, ASSESSMENT_NOT_FINISHED and PATIENT_MISMATCH; and what the headers of the study already show that a stage would refuse, with the reason codes of that stage, such as
         REQUIRED_SERIES_MISSING, AMBIGUOUS_SERIES, PATIENT_MISMATCH, CONTOUR_NOT_FOUND, MISSING_INJECTED_DOSE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -118,7 +118,9 @@ class AssessmentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetArtifact(self, request, context):
-        """Sends the bytes of an artifact of an assessment. Errors: ARTIFACT_NOT_FOUND, ASSESSMENT_NOT_FINISHED.
+        """Sends the bytes of an artifact of an assessment. Errors: ARTIFACT_NOT_FOUND, ASSESSMENT_NOT_FINISHED;
+        JUDGEMENT_NEEDED while the prediction is withheld from the caller; REPORT_WITHDRAWN for what a withdrawn report was
+        made of, unless report_version asks for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from dbos import DBOS, WorkflowStatus
-
+from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.storage.chart_store import AssessmentFilter, AssessmentRow, ChartStore, Subject
 from oncoresponse.storage.page_position import token_of_row
 from oncoresponse.v1 import assessment_pb2
-from oncoresponse.workflow.assessment_workflow import WORKFLOW_NAME
+from oncoresponse.workflow.assessment_message import FINISHED
+from oncoresponse.workflow.run_states import RunState, RunStates
 
 _ROWS_AT_ONCE = 200
-FINISHED = {
-    assessment_pb2.ASSESSMENT_STATE_SUCCEEDED,
-    assessment_pb2.ASSESSMENT_STATE_FAILED,
-    assessment_pb2.ASSESSMENT_STATE_CANCELLED,
-    assessment_pb2.ASSESSMENT_STATE_LESION_CHOICE_NEEDED,
-}
-"""States that will not change any more."""
 
-Describe = Callable[[WorkflowStatus], Awaitable[assessment_pb2.Assessment]]
+Describe = Callable[[Collection[str]], Awaitable[Mapping[str, assessment_pb2.Assessment]]]
 
 
 @dataclass(frozen=True)
@@ -38,11 +31,13 @@ class AssessmentLists:
 
     Args:
         database_url: Of the assessments.
-        describe: Makes the public message of a run.
+        states: Of the runs.
+        describe: The public messages of assessments by identifier.
     """
 
-    def __init__(self, database_url: str, describe: Describe) -> None:
+    def __init__(self, database_url: str, states: RunStates, describe: Describe) -> None:
         self._chart = ChartStore(database_url)
+        self._states = states
         self._describe = describe
 
     async def open(self) -> None:
@@ -51,22 +46,15 @@ class AssessmentLists:
         await asyncio.to_thread(self._chart.prepare)
         offset = 0
         while True:
-            runs = await DBOS.list_workflows_async(
-                name=WORKFLOW_NAME,
-                limit=_ROWS_AT_ONCE,
-                offset=offset,
-                sort_desc=True,
-                load_input=False,
-                load_output=False,
-            )
-            known = await asyncio.to_thread(self._chart.known, [run.workflow_id for run in runs])
-            await asyncio.to_thread(self._chart.add, [_row(run) for run in runs if run.workflow_id not in known])
+            runs = await asyncio.to_thread(self._states.newest, _ROWS_AT_ONCE, offset)
+            known = await asyncio.to_thread(self._chart.known, [run.assessment for run in runs])
+            await asyncio.to_thread(self._chart.add, [_row(run) for run in runs if run.assessment not in known])
             # Newest first: behind a page that is known, everything is.
             if len(runs) < _ROWS_AT_ONCE or len(known) == len(runs):
                 return
             offset += len(runs)
 
-    async def note_created(self, run: WorkflowStatus, subject: Subject | None) -> None:
+    async def note_created(self, run: RunState, subject: Subject | None) -> None:
         """Note a new assessment."""
         await asyncio.to_thread(self._chart.add, [_row(run)], subject)
 
@@ -91,16 +79,14 @@ class AssessmentLists:
             rows = await asyncio.to_thread(self._chart.page, wanted, token, page_size + 1)
             if not rows:
                 return Page(found, "")
-            listed = await DBOS.list_workflows_async(workflow_ids=[row.assessment for row in rows], load_input=False)
-            runs = {run.workflow_id: run for run in listed}
+            listed = await self._describe([row.assessment for row in rows])
             for row in rows:
                 if len(found) == page_size:
                     return Page(found, token)
                 token = token_of_row(row.create_time_ms, row.assessment)
-                run = runs.get(row.assessment)
-                if run is None:
+                assessment = listed.get(row.assessment)
+                if assessment is None:
                     continue
-                assessment = await self._describe(run)
                 if row.state == 0 and assessment.state in FINISHED:
                     await asyncio.to_thread(self._chart.note_end, row.assessment, assessment.state)
                 if state in (assessment_pb2.ASSESSMENT_STATE_UNSPECIFIED, assessment.state):
@@ -112,6 +98,10 @@ class AssessmentLists:
     async def tenant_of(self, assessment: str) -> str | None:
         """Whose an assessment is; ``None`` where there is none."""
         return await asyncio.to_thread(self._chart.tenant_of, assessment)
+
+    async def patients_of(self, assessment: str) -> tuple[IndexedPatient, ...]:
+        """Whose data an assessment is of, as far as that is noted."""
+        return await asyncio.to_thread(self._chart.patients_of, assessment)
 
     async def studies_without_subject(self) -> list[str]:
         """Studies of which nobody has noted yet whose they are."""
@@ -126,12 +116,11 @@ class AssessmentLists:
         self._chart.close()
 
 
-def _row(run: WorkflowStatus) -> AssessmentRow:
-    attributes = run.attributes or {}
+def _row(run: RunState) -> AssessmentRow:
     return AssessmentRow(
-        assessment=run.workflow_id,
-        create_time_ms=run.created_at or 0,
-        study=attributes.get("study", ""),
-        model=attributes.get("model", ""),
-        tenant=attributes.get("tenant", ""),
+        assessment=run.assessment,
+        create_time_ms=run.create_time_ms,
+        study=run.attributes.get("study", ""),
+        model=run.attributes.get("model", ""),
+        tenant=run.attributes.get("tenant", ""),
     )

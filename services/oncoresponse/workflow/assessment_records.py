@@ -7,53 +7,50 @@ import datetime
 import hashlib
 import logging
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 
-from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowAttributes, SetWorkflowID, WorkflowStatus
-from google.protobuf.json_format import ParseDict
+from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowAttributes, SetWorkflowID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.errors import (
     AssessmentNotFound,
     Busy,
-    Cancelled,
     ConfigurationError,
-    InternalError,
     OncoResponseError,
     RequestConflict,
-    error_for_reason,
 )
-from oncoresponse.model.plan import STAGES
 from oncoresponse.rpc.process_log import TextWithheld
 from oncoresponse.rpc.settings import ServerSettings
-from oncoresponse.rpc.status import to_status
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.chart_store import Subject
-from oncoresponse.storage.database_engine import database_engine
+from oncoresponse.storage.database_engine import POSTGRESQL_CONNECTION, database_engine
 from oncoresponse.storage.database_errors import known_database_error
+from oncoresponse.storage.result_store import ResultStore
 from oncoresponse.v1 import assessment_pb2
-from oncoresponse.workflow.assessment_lists import FINISHED, AssessmentLists
+from oncoresponse.workflow.assessment_lists import AssessmentLists
+from oncoresponse.workflow.assessment_message import PREFIX, assessment_of
+from oncoresponse.workflow.assessment_message import is_finished as is_finished
 from oncoresponse.workflow.assessment_run import AssessmentRun, first_case
-from oncoresponse.workflow.assessment_workflow import PROGRESS_EVENT, WORKFLOW_NAME, assess
+from oncoresponse.workflow.assessment_workflow import assess
 from oncoresponse.workflow.code_version import workflow_version
-from oncoresponse.workflow.earlier_versions import UNREAD, Settled, settle_earlier_versions
-from oncoresponse.workflow.stored_json import STOPPED_BY_ITSELF, StoredJson, refuse_pickles
+from oncoresponse.workflow.earlier_versions import Settled, settle_earlier_versions
+from oncoresponse.workflow.engine_patience import outlast_the_database
+from oncoresponse.workflow.expiry import assessment_of_kept, expire_regularly
+from oncoresponse.workflow.run_states import RunState, RunStates
+from oncoresponse.workflow.stored_json import StoredJson, refuse_pickles
+from oncoresponse.workflow.watching import Watching
 from oncoresponse.workflow.worker_presence import WorkerPresence
 from oncoresponse.workflow.worker_takeover import hand_over_worker
 
 _QUEUE = "assessments"
 # Ids derive from request ids, so that the same request finds its assessment after any crash.
 _NAMESPACE = uuid.UUID("b3a1f9d4-52a7-5d0e-9a53-6c1d1f0c7d11")
-_PREFIX = "assessments/"
-_STAGE_NUMBERS = {name: number for number, name in enumerate(STAGES, start=1)}
-_log = logging.getLogger(__name__)
-_LAST_REVISION = 2 + len(STAGES) + 1
 # A process that is stopped in the middle of a transaction holds its rows for so long, and a takeover waits for them.
 _IDLE_TRANSACTION_SECONDS = 8.0
+_log = logging.getLogger(__name__)
 
 
 class AssessmentRecords:
@@ -67,6 +64,7 @@ class AssessmentRecords:
 
     Attributes:
         lists: What assessments are found by.
+        watching: Follows assessments.
     """
 
     def __init__(
@@ -79,7 +77,12 @@ class AssessmentRecords:
         self._artifacts = artifacts
         self._on_lost = on_lost
         self._presence: WorkerPresence | None = None
-        self.lists = AssessmentLists(settings.system_database_url, self._assessment)
+        self._engine = database_engine(settings.system_database_url)
+        self._states = RunStates(self._engine)
+        self._results = ResultStore(self._engine)
+        self._expiring: asyncio.Task[None] | None = None
+        self.lists = AssessmentLists(settings.system_database_url, self._states, self._described)
+        self.watching = Watching(self._states, self._described)
 
     async def launch(self) -> None:
         """Connect to the database, create or migrate its tables, and go on with what a crash left unfinished.
@@ -101,11 +104,14 @@ class AssessmentRecords:
             "sys_db_idle_transaction_timeout_sec": _IDLE_TRANSACTION_SECONDS,
             "log_level": "WARNING",
         }
+        if not self._settings.system_database_url.startswith("sqlite"):
+            config["db_engine_kwargs"] = {"connect_args": dict(POSTGRESQL_CONNECTION)}
         engine_log = logging.getLogger("dbos")
         if not any(isinstance(each, TextWithheld) for each in engine_log.filters):
             # DBOS has a handler of its own, so the filter has to sit on its logger.
             engine_log.addFilter(TextWithheld())
         refuse_pickles()
+        outlast_the_database()
         loop = asyncio.get_running_loop()
         self._presence = WorkerPresence(
             self._settings.system_database_url,
@@ -125,6 +131,8 @@ class AssessmentRecords:
             # After a return to an earlier release the latest one is not the one that was seen last for the first time.
             await DBOS.set_latest_application_version_async(workflow_version())
             await self.lists.open()
+            await asyncio.to_thread(self._results.prepare)
+        self._expiring = asyncio.create_task(expire_regularly(self._engine, self._settings.workflow_retention_days))
         await DBOS.register_queue_async(
             _QUEUE,
             worker_concurrency=self._settings.assessment_workers,
@@ -136,17 +144,19 @@ class AssessmentRecords:
     def _lose(self, error: OncoResponseError) -> None:
         _log.error("%s", error.message)
         # At once: what still runs here can store nothing, and nothing new is to be begun.
-        DBOS.destroy(workflow_completion_timeout_sec=0)
+        _stop_engine()
         self._on_lost(error)
 
     async def close(self) -> None:
         """Stop taking work. What runs is continued after the next start, or by other workers after a while."""
+        await self.watching.close()
         if self._presence is not None:
-            await asyncio.to_thread(self._presence.close)
-        DBOS.destroy(workflow_completion_timeout_sec=0)
+            self._presence.close()
+        if self._expiring is not None:
+            self._expiring.cancel()
+        _stop_engine()
         self.lists.close()
-        # DBOS had made its own thread pool the loop's default and has just shut it down.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="after-dbos"))
+        self._engine.dispose()
 
     async def find(
         self, request: assessment_pb2.CreateAssessmentRequest, tenant: str = ""
@@ -157,14 +167,17 @@ class AssessmentRecords:
             RequestConflict: The ``request_id`` was used for another request.
         """
         assessment_id, fingerprint = _identity(request, tenant)
-        existing = await DBOS.get_workflow_status_async(assessment_id)
-        if existing is None:
+        if (run := await self._run(assessment_id)) is not None:
+            known, existing = run.attributes.get("request_sha256"), assessment_of(run)
+        elif (kept := (await asyncio.to_thread(self._results.of, [assessment_id])).get(assessment_id)) is not None:
+            known, existing = kept.request_sha256, assessment_of_kept(kept)
+        else:
             return None
-        if (existing.attributes or {}).get("request_sha256") != fingerprint:
+        if known != fingerprint:
             raise RequestConflict(
                 "This request_id was used for a different request. Use a new UUID for a new assessment."
             )
-        return await self._assessment(existing)
+        return existing
 
     async def create(
         self,
@@ -192,14 +205,7 @@ class AssessmentRecords:
         if (existing := await self.find(request, tenant)) is not None:
             return existing
         assessment_id, fingerprint = _identity(request, tenant)
-        waiting = await DBOS.list_workflows_async(
-            queue_name=_QUEUE,
-            status="ENQUEUED",
-            limit=self._settings.assessment_queue_limit,
-            load_input=False,
-            load_output=False,
-        )
-        if len(waiting) >= self._settings.assessment_queue_limit:
+        if await asyncio.to_thread(self._states.waiting, _QUEUE) >= self._settings.assessment_queue_limit:
             raise Busy("Too many assessments are waiting. Send the request again later, with the same request_id.")
         create_time = Timestamp()
         create_time.FromDatetime(datetime.datetime.now(datetime.UTC).replace(microsecond=0))
@@ -221,9 +227,11 @@ class AssessmentRecords:
             attributes["tenant"] = tenant
         with SetWorkflowID(assessment_id), SetWorkflowAttributes(attributes):
             await DBOS.enqueue_workflow_async(_QUEUE, assess, run.to_json())
-        status = await self._status(assessment_id)
-        await self.lists.note_created(status, subject)
-        return await self._assessment(status)
+        created = await self._run(assessment_id)
+        if created is None:
+            raise _not_found()
+        await self.lists.note_created(created, subject)
+        return assessment_of(created)
 
     async def require_own(self, name: str, tenant: str | None) -> None:
         """Let a caller know only of its own tenant's assessments; any other is as if there were none.
@@ -235,7 +243,7 @@ class AssessmentRecords:
         Raises:
             AssessmentNotFound: There is none for this tenant.
         """
-        if tenant is not None and await self.lists.tenant_of(name.removeprefix(_PREFIX)) != tenant:
+        if tenant is not None and await self.lists.tenant_of(name.removeprefix(PREFIX)) != tenant:
             raise _not_found()
 
     async def get(self, name: str) -> assessment_pb2.Assessment:
@@ -244,66 +252,36 @@ class AssessmentRecords:
         Raises:
             AssessmentNotFound: There is none.
         """
-        return await self._assessment(await self._status(name))
+        identifier = name.removeprefix(PREFIX)
+        found = await self._described([identifier])
+        if identifier not in found:
+            raise _not_found()
+        return found[identifier]
 
     async def cancel(self, name: str) -> assessment_pb2.Assessment:
         """Stop one; the call its stage is in is cancelled too. A finished one stays as it is."""
-        status = await self._status(name)
-        if status.status in ("ENQUEUED", "DELAYED", "PENDING"):
-            await DBOS.cancel_workflow_async(status.workflow_id)
+        run = await self._run(name.removeprefix(PREFIX))
+        if run is not None and run.is_unfinished:
+            await DBOS.cancel_workflow_async(run.assessment)
         return await self.get(name)
 
-    async def _status(self, name: str) -> WorkflowStatus:
-        status = await DBOS.get_workflow_status_async(name.removeprefix(_PREFIX))
-        if status is None or status.name != WORKFLOW_NAME:
-            raise _not_found()
-        return status
+    async def _run(self, identifier: str) -> RunState | None:
+        return (await asyncio.to_thread(self._states.of, [identifier])).get(identifier)
 
-    async def _assessment(self, status: WorkflowStatus) -> assessment_pb2.Assessment:
-        attributes: dict[str, Any] = status.attributes or {}
-        assessment = assessment_pb2.Assessment(
-            name=_PREFIX + status.workflow_id,
-            study=attributes.get("study", ""),
-            model=attributes.get("model", ""),
-            model_sha256=attributes.get("model_sha256", ""),
-            revision=1,
-            state=assessment_pb2.ASSESSMENT_STATE_QUEUED,
-            message="Waiting for a free worker",
-        )
-        assessment.create_time.FromMilliseconds(status.created_at or 0)
-        if status.status in ("ENQUEUED", "DELAYED"):
-            return assessment
-        progress = await DBOS.get_event_async(status.workflow_id, PROGRESS_EVENT, timeout_seconds=0)
-        if progress is not None:
-            assessment.stage = _stage(progress["stage"])
-            assessment.fraction_done = progress["fraction"]
-            assessment.message = progress["message"]
-        assessment.state = assessment_pb2.ASSESSMENT_STATE_RUNNING
-        assessment.revision = 2 + (_STAGE_NUMBERS.get(progress["stage"], 0) if progress is not None else 0)
-        if status.status == "PENDING":
-            return assessment
-        assessment.revision = _LAST_REVISION
-        if status.completed_at or status.updated_at:
-            assessment.end_time.FromMilliseconds(status.completed_at or status.updated_at or 0)
-        if status.status == "CANCELLED":
-            assessment.state = assessment_pb2.ASSESSMENT_STATE_CANCELLED
-            assessment.message = "Cancelled"
-            error = Cancelled("The assessment was cancelled. Create it again if it is still needed.")
-            assessment.error.CopyFrom(to_status(error))
-        elif status.status == "SUCCESS" and "result" in (output := _output(status)):
-            ParseDict(output["result"], assessment.result)
-            assessment.fraction_done = 1.0
-            if "candidates" in output:
-                for candidate in output["candidates"]:
-                    ParseDict(candidate, assessment.lesion_candidates.add())
-                assessment.state = assessment_pb2.ASSESSMENT_STATE_LESION_CHOICE_NEEDED
-                assessment.message = "A physician has to choose the lesion"
-            else:
-                assessment.state = assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
-                assessment.message = "Done"
-        else:
-            _set_error(assessment, status)
-        return assessment
+    async def _described(self, identifiers: Collection[str]) -> dict[str, assessment_pb2.Assessment]:
+        """The messages of those that there are: of their runs, or what is kept of expired ones."""
+        runs = await asyncio.to_thread(self._states.of, identifiers)
+        found = {each: assessment_of(run) for each, run in runs.items()}
+        if expired := set(identifiers) - set(found):
+            kept = await asyncio.to_thread(self._results.of, expired)
+            found |= {each: assessment_of_kept(item) for each, item in kept.items()}
+        return found
+
+
+def _stop_engine() -> None:
+    DBOS.destroy(workflow_completion_timeout_sec=0)
+    # DBOS had made its own thread pool the loop's default and has just shut it down.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="after-dbos"))
 
 
 def _not_found() -> AssessmentNotFound:
@@ -361,35 +339,3 @@ def _database_errors() -> Iterator[None]:
             raise
         # The driver's own words hold the address and the user's name.
         raise known from None
-
-
-def _stage(name: str) -> assessment_pb2.AssessmentStage:
-    value: assessment_pb2.AssessmentStage = getattr(assessment_pb2, f"ASSESSMENT_STAGE_{name.upper()}")
-    return value
-
-
-def is_finished(assessment: assessment_pb2.Assessment) -> bool:
-    """Whether the state will not change any more."""
-    return assessment.state in FINISHED
-
-
-def _output(status: WorkflowStatus) -> dict[str, Any]:
-    return status.output if isinstance(status.output, dict) else {}
-
-
-def _set_error(assessment: assessment_pb2.Assessment, status: WorkflowStatus) -> None:
-    assessment.state = assessment_pb2.ASSESSMENT_STATE_FAILED
-    output = _output(status)
-    if isinstance(status.output, str) or isinstance(status.error, str):
-        # The engine gives the text as it is stored where it cannot be read.
-        error: OncoResponseError = UNREAD
-    elif "error" in output:
-        found = output["error"]
-        error = error_for_reason(found["reason"], found["message"], found["metadata"])
-        assessment.stage = _stage(output["stage"])
-    elif isinstance(status.error, OncoResponseError):
-        error = status.error
-    else:
-        error = InternalError(STOPPED_BY_ITSELF)
-    assessment.error.CopyFrom(to_status(error))
-    assessment.message = error.message

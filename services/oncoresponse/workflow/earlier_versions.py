@@ -31,6 +31,7 @@ from oncoresponse.errors import EndedByUpgrade, OncoResponseError, RecordUnreada
 from oncoresponse.storage.database_engine import exclude_other_writers
 from oncoresponse.workflow import assessment_workflow, recording_workflow
 from oncoresponse.workflow.plain_pickles import plain_value
+from oncoresponse.workflow.run_removal import SCHEMA_ON_POSTGRESQL
 from oncoresponse.workflow.stored_json import NAME, PICKLED, StoredJson
 
 UNREAD = RecordUnreadable(
@@ -39,7 +40,6 @@ UNREAD = RecordUnreadable(
 )
 """What is said of an assessment whose values are not plain data."""
 
-_SCHEMA_ON_POSTGRESQL = "dbos"
 _STATUS = "workflow_status"
 # Columns that hold values; those of the second kind take their serializer's name from the run's row in workflow_status.
 _VALUES = {
@@ -221,7 +221,7 @@ def _convert(
 
 
 def _tables(connection: Connection) -> dict[str, Table]:
-    schema = _SCHEMA_ON_POSTGRESQL if connection.dialect.name == "postgresql" else None
+    schema = SCHEMA_ON_POSTGRESQL if connection.dialect.name == "postgresql" else None
     names = {*_VALUES, *_VALUES_OF_RUNS}
     here = names & set(sqlalchemy.inspect(connection).get_table_names(schema=schema))
     metadata = MetaData()

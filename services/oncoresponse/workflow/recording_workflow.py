@@ -17,6 +17,7 @@ from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import Service
 from oncoresponse.rpc.status import intended_error
 from oncoresponse.v1 import monitoring_pb2, monitoring_pb2_grpc
+from oncoresponse.workflow.run_removal import RECORDING_SUFFIX
 
 WORKFLOW_NAME = "record-prediction"
 
@@ -46,7 +47,7 @@ async def start_recording(assessment_id: str, call: Json | None) -> None:
     """
     if call is None:
         return
-    with SetWorkflowID(f"{assessment_id}-record"):
+    with SetWorkflowID(f"{assessment_id}{RECORDING_SUFFIX}"):
         await DBOS.start_workflow_async(record_prediction, call)
 
 
