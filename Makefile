@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fast coverage fhir-server oidc-server check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers trial-database-pause soak fuzz clean
+.PHONY: demo test test-fast coverage fhir-server oidc-server check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers trial-database-pause trial-worker-loss soak fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -116,6 +116,11 @@ trial-database-pause: $(VENV)/installed
 ASSESSMENTS ?= 300
 soak: $(VENV)/installed
 	ASSESSMENTS=$(ASSESSMENTS) $(BIN)/python -m benchmarks.soak
+
+# One of three workers is lost in every stage, TRIALS times: about 25 minutes.
+TRIALS ?= 60
+trial-worker-loss: $(VENV)/installed
+	$(BIN)/python -m benchmarks.worker_loss --trials $(TRIALS)
 
 # N cases of mutated DICOM files and requests; SEED makes other ones.
 N ?= 2000

@@ -107,6 +107,7 @@
         ├── Cancelled                   CANCELLED
         ├── ResumedWithoutProgress      RESUMED_WITHOUT_PROGRESS
         ├── EndedByUpgrade              ENDED_BY_UPGRADE
+        ├── DeclaredLost                DECLARED_LOST
         ├── RecordUnreadable            RECORD_UNREADABLE
         └── InternalError               INTERNAL
 
@@ -161,6 +162,7 @@ from oncoresponse.errors.service import (
     Cancelled,
     ConfigurationError,
     DeadlineExceeded,
+    DeclaredLost,
     DiskFull,
     DocumentVersionUnsupported,
     EndedByUpgrade,
@@ -253,6 +255,7 @@ __all__ = [
     "ContourOutsideImage",
     "ContradictoryTimes",
     "DeadlineExceeded",
+    "DeclaredLost",
     "DicomError",
     "DicomLimitExceeded",
     "DiskFull",

@@ -173,6 +173,12 @@ class EndedByUpgrade(ServiceError):
     kind = ErrorKind.ABORTED
 
 
+class DeclaredLost(ServiceError):
+    """A worker gave no sign of life for so long that others took over what it had begun; its process ends."""
+
+    reason = "DECLARED_LOST"
+
+
 class RecordUnreadable(ServiceError):
     """What the workflow database holds of an assessment is not the plain data that this service writes."""
 

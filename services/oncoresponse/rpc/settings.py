@@ -154,6 +154,8 @@ class ServerSettings(BaseSettings):
         reservation_minutes: An upload that sends nothing for so long keeps no room beyond what it has sent.
         dicomweb_idle_seconds: Longest time in which a DICOMweb server may send less than a kibibyte.
         dicomweb_total_seconds: Longest time that one import from a DICOMweb server may take.
+        worker_beat_seconds: How often a worker that runs assessments gives a sign of life; without one for four times
+            as long, the others take over what it had begun.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -210,6 +212,7 @@ class ServerSettings(BaseSettings):
     reservation_minutes: float = Field(default=15.0, gt=0)
     dicomweb_idle_seconds: float = Field(default=60.0, gt=0)
     dicomweb_total_seconds: float = Field(default=3600.0, gt=0)
+    worker_beat_seconds: float = Field(default=3.0, ge=0.1, le=5)
 
     @model_validator(mode="before")
     @classmethod

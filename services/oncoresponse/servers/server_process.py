@@ -16,7 +16,7 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from oncoresponse.access.authentication import Authentication
-from oncoresponse.errors import ConfigurationError
+from oncoresponse.errors import ConfigurationError, OncoResponseError
 from oncoresponse.model.folder import installed_model_names
 from oncoresponse.rpc.access_control import Gate
 from oncoresponse.rpc.interceptors import RulesAndErrors
@@ -51,6 +51,8 @@ class ServerProcess:
         self._servers: list[grpc.aio.Server] = []
         self._running: list[Built] = []
         self._exit_stack = AsyncExitStack()
+        self._failed = asyncio.Event()
+        self._failure: OncoResponseError | None = None
         self.address = ""
         self.stage_address = ""
 
@@ -90,7 +92,7 @@ class ServerProcess:
         )
         peers = Peers(settings, socket, token)
         self._exit_stack.push_async_callback(peers.close)
-        around = Surroundings(settings, artifacts, peers, front, inner, self._set_health)
+        around = Surroundings(settings, artifacts, peers, front, inner, self._set_health, self._fail)
         built = {service: SERVICES[service](around) for service in services}
         ready_stages: dict[str, Stage] = {}
         if any(item.stages for item in built.values()):
@@ -136,10 +138,13 @@ class ServerProcess:
         await self._exit_stack.aclose()
 
     async def serve_until_signal(self, on_ready: Callable[[str], None] | None = None) -> bool:
-        """Run until SIGTERM or SIGINT, which also end a start that is under way.
+        """Run until SIGTERM or SIGINT, which also end a start that is under way, or until a service has to end.
 
         Returns:
             Whether it was ready. If not, a thread may still be loading something, which nobody waits for any more.
+
+        Raises:
+            DeclaredLost: Other workers go on with the assessments of this one.
         """
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -158,11 +163,21 @@ class ServerProcess:
             await starting
             if on_ready is not None:
                 on_ready(self.address)
-            await stopped
+            failed = asyncio.create_task(self._failed.wait())
+            await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
+            failed.cancel()
+            if self._failure is not None:
+                raise self._failure
             return True
         finally:
             stopped.cancel()
             await self.stop()
+
+    def _fail(self, error: OncoResponseError) -> None:
+        # Calls that come now are refused as while it starts: UNAVAILABLE.
+        self._unable.update(SERVICE_NAMES[service] for service in self._settings.services)
+        self._failure = error
+        self._failed.set()
 
     async def _report(self, service: str, able: bool) -> None:
         """Say of a service that was ready that it cannot work, or can again."""

@@ -46,6 +46,7 @@ class Surroundings:
         front: What callers from outside reach.
         inner: What the services of the installation reach.
         set_health: Says in gRPC's health protocol whether something serves.
+        fail: To be called where the process cannot go on.
     """
 
     settings: ServerSettings
@@ -54,6 +55,7 @@ class Surroundings:
     front: grpc.aio.Server
     inner: grpc.aio.Server
     set_health: Callable[[str, bool], Awaitable[None]]
+    fail: Callable[[OncoResponseError], None] = lambda _: None
 
     def offer(self, add: Callable[[_Servicer, grpc.aio.Server], None], servicer: _Servicer) -> None:
         """Put a service of the front door on both servers: services call some of its methods too."""
@@ -253,7 +255,7 @@ def _assessment(around: Surroundings) -> Built:
     settings, peers = around.settings, around.peers
     provide_recording_peers(peers)
     provide_surroundings(ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds))
-    records = AssessmentRecords(settings, around.artifacts)
+    records = AssessmentRecords(settings, around.artifacts, around.fail)
     gate = ReleaseGate(peers, settings.system_database_url, settings.executor_id, QUEUE)
     provide_release_gate(gate)
     control = ModelControlStore(settings.system_database_url)
