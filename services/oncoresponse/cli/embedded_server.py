@@ -52,6 +52,8 @@ def embedded_server(models_directory: Path | None = None) -> Iterator[tuple[str,
             "ONCORESPONSE_DRAIN_SECONDS": "1",
             "ONCORESPONSE_USERS_FILE": str(users),
             "ONCORESPONSE_ALLOW_ANONYMOUS": "false",
+            # Whoever types the command chose the folder of models too.
+            "ONCORESPONSE_MODEL_ACTIVATION": "installed",
         }
         with log_path.open("wb") as log:
             process = subprocess.Popen(
