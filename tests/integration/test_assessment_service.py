@@ -206,7 +206,8 @@ def test_reflection_tells_the_services(server):
         request = reflection_pb2.ServerReflectionRequest(list_services="")
         answer = next(iter(stub.ServerReflectionInfo(iter([request]))))
     names = {service.name for service in answer.list_services_response.service}
-    assert {"oncoresponse.v1.StudyService", "oncoresponse.v1.AssessmentService", "grpc.health.v1.Health"} <= names
+    expected = {f"oncoresponse.v1.{name}Service" for name in ("Study", "Assessment", "Report")}
+    assert expected | {"grpc.health.v1.Health"} <= names
 
 
 # --- refusals --------------------------------------------------------------------------------------

@@ -13,13 +13,24 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from oncoresponse.case.sign_off import (
+    Agreement,
+    PhysicianJudgement,
+    RecordedJudgement,
+    ReportStatus,
+    SignOff,
+    WithdrawalReason,
+)
 from oncoresponse.reporting.compose import Report, compose_report
 from oncoresponse.reporting.report_content import ReportContext
+from oncoresponse.reporting.report_page import ReportPage
+from oncoresponse.reporting.sign_off import FirstVersion, sign_off_documents
 
 # The sample report of the unit tests; pytest finds these fixtures as names of this module.
 _spec = importlib.util.spec_from_file_location(
@@ -127,6 +138,61 @@ def test_a_second_assessment_of_the_study_shares_its_study_and_devices_only(
     for entry, result in zip(bundle["entry"], answer["entry"], strict=True):
         shared = entry["resource"]["resourceType"] in ("ImagingStudy", "Device")
         assert result["response"]["status"] == ("200" if shared else "201")
+
+
+def versions_of(report: Report) -> list[Json]:
+    """Bundles: signed, amended by another physician, withdrawn; one judgement was recorded before."""
+    time = datetime(2026, 11, 26, 8, tzinfo=UTC)
+    gone = WithdrawalReason.WRONG_PATIENT
+    steps = [
+        SignOff(2, ReportStatus.FINAL, "https://idp#ada", "Dr. Ada", time, Agreement.AGREE),
+        SignOff(3, ReportStatus.AMENDED, "cn=bob", "", time, Agreement.DISAGREE, "The rim was missed."),
+        SignOff(4, ReportStatus.ENTERED_IN_ERROR, "cn=bob", "", time, reason=gone),
+    ]
+    judged = RecordedJudgement("https://idp#ada", "Dr. Ada", PhysicianJudgement.UNCERTAIN, "", time, True)
+    first = FirstVersion("0190b5c0-assessment", report.bundle_json, ReportPage.model_validate_json(report.page))
+    digests = ["a" * 64, "b" * 64, "c" * 64]
+    made = [sign_off_documents(first, steps[:count], digests[:count], [judged]) for count in (1, 2, 3)]
+    return [json.loads(each.bundle) for each in made]
+
+
+def test_versions_of_a_report_update_the_resources_that_the_server_has(
+    fhir_server: Callable[..., tuple[int, Json]], two_lesion_report: Report
+) -> None:
+    first: Json = json.loads(two_lesion_report.bundle_json)
+    signed, amended, withdrawn = versions_of(two_lesion_report)
+    fhir_server("", first)
+    (kept,) = (entry["resource"] for entry in fhir_server("DiagnosticReport")[1]["entry"])
+    kinds = Counter(entry["resource"]["resourceType"] for entry in first["entry"])
+    for number, (bundle, status) in enumerate(
+        ((signed, "final"), (amended, "amended"), (withdrawn, "entered-in-error")), start=2
+    ):
+        for _ in range(2):
+            answer = fhir_server("", bundle)[1]
+            assert set(statuses(answer)) <= {"200", "201"}
+        (found,) = (entry["resource"] for entry in fhir_server("DiagnosticReport")[1]["entry"])
+        assert (found["id"], found["status"]) == (kept["id"], status)
+        assert found["meta"]["tag"][0]["code"] == str(number)
+        counted = {kind: len(fhir_server(f"{kind}?_count=100")[1]["entry"]) for kind in kinds}
+        # Nothing twice: one Observation more, the judgement, and a Provenance for each signature.
+        assert counted == kinds + Counter(Observation=1, Provenance=number - 1)
+        for resource in (entry["resource"] for entry in fhir_server("Observation?_count=100")[1]["entry"]):
+            is_judgement = "physician-judgement" in json.dumps(resource["code"])
+            assert resource["status"] == ("final" if is_judgement and status != "entered-in-error" else status)
+            assert status != "entered-in-error" or "valueQuantity" not in resource
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_a_server_that_never_had_version_1_gets_all_of_a_later_one(
+    fhir_server: Callable[..., tuple[int, Json]], report: Report, number: int
+) -> None:
+    bundle = versions_of(report)[number - 2]
+    answer = fhir_server("", bundle)[1]
+    assert statuses(answer) == {"201": len(bundle["entry"])}
+    for kind in {entry["resource"]["resourceType"] for entry in bundle["entry"]}:
+        for resource in (entry["resource"] for entry in fhir_server(f"{kind}?_count=100")[1]["entry"]):
+            for reference in references(resource):
+                assert fhir_server(reference)[0] == 200
 
 
 def test_the_server_refuses_what_is_no_fhir(fhir_server: Callable[..., tuple[int, Json]], report: Report) -> None:

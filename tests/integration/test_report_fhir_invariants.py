@@ -7,13 +7,24 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fhircraft.exceptions import FhirValidationWarning
+from oncoresponse.case.sign_off import (
+    Agreement,
+    PhysicianJudgement,
+    RecordedJudgement,
+    ReportStatus,
+    SignOff,
+    WithdrawalReason,
+)
 from oncoresponse.reporting.compose import Report
+from oncoresponse.reporting.report_page import ReportPage
+from oncoresponse.reporting.sign_off import FirstVersion, sign_off_documents
 from pydantic import ValidationError
 
 # The sample report of the unit tests; pytest finds these fixtures as names of this module.
@@ -50,12 +61,27 @@ def resources(report: Report) -> list[dict[str, Any]]:
     return [entry["resource"] for entry in json.loads(report.bundle_json)["entry"]]
 
 
+def signed_resources(report: Report) -> list[dict[str, Any]]:
+    """Of a signed version and of a withdrawn one, with a judgement."""
+    time = datetime(2026, 11, 26, 8, tzinfo=UTC)
+    signed = SignOff(2, ReportStatus.FINAL, "dr", "Dr. Ada", time, Agreement.DISAGREE, "The rim was missed.")
+    gone = SignOff(3, ReportStatus.ENTERED_IN_ERROR, "dr", "", time, reason=WithdrawalReason.WRONG_PATIENT)
+    judged = RecordedJudgement("dr", "", PhysicianJudgement.UNCERTAIN, "Necrosis.", time)
+    first = FirstVersion("0190b5c0-assessment", report.bundle_json, ReportPage.model_validate_json(report.page))
+    made = [
+        sign_off_documents(first, steps, ["a" * 64, "b" * 64][: len(steps)], [judged])
+        for steps in ([signed], [signed, gone])
+    ]
+    return [entry["resource"] for each in made for entry in json.loads(each.bundle)["entry"]]
+
+
 @pytest.mark.timeout(300)
 def test_resources_meet_r4_models_and_invariants(
     two_lesion_report: Report, abstaining_report: Report, mr_report: Report
 ) -> None:
     seen = set()
-    for resource in resources(two_lesion_report) + resources(abstaining_report) + resources(mr_report):
+    every = resources(two_lesion_report) + resources(abstaining_report) + resources(mr_report)
+    for resource in every + signed_resources(two_lesion_report):
         r4_model(resource["resourceType"]).model_validate(resource)
         seen.add(resource["resourceType"])
     assert seen == set(MODULES)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -59,8 +61,11 @@ def encrypted(serve_for_module, hospital, tmp_path_factory):
     Its own certificate is for servers alone, names no loopback address, and nobody but the hospital trusts it.
     """
     folder = tmp_path_factory.mktemp("encrypted")
-    settings = settings_file(folder, hospital.issue("localhost"), tls_client_authority=str(hospital.file))
-    server = serve_for_module("--listen", "0.0.0.0:0", "--data-dir", str(folder / "data"), settings=settings)
+    callers = [{"certificate": "clinic", "name": "clinic", "roles": ["submit", "read", "train"]}]
+    asked = {"tls_client_authority": str(hospital.file), "certificate_callers": callers}
+    settings = settings_file(folder, hospital.issue("localhost"), **asked)
+    arguments = ("--listen", "0.0.0.0:0", "--data-dir", str(folder / "data"))
+    server = serve_for_module(*arguments, settings=settings, anonymous=False)
     return f"localhost:{server.wait_until_ready().rpartition(':')[2]}"
 
 
@@ -104,6 +109,61 @@ def test_the_cause_of_a_failed_handshake_is_named(encrypted, hospital, make_auth
     for cause, (code, _, errors) in answers.items():
         assert (code, "TLS_HANDSHAKE_FAILED" in errors, f"cause: {cause}" in errors) == (1, True, True), errors
         assert not (tmp_path / cause).exists()
+
+
+def test_a_verified_certificate_that_is_nobodys_is_refused(encrypted, hospital):
+    caller = Client(encrypted, CallerTls(hospital.file, *hospital.issue("stranger", usage="client")))
+    with pytest.raises(OncoResponseError) as caught:
+        caller.models()
+    caller.close()
+    assert caught.value.reason == "NOT_AUTHENTICATED"
+
+
+def offering(newest: ssl.TLSVersion, oldest: ssl.TLSVersion) -> ssl.SSLContext:
+    """A client that offers these versions of TLS and, for the old ones, the old ciphers and signatures too."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    context.minimum_version, context.maximum_version = oldest, newest
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def handshake(address: str, context: ssl.SSLContext) -> str | None:
+    host, _, port = address.rpartition(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname=host) as encrypted,
+    ):
+        return encrypted.version()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_tls_of_before_1_2_is_refused(encrypted, hospital):
+    versions = ssl.TLSVersion
+    client = hospital.issue("clinic", usage="client")
+    for version, name in ((versions.TLSv1_2, "TLSv1.2"), (versions.TLSv1_3, "TLSv1.3")):
+        context = offering(version, version)
+        context.load_cert_chain(*client)
+        assert handshake(encrypted, context) == name
+    old = offering(versions.TLSv1_1, versions.TLSv1)
+    old.load_cert_chain(*client)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        handshake(encrypted, old)
+    # It is not for this client that there was no handshake: a server that takes the old ones has one with it.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    context.minimum_version = versions.TLSv1
+    context.load_cert_chain(*hospital.issue("localhost"))
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as thread:
+
+        def answer():
+            with listening.accept()[0] as plain, context.wrap_socket(plain, server_side=True) as encrypted:
+                encrypted.recv(1)
+
+        answered = thread.submit(answer)
+        assert handshake(f"127.0.0.1:{listening.getsockname()[1]}", old) == "TLSv1.1"
+        answered.result(30)
 
 
 def test_services_of_other_processes_are_called_over_tls_and_show_who_calls(

@@ -1,7 +1,7 @@
 """PostgreSQL away for a while, in each stage: what health says, and whether what ran goes on by itself.
 
     make trial-database-pause
-    make trial-database-pause SECONDS_AWAY="3 15" KINDS=frozen
+    make trial-database-pause SECONDS_AWAY="3 15"
 
 Real processes: PostgreSQL, the assessment service, and one process for each of the five stages. In each trial five
 assessments are held in five stages (their processes are stopped), then the database goes away, then the stages go on

@@ -10,13 +10,15 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from oncoresponse.access.caller import Caller
 from oncoresponse.access.roles import AccessRole
 from oncoresponse.case.study_index import IndexedPatient
 
+_T = TypeVar("_T")
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 
 
@@ -84,9 +86,7 @@ def answering(call: Call) -> Iterator[Call]:
         with correlated(call.correlation_id):
             yield call
     finally:
-        # A stream that its caller leaves may be closed in another context, where there is nothing to take back.
-        with suppress(ValueError):
-            _current.reset(token)
+        _give_back(_current, token)
 
 
 @contextmanager
@@ -96,8 +96,14 @@ def correlated(correlation_id: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(ValueError):
-            _correlation_id.reset(token)
+        _give_back(_correlation_id, token)
+
+
+def _give_back(variable: ContextVar[_T], token: Token[_T]) -> None:
+    # A stream whose caller went away while an answer was being sent is closed by the event loop, in another context,
+    # where there is nothing to give back.
+    with suppress(ValueError):
+        variable.reset(token)
 
 
 def current_correlation_id() -> str:

@@ -8,6 +8,7 @@ _OF_PATIENT = frozenset(
     {
         "report.json",
         "report.pdf",
+        "report-page.json",
         "key-image.png",
         "segmentation.dcm",
         "prediction.json",

@@ -14,7 +14,7 @@ report, never into a log, an error or a metric.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -96,6 +96,7 @@ class Order(Tolerant):
         covariates: Clinical inputs by name, in the unit that the model declares.
         planned_treatment: In the words of the order; shown, never an input.
         patient_reference, service_request_reference: FHIR references of the EHR.
+        replaces: Identifier of the earlier assessment that this one replaces; empty for none.
     """
 
     report_id: str
@@ -107,6 +108,7 @@ class Order(Tolerant):
     planned_treatment: str = ""
     patient_reference: str = ""
     service_request_reference: str = ""
+    replaces: str = ""
 
 
 class CaseImage(Tolerant):
@@ -255,6 +257,8 @@ class Case(VersionedDocument):
         outputs: What the assessment hands out, by file name.
         result_summary: The result in a few lines of plain text, without patient identity.
     """
+
+    VERSION: ClassVar[str] = "1.1"
 
     order: Order
     study_manifest: StoredArtifact

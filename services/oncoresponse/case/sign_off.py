@@ -126,7 +126,7 @@ class SignOff:
 
 @dataclass(frozen=True)
 class RecordedJudgement:
-    """What a physician thought before the answer of the model was shown.
+    """What a physician thinks without the model.
 
     Attributes:
         physician: As the service identified the caller.
@@ -134,6 +134,7 @@ class RecordedJudgement:
         judgement: What.
         comment: Why; never logged.
         time: UTC, to the second.
+        answer_withheld: Whether the service withheld the model's answer from the physician until then.
     """
 
     physician: str
@@ -141,6 +142,7 @@ class RecordedJudgement:
     judgement: PhysicianJudgement
     comment: str
     time: datetime
+    answer_withheld: bool = False
 
     @property
     def shown_physician(self) -> str:

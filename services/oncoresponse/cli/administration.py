@@ -43,16 +43,17 @@ def erase_patient(
 
     patient_id, issuer = _patient(patient_id_file, "Patient ID")
     client = connect(server, ca, client_certificate, client_key, token_file)
-    who = {"patient_id": patient_id, "issuer_of_patient_id": issuer, "any_issuer": any_issuer}
-    request_id = str(uuid.uuid4())
+    who = administration_pb2.ErasePatientRequest(
+        patient_id=patient_id, issuer_of_patient_id=issuer, any_issuer=any_issuer, request_id=str(uuid.uuid4())
+    )
+    dry = administration_pb2.ErasePatientRequest(dry_run=True)
+    dry.MergeFrom(who)
     try:
-        plan = client.erase_patient(administration_pb2.ErasePatientRequest(**who, dry_run=True, request_id=request_id))
+        plan = client.erase_patient(dry)
         _show(plan)
         if not dry_run and _agreed(yes):
-            done = client.erase_patient(
-                administration_pb2.ErasePatientRequest(**who, confirmation=plan.confirmation, request_id=request_id)
-            )
-            _show_end(done)
+            who.confirmation = plan.confirmation
+            _show_end(client.erase_patient(who))
     finally:
         client.close()
 

@@ -85,6 +85,9 @@ def assess(
     planned_treatment: Annotated[str, typer.Option(help="Shown in the report; never an input.")] = "",
     patient_id: Annotated[str | None, typer.Option(help="Refuse the study of anybody else.")] = None,
     patient_reference: Annotated[str, typer.Option(help="Patient/ID in the EHR's FHIR server.")] = "",
+    replaces: Annotated[
+        str, typer.Option(help="With --server: earlier assessment of this patient that the new one replaces.")
+    ] = "",
     models_dir: Annotated[
         Path | None, typer.Option(help="Installed models, for the server that is started here.")
     ] = None,
@@ -101,6 +104,8 @@ def assess(
     """
     if contour and lesion_contour:
         raise ConfigurationError("Give --contour to measure in the contour, or --lesion-contour to segment around it.")
+    if replaces and server is None:
+        raise ConfigurationError("Only the server that holds the earlier assessment can replace it: give --server.")
     contours = supplied_contours(
         contour_uid, structure or (), every_structure=every_structure, wanted=contour or lesion_contour
     )
@@ -112,6 +117,7 @@ def assess(
         patient_id=patient_id,
         patient_reference=patient_reference,
         series=selected_series(series or []),
+        replaces=replaces,
     )
     require_valid_order(order)
     study_files(study_dir)
@@ -135,8 +141,8 @@ def assess(
 
         show("Starting the services" if server is None else "Connecting", 0.0)
         if server is None:
-            with embedded_server(models_dir) as address:
-                assessment, written = _assess(Client(address), study_dir, order, folder, show)
+            with embedded_server(models_dir) as (address, token):
+                assessment, written = _assess(Client(address, token=token), study_dir, order, folder, show)
         else:
             client = connect(server, ca, client_certificate, client_key, token_file)
             assessment, written = _assess(client, study_dir, order, folder, show)

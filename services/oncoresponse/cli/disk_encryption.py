@@ -20,7 +20,7 @@ def encryption_of(folder: Path, block_devices: Path = _BLOCK_DEVICES) -> bool | 
         ``None`` where nobody can tell from here: no Linux, a network or container file system, or a disk that somebody
         else encrypts, such as the volume of a cloud.
     """
-    number = os.stat(folder).st_dev
+    number = folder.stat().st_dev
     device = block_devices / f"{os.major(number)}:{os.minor(number)}"
     if not device.exists():
         return None

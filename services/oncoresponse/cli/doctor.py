@@ -164,8 +164,8 @@ def _encryption(data_directory: Path | None, settings_file: Path | None) -> Iter
         yield Finding("encryption at rest", True, f"{folder} lies on dm-crypt (LUKS)")
     else:
         text = (
-            f"cannot tell for {folder}: no dm-crypt device of this machine is below it. Encrypt the disk (LUKS), or see "
-            "that the volume is encrypted by who provides it; the same for the disk of PostgreSQL and of backups"
+            f"cannot tell for {folder}: no dm-crypt device of this machine is below it. Encrypt the disk (LUKS), or "
+            "see that the volume is encrypted by who provides it; the same for the disk of PostgreSQL and of backups"
         )
         yield Finding("encryption at rest", None, text)
 

@@ -51,6 +51,25 @@ class ModelNotFound(RequestError):
     kind = ErrorKind.NOT_FOUND
 
 
+class ModelChangeNotFound(RequestError):
+    reason = "MODEL_CHANGE_NOT_FOUND"
+    kind = ErrorKind.NOT_FOUND
+
+
+class PersonNeeded(RequestError):
+    """Only a caller who can be named may do this."""
+
+    reason = "PERSON_NEEDED"
+    kind = ErrorKind.FORBIDDEN
+
+
+class SecondPersonNeeded(RequestError):
+    """Two people are asked for, and this is the same one."""
+
+    reason = "SECOND_PERSON_NEEDED"
+    kind = ErrorKind.FORBIDDEN
+
+
 class StudyNotComplete(RequestError):
     """The study still accepts instances; an assessment needs the whole of it."""
 
@@ -87,6 +106,12 @@ class UrlNotAllowed(RequestError):
 class PacsAccessDenied(RequestError):
     reason = "PACS_ACCESS_DENIED"
     kind = ErrorKind.FORBIDDEN
+
+
+class PacsAnswerRefused(RequestError):
+    """A DICOMweb server sends what no study is: header, redirects, an object or transport without end."""
+
+    reason = "PACS_ANSWER_REFUSED"
 
 
 class PredictionNotFound(RequestError):

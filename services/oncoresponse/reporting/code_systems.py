@@ -17,6 +17,8 @@ LOCAL_MEASURES = f"{LOCAL_BASE}/CodeSystem/lesion-measure"
 LOCAL_TOTALS = f"{LOCAL_BASE}/CodeSystem/patient-total"
 SHA256 = f"{LOCAL_BASE}/NamingSystem/sha256"
 ENTRY_TAG = f"{LOCAL_BASE}/NamingSystem/report-entry"
+REPORT_VERSION = f"{LOCAL_BASE}/NamingSystem/report-version"
+CALLER = f"{LOCAL_BASE}/NamingSystem/caller"
 
 URI = "urn:ietf:rfc:3986"
 DICOM_UID = "urn:dicom:uid"
@@ -93,6 +95,7 @@ PREDICTED_ANSWER = Code(LOCAL_CODES, "predicted-response-answer", "Answer of the
 INTERVAL_LOW = Code(LOCAL_CODES, "probability-interval-low", "Lower end of the probability interval")
 INTERVAL_HIGH = Code(LOCAL_CODES, "probability-interval-high", "Upper end of the probability interval")
 CONFORMAL_SET = Code(LOCAL_CODES, "conformal-set", "Outcomes that cannot be ruled out")
+PHYSICIAN_JUDGEMENT = Code(LOCAL_CODES, "physician-judgement", "Physician's own judgement")
 OUTSIDE_TRAINING_DATA = Code(LOCAL_CODES, "outside-training-data", "Patient lies outside the training data")
 
 

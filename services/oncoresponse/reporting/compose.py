@@ -13,7 +13,7 @@ from oncoresponse.errors import InvalidRequest
 from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.reporting.fhir_bundle import fhir_bundle
 from oncoresponse.reporting.key_image import ShownImage, key_image_panels, key_image_png
-from oncoresponse.reporting.pdf_report import pdf_report
+from oncoresponse.reporting.pdf_report import report_page
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.segmentation_object import segmentation_object
 from oncoresponse.reporting.wording import (
@@ -26,11 +26,12 @@ from oncoresponse.reporting.wording import (
 
 @dataclass(frozen=True)
 class Report:
-    """The four renderings of one report, as file contents.
+    """The renderings of one report, as file contents, and what a signed version of its page is set from.
 
     Attributes:
         bundle_json: FHIR R4 transaction Bundle, UTF-8 JSON.
         pdf: One A4 page.
+        page: What that page was set from (:class:`~oncoresponse.reporting.report_page.ReportPage`), UTF-8 JSON.
         key_image: PNG.
         segmentation: DICOM Segmentation.
         summary: The result in a few lines, without patient identity.
@@ -38,6 +39,7 @@ class Report:
 
     bundle_json: bytes
     pdf: bytes
+    page: bytes
     key_image: bytes
     segmentation: bytes
     summary: str
@@ -69,9 +71,10 @@ def compose_report(
     panels = key_image_panels(shown_images(context.model, images), lesions, context.main_lesion.number)
     segmentation = segmentation_object(context, lesions, source_datasets)
     key_image, size = key_image_png(panels, research_use_statement(context))
-    pdf = pdf_report(context, panels)
+    page = report_page(context, panels)
+    pdf = page.pdf()
     bundle = fhir_bundle(context, pdf=pdf, key_image=key_image, key_image_size=size, segmentation=segmentation)
-    return Report(bundle, pdf, key_image, segmentation, readable_summary(context))
+    return Report(bundle, pdf, page.to_json(), key_image, segmentation, readable_summary(context))
 
 
 def shown_images(model: ImagingResponse, images: Mapping[str, Volume]) -> list[ShownImage]:

@@ -1,4 +1,4 @@
-"""DiagnosticReport, always ``preliminary``, with the key image and the PDF inside."""
+"""DiagnosticReport, ``preliminary`` as the chain makes it, with the key image and the PDF inside."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from oncoresponse.reporting.imaging_study import imaging_study_reference
 from oncoresponse.reporting.lesion_observations import observation_reference
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import conclusion
+
+REPLACES = "http://hl7.org/fhir/StructureDefinition/diagnosticReport-replaces"
+"""R4 extension: the report that this one replaces."""
 
 
 def key_image_media(context: ReportContext, key_image: bytes, width: int, height: int) -> Media:
@@ -38,7 +41,8 @@ def key_image_media(context: ReportContext, key_image: bytes, width: int, height
 def diagnostic_report(context: ReportContext, pdf: bytes, result_roles: list[str]) -> DiagnosticReport:
     """R4 DiagnosticReport.
 
-    ``status`` is ``preliminary`` and ``resultsInterpreter`` is absent: to sign is a physician's act. No profile is
+    ``status`` is ``preliminary`` and ``resultsInterpreter`` is absent: to sign is a physician's act, of which
+    :mod:`~oncoresponse.reporting.signed_bundle` makes another version. No profile is
     claimed, because those of the field (IHE IMR, US Core) ask for the physician who interpreted the study.
     """
     text = conclusion(context)
@@ -67,6 +71,9 @@ def diagnostic_report(context: ReportContext, pdf: bytes, result_roles: list[str
         element["meta"] = ai_asserted()
     if based_on := order(context):
         element["basedOn"] = based_on
+    if context.replaces:
+        earlier = {"type": "DiagnosticReport", "identifier": identifier(context.replaces, "report")}
+        element["extension"] = [{"url": REPLACES, "valueReference": earlier}]
     if effective := context.scan_date_time:
         element["effectiveDateTime"] = effective
     if context.performing_organization:

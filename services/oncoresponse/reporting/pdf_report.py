@@ -19,7 +19,8 @@ from oncoresponse.reporting.key_image import Panel, panel_content, panel_png
 from oncoresponse.reporting.lesion_table import contour_texts, lesion_table
 from oncoresponse.reporting.lesion_wording import COMPARE_FIRST, measure_lines, of_lesions
 from oncoresponse.reporting.report_content import ReportContext
-from oncoresponse.reporting.typesetting import displayable, set_pdf, words
+from oncoresponse.reporting.report_page import ReportPage
+from oncoresponse.reporting.typesetting import displayable, words
 from oncoresponse.reporting.wording import (
     ASSOCIATION,
     call_error_sentence,
@@ -44,15 +45,16 @@ _ALERTS_SHOWN, _LONGEST_CONTOURS, _LONGEST_CONTOURS_WITHOUT_INPUTS = 6, 600, 100
 
 
 def pdf_report(context: ReportContext, panels: Sequence[Panel]) -> bytes:
-    """Set the page.
+    """One A4 page (tagged, PDF/A-2b, PDF/UA-1), dated by the time of issue. The same arguments give the same bytes."""
+    return report_page(context, panels).pdf()
+
+
+def report_page(context: ReportContext, panels: Sequence[Panel]) -> ReportPage:
+    """What the page is set from.
 
     Args:
         context: What is reported.
         panels: From :func:`oncoresponse.reporting.key_image.key_image_panels`.
-
-    Returns:
-        A PDF of one A4 page (tagged, PDF/A-2b, PDF/UA-1), dated by the time of issue. The same arguments give the same
-        bytes.
     """
     files = {f"panel-{number}.png": panel_png(panel) for number, panel in enumerate(panels)}
     content = page_content(context)
@@ -60,7 +62,7 @@ def pdf_report(context: ReportContext, panels: Sequence[Panel]) -> bytes:
     shown = displayable(content)
     if "[U+" in str(shown):
         shown["check"] = [*shown["check"], words(LANGUAGE)["unknown_characters"]]
-    return set_pdf("report.typ", shown, files)
+    return ReportPage.of(shown, files)
 
 
 def page_content(context: ReportContext) -> Json:
@@ -232,10 +234,11 @@ def _footer(context: ReportContext) -> list[str]:
         digests.append(f"booster {prediction.booster_sha256[:16]}")
     digests += [f"{name} {digest[:16]}" for name, digest in context.settings_sha256]
     engine = f"{features.engine} {features.engine_version}"
+    replaced = f", which replaces {context.replaces}" if context.replaces else ""
     return [
         f"Model {context.model.name} {context.model.version}, SHA-256 {context.model_sha256}",
         f"OncoResponse {context.software_version}, {engine}; " + ", ".join(digests),
-        f"Assessment {context.assessment_id}. Full record: Provenance in the FHIR Bundle.",
+        f"Assessment {context.assessment_id}{replaced}. Full record: Provenance in the FHIR Bundle.",
     ]
 
 

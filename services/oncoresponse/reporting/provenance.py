@@ -27,8 +27,8 @@ _ASSEMBLER = Code(PARTICIPANT_TYPE, "assembler", "Assembler")
 def provenance(context: ReportContext, devices: dict[str, Algorithm], targets: list[Json]) -> Provenance:
     """R4 Provenance of all results of one assessment.
 
-    R4 Provenance has no identifier; a tag makes it findable for the conditional create. A ``verifier`` agent is added
-    by whoever signs the report, not here.
+    R4 Provenance has no identifier; a tag makes it findable for the conditional create. Each signature has a Provenance
+    of its own (:mod:`~oncoresponse.reporting.signed_bundle`).
     """
     entities: list[Json] = [{"role": "source", "what": imaging_study_reference(context)}]
     entities += [_entity("source", item.role, item.sha256) for item in context.artifacts]
@@ -37,7 +37,7 @@ def provenance(context: ReportContext, devices: dict[str, Algorithm], targets: l
     uses_ai = context.any_contour_is_by_algorithm or context.prediction is not None
     makers = ", ".join(f"{algorithm.name} {algorithm.version}" for algorithm in devices.values())
     element: Json = {
-        "text": narrative(f"Made by {makers}. Not verified by a person."),
+        "text": narrative(f"Made by {makers}. No person has verified it at that time."),
         "meta": {"tag": [entry_tag(context.assessment_id, "provenance")]},
         "target": targets,
         "recorded": context.issued.isoformat(),

@@ -97,6 +97,7 @@ class ReportContext:
             the patient by DICOM Patient ID and creates no Patient.
         service_request_reference: FHIR reference of the order in the EHR (``ServiceRequest/123``).
         performing_organization: Name of the institution that ran the assessment, if it wants to be named.
+        replaces: Identifier of the earlier assessment that this one replaces; empty for none.
 
     Raises:
         InvalidRequest: ``issued`` has no time zone, a reference is malformed, the lesions are not numbered from 1, or
@@ -120,6 +121,7 @@ class ReportContext:
     patient_reference: str | None = None
     service_request_reference: str | None = None
     performing_organization: str | None = None
+    replaces: str = ""
 
     def __post_init__(self) -> None:
         if self.issued.tzinfo is None:

@@ -11,7 +11,7 @@ import datetime
 import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -59,6 +59,20 @@ class Limits(Protocol):
             RateLimited: It is one too many from there.
         """
 
+    def stream(self, caller: Caller) -> AbstractContextManager[None]:
+        """Count a stream for as long as it lasts.
+
+        Raises:
+            RateLimited: The caller has too many open.
+        """
+
+    def received(self, caller: Caller, size: int) -> None:
+        """Count bytes of a stream from the caller, as they come.
+
+        Raises:
+            RateLimited: They are too many.
+        """
+
 
 class Gate:
     """Lets calls in, and keeps the audit record.
@@ -92,7 +106,7 @@ class Gate:
             AuditUnavailable: It cannot be kept in the record, so nothing is handed out.
         """
         call = _call_without_caller(operation, context)
-        admission = Admission(call, self._audit, self._threads)
+        admission = Admission(call, self._audit, self._threads, self._limits)
         context.set_trailing_metadata(((CORRELATION_ID, call.correlation_id),))
         with answering(call):
             try:
@@ -105,9 +119,9 @@ class Gate:
             await admission.record()
 
     async def _admit(self, call: Call, context: grpc.aio.ServicerContext) -> None:
-        credentials = _credentials(context, call.address)
         loop = asyncio.get_running_loop()
         try:
+            credentials = _credentials(context, call.address)
             call.caller = await loop.run_in_executor(self._threads, self._authentication.caller, credentials)
         except NotAuthenticated:
             if self._limits is not None:
@@ -127,11 +141,31 @@ class Gate:
 class Admission:
     """One call that was let in, or refused, and whether the audit record has it."""
 
-    def __init__(self, call: Call, audit: AuditSink | None, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, call: Call, audit: AuditSink | None, threads: ThreadPoolExecutor, limits: Limits | None = None
+    ) -> None:
         self._call = call
         self._audit = audit
         self._threads = threads
+        self._limits = limits
         self._recorded = False
+
+    def streaming(self) -> AbstractContextManager[None]:
+        """Count the call among the streams of its caller while the block lasts.
+
+        Raises:
+            RateLimited: The caller has too many open.
+        """
+        return nullcontext() if self._limits is None else self._limits.stream(self._call.caller)
+
+    def received(self, size: int) -> None:
+        """Count bytes of a stream from the caller.
+
+        Raises:
+            RateLimited: They are too many.
+        """
+        if self._limits is not None:
+            self._limits.received(self._call.caller, size)
 
     async def record(self, outcome: str = "OK") -> None:
         """Keep what was done, before anything of it is handed out. A success is kept once, a failure always.

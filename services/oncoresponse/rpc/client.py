@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import uuid
 import zlib
@@ -26,10 +27,14 @@ from oncoresponse.v1 import (
     administration_pb2_grpc,
     assessment_pb2,
     assessment_pb2_grpc,
+    model_control_pb2,
+    model_control_pb2_grpc,
     model_pb2,
     model_pb2_grpc,
     monitoring_pb2,
     monitoring_pb2_grpc,
+    report_pb2,
+    report_pb2_grpc,
     study_pb2,
     study_pb2_grpc,
 )
@@ -55,6 +60,7 @@ class Order:
         patient_id: DICOM Patient ID that the study must have; ``None`` for no check.
         patient_reference: FHIR reference of the patient in the EHR, ``Patient/...``; empty for none.
         series: Series to use where several of the study fit.
+        replaces: Earlier assessment of the same patient that this one replaces, ``assessments/...``; empty for none.
     """
 
     model: str
@@ -66,6 +72,7 @@ class Order:
     patient_id: str | None = None
     patient_reference: str = ""
     series: tuple[study_pb2.SeriesSelection, ...] = ()
+    replaces: str = ""
 
 
 class Client:
@@ -117,8 +124,10 @@ class Client:
         self._model_address, self._monitoring_address = model_address or address, monitoring_address or address
         self._administration = administration_pb2_grpc.AdministrationServiceStub(self._channels[address])
         self._assessments = assessment_pb2_grpc.AssessmentServiceStub(self._channels[address])
+        self._reports = report_pb2_grpc.ReportServiceStub(self._channels[address])
         self._studies = study_pb2_grpc.StudyServiceStub(self._channels[study_address or address])
         self._models = model_pb2_grpc.ModelServiceStub(self._channels[model_address or address])
+        self._model_control = model_control_pb2_grpc.ModelControlServiceStub(self._channels[model_address or address])
         self._monitoring = monitoring_pb2_grpc.MonitoringServiceStub(self._channels[monitoring_address or address])
 
     def close(self) -> None:
@@ -238,6 +247,46 @@ class Client:
                 written.append(path)
         return written
 
+    def artifact(self, assessment: str, file_name: str, report_version: int = 0) -> bytes:
+        """One artifact of a finished assessment; of a report the newest version, or the one that is named."""
+        request = assessment_pb2.GetArtifactRequest(
+            assessment=assessment, file_name=file_name, report_version=report_version
+        )
+        with self._errors(self._address):
+            return b"".join(part.data for part in self._assessments.GetArtifact(request))
+
+    def report(self, assessment: str) -> report_pb2.Report:
+        """The report of an assessment with all of its versions."""
+        with self._errors(self._address):
+            found: report_pb2.Report = self._reports.GetReport(
+                report_pb2.GetReportRequest(assessment=assessment)
+            ).report
+        return found
+
+    def sign_report(self, request: report_pb2.SignReportRequest) -> report_pb2.Report:
+        """Sign a preliminary report, as the caller that the token or the certificate names."""
+        with self._errors(self._address):
+            signed: report_pb2.Report = self._reports.SignReport(request).report
+        return signed
+
+    def amend_report(self, request: report_pb2.AmendReportRequest) -> report_pb2.Report:
+        """Sign a signed report again."""
+        with self._errors(self._address):
+            amended: report_pb2.Report = self._reports.AmendReport(request).report
+        return amended
+
+    def withdraw_report(self, request: report_pb2.WithdrawReportRequest) -> report_pb2.Report:
+        """Take a report back; it stays withdrawn."""
+        with self._errors(self._address):
+            withdrawn: report_pb2.Report = self._reports.WithdrawReport(request).report
+        return withdrawn
+
+    def record_judgement(self, request: report_pb2.RecordJudgementRequest) -> report_pb2.Report:
+        """Keep the caller's own judgement, once."""
+        with self._errors(self._address):
+            judged: report_pb2.Report = self._reports.RecordJudgement(request).report
+        return judged
+
     def models(self) -> list[model_pb2.Model]:
         """All installed models."""
         with self._errors(self._model_address):
@@ -306,6 +355,69 @@ class Client:
             request = administration_pb2.ApplyRetentionRequest(dry_run=dry_run)
             return dict(self._administration.ApplyRetention(request).counts)
 
+    def model_control(self, name: str) -> model_control_pb2.GetModelControlResponse:
+        """State of every version of a model, and whether its release is stopped."""
+        with self._errors(self._model_address):
+            request = model_control_pb2.GetModelControlRequest(model=f"models/{name}")
+            found: model_control_pb2.GetModelControlResponse = self._model_control.GetModelControl(request)
+        return found
+
+    def model_changes(self, name: str = "") -> Iterator[model_control_pb2.ModelChange]:
+        """What was changed of a model, or of all, newest first."""
+        request = model_control_pb2.ListModelChangesRequest(model=f"models/{name}" if name else "", page_size=200)
+        while True:
+            with self._errors(self._model_address):
+                page = self._model_control.ListModelChanges(request)
+            yield from page.changes
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def propose_state(self, name: str, sha256: str, state: str, reason: str) -> model_control_pb2.ModelChange:
+        """Propose a state (``active``) for a version; of an empty SHA-256 the installed one."""
+        with self._errors(self._model_address):
+            request = model_control_pb2.ProposeStateRequest(
+                model=f"models/{name}", sha256=sha256, state=f"MODEL_STATE_{state.upper()}", reason=reason
+            )
+            change: model_control_pb2.ModelChange = self._model_control.ProposeState(request).change
+        return change
+
+    def approve_state(self, number: int, reason: str) -> model_control_pb2.ModelChange:
+        """Approve what somebody else proposed."""
+        with self._errors(self._model_address):
+            request = model_control_pb2.ApproveStateRequest(number=number, reason=reason)
+            change: model_control_pb2.ModelChange = self._model_control.ApproveState(request).change
+        return change
+
+    def switch_release(self, name: str, reason: str, *, stop: bool) -> model_control_pb2.ModelChange:
+        """Stop the release of results of a model, or of all (``-``), or end the stop."""
+        with self._errors(self._model_address):
+            change: model_control_pb2.ModelChange
+            if stop:
+                stopping = model_control_pb2.StopReleaseRequest(model=f"models/{name}", reason=reason)
+                change = self._model_control.StopRelease(stopping).change
+            else:
+                resuming = model_control_pb2.ResumeReleaseRequest(model=f"models/{name}", reason=reason)
+                change = self._model_control.ResumeRelease(resuming).change
+        return change
+
+    def roll_back(self, name: str, reason: str, *, emergency: bool = False) -> model_control_pb2.ModelChange:
+        """Propose the version that was active before, or take it at once in an emergency."""
+        with self._errors(self._model_address):
+            request = model_control_pb2.RollbackModelRequest(model=f"models/{name}", reason=reason, emergency=emergency)
+            change: model_control_pb2.ModelChange = self._model_control.RollbackModel(request).change
+        return change
+
+    def recall(
+        self, name: str, sha256: str, start: datetime.datetime, before: datetime.datetime
+    ) -> Iterator[model_control_pb2.RecallModelResponse]:
+        """Who got a model between two moments; of an empty SHA-256 any version. Patient data."""
+        request = model_control_pb2.RecallModelRequest(model=f"models/{name}", sha256=sha256)
+        request.create_time_from.FromDatetime(start)
+        request.create_time_before.FromDatetime(before)
+        with self._errors(self._model_address):
+            yield from self._model_control.RecallModel(request)
+
     @contextmanager
     def _errors(self, address: str) -> Iterator[None]:
         """Turns a failed call into the error that the server meant, or into why there was no server."""
@@ -341,6 +453,7 @@ def _assessment_request(study: str, order: Order, request_id: str) -> assessment
         patient_reference=order.patient_reference,
         series=order.series,
         lesions=order.lesions,
+        replaces=order.replaces,
     )
     for name, value in sorted(order.covariates.items()):
         request.covariates.add(name=name, value=value)

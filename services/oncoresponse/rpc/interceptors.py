@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Set
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import grpc
@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from oncoresponse.errors import PeerUnavailable
 from oncoresponse.rpc.access_control import Admission, Gate, unchecked
+from oncoresponse.rpc.peers import HOSTED_BY, SERVICE_NAMES
 from oncoresponse.rpc.status import DETAILS_KEY, STATUS_OF_KIND, FieldViolations, intended_error, to_status
 
 _HEALTH = "/grpc.health.v1.Health/"
@@ -79,7 +80,8 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         if handler is None or details.method.startswith(_HEALTH):
             return handler
         method, admitted = details.method, self._admitted
-        if method.split("/")[1] in self._unable:
+        name = method.split("/")[1]
+        if (SERVICE_NAMES[HOSTED_BY[name]] if name in HOSTED_BY else name) in self._unable:
             handler = _refusing(handler)
         shape = (handler.request_streaming, handler.response_streaming)
         codecs = (handler.request_deserializer, handler.response_serializer)
@@ -126,7 +128,8 @@ def _unary_answer(
         stage = getattr(request, "stage", "")
         label = f"{method} {stage}" if stage else method
         async with _outcome(label, context), admitted(method.removeprefix("/"), context) as admission:
-            answer = await behavior(_checked(request), context)
+            with nullcontext() if isinstance(request, Message) else admission.streaming():
+                answer = await behavior(_checked(request, admission), context)
             await admission.record()
             return answer
 
@@ -138,9 +141,10 @@ def _streamed_answer(
 ) -> Callable[..., AsyncIterator[Message]]:
     async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
         async with _outcome(method, context), admitted(method.removeprefix("/"), context) as admission:
-            async for answer in behavior(_checked(request), context):
-                await admission.record()
-                yield answer
+            with admission.streaming():
+                async for answer in behavior(_checked(request, admission), context):
+                    await admission.record()
+                    yield answer
 
     return call
 
@@ -166,15 +170,16 @@ async def _outcome(method: str, context: grpc.aio.ServicerContext) -> AsyncItera
         _note(method, "OK", "", start)
 
 
-def _checked(request: Any) -> Any:
+def _checked(request: Any, admission: Admission) -> Any:
     if isinstance(request, Message):
         require_valid(request)
         return request
-    return _checked_stream(request)
+    return _checked_stream(request, admission)
 
 
-async def _checked_stream(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+async def _checked_stream(requests: AsyncIterator[Message], admission: Admission) -> AsyncIterator[Message]:
     async for request in requests:
+        admission.received(request.ByteSize())
         require_valid(request)
         yield request
 

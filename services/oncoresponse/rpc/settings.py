@@ -14,6 +14,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from oncoresponse.access.certificates import CertificateCaller
+from oncoresponse.access.oidc_settings import OidcSettings
+from oncoresponse.access.rate_limit import CallerLimits
 from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
@@ -62,7 +65,8 @@ class RetentionDays(BaseModel):
         volumes: Volumes and masks that were computed for an assessment, from its creation. Its report stays.
         reports: Assessments with everything that was made for them, signed reports too.
         monitoring: Predictions and outcomes, by month.
-        incomplete_studies: Studies that nobody completed, from their creation.
+        incomplete_studies: Studies that nobody completed, from their creation, or while the service runs from the last
+            addition.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -128,9 +132,30 @@ class ServerSettings(BaseSettings):
         stage_token_file: File with the secret by which services know each other, for processes that share no data
             folder; without it one is made in the data folder.
         allow_anonymous: On the loopback address, callers need not say who they are. For one person on one machine.
+        model_activation: ``two-people``: a version of a model is used once two people have made it active.
+            ``installed``: the installed folder is. Empty: ``installed`` with ``allow_anonymous``, where nobody could be
+            named, else ``two-people``.
+        require_golden_vectors: Refuse a model folder without ``golden.json`` instead of warning.
+        users_file: Local users and their tokens; ``users.yaml`` in ``data_directory`` when not given.
+        oidc: Issuer of tokens; fields as :class:`~oncoresponse.access.oidc_settings.OidcSettings`.
+        revocations_file: Tokens of the issuer that are refused; ``revoked.yaml`` in ``data_directory`` when not given.
+        certificate_callers: Who shows which client certificate; fields of each as
+            :class:`~oncoresponse.access.certificates.CertificateCaller`. Needs ``tls_client_authority``.
+        caller_limits: How much one caller may ask for; fields as
+            :class:`~oncoresponse.access.rate_limit.CallerLimits`.
+        audit_database_url: Database of the audit record; empty for ``database_url``, or without that for
+            ``audit.sqlite`` in ``data_directory``.
+        audit_anchor: File that gets number and hash of the newest row of the audit record; best where another owns it.
+        judgement_first: Withhold what the model says until a physician has recorded a judgement of the assessment: from
+            a caller who may sign, until that caller has; from any other, until somebody has.
         retention_days: Days that data are kept, by kind; 0 keeps them. Fields as :class:`RetentionDays`.
         garbage_after_seconds: Files that belong to nobody are removed when they are this old; 0 for ten minutes more
             than ``stage_timeout_seconds``. A stage must have noted by then what it wrote.
+        reservation_minutes: An upload that sends nothing for so long keeps no room beyond what it has sent.
+        dicomweb_idle_seconds: Longest time in which a DICOMweb server may send less than a kibibyte.
+        dicomweb_total_seconds: Longest time that one import from a DICOMweb server may take.
+        worker_beat_seconds: How often a worker that runs assessments gives a sign of life; without one for four times
+            as long, the others take over what it had begun.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
@@ -172,8 +197,22 @@ class ServerSettings(BaseSettings):
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False
+    model_activation: str = Field(default="", pattern=r"^(|two-people|installed)$")
+    require_golden_vectors: bool = False
+    users_file: Path | None = None
+    oidc: OidcSettings | None = None
+    revocations_file: Path | None = None
+    certificate_callers: tuple[CertificateCaller, ...] = ()
+    caller_limits: CallerLimits = CallerLimits()
+    audit_database_url: str = ""
+    audit_anchor: Path | None = None
+    judgement_first: bool = False
     retention_days: RetentionDays = RetentionDays()
     garbage_after_seconds: float = Field(default=0.0, ge=0)
+    reservation_minutes: float = Field(default=15.0, gt=0)
+    dicomweb_idle_seconds: float = Field(default=60.0, gt=0)
+    dicomweb_total_seconds: float = Field(default=3600.0, gt=0)
+    worker_beat_seconds: float = Field(default=3.0, ge=0.1, le=5)
 
     @model_validator(mode="before")
     @classmethod
@@ -235,6 +274,9 @@ class ServerSettings(BaseSettings):
         "tls_client_certificate",
         "tls_client_key",
         "stage_token_file",
+        "users_file",
+        "revocations_file",
+        "audit_anchor",
     )
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
@@ -266,6 +308,17 @@ class ServerSettings(BaseSettings):
     def system_database_url(self) -> str:
         """URL of the database of workflows and monitoring."""
         return self.database_url or f"sqlite:///{self.data_directory / 'oncoresponse.sqlite'}"
+
+    @property
+    def installed_is_active(self) -> bool:
+        """Whether an installed model may be used without change control."""
+        return (self.model_activation or ("installed" if self.allow_anonymous else "two-people")) == "installed"
+
+    @property
+    def system_audit_database_url(self) -> str:
+        """URL of the database of the audit record."""
+        own = f"sqlite:///{self.data_directory / 'audit.sqlite'}"
+        return self.audit_database_url or self.database_url or own
 
     @property
     def garbage_grace_seconds(self) -> float:

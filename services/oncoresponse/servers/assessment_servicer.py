@@ -17,6 +17,8 @@ from oncoresponse.errors import (
     AssessmentNotFinished,
     ChecksumMismatch,
     DicomError,
+    ModelNotActive,
+    PatientMismatch,
     StudyNotComplete,
     StudyNotFound,
 )
@@ -26,9 +28,13 @@ from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.rpc.order_message import order_of_request
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import Service
+from oncoresponse.servers.report_view import ReportView
 from oncoresponse.stages.v1 import study_check_pb2, study_check_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.chart_store import AssessmentFilter, Subject
+from oncoresponse.storage.database_lock import DatabaseLock
+from oncoresponse.storage.model_control_store import ModelControlStore
+from oncoresponse.storage.report_store import ReportStore
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, model_pb2, model_pb2_grpc, study_pb2, study_pb2_grpc
 from oncoresponse.workflow.assessment_message import PREFIX, is_finished
 from oncoresponse.workflow.assessment_records import AssessmentRecords
@@ -38,23 +44,38 @@ _LOOKUP_SECONDS = 10.0
 _CHECK_SECONDS = 120.0
 _DEFAULT_PAGE_SIZE = 50
 _CHUNK_BYTES = 256 * 1024
+_PREFIX = "assessments/"
 
 
 class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     """See ``protos/oncoresponse/v1/assessment.proto``."""
 
-    def __init__(self, records: AssessmentRecords, artifacts: ArtifactStore, peers: Peers) -> None:
+    def __init__(
+        self,
+        records: AssessmentRecords,
+        artifacts: ArtifactStore,
+        peers: Peers,
+        reports: ReportStore,
+        view: ReportView,
+        control: ModelControlStore | None = None,
+        lock: DatabaseLock | None = None,
+    ) -> None:
+        self._control = control
         self._records = records
+        self._lock = lock or DatabaseLock("sqlite://")
         self._artifacts = artifacts
         self._peers = peers
+        self._reports = reports
+        self._view = view
 
     async def CreateAssessment(
         self, request: assessment_pb2.CreateAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.CreateAssessmentResponse:
         """Start an assessment, or find the one that the same request started."""
+        await self._lock.require_free()
         tenant = current_call().caller.tenant
         if (existing := await self._records.find(request, tenant)) is not None:
-            return assessment_pb2.CreateAssessmentResponse(assessment=existing)
+            return assessment_pb2.CreateAssessmentResponse(assessment=await self._linked(existing, request.replaces))
         study = await self._peers.call(
             Service.STUDY,
             study_pb2_grpc.StudyServiceStub,
@@ -75,6 +96,12 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             model_pb2.GetModelResponse,
             timeout_seconds=_LOOKUP_SECONDS,
         )
+        if model.model.state != model_pb2.MODEL_STATE_ACTIVE:
+            raise ModelNotActive(
+                "No version of this model is active. Two people make one active: 'oncoresponse models propose' and "
+                "'oncoresponse models approve'.",
+                model=model.model.name,
+            )
         require_images(bool(model.model.inputs))
         require_covariates(
             [covariate.name for covariate in model.model.covariates],
@@ -83,22 +110,36 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         require_inputs([item.role for item in model.model.inputs], [item.input_role for item in request.series])
         stages = require_plan(model.model.stages)
         subject = await self._checked(request, model.model.sha256)
+        if request.replaces:
+            await self._require_same_patient(request, subject)
         assessment = await self._records.create(
             request, stored_artifact(study.study.manifest), model.model.sha256, stages, subject, tenant
         )
-        return assessment_pb2.CreateAssessmentResponse(assessment=assessment)
+        if self._control is not None:
+            await asyncio.to_thread(
+                self._control.note_use,
+                assessment.name.removeprefix(PREFIX),
+                request.model.removeprefix("models/"),
+                model.model.sha256,
+                assessment.create_time.ToMilliseconds(),
+            )
+        return assessment_pb2.CreateAssessmentResponse(assessment=await self._linked(assessment, request.replaces))
 
     async def GetAssessment(
         self, request: assessment_pb2.GetAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.GetAssessmentResponse:
         """Describe one assessment."""
+        current_call().concerns(request.name)
+        await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
-        return assessment_pb2.GetAssessmentResponse(assessment=await self._records.get(request.name))
+        assessment = await self._view.shown(await self._records.get(request.name))
+        return assessment_pb2.GetAssessmentResponse(assessment=assessment)
 
     async def ListAssessments(
         self, request: assessment_pb2.ListAssessmentsRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.ListAssessmentsResponse:
         """List assessments, newest first."""
+        await self._lock.require_free()
         if request.patient_id:
             await self.identify_older()
         wanted = AssessmentFilter(
@@ -113,38 +154,79 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         page = await self._records.lists.page(
             wanted, request.state, request.page_size or _DEFAULT_PAGE_SIZE, request.page_token
         )
-        return assessment_pb2.ListAssessmentsResponse(assessments=page.assessments, next_page_token=page.next_token)
+        found = page.assessments
+        if request.patient_id:
+            # A page may hold fewer than were asked for (AIP-158).
+            found = await self._view.of_this_patient(found)
+        return assessment_pb2.ListAssessmentsResponse(
+            assessments=await self._view.all_shown(found), next_page_token=page.next_token
+        )
 
     async def CancelAssessment(
         self, request: assessment_pb2.CancelAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.CancelAssessmentResponse:
         """Stop an assessment."""
+        current_call().concerns(request.name)
+        await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
-        return assessment_pb2.CancelAssessmentResponse(assessment=await self._records.cancel(request.name))
+        assessment = await self._view.shown(await self._records.cancel(request.name))
+        return assessment_pb2.CancelAssessmentResponse(assessment=assessment)
 
     async def WatchAssessment(
         self, request: assessment_pb2.WatchAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[assessment_pb2.WatchAssessmentResponse]:
         """Send the state now and at each change."""
+        current_call().concerns(request.name)
+        await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
         async for assessment in self._records.watching.follow(request.name.removeprefix(PREFIX)):
-            yield assessment_pb2.WatchAssessmentResponse(assessment=assessment)
+            yield assessment_pb2.WatchAssessmentResponse(assessment=await self._view.shown(assessment))
 
     async def GetArtifact(
         self, request: assessment_pb2.GetArtifactRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[assessment_pb2.GetArtifactResponse]:
         """Send the bytes of one artifact."""
+        current_call().concerns(request.assessment)
+        await self._lock.require_free()
         await self._records.require_own(request.assessment, current_call().tenant)
         assessment = await self._records.get(request.assessment)
         if not is_finished(assessment):
             raise AssessmentNotFinished("The assessment has not finished. Watch it, then ask again.")
-        if request.file_name not in assessment.result.artifacts:
-            raise ArtifactNotFound("The assessment has no artifact of this name. AssessmentResult lists them.")
-        reference = assessment.result.artifacts[request.file_name]
+        reference = await self._view.artifact(assessment, request.file_name, request.report_version)
         data = await asyncio.to_thread(self._artifacts.read_bytes, stored_artifact(reference))
         yield assessment_pb2.GetArtifactResponse(artifact=reference)
         for start in range(0, len(data), _CHUNK_BYTES):
             yield assessment_pb2.GetArtifactResponse(data=data[start : start + _CHUNK_BYTES])
+
+    async def _linked(self, assessment: assessment_pb2.Assessment, replaced: str) -> assessment_pb2.Assessment:
+        """The assessment as the caller sees it, after it was noted what it replaces; after a crash the same request
+        comes again and notes it."""
+        if replaced:
+            name, earlier = (each.removeprefix(_PREFIX) for each in (assessment.name, replaced))
+            created = assessment.create_time.ToMilliseconds()
+            await asyncio.to_thread(self._reports.note_replacement, name, earlier, created)
+        return await self._view.shown(assessment)
+
+    async def _require_same_patient(self, request: assessment_pb2.CreateAssessmentRequest, subject: Subject) -> None:
+        """Let an assessment replace one of the same study, or of the same patient.
+
+        Raises:
+            AssessmentNotFound, AssessmentNotFinished: There is none to be replaced, or not yet.
+            PatientMismatch: It is of another patient, or nobody can say.
+        """
+        await self._records.require_own(request.replaces, current_call().tenant)
+        earlier = await self._records.get(request.replaces)
+        if not is_finished(earlier):
+            raise AssessmentNotFinished("The assessment to be replaced has not finished. Watch it, or cancel it.")
+        if earlier.study == request.study:
+            return
+        await self.identify_older()
+        patients = await self._records.lists.patients_of(request.replaces.removeprefix(_PREFIX))
+        if not any(_is_same_patient(one, other) for one in patients for other in subject.patients):
+            raise PatientMismatch(
+                "The assessment to be replaced is of another patient, or its images do not say of whom. Replace it by "
+                "one of the same patient; a report of the wrong patient is withdrawn."
+            )
 
     async def _checked(self, request: assessment_pb2.CreateAssessmentRequest, model_sha256: str) -> Subject:
         """Whose the study is, after conversion would not refuse it by its headers."""
@@ -182,6 +264,12 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             for item in answer.patients
         )
         return Subject(tuple(patients), answer.study_date)
+
+
+def _is_same_patient(one: IndexedPatient, other: IndexedPatient) -> bool:
+    """Whether Patient IDs agree; an issuer counts where both are known."""
+    issuers = {one.issuer_of_patient_id, other.issuer_of_patient_id} - {""}
+    return bool(one.patient_id) and one.patient_id == other.patient_id and len(issuers) < 2
 
 
 def _milliseconds(

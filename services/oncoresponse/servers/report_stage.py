@@ -78,6 +78,7 @@ class ReportStage:
             patient_reference=case.order.patient_reference or None,
             service_request_reference=case.order.service_request_reference or None,
             performing_organization=self._performing_organization,
+            replaces=case.order.replaces,
         )
         shown = (image for role in definition.show if (image := case.image(role)) is not None)
         report = compose_report(
@@ -89,6 +90,7 @@ class ReportStage:
         outputs: dict[str, StoredArtifact] = {
             "report.json": store.put_bytes(report.bundle_json, "application/fhir+json"),
             "report.pdf": store.put_bytes(report.pdf, "application/pdf"),
+            "report-page.json": store.put_bytes(report.page, "application/json"),
             "key-image.png": store.put_bytes(report.key_image, "image/png"),
             "segmentation.dcm": store.put_bytes(report.segmentation, "application/dicom"),
         }

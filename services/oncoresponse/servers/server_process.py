@@ -16,28 +16,24 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from oncoresponse.access.authentication import Authentication
-from oncoresponse.access.caller import ANONYMOUS
-from oncoresponse.errors import ConfigurationError
+from oncoresponse.errors import ConfigurationError, OncoResponseError
 from oncoresponse.model.folder import installed_model_names
 from oncoresponse.rpc.access_control import Gate
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.own_socket import own_socket
-from oncoresponse.rpc.peers import SERVICE_NAMES, Peers
+from oncoresponse.rpc.peers import HOSTED_BY, SERVICE_NAMES, Peers
+from oncoresponse.rpc.server_options import server_options
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.rpc.stage_token import StageToken, stage_token
+from oncoresponse.servers.front_door import gate_of_front_door
 from oncoresponse.servers.services import SERVICES, Built, Surroundings
 from oncoresponse.servers.stage_servicer import Stage, StageServicer
 from oncoresponse.stages.v1 import stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.audit_store import AuditStore, PatientDigests
+from oncoresponse.storage.private_files import mend_modes
 
 _log = logging.getLogger(__name__)
-
-# Each connection of a slow caller is dropped after this long without an answer to a ping.
-_CHANNEL_OPTIONS = [
-    ("grpc.so_reuseport", 0),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-]
 
 
 class ServerProcess:
@@ -55,6 +51,8 @@ class ServerProcess:
         self._servers: list[grpc.aio.Server] = []
         self._running: list[Built] = []
         self._exit_stack = AsyncExitStack()
+        self._failed = asyncio.Event()
+        self._failure: OncoResponseError | None = None
         self.address = ""
         self.stage_address = ""
 
@@ -71,10 +69,14 @@ class ServerProcess:
         settings.require_complete_services()
         _require_models(settings)
         settings.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if mended := await asyncio.to_thread(mend_modes, settings.data_directory):
+            _log.warning(
+                "%d files and folders of the data folder were open to other users; they are not any more", mended
+            )
         services = sorted(settings.services, key=lambda service: service is Service.ASSESSMENT)
         self._unable.update(SERVICE_NAMES[service] for service in services)
         token = stage_token(settings.data_directory, settings.stage_token_file)
-        front = self._new_server(Gate(authentication_of(settings)))
+        front = self._new_server(gate_of_front_door(settings, self._audit_store()))
         inner = self._new_server(Gate(Authentication([StageToken(token)])))
         for name in ("", *(SERVICE_NAMES[service] for service in services)):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -90,7 +92,7 @@ class ServerProcess:
         )
         peers = Peers(settings, socket, token)
         self._exit_stack.push_async_callback(peers.close)
-        around = Surroundings(settings, artifacts, peers, front, inner)
+        around = Surroundings(settings, artifacts, peers, front, inner, self._set_health, self._fail)
         built = {service: SERVICES[service](around) for service in services}
         ready_stages: dict[str, Stage] = {}
         if any(item.stages for item in built.values()):
@@ -100,7 +102,8 @@ class ServerProcess:
         if settings.reflection:
             health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
             own = (name for service in services if (name := SERVICE_NAMES[service]).startswith("oncoresponse.v1."))
-            reflection.enable_server_reflection((*own, health_name, reflection.SERVICE_NAME), front)
+            hosted = (name for name, host in HOSTED_BY.items() if host in services)
+            reflection.enable_server_reflection((*own, *hosted, health_name, reflection.SERVICE_NAME), front)
         for server in self._servers:
             await server.start()
         for service, running in built.items():
@@ -122,6 +125,10 @@ class ServerProcess:
                 self._exit_stack.push_async_callback(_cancelled, asyncio.create_task(running.watch(report)))
         _log.info("serving %s on %s", ", ".join(settings.services), self.address)
 
+    async def _set_health(self, name: str, serves: bool) -> None:
+        kind = health_pb2.HealthCheckResponse
+        await self._health.set(name, kind.SERVING if serves else kind.NOT_SERVING)
+
     async def stop(self) -> None:
         """Refuse new calls, let running ones finish, close everything."""
         await self._health.enter_graceful_shutdown()
@@ -131,10 +138,13 @@ class ServerProcess:
         await self._exit_stack.aclose()
 
     async def serve_until_signal(self, on_ready: Callable[[str], None] | None = None) -> bool:
-        """Run until SIGTERM or SIGINT, which also end a start that is under way.
+        """Run until SIGTERM or SIGINT, which also end a start that is under way, or until a service has to end.
 
         Returns:
             Whether it was ready. If not, a thread may still be loading something, which nobody waits for any more.
+
+        Raises:
+            DeclaredLost: Other workers go on with the assessments of this one.
         """
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -153,11 +163,21 @@ class ServerProcess:
             await starting
             if on_ready is not None:
                 on_ready(self.address)
-            await stopped
+            failed = asyncio.create_task(self._failed.wait())
+            await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
+            failed.cancel()
+            if self._failure is not None:
+                raise self._failure
             return True
         finally:
             stopped.cancel()
             await self.stop()
+
+    def _fail(self, error: OncoResponseError) -> None:
+        # Calls that come now are refused as while it starts: UNAVAILABLE.
+        self._unable.update(SERVICE_NAMES[service] for service in self._settings.services)
+        self._failure = error
+        self._failed.set()
 
     async def _report(self, service: str, able: bool) -> None:
         """Say of a service that was ready that it cannot work, or can again."""
@@ -166,9 +186,18 @@ class ServerProcess:
         await self._health.set(service, serving if able else not_serving)
         await self._health.set("", not_serving if self._unable else serving)
 
+    def _audit_store(self) -> AuditStore | None:
+        settings = self._settings
+        if not settings.offers_front_door:
+            return None
+        digests = PatientDigests(settings.data_directory / "secrets" / "audit.key")
+        store = AuditStore(settings.system_audit_database_url, digests, settings.audit_anchor)
+        self._exit_stack.callback(store.close)
+        return store
+
     def _new_server(self, gate: Gate) -> grpc.aio.Server:
         self._exit_stack.callback(gate.close)
-        server = grpc.aio.server(interceptors=(RulesAndErrors(gate, self._unable),), options=_CHANNEL_OPTIONS)
+        server = grpc.aio.server(interceptors=(RulesAndErrors(gate, self._unable),), options=server_options())
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         self._servers.append(server)
         return server
@@ -198,13 +227,6 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     # The driver may wait for a server that does not answer; nobody else does.
     await asyncio.wait((task,), timeout=1.0)
-
-
-def authentication_of(settings: ServerSettings) -> Authentication:
-    """Who may call the front door."""
-    if settings.allow_anonymous:
-        _log.warning("allow_anonymous is on: whoever is on this machine may read and change everything")
-    return Authentication([], ANONYMOUS if settings.allow_anonymous else None)
 
 
 def _require_models(settings: ServerSettings) -> None:

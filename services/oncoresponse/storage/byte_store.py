@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -24,13 +23,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.storage.disk_space import disk_full_when_no_room, require_free_space
+from oncoresponse.storage.process_folder import ProcessFolder
 
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
 _KEY = re.compile(r"[0-9a-f]{64}")
 _SCRATCH_FOLDER = "scratch"
-# What a crash left behind is removed at a later start; nothing of ours writes for as long as this.
-_SCRATCH_LIFETIME_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -97,11 +95,10 @@ class FolderByteStore(ByteStore):
 
     def __init__(self, root: Path, minimum_free_bytes: int) -> None:
         self._root = root
-        self._scratch = root / _SCRATCH_FOLDER
         self._minimum_free_bytes = minimum_free_bytes
-        for folder in (root, self._scratch):
-            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-        self._remove_old_scratch()
+        root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        # What a killed process left is removed here.
+        self._scratch = ProcessFolder(root / _SCRATCH_FOLDER)
 
     def take(self, key: str, path: Path) -> None:
         """See :meth:`ByteStore.take`. A file on the same disk is renamed, not copied."""
@@ -152,7 +149,7 @@ class FolderByteStore(ByteStore):
     def scratch_folder(self, needed_bytes: int) -> Iterator[Path]:
         """See :meth:`ByteStore.scratch_folder`; on the same disk as the store."""
         require_free_space(self._root, needed_bytes, self._minimum_free_bytes)
-        folder = self._scratch / uuid.uuid4().hex
+        folder = self._scratch.path / uuid.uuid4().hex
         with disk_full_when_no_room():
             folder.mkdir(mode=_FOLDER_MODE)
             try:
@@ -162,13 +159,6 @@ class FolderByteStore(ByteStore):
 
     def _path(self, key: str) -> Path:
         return self._root / key[:2] / key[2:4] / key
-
-    def _remove_old_scratch(self) -> None:
-        for folder in self._scratch.iterdir():
-            # Another process may be removing the same one.
-            with suppress(FileNotFoundError):
-                if time.time() - folder.stat().st_mtime > _SCRATCH_LIFETIME_SECONDS:
-                    shutil.rmtree(folder)
 
 
 class RemoteByteStore(ByteStore):

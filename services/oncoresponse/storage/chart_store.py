@@ -140,6 +140,18 @@ class ChartStore:
             found = connection.execute(statement, {"assessment": assessment}).first()
         return None if found is None else str(found[0])
 
+    def patients_of(self, assessment: str) -> tuple[IndexedPatient, ...]:
+        """Whose data an assessment is of, as far as that is noted."""
+        statement = text(
+            "SELECT patient_id, issuer_of_patient_id FROM chart_patient WHERE assessment = :assessment "
+            "ORDER BY patient_id, issuer_of_patient_id"
+        )
+        with self._engine.connect() as connection:
+            return tuple(
+                IndexedPatient(patient_id=row[0], issuer_of_patient_id=row[1])
+                for row in connection.execute(statement, {"assessment": assessment})
+            )
+
     def studies_without_subject(self) -> list[str]:
         """Studies of which nobody has noted yet whose they are."""
         statement = text("SELECT DISTINCT study FROM chart_assessment WHERE patient_known = 0 ORDER BY study")

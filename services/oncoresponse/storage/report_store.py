@@ -206,9 +206,11 @@ class ReportStore:
             with self._engine.connect() as connection:
                 if connection.dialect.name == "sqlite":
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
+                # In this order: a copy of the request that ends in between is then seen by the second question.
+                newest = _newest(connection, assessment)
                 if (earlier := _version_of_request(connection, assessment, *request)) is not None:
                     return earlier
-                if (newest := _newest(connection, assessment)) != sign_off.version - 1:
+                if newest != sign_off.version - 1:
                     raise _changed(newest)
                 # On PostgreSQL two may come so far; the key (assessment, version) lets one of them through.
                 connection.execute(statement, row)
@@ -231,8 +233,9 @@ class ReportStore:
             JudgementAlreadyRecorded: The physician has made another one.
         """
         statement = text(
-            "INSERT INTO report_judgement (assessment, physician, physician_name, judgement, comment, time_seconds) "
-            "VALUES (:assessment, :physician, :physician_name, :judgement, :comment, :time_seconds) "
+            "INSERT INTO report_judgement "
+            "(assessment, physician, physician_name, judgement, comment, time_seconds, answer_withheld) VALUES "
+            "(:assessment, :physician, :physician_name, :judgement, :comment, :time_seconds, :answer_withheld) "
             "ON CONFLICT DO NOTHING"
         )
         values = {
@@ -242,6 +245,7 @@ class ReportStore:
             "judgement": judgement.judgement.value,
             "comment": judgement.comment,
             "time_seconds": int(judgement.time.timestamp()),
+            "answer_withheld": int(judgement.answer_withheld),
         }
         with self._engine.begin() as connection:
             connection.execute(statement, values)
@@ -369,4 +373,5 @@ def _judgement(row: Row[Any]) -> RecordedJudgement:
         PhysicianJudgement(row.judgement),
         row.comment,
         datetime.fromtimestamp(row.time_seconds, UTC),
+        bool(row.answer_withheld),
     )

@@ -96,16 +96,18 @@ class ReportVersion(_message.Message):
     def __init__(self, version: _Optional[int] = ..., status: _Optional[_Union[ReportStatus, str]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signer: _Optional[_Union[Signer, _Mapping]] = ..., agreement: _Optional[_Union[Agreement, str]] = ..., comment: _Optional[str] = ..., withdrawal_reason: _Optional[_Union[WithdrawalReason, str]] = ..., artifacts: _Optional[_Mapping[str, _artifact_pb2.ArtifactReference]] = ...) -> None: ...
 
 class Judgement(_message.Message):
-    __slots__ = ("physician", "judgement", "comment", "time")
+    __slots__ = ("physician", "judgement", "comment", "time", "prediction_was_withheld")
     PHYSICIAN_FIELD_NUMBER: _ClassVar[int]
     JUDGEMENT_FIELD_NUMBER: _ClassVar[int]
     COMMENT_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
+    PREDICTION_WAS_WITHHELD_FIELD_NUMBER: _ClassVar[int]
     physician: Signer
     judgement: PhysicianJudgement
     comment: str
     time: _timestamp_pb2.Timestamp
-    def __init__(self, physician: _Optional[_Union[Signer, _Mapping]] = ..., judgement: _Optional[_Union[PhysicianJudgement, str]] = ..., comment: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    prediction_was_withheld: bool
+    def __init__(self, physician: _Optional[_Union[Signer, _Mapping]] = ..., judgement: _Optional[_Union[PhysicianJudgement, str]] = ..., comment: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., prediction_was_withheld: _Optional[bool] = ...) -> None: ...
 
 class Report(_message.Message):
     __slots__ = ("name", "assessment", "study", "status", "version", "signer", "sign_time", "agreement", "comment", "withdrawal_reason", "versions", "judgements", "replaces", "replaced_by", "prediction_withheld")

@@ -111,8 +111,8 @@ class ReportServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordJudgement(self, request, context):
-        """Keeps the caller's own judgement, made before the model's answer was seen. One for each caller and assessment, for
-        ever. Errors: REPORT_NOT_FOUND, ASSESSMENT_NOT_FINISHED, SIGNER_NOT_IDENTIFIED, JUDGEMENT_ALREADY_RECORDED,
+        """Keeps the caller's own judgement, to be asked before the model's answer is shown. One for each caller and assessment,
+        for ever. Errors: REPORT_NOT_FOUND, ASSESSMENT_NOT_FINISHED, SIGNER_NOT_IDENTIFIED, JUDGEMENT_ALREADY_RECORDED,
         REPORT_STATUS_FORBIDS for a withdrawn report.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

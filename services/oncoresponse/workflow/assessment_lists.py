@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
+from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.storage.chart_store import AssessmentFilter, AssessmentRow, ChartStore, Subject
 from oncoresponse.storage.page_position import token_of_row
 from oncoresponse.v1 import assessment_pb2
@@ -97,6 +98,10 @@ class AssessmentLists:
     async def tenant_of(self, assessment: str) -> str | None:
         """Whose an assessment is; ``None`` where there is none."""
         return await asyncio.to_thread(self._chart.tenant_of, assessment)
+
+    async def patients_of(self, assessment: str) -> tuple[IndexedPatient, ...]:
+        """Whose data an assessment is of, as far as that is noted."""
+        return await asyncio.to_thread(self._chart.patients_of, assessment)
 
     async def studies_without_subject(self) -> list[str]:
         """Studies of which nobody has noted yet whose they are."""

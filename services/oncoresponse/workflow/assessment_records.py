@@ -7,7 +7,7 @@ import datetime
 import hashlib
 import logging
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -19,6 +19,7 @@ from oncoresponse.errors import (
     AssessmentNotFound,
     Busy,
     ConfigurationError,
+    OncoResponseError,
     RequestConflict,
 )
 from oncoresponse.rpc.process_log import TextWithheld
@@ -29,12 +30,11 @@ from oncoresponse.storage.database_engine import POSTGRESQL_CONNECTION, database
 from oncoresponse.storage.database_errors import known_database_error
 from oncoresponse.storage.result_store import ResultStore
 from oncoresponse.v1 import assessment_pb2
-from oncoresponse.workflow import recording_workflow
 from oncoresponse.workflow.assessment_lists import AssessmentLists
 from oncoresponse.workflow.assessment_message import PREFIX, assessment_of
 from oncoresponse.workflow.assessment_message import is_finished as is_finished
 from oncoresponse.workflow.assessment_run import AssessmentRun, first_case
-from oncoresponse.workflow.assessment_workflow import WORKFLOW_NAME, assess
+from oncoresponse.workflow.assessment_workflow import assess
 from oncoresponse.workflow.code_version import workflow_version
 from oncoresponse.workflow.earlier_versions import Settled, settle_earlier_versions
 from oncoresponse.workflow.engine_patience import outlast_the_database
@@ -42,23 +42,41 @@ from oncoresponse.workflow.expiry import assessment_of_kept, expire_regularly
 from oncoresponse.workflow.run_states import RunState, RunStates
 from oncoresponse.workflow.stored_json import StoredJson, refuse_pickles
 from oncoresponse.workflow.watching import Watching
+from oncoresponse.workflow.worker_presence import WorkerPresence
+from oncoresponse.workflow.worker_takeover import hand_over_worker
 
-_QUEUE = "assessments"
+QUEUE = "assessments"
 # Ids derive from request ids, so that the same request finds its assessment after any crash.
 _NAMESPACE = uuid.UUID("b3a1f9d4-52a7-5d0e-9a53-6c1d1f0c7d11")
+# A process that is stopped in the middle of a transaction holds its rows for so long, and a takeover waits for them.
+_IDLE_TRANSACTION_SECONDS = 8.0
+_log = logging.getLogger(__name__)
 
 
 class AssessmentRecords:
     """The durable side of AssessmentService. One per process, because DBOS is one per process.
+
+    Args:
+        settings: Of the process.
+        artifacts: Where cases and results lie.
+        on_lost: Called in the loop of :meth:`launch` when this worker was declared lost: it has stopped taking work,
+            and the process has to end.
 
     Attributes:
         lists: What assessments are found by.
         watching: Follows assessments.
     """
 
-    def __init__(self, settings: ServerSettings, artifacts: ArtifactStore) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        artifacts: ArtifactStore,
+        on_lost: Callable[[OncoResponseError], None] = lambda _: None,
+    ) -> None:
         self._settings = settings
         self._artifacts = artifacts
+        self._on_lost = on_lost
+        self._presence: WorkerPresence | None = None
         self._engine = database_engine(settings.system_database_url)
         self._states = RunStates(self._engine)
         self._results = ResultStore(self._engine)
@@ -73,6 +91,7 @@ class AssessmentRecords:
         :mod:`~oncoresponse.workflow.earlier_versions`.
 
         Raises:
+            ConfigurationError: Another process of this ``executor_id`` runs.
             PeerUnavailable: The database does not answer.
             DiskFull: The database has no room.
         """
@@ -82,6 +101,7 @@ class AssessmentRecords:
             "executor_id": self._settings.executor_id,
             "application_version": workflow_version(),
             "serializer": StoredJson(),
+            "sys_db_idle_transaction_timeout_sec": _IDLE_TRANSACTION_SECONDS,
             "log_level": "WARNING",
         }
         if not self._settings.system_database_url.startswith("sqlite"):
@@ -92,7 +112,18 @@ class AssessmentRecords:
             engine_log.addFilter(TextWithheld())
         refuse_pickles()
         outlast_the_database()
+        loop = asyncio.get_running_loop()
+        self._presence = WorkerPresence(
+            self._settings.system_database_url,
+            self._settings.executor_id,
+            self._settings.data_directory / "workers",
+            self._settings.worker_beat_seconds,
+            workflow_version(),
+            lambda error: loop.call_soon_threadsafe(self._lose, error),  # type: ignore[arg-type]
+        )
         with _database_errors():
+            # Before anything of this name is touched, because a process of the same name may live.
+            await asyncio.to_thread(self._presence.join)
             await asyncio.to_thread(_settle, self._settings.system_database_url, self._settings.executor_id)
         DBOS(config=config)
         with _database_errors():
@@ -103,22 +134,29 @@ class AssessmentRecords:
             await asyncio.to_thread(self._results.prepare)
         self._expiring = asyncio.create_task(expire_regularly(self._engine, self._settings.workflow_retention_days))
         await DBOS.register_queue_async(
-            _QUEUE,
+            QUEUE,
             worker_concurrency=self._settings.assessment_workers,
             polling_interval_sec=0.1,
             on_conflict="always_update",
         )
+        self._presence.judge_others()
+
+    def _lose(self, error: OncoResponseError) -> None:
+        _log.error("%s", error.message)
+        # At once: what still runs here can store nothing, and nothing new is to be begun.
+        _stop_engine()
+        self._on_lost(error)
 
     async def close(self) -> None:
-        """Stop taking work. What runs is continued after the next start."""
+        """Stop taking work. What runs is continued after the next start, or by other workers after a while."""
         await self.watching.close()
+        if self._presence is not None:
+            self._presence.close()
         if self._expiring is not None:
             self._expiring.cancel()
-        DBOS.destroy(workflow_completion_timeout_sec=0)
+        _stop_engine()
         self.lists.close()
         self._engine.dispose()
-        # DBOS had made its own thread pool the loop's default and has just shut it down.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="after-dbos"))
 
     async def find(
         self, request: assessment_pb2.CreateAssessmentRequest, tenant: str = ""
@@ -167,7 +205,7 @@ class AssessmentRecords:
         if (existing := await self.find(request, tenant)) is not None:
             return existing
         assessment_id, fingerprint = _identity(request, tenant)
-        if await asyncio.to_thread(self._states.waiting, _QUEUE) >= self._settings.assessment_queue_limit:
+        if await asyncio.to_thread(self._states.waiting, QUEUE) >= self._settings.assessment_queue_limit:
             raise Busy("Too many assessments are waiting. Send the request again later, with the same request_id.")
         create_time = Timestamp()
         create_time.FromDatetime(datetime.datetime.now(datetime.UTC).replace(microsecond=0))
@@ -188,7 +226,7 @@ class AssessmentRecords:
         if tenant:
             attributes["tenant"] = tenant
         with SetWorkflowID(assessment_id), SetWorkflowAttributes(attributes):
-            await DBOS.enqueue_workflow_async(_QUEUE, assess, run.to_json())
+            await DBOS.enqueue_workflow_async(QUEUE, assess, run.to_json())
         created = await self._run(assessment_id)
         if created is None:
             raise _not_found()
@@ -240,6 +278,12 @@ class AssessmentRecords:
         return found
 
 
+def _stop_engine() -> None:
+    DBOS.destroy(workflow_completion_timeout_sec=0)
+    # DBOS had made its own thread pool the loop's default and has just shut it down.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="after-dbos"))
+
+
 def _not_found() -> AssessmentNotFound:
     return AssessmentNotFound("There is no assessment of this name. ListAssessments gives the names.")
 
@@ -251,7 +295,7 @@ def _identity(request: assessment_pb2.CreateAssessmentRequest, tenant: str) -> t
 
 
 def hand_over(executor_id: str, database_url: str) -> tuple[int, int]:
-    """Let the workers that still run take the unfinished assessments of one that is lost.
+    """Let the workers that still run take the unfinished assessments of one that is lost, at once.
 
     Returns:
         How many were handed over, and how many were ended because another version had begun them.
@@ -267,23 +311,15 @@ def hand_over(executor_id: str, database_url: str) -> tuple[int, int]:
         client = DBOSClient(system_database_url=database_url, serializer=StoredJson())
         try:
             versions = client.list_application_versions()
-            if versions and versions[0]["version_name"] != workflow_version():
-                raise ConfigurationError(
-                    f"The workers run version {versions[0]['version_name']}, and this command is of "
-                    f"{workflow_version()}. Use the command of their release, or start a worker of this one first."
-                )
-            ended = _settle(database_url, executor_id).ended
-            lost = client.list_workflows(
-                name=[WORKFLOW_NAME, recording_workflow.WORKFLOW_NAME],
-                status="PENDING",
-                executor_id=executor_id,
-                load_input=False,
-            )
-            for status in lost:
-                client.resume_workflow(status.workflow_id)
         finally:
             client.destroy()
-    return sum(status.name == WORKFLOW_NAME for status in lost), ended
+        if versions and versions[0]["version_name"] != workflow_version():
+            raise ConfigurationError(
+                f"The workers run version {versions[0]['version_name']}, and this command is of "
+                f"{workflow_version()}. Use the command of their release, or start a worker of this one first."
+            )
+        ended = _settle(database_url, executor_id).ended
+        return hand_over_worker(database_url, executor_id, workflow_version()).assessments, ended
 
 
 def _settle(database_url: str, executor_id: str) -> Settled:

@@ -22,7 +22,7 @@ from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.assessment_message import assessment_of
 from oncoresponse.workflow.assessment_workflow import WORKFLOW_NAME
 from oncoresponse.workflow.run_removal import RECORDING_SUFFIX, SCHEMA_ON_POSTGRESQL, remove_runs_within
-from oncoresponse.workflow.run_states import UNFINISHED, RunState, runs_within
+from oncoresponse.workflow.run_states import UNFINISHED, RunState, runs_within, with_engine_tables
 
 _RUNS_AT_ONCE = 100
 _INTERVAL_SECONDS = 3600.0
@@ -63,7 +63,7 @@ def expire_runs(engine: Engine, ended_before_ms: int, limit: int = _RUNS_AT_ONCE
     Returns:
         How many assessments expired.
     """
-    with engine.connect() as connection:
+    with with_engine_tables(engine).connect() as connection:
         exclude_other_writers(connection)
         schema = f"{SCHEMA_ON_POSTGRESQL}." if connection.dialect.name == "postgresql" else ""
         unfinished = ", ".join(f"'{each}'" for each in UNFINISHED)

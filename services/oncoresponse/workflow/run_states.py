@@ -94,9 +94,7 @@ class RunStates:
     """
 
     def __init__(self, engine: Engine) -> None:
-        on_postgresql = engine.dialect.name == "postgresql"
-        places = {SCHEMA_ON_POSTGRESQL: SCHEMA_ON_POSTGRESQL if on_postgresql else None}
-        self._engine = engine.execution_options(schema_translate_map=places)
+        self._engine = with_engine_tables(engine)
 
     def of(self, assessments: Collection[str]) -> dict[str, RunState]:
         """The runs of these assessments, by identifier; one statement."""
@@ -121,7 +119,7 @@ class RunStates:
 
     def waiting(self, queue: str) -> int:
         """How many runs wait in a queue of the engine."""
-        query = select(func.count()).where(_STATUS.c.queue_name == queue, _STATUS.c.status == "ENQUEUED")
+        query = select(func.count()).where(_STATUS.c.queue_name == queue, _STATUS.c.status.in_(WAITING))
         with self._engine.connect() as connection:
             return int(connection.scalar(query) or 0)
 
@@ -146,8 +144,14 @@ class RunStates:
         return found
 
 
+def with_engine_tables(engine: Engine) -> Engine:
+    """The same connections, in which the tables of the workflow engine are found where they are."""
+    place = SCHEMA_ON_POSTGRESQL if engine.dialect.name == "postgresql" else None
+    return engine.execution_options(schema_translate_map={SCHEMA_ON_POSTGRESQL: place})
+
+
 def runs_within(connection: Connection, assessments: Collection[str]) -> dict[str, RunState]:
-    """:meth:`RunStates.of` as a part of the caller's transaction."""
+    """:meth:`RunStates.of` as a part of the caller's transaction, on :func:`with_engine_tables`."""
     found = (
         _run(row)
         for some in _batches(assessments)

@@ -16,7 +16,7 @@ from oncoresponse.errors import AssessmentNotFound, OncoResponseError, PeerUnava
 from oncoresponse.storage.database_errors import known_database_error
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.assessment_message import is_finished
-from oncoresponse.workflow.run_states import RunMark, RunStates
+from oncoresponse.workflow.run_states import WAITING, RunMark, RunStates
 
 LOOK_SECONDS = 0.1
 """From one look to the next."""
@@ -136,9 +136,7 @@ class Watching:
         if time.monotonic() - self._compared >= _COMPARE_SECONDS:
             self._compared = time.monotonic()
             statuses = await asyncio.to_thread(self._states.statuses, list(watched))
-            wanted |= {
-                each for each, known in watched.items() if known.mark and statuses.get(each) != known.mark.status
-            }
+            wanted |= {each for each, known in watched.items() if _differs(known, statuses.get(each))}
         if not wanted:
             return
         found = await self._describe(wanted)
@@ -159,6 +157,11 @@ class Watching:
             each.failure = error
             each.tell()
         self._watched.clear()
+
+
+def _differs(known: _Watched, status: str | None) -> bool:
+    """Whether a state in the engine's words, or that there is none, is not the one that watchers were told."""
+    return status not in WAITING if known.mark is None else status != known.mark.status
 
 
 def _stopping() -> PeerUnavailable:

@@ -35,7 +35,9 @@ def problems(bundle: Json) -> list[str]:
     for entry in bundle["entry"]:
         found += _structure(entry["resource"]["resourceType"], "", entry["resource"], types)
         found += _structure("Bundle", "entry.request", entry["request"], types)
-        if not entry["request"].get("ifNoneExist"):
+        request = entry["request"]
+        is_update = request["method"] == "PUT" and re.match(r"[A-Za-z]+\?identifier=[^|]+\|.", request["url"])
+        if not (request.get("ifNoneExist") or is_update):
             found.append(f"{entry['fullUrl']}: not conditional")
     text = json.dumps(bundle)
     if "97509-4" in text:

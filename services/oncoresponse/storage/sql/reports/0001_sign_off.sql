@@ -25,6 +25,7 @@ CREATE TABLE report_judgement (
     judgement VARCHAR(20) NOT NULL,
     comment TEXT NOT NULL,
     time_seconds BIGINT NOT NULL,
+    answer_withheld INTEGER NOT NULL,
     PRIMARY KEY (assessment, physician)
 );
 -- An assessment that replaces an earlier one.
