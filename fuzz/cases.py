@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 import tempfile
-import zlib
 from functools import cache
 from pathlib import Path
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 from oncoradiomics.errors import RadiomicsError
 from oncoresponse.case.study_index import StudyIndex
 from oncoresponse.dicom.contours import ContourRequest
@@ -18,10 +17,9 @@ from oncoresponse.dicom.study_index import read_object, study_from_index
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.model.definition import ImageInput
 from oncoresponse.rpc.interceptors import require_valid
-from oncoresponse.stages.v1 import stage_pb2
-from oncoresponse.v1 import assessment_pb2, monitoring_pb2, response_pb2, study_pb2
 
 from fuzz.mutations import mutated_file, mutated_message
+from fuzz.requests import fuzzed_messages
 from fuzz.seeds import SYNTAXES, study
 
 LIMITS = DicomLimits(decode_seconds=20)
@@ -92,7 +90,7 @@ def _mutated_study(rng: random.Random) -> tuple[dict[str, bytes], bytes, str]:
 
 
 def _send_request(rng: random.Random) -> None:
-    message = rng.choice(_messages())
+    message = rng.choice(fuzzed_messages())
     try:
         received = type(message).FromString(mutated_message(message.SerializeToString(), rng))
     except DecodeError:
@@ -104,27 +102,3 @@ def _send_request(rng: random.Random) -> None:
 @cache
 def _study(syntax: str) -> dict[str, bytes]:
     return study(syntax)
-
-
-@cache
-def _messages() -> tuple[Message, ...]:
-    request_id, digest = "7d2c0d5e-9b9a-4d0e-9a53-6c1d1f0c7d11", "ab" * 32
-    chunk = b"chunk" * 20
-    create = assessment_pb2.CreateAssessmentRequest(
-        request_id=request_id, study="studies/7d2c0d5e-9b9a-4d0e-9a53-6c1d1f0c7d11", model="models/sts-petct"
-    )
-    create.covariates.add(name="age", value=61)
-    create.lesion.point.x_mm = 1.0
-    return (
-        create,
-        study_pb2.CreateStudyRequest(request_id=request_id),
-        study_pb2.UploadInstancesRequest(
-            header=study_pb2.InstanceHeader(study=create.study, sha256=digest, size_bytes=100)
-        ),
-        study_pb2.UploadInstancesRequest(chunk=study_pb2.InstanceChunk(data=chunk, crc32=zlib.crc32(chunk))),
-        study_pb2.CompleteStudyRequest(study=create.study, instance_count=3),
-        stage_pb2.RunStageRequest(stage="segmentation", model=create.model),
-        response_pb2.PredictResponseRequest(model=create.model),
-        monitoring_pb2.RecordPredictionRequest(assessment="assessments/7d2c0d5e-9b9a-4d0e-9a53-6c1d1f0c7d11"),
-        monitoring_pb2.RecordOutcomeRequest(assessment="assessments/7d2c0d5e-9b9a-4d0e-9a53-6c1d1f0c7d11"),
-    )

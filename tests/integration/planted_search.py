@@ -18,6 +18,10 @@ def spellings(value: str) -> Iterator[bytes]:
     yield value.encode("utf-16-le")
     yield value.encode("utf-16-be")
     yield value.encode().hex().encode()
+    for shift in range(3):
+        # The characters at both ends depend on what stands beside the value.
+        text = base64.b64encode(b"\0" * shift + value.encode()).rstrip(b"=")
+        yield text[4 if shift else 0 : -2]
     if re.fullmatch("[0-9a-f]{64}", value):
         yield bytes.fromhex(value)
 
@@ -37,9 +41,8 @@ def unfolded(data: bytes, depth: int = 0) -> Iterator[bytes]:
             yield from unfolded(inside, depth + 1)
     for found in _BASE64.finditer(data):
         text = found.group().rstrip(b"=")
-        for start in range(min(4, len(text))):
-            part = text[start : start + (len(text) - start) // 4 * 4]
-            yield base64.b64decode(part)
+        # What is compressed and then written in base64; at another offset a value itself is found by its spelling.
+        yield from unfolded(base64.b64decode(text[: len(text) // 4 * 4]), _DEEPEST - 1 if depth else depth + 1)
 
 
 def _starts(data: bytes) -> Iterator[int]:

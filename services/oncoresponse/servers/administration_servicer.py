@@ -25,6 +25,7 @@ from oncoresponse.storage import chart_patients
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.database_engine import database_engine
 from oncoresponse.storage.erasure_store import ErasureStore
+from oncoresponse.storage.model_control_store import ModelControlStore
 from oncoresponse.storage.report_store import ReportStore
 from oncoresponse.v1 import administration_pb2, administration_pb2_grpc, assessment_pb2
 from oncoresponse.workflow import patient_runs
@@ -60,8 +61,9 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         self._sweep = StorageSweep(artifacts, self._engine, self._peers, settings.garbage_grace_seconds)
         self._store = ErasureStore(self._engine, settings.executor_id)
         self._reports = ReportStore(settings.system_database_url)
+        self._models = ModelControlStore(settings.system_database_url)
         self._erasure = PatientErasure(
-            self._engine, self._peers, self._sweep, self._store, self._reports, identify_older
+            self._engine, self._peers, self._sweep, self._store, self._reports, self._models, identify_older
         )
         self._retention = Retention(settings.retention_days, self._engine, self._peers, self._sweep, self._erasure)
         self._looking: asyncio.Task[None] | None = None
@@ -79,6 +81,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
             with suppress(asyncio.CancelledError):
                 await self._looking
         self._reports.close()
+        self._models.close()
         await asyncio.to_thread(self._engine.dispose)
 
     async def ErasePatient(

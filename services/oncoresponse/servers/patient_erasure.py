@@ -26,6 +26,7 @@ from oncoresponse.servers.storage_sweep import StorageSweep, in_words
 from oncoresponse.storage import chart_patients
 from oncoresponse.storage.database_compaction import compact_database
 from oncoresponse.storage.erasure_store import ErasureRecord, ErasureState, ErasureStore, WhatGoes
+from oncoresponse.storage.model_control_store import ModelControlStore
 from oncoresponse.storage.reachability import reachable
 from oncoresponse.storage.report_store import ReportStore
 from oncoresponse.v1 import administration_pb2
@@ -76,6 +77,7 @@ class PatientErasure:
         sweep: The artifact store.
         store: Erasures that were begun.
         reports: What was signed.
+        models: Which assessment a model was used for.
         identify_older: Notes whose the studies are that an earlier release assessed.
     """
 
@@ -86,6 +88,7 @@ class PatientErasure:
         sweep: StorageSweep,
         store: ErasureStore,
         reports: ReportStore,
+        models: ModelControlStore,
         identify_older: Callable[[], Awaitable[None]],
     ) -> None:
         self._engine = engine
@@ -94,6 +97,7 @@ class PatientErasure:
         self._store = store
         self._identify_older = identify_older
         self._reports = reports
+        self._models = models
         self._one_at_a_time = asyncio.Lock()
 
     async def plan_patient(self, patient: IndexedPatient, *, any_issuer: bool) -> Plan:
@@ -233,6 +237,7 @@ class PatientErasure:
         await self._peers.forget_records(assessments, dry_run=False)
         await asyncio.to_thread(remove_runs, self._engine, assessments)
         await asyncio.to_thread(self._reports.delete, assessments)
+        await asyncio.to_thread(self._models.forget_use, assessments)
         await asyncio.to_thread(chart_patients.forget_assessments, self._engine, assessments)
         await self._sweep.remove(artifacts)
         await self._sweep.remove_garbage(asked=False)

@@ -25,8 +25,8 @@ _STATUS = "workflow_status"
 # These say whose a row is.
 _OWNER_COLUMNS = ("workflow_uuid", "destination_uuid", "assessment")
 _ASSESSMENT_PREFIX = "assessments/"
-# What an erasure has written down is no reason to keep it.
-_NO_OWNERS = frozenset({"administration_erasure"})
+# What an erasure has written down is no reason to keep it; the audit record names no artifact, and is long.
+_NO_OWNERS = frozenset({"administration_erasure", "audit_event"})
 _AT_ONCE = 200
 
 
