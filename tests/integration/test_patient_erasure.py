@@ -1,14 +1,20 @@
 """A patient is planted through the front door, erased, and looked for in everything that the service wrote."""
 
+import datetime
 import hashlib
 import signal
+import sqlite3
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
+from oncoresponse.case.sign_off import Agreement, ReportStatus, SignOff
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.client import Client, Order
+from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.inventory import TABLES, kept_file
+from oncoresponse.storage.report_store import ReportStore
 from oncoresponse.v1 import administration_pb2, assessment_pb2, monitoring_pb2, study_pb2
 from pydicom import dcmread
 from typer.testing import CliRunner
@@ -16,6 +22,7 @@ from typer.testing import CliRunner
 from tests.integration.planted_search import places
 
 PATIENT_ID, NAME, BIRTH_DATE = "ZQX-7741-PLANTED", "Zquorxberg^Planted^Wuxlo", "19430217"
+COMMENT = "Zquorx comment of the physician"
 ORDER = Order(
     "sts-petct", contour=study_pb2.SuppliedContour(), planned_treatment="Zquorx therapy", patient_id=PATIENT_ID
 )
@@ -42,25 +49,38 @@ def planted_study(tmp_path_factory, examples):
 
 def planted_values(folder, uids) -> list[str]:
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())[::20]]
-    return [PATIENT_ID, NAME, "Zquorxberg", "Zquorx therapy", "ACC-ZQX-1", *sorted(uids)[::15], *digests]
+    return [PATIENT_ID, NAME, "Zquorxberg", "Zquorx therapy", "ACC-ZQX-1", COMMENT, *sorted(uids)[::15], *digests]
+
+
+class Running:
+    """A server with its temporary files in a folder of its own. ``client`` is one of it."""
+
+    def __init__(self, folder, start, examples) -> None:
+        (folder / "tmp").mkdir()
+        (folder / "models").mkdir()
+        (folder / "models" / "sts-petct").symlink_to(examples.parent / "models" / "sts-petct")
+        self._settings = folder / "settings.yaml"
+        self._settings.write_text(f"garbage_after_seconds: {GRACE_SECONDS}\n")
+        self.folder, self.data, self._start = folder, folder / "data", start
+        self.start()
+
+    def start(self) -> None:
+        arguments = ("--data-dir", str(self.data), "--models-dir", str(self.folder / "models"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TMPDIR", str(self.folder / "tmp"))
+            self.server = self._start("--listen", "127.0.0.1:0", *arguments, settings=self._settings)
+        self.client = Client(self.server.wait_until_ready())
+
+    def search(self, values) -> dict[str, list[str]]:
+        """Where values stand in what the server wrote: data, logs, temporary files."""
+        return places([self.data, self.folder / "tmp"], values)
 
 
 @pytest.fixture(scope="module")
-def running(serve_for_module, tmp_path_factory):
-    """A server with its temporary files in a folder of its own, started again for nobody."""
-    folder = tmp_path_factory.mktemp("erasure")
-    (folder / "tmp").mkdir()
-    settings = folder / "settings.yaml"
-    settings.write_text(f"garbage_after_seconds: {GRACE_SECONDS}\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(folder / "tmp"))
-        server = serve_for_module(
-            "--listen", "127.0.0.1:0", "--data-dir", str(folder / "data"), "--models-dir", "models", settings=settings
-        )
-    server.wait_until_ready()
-    client = Client(server.address)
-    yield folder, server, client
-    client.close()
+def running(serve_for_module, tmp_path_factory, examples):
+    running = Running(tmp_path_factory.mktemp("erasure"), serve_for_module, examples)
+    yield running
+    running.client.close()
 
 
 def erase(client, **fields):
@@ -78,22 +98,23 @@ def erase(client, **fields):
 
 
 def test_nothing_of_a_patient_is_found_after_the_erasure(running, planted_study, examples):
-    folder, _, client = running
+    folder, client = running.folder, running.client
     files, uids = planted_study
     values = planted_values(files, uids)
     other = client.assess(client.upload_study(examples / "STS_019", silent), OTHER, silent)
 
     study = client.upload_study(files, silent)
     found = client.assess(study, ORDER, silent)
-    with _damaged(folder / "data", files), pytest.raises(OncoResponseError) as failed:
+    with _damaged(running.data, files), pytest.raises(OncoResponseError) as failed:
         client.assess(study, ORDER, silent)
     assert failed.value.reason == "CHECKSUM_MISMATCH"
     client.cancel(client.create_assessment(study, ORDER, str(uuid.uuid4())).name)
     _leave_unfinished(client, files)
     _record_outcome(client, found.name)
+    _sign(running.data, found.name)
 
     # Written by the way: what of the database is still in its log is in there too.
-    before = places([folder], values)
+    before = running.search(values)
     assert set(before) == set(values), set(values) - set(before)
 
     running_one = client.create_assessment(study, ORDER, str(uuid.uuid4())).name
@@ -101,10 +122,11 @@ def test_nothing_of_a_patient_is_found_after_the_erasure(running, planted_study,
     assert plan.counts.studies == 2
     assert plan.counts.assessments == 4
     assert plan.counts.instances == len(list(files.iterdir())) + 1
+    assert plan.counts.signed_reports == 1
     assert plan.counts.masks and plan.counts.derived_volumes and plan.counts.reports and plan.counts.monitoring_rows
     assert any("audit record" in sentence for sentence in done.remains)
 
-    assert places([folder], values) == {}
+    assert running.search(values) == {}
     for name in (found.name, running_one):
         with pytest.raises(OncoResponseError, match="no assessment"):
             client.watch(name, silent)
@@ -115,7 +137,7 @@ def test_nothing_of_a_patient_is_found_after_the_erasure(running, planted_study,
 
 
 def test_a_shared_file_stays_for_the_other_patient_and_one_assessment_goes_alone(running, planted_study):
-    folder, _, client = running
+    folder, client = running.folder, running.client
     study = client.upload_study(planted_study[0], silent)
     first, second = (client.assess(study, ORDER, silent) for _ in range(2))
     ask, request_id = administration_pb2.DeleteAssessmentRequest, str(uuid.uuid4())
@@ -134,7 +156,7 @@ def test_a_shared_file_stays_for_the_other_patient_and_one_assessment_goes_alone
 
 
 def test_a_moved_study_is_the_other_patients_in_index_and_in_later_reports(running, planted_study):
-    folder, _, client = running
+    folder, client = running.folder, running.client
     study = client.upload_study(planted_study[0], silent)
     before = client.assess(study, ORDER, silent)
     answer = client.move_study(
@@ -173,36 +195,10 @@ def test_a_moved_study_is_the_other_patients_in_index_and_in_later_reports(runni
     assert plan.counts.assessments >= 1
 
 
-def test_an_erasure_that_is_killed_is_ended_at_the_next_start(serve, tmp_path, planted_study):
-    files, uids = planted_study
-    arguments = ("--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"), "--models-dir", "models")
-    settings = tmp_path / "settings.yaml"
-    settings.write_text("garbage_after_seconds: 1\n")
-    server = serve(*arguments, settings=settings)
-    client = Client(server.wait_until_ready())
-    client.assess(client.upload_study(files, silent), ORDER, silent)
-    ask, request_id = administration_pb2.ErasePatientRequest, str(uuid.uuid4())
-    plan = client.erase_patient(ask(patient_id=PATIENT_ID, dry_run=True, request_id=request_id))
-    call = client._administration.ErasePatient.future(
-        ask(patient_id=PATIENT_ID, confirmation=plan.confirmation, request_id=request_id)
-    )
-    _wait_for(lambda: places([tmp_path / "data"], [request_id]))
-    server.stop(signal.SIGKILL)
-    call.cancel()
-    client.close()
-
-    server = serve(*arguments, settings=settings)
-    client = Client(server.wait_until_ready())
-    act = ask(patient_id=PATIENT_ID, confirmation=plan.confirmation, request_id=request_id)
-    _wait_for(lambda: client.erase_patient(act).state == administration_pb2.ERASURE_STATE_DONE)
-    assert places([tmp_path / "data"], planted_values(files, uids)) == {}
-    client.close()
-
-
 def test_the_command_takes_the_identifier_from_a_file(running, planted_study, tmp_path):
     from oncoresponse.cli.main import app
 
-    _, server, client = running
+    server, client = running.server, running.client
     client.upload_study(planted_study[0], silent)
     named = tmp_path / "patient.txt"
     named.write_text(f"{PATIENT_ID}\n")
@@ -213,6 +209,41 @@ def test_the_command_takes_the_identifier_from_a_file(running, planted_study, tm
     assert said.exit_code == 0 and "Erased." in said.output
     said = CliRunner().invoke(app, ["retention", "--server", server.address, "--dry-run"])
     assert said.exit_code == 0 and "garbage: " in said.output and "incomplete_studies: " in said.output
+
+
+def test_an_erasure_that_is_killed_is_ended_at_the_next_start(running, planted_study):
+    files, uids = planted_study
+    values = [value for value in planted_values(files, uids) if value != COMMENT]
+    client = running.client
+    client.assess(client.upload_study(files, silent), ORDER, silent)
+    ask, request_id = administration_pb2.ErasePatientRequest, str(uuid.uuid4())
+    plan = client.erase_patient(ask(patient_id=PATIENT_ID, dry_run=True, request_id=request_id))
+    act = ask(patient_id=PATIENT_ID, confirmation=plan.confirmation, request_id=request_id)
+    # A transaction of somebody else keeps the erasure from removing rows, so that it is killed in its middle.
+    with closing(sqlite3.connect(running.data / "studies" / "studies.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        call = client._administration.ErasePatient.future(act)
+        _wait_for(lambda: _begun(running.data))
+        running.server.stop(signal.SIGKILL)
+        call.cancel()
+    client.close()
+    assert running.search(values)
+
+    running.start()
+    _wait_for(lambda: running.client.erase_patient(act).state == administration_pb2.ERASURE_STATE_DONE)
+    assert running.search(values) == {}
+
+
+def test_every_table_and_file_of_a_real_data_folder_has_a_line_in_the_inventory(running):
+    tables = set()
+    for path in running.data.rglob("*.sqlite"):
+        with closing(sqlite3.connect(path)) as connection:
+            tables |= {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert tables <= set(TABLES)
+    assert {"study", "chart_patient", "workflow_status", "audit_event"} <= tables
+    files = [str(path.relative_to(running.data)) for path in running.data.rglob("*") if path.is_file()]
+    assert [path for path in files if kept_file(path) is None and not path.startswith("log-")] == []
+    assert len(files) > 5
 
 
 @contextmanager
@@ -248,6 +279,30 @@ def _leave_unfinished(client, files) -> None:
                 )
 
     client._studies.UploadInstances(messages())
+
+
+def _sign(data_directory, name: str) -> None:
+    """What a physician's signature leaves, whose comment and document name the patient."""
+    bundle = ArtifactStore(str(data_directory / "artifacts")).put_bytes(f"{{'{COMMENT}'}}".encode(), "application/json")
+    store = ReportStore(f"sqlite:///{data_directory / 'oncoresponse.sqlite'}")
+    step = SignOff(
+        version=2,
+        status=ReportStatus.FINAL,
+        signer="physician",
+        signer_name="P. Hysician",
+        time=datetime.datetime.now(datetime.UTC),
+        agreement=Agreement.AGREE,
+        comment=COMMENT,
+        reason=None,
+    )
+    store.append(name.removeprefix("assessments/"), step, (str(uuid.uuid4()), "ab" * 32), (bundle, bundle))
+    store.close()
+
+
+def _begun(data_directory) -> bool:
+    with closing(sqlite3.connect(data_directory / "oncoresponse.sqlite")) as connection:
+        query = "SELECT count(*) FROM administration_erasure WHERE state = 'started'"
+        return bool(connection.execute(query).fetchone()[0])
 
 
 def _record_outcome(client, name: str) -> None:

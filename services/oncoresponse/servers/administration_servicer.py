@@ -72,6 +72,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         """Make the tables, and go on by itself with what a crash interrupted, last sweeps and the daily retention."""
         await asyncio.to_thread(self._store.prepare)
         await asyncio.to_thread(self._reports.prepare)
+        await asyncio.to_thread(chart_patients.keep_no_statistics, self._engine)
         self._looking = asyncio.create_task(self._look())
 
     async def close(self) -> None:

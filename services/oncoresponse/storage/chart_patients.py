@@ -13,6 +13,11 @@ _OF_PATIENT = """
 SELECT assessment FROM chart_patient
 WHERE patient_id = :patient_id AND (:any_issuer = 1 OR issuer_of_patient_id = :issuer)
 """
+_WITH_STATISTICS = """
+SELECT relname, attname FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid
+WHERE relname IN ('chart_patient', 'chart_former_patient') AND attname IN ('patient_id', 'issuer_of_patient_id')
+AND attstattarget IS DISTINCT FROM 0 AND pg_table_is_visible(pg_class.oid) ORDER BY relname, attname
+"""
 _OF_FORMER_PATIENT = _OF_PATIENT.replace("chart_patient", "chart_former_patient")
 _REMEMBER = """
 INSERT INTO chart_former_patient
@@ -59,6 +64,21 @@ def assessments_created_before(engine: Engine, create_time_ms: int) -> list[str]
     statement = text("SELECT assessment FROM chart_assessment WHERE create_time_ms < :time ORDER BY assessment")
     with engine.connect() as connection:
         return [str(row[0]) for row in connection.execute(statement, {"time": create_time_ms})]
+
+
+def keep_no_statistics(engine: Engine) -> None:
+    """Keep PostgreSQL from copying Patient IDs into its statistics (pg_statistic), which no erasure reaches.
+
+    The planner finds patients by the primary keys without them.
+    """
+    if engine.dialect.name == "sqlite":
+        return
+    with engine.begin() as connection:
+        for table, column in connection.execute(text(_WITH_STATISTICS)).all():
+            # A change of the type, here to the same one, drops what was kept before.
+            connection.execute(
+                text(f"ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS 0, ALTER COLUMN {column} TYPE TEXT")
+            )
 
 
 def chart_rows(engine: Engine, assessments: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 The rule for whatever is added: it gets its line here, which says how an erasure removes it, under which kind of
 retention it falls, whether a backup holds it, by what it is found, and what an RPC hands out. Tests walk the tables of
 real databases, the files of a real data folder and the RPCs of all protos, and fail where one has no line, or a line
-stands for nothing (tests/integration/test_inventory.py, tests/unit/storage/test_inventory.py).
+stands for nothing (tests/integration/test_patient_erasure.py, tests/unit/storage/test_inventory.py).
 """
 
 from __future__ import annotations
