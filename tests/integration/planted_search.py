@@ -10,6 +10,7 @@ from pathlib import Path
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{24,}={0,2}")
 _DEEPEST = 3
+_SEPARATOR = b"\xff\n\xff"
 
 
 def spellings(value: str) -> Iterator[bytes]:
@@ -59,8 +60,8 @@ def places(folders: Iterable[Path], planted: Iterable[str]) -> dict[str, list[st
             if path.is_symlink() or not path.is_file():
                 continue
             names = str(path.relative_to(folder)).encode()
-            for block in (names, *unfolded(path.read_bytes())):
-                for value, forms in wanted.items():
-                    if str(path) not in found.get(value, []) and any(form in block for form in forms):
-                        found.setdefault(value, []).append(str(path))
+            content = _SEPARATOR.join((names, *unfolded(path.read_bytes())))
+            for value, forms in wanted.items():
+                if any(form in content for form in forms):
+                    found.setdefault(value, []).append(str(path))
     return found

@@ -6,11 +6,13 @@ Patient ID. Here everything later reads the index, so the index is what is corre
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydicom.charset import convert_encodings, encode_string
 
+from oncoresponse.case.pydicom_messages import without_pydicom_messages
 from oncoresponse.case.study_index import Header, IndexedPatient, IndexedSeries, StudyIndex, element_text, element_value
 from oncoresponse.errors import InvalidRequest
 
@@ -101,12 +103,11 @@ def _encoded(value: str, header: Mapping[str, str]) -> bytes:
     _, stored = element_value(header[_CHARACTER_SET]) if _CHARACTER_SET in header else (None, None)
     names = [part.strip() for part in (stored or b"").decode("ascii", "replace").split("\\")]
     try:
-        encodings = convert_encodings(names)
-        encoded = encode_string(value, encodings)
-        if b"?" in encoded and "?" not in value:
-            raise UnicodeEncodeError("DICOM", value, 0, 1, "not in the character set")
-    except (LookupError, UnicodeError) as error:
+        with warnings.catch_warnings(), without_pydicom_messages():
+            # pydicom warns, and writes question marks.
+            warnings.simplefilter("error")
+            return bytes(encode_string(value, convert_encodings(names)))
+    except (LookupError, UnicodeError, UserWarning) as error:
         raise InvalidRequest(
             "The name cannot be written in the character set of the files. Write it in ASCII, or leave it out."
         ) from error
-    return encoded

@@ -41,6 +41,8 @@ _REMAINS = (
     "They are erased there.",
     "Backups of the data folder and of the database, until they are overwritten. Repeat an erasure after one of them "
     "is restored.",
+    "Files of a study that was moved to another patient: they hold the identifiers that they came with, and go with "
+    "that patient.",
     "Freed blocks of the disk, until they are overwritten. Encryption of the disk protects them.",
 )
 _POSTGRESQL_REMAINS = "The write-ahead log of PostgreSQL and its archives, until they are recycled."
