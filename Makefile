@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fast coverage fhir-server oidc-server check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers trial-database-pause trial-worker-loss fuzz clean
+.PHONY: demo test test-fast coverage fhir-server oidc-server check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers trial-database-pause trial-worker-loss soak fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -111,6 +111,11 @@ bench-watchers: $(VENV)/installed
 SECONDS_AWAY ?= 3 15 60
 trial-database-pause: $(VENV)/installed
 	$(BIN)/python tests/reliability/database_pause.py --seconds $(SECONDS_AWAY)
+
+# ASSESSMENTS in every way that they may go; fails if memory, threads or descriptors of the server grow.
+ASSESSMENTS ?= 300
+soak: $(VENV)/installed
+	ASSESSMENTS=$(ASSESSMENTS) $(BIN)/python -m benchmarks.soak
 
 # One of three workers is lost in every stage, TRIALS times: about 25 minutes.
 TRIALS ?= 60

@@ -311,11 +311,12 @@ async def test_a_server_that_is_not_there_or_keeps_silent(run_study_service, tmp
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/dicom-web"
-        settings = {"allowed_dicomweb_urls": (url,), "dicomweb_read_timeout_seconds": 0.2}
+        settings = {"allowed_dicomweb_urls": (url,), "dicomweb_idle_seconds": 0.2}
         async with run_study_service(tmp_path, **settings) as service:
             assert (await refusal(_import(service, url))).reason == "PEER_UNAVAILABLE"
             silent.listen()
-            assert (await refusal(_import(service, url))).reason == "PEER_UNAVAILABLE"
+            error = await refusal(_import(service, url))
+            assert (error.reason, error.metadata["limit"]) == ("PACS_TOO_SLOW", "dicomweb_idle_seconds")
 
 
 async def test_redirects_stay_on_the_allow_list(run_study_service, tmp_path, refusal):

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from oncoresponse.cli.disk_encryption import encryption_of
 from oncoresponse.cli.embedded_server import default_models_directory
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.model.folder import ModelFolder, find_model, installed_model_names
@@ -56,6 +57,7 @@ def findings(models_directory: Path, data_directory: Path | None, settings_file:
         ("radiomics", _radiomics),
         ("models", lambda: _models(models_directory)),
         ("disk", lambda: _disk(data_directory, settings_file)),
+        ("encryption at rest", lambda: _encryption(data_directory, settings_file)),
     )
     for subject, check in checks:
         try:
@@ -150,9 +152,26 @@ def _external_network(folder: ModelFolder) -> Iterator[Finding]:
         yield Finding(subject, None, f"{declaration.name} ({declaration.kind}), from elsewhere and not measured here")
 
 
-def _disk(data_directory: Path | None, settings_file: Path | None) -> Iterator[Finding]:
+def _existing(data_directory: Path | None, settings_file: Path | None) -> tuple[Path, Path]:
+    """The data folder, and the part of its path that exists."""
     folder = data_directory or load_settings(settings_file).data_directory
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    return folder, next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+
+
+def _encryption(data_directory: Path | None, settings_file: Path | None) -> Iterator[Finding]:
+    folder, existing = _existing(data_directory, settings_file)
+    if encryption_of(existing):
+        yield Finding("encryption at rest", True, f"{folder} lies on dm-crypt (LUKS)")
+    else:
+        text = (
+            f"cannot tell for {folder}: no dm-crypt device of this machine is below it. Encrypt the disk (LUKS), or "
+            "see that the volume is encrypted by who provides it; the same for the disk of PostgreSQL and of backups"
+        )
+        yield Finding("encryption at rest", None, text)
+
+
+def _disk(data_directory: Path | None, settings_file: Path | None) -> Iterator[Finding]:
+    folder, existing = _existing(data_directory, settings_file)
     free = shutil.disk_usage(existing).free
     text = f"{free / 1024**3:.0f} GiB free for {folder}"
     yield Finding("disk", free >= _MINIMUM_FREE_BYTES, text if free >= _MINIMUM_FREE_BYTES else f"only {text}")

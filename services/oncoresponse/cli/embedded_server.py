@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from oncoresponse.access.local_users import USERS_FILE, add_user
 from oncoresponse.access.roles import AccessRole
 from oncoresponse.cli.parent_process import signals_end_by_exit
 from oncoresponse.errors import ConfigurationError, InternalError
+from oncoresponse.storage.process_folder import own_temporary_folder
 
 _STOP_SECONDS = 40
 
@@ -36,7 +37,7 @@ def embedded_server(models_directory: Path | None = None) -> Iterator[tuple[str,
     Raises:
         ConfigurationError: It did not start; its own words are in the message.
     """
-    with signals_end_by_exit(), tempfile.TemporaryDirectory(prefix="oncoresponse-") as data:
+    with signals_end_by_exit(), own_temporary_folder(), TemporaryDirectory(prefix="data-") as data:
         log_path = Path(data) / "server.log"
         users = Path(data) / USERS_FILE
         token = add_user(users, "command", (AccessRole.SUBMIT, AccessRole.READ))
@@ -51,6 +52,8 @@ def embedded_server(models_directory: Path | None = None) -> Iterator[tuple[str,
             "ONCORESPONSE_DRAIN_SECONDS": "1",
             "ONCORESPONSE_USERS_FILE": str(users),
             "ONCORESPONSE_ALLOW_ANONYMOUS": "false",
+            # Whoever types the command chose the folder of models too.
+            "ONCORESPONSE_MODEL_ACTIVATION": "installed",
         }
         with log_path.open("wb") as log:
             process = subprocess.Popen(

@@ -16,11 +16,14 @@ from rich.console import Console
 from rich.markup import escape
 
 import oncoresponse
+from oncoresponse.cli import administration as administration_commands
 from oncoresponse.cli import assess as assess_command
 from oncoresponse.cli import audit as audit_command
 from oncoresponse.cli import doctor as doctor_command
+from oncoresponse.cli import export as export_command
 from oncoresponse.cli import forecast as forecast_command
 from oncoresponse.cli import measure_contour as measure_contour_command
+from oncoresponse.cli import model_control as model_control_command
 from oncoresponse.cli import models as models_command
 from oncoresponse.cli import monitor as monitor_command
 from oncoresponse.cli import predict as predict_command
@@ -39,15 +42,22 @@ app = typer.Typer(
 )
 app.command("amend")(sign_off_command.amend)
 app.command("assess")(assess_command.assess)
+app.command("delete-assessment")(administration_commands.delete_assessment)
 app.command("doctor")(doctor_command.doctor)
+app.command("erase-patient")(administration_commands.erase_patient)
 app.command("evaluate")(training_command.evaluate)
+app.command("export")(export_command.export)
 app.command("forecast")(forecast_command.forecast)
 app.command("judge")(sign_off_command.judge)
 app.command("measure-contour")(measure_contour_command.measure_contour)
+app.command("merge-patients")(administration_commands.merge_patients)
 app.command("monitor")(monitor_command.monitor)
+app.command("move-study")(administration_commands.move_study)
 app.command("predict")(predict_command.predict)
+app.command("recall")(model_control_command.recall)
 app.command("record-outcome")(monitor_command.record_outcome)
 app.command("report")(sign_off_command.report)
+app.command("retention")(administration_commands.retention)
 app.command("series")(series_command.series)
 app.add_typer(audit_command.app, name="audit")
 app.command("sign")(sign_off_command.sign)
@@ -137,7 +147,10 @@ def _serve(verbose: bool, settings: Path | None, *, roles: str | None, **overrid
     from oncoresponse.rpc.process_log import log_to_standard_error
     from oncoresponse.rpc.settings import load_settings
     from oncoresponse.servers.server_process import ServerProcess
+    from oncoresponse.storage.private_files import only_for_this_user
+    from oncoresponse.storage.process_folder import own_temporary_folder
 
+    only_for_this_user()
     log_to_standard_error(verbose=verbose)
     if roles is not None:
         _log.warning("the option --roles is called --services now; write --services")
@@ -154,7 +167,8 @@ def _serve(verbose: bool, settings: Path | None, *, roles: str | None, **overrid
     async def main() -> bool:
         return await process.serve_until_signal(say_ready)
 
-    return asyncio.run(main())
+    with own_temporary_folder():
+        return asyncio.run(main())
 
 
 @app.command()

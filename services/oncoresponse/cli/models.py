@@ -10,12 +10,27 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from oncoresponse.cli import model_control
 from oncoresponse.cli.embedded_server import default_models_directory
 from oncoresponse.model.definition import ImageInput, ImagingResponse, ModelDefinition
-from oncoresponse.model.folder import ModelFolder, find_model, installed_model_names, seal_version
+from oncoresponse.model.folder import (
+    ModelFolder,
+    find_model,
+    installed_model_names,
+    raise_version_if_changed,
+    seal_version,
+)
 from oncoresponse.model.template import require_complete
 
 app = typer.Typer(help="Installed models.", no_args_is_help=True)
+app.command("approve")(model_control.approve)
+app.command("history")(model_control.history)
+app.command("install")(model_control.install)
+app.command("propose")(model_control.propose)
+app.command("resume")(model_control.resume)
+app.command("rollback")(model_control.rollback)
+app.command("states")(model_control.states)
+app.command("stop")(model_control.stop)
 
 _ModelsDirectory = Annotated[Path | None, typer.Option("--models-dir", help="Folder of installed models.")]
 
@@ -89,3 +104,19 @@ def seal_model(folder: Annotated[Path, typer.Argument(help="Model folder that wa
     require_complete(folder)
     sealed = seal_version(folder)
     typer.echo(f"{sealed.definition.name} {sealed.definition.version}: {sealed.sha256}")
+
+
+@app.command("golden")
+def make_golden(
+    folder: Annotated[Path, typer.Argument(help="Model folder.", exists=True, file_okay=False)],
+) -> None:
+    """Write golden.json: what networks and features give here, now, for fixed inputs. Each load compares it.
+
+    Do it on the CPU of the machine on which the model was validated, then seal the folder: the version is raised.
+    """
+    from oncoresponse.servers.golden_making import make_golden_vectors
+
+    make_golden_vectors(folder)
+    raised = raise_version_if_changed(folder)
+    sealed = seal_version(folder)
+    typer.echo(f"{sealed.definition.name} {raised or sealed.definition.version}: {sealed.sha256}")

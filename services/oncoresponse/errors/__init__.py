@@ -6,16 +6,21 @@
     ├── RequestError            the request itself is wrong; change it and send it again
     │   ├── InvalidRequest              INVALID_REQUEST
     │   ├── RequestConflict             REQUEST_ID_REUSED
+    │   ├── ErasureChanged              ERASURE_CHANGED
     │   ├── StudyNotFound               STUDY_NOT_FOUND
     │   ├── AssessmentNotFound          ASSESSMENT_NOT_FOUND
     │   ├── ArtifactNotFound            ARTIFACT_NOT_FOUND
     │   ├── ModelNotFound               MODEL_NOT_FOUND
+    │   ├── ModelChangeNotFound         MODEL_CHANGE_NOT_FOUND
+    │   ├── PersonNeeded                PERSON_NEEDED
+    │   ├── SecondPersonNeeded          SECOND_PERSON_NEEDED
     │   ├── StudyNotComplete            STUDY_NOT_COMPLETE
     │   ├── StudyAlreadyComplete        STUDY_ALREADY_COMPLETE
     │   ├── AssessmentNotFinished       ASSESSMENT_NOT_FINISHED
     │   ├── PathNotAllowed              PATH_NOT_ALLOWED
     │   ├── UrlNotAllowed               URL_NOT_ALLOWED
     │   ├── PacsAccessDenied            PACS_ACCESS_DENIED
+    │   ├── PacsAnswerRefused           PACS_ANSWER_REFUSED
     │   ├── PredictionNotFound          PREDICTION_NOT_FOUND
     │   ├── PredictionAlreadyRecorded   PREDICTION_ALREADY_RECORDED
     │   ├── PredictionTableInvalid      PREDICTION_TABLE_INVALID
@@ -76,8 +81,12 @@
     │   └── LesionsOverlap              LESIONS_OVERLAP
     ├── ModelError              an installed model cannot be used
     │   ├── ModelFolderInvalid          MODEL_FOLDER_INVALID
+    │   │   └── ModelGoldenMismatch         MODEL_GOLDEN_MISMATCH
     │   ├── ModelHashMismatch           MODEL_HASH_MISMATCH
     │   ├── ModelChanged                MODEL_CHANGED
+    │   ├── ModelNotActive              MODEL_NOT_ACTIVE
+    │   ├── ModelReleaseStopped         MODEL_RELEASE_STOPPED
+    │   ├── ModelStateInvalid           MODEL_STATE_INVALID
     │   └── FeatureExtractionFailed     FEATURE_EXTRACTION_FAILED
     ├── TrainingError           a training run was refused
     │   └── TrainingDataInvalid         TRAINING_DATA_INVALID
@@ -93,6 +102,7 @@
         ├── RateLimited                 RATE_LIMITED
         ├── AuditUnavailable            AUDIT_UNAVAILABLE
         ├── PeerUnavailable             PEER_UNAVAILABLE
+        ├── PacsTooSlow                 PACS_TOO_SLOW
         ├── DeadlineExceeded            DEADLINE_EXCEEDED
         ├── Cancelled                   CANCELLED
         ├── ResumedWithoutProgress      RESUMED_WITHOUT_PROGRESS
@@ -116,13 +126,17 @@ from oncoresponse.errors.request import (
     AssessmentNotFinished,
     AssessmentNotFound,
     ChecksumMismatch,
+    ErasureChanged,
     InvalidRequest,
     JudgementAlreadyRecorded,
     JudgementNeeded,
+    ModelChangeNotFound,
     ModelNotFound,
     NotAuthenticated,
     PacsAccessDenied,
+    PacsAnswerRefused,
     PathNotAllowed,
+    PersonNeeded,
     PredictionAlreadyRecorded,
     PredictionNotFound,
     PredictionTableInvalid,
@@ -134,6 +148,7 @@ from oncoresponse.errors.request import (
     ReportWithdrawn,
     RequestConflict,
     RequestError,
+    SecondPersonNeeded,
     SettingsMismatch,
     SignerNotIdentified,
     StudyAlreadyComplete,
@@ -156,8 +171,13 @@ from oncoresponse.errors.service import (
     ModelChanged,
     ModelError,
     ModelFolderInvalid,
+    ModelGoldenMismatch,
     ModelHashMismatch,
+    ModelNotActive,
+    ModelReleaseStopped,
+    ModelStateInvalid,
     OutOfMemory,
+    PacsTooSlow,
     PeerUnavailable,
     QuotaExceeded,
     RateLimited,
@@ -243,6 +263,7 @@ __all__ = [
     "DuplicateSlices",
     "EmptyMask",
     "EndedByUpgrade",
+    "ErasureChanged",
     "ErrorKind",
     "FeatureExtractionFailed",
     "FieldOfViewTooLarge",
@@ -262,20 +283,28 @@ __all__ = [
     "MissingPatientWeight",
     "MissingSlices",
     "MixedOrientation",
+    "ModelChangeNotFound",
     "ModelChanged",
     "ModelError",
     "ModelFolderInvalid",
+    "ModelGoldenMismatch",
     "ModelHashMismatch",
+    "ModelNotActive",
     "ModelNotFound",
+    "ModelReleaseStopped",
+    "ModelStateInvalid",
     "NoImages",
     "NotAuthenticated",
     "NotDicom",
     "OncoResponseError",
     "OutOfMemory",
     "PacsAccessDenied",
+    "PacsAnswerRefused",
+    "PacsTooSlow",
     "PathNotAllowed",
     "PatientMismatch",
     "PeerUnavailable",
+    "PersonNeeded",
     "PredictionAlreadyRecorded",
     "PredictionNotFound",
     "PredictionTableInvalid",
@@ -292,6 +321,7 @@ __all__ = [
     "RequestError",
     "ResumedWithoutProgress",
     "SchemaTooNew",
+    "SecondPersonNeeded",
     "SeriesError",
     "SeriesNotFound",
     "ServiceError",

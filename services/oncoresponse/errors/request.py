@@ -24,6 +24,13 @@ class RequestConflict(RequestError):
     kind = ErrorKind.ALREADY_EXISTS
 
 
+class ErasureChanged(RequestError):
+    """What an erasure would remove is not what its dry run showed."""
+
+    reason = "ERASURE_CHANGED"
+    kind = ErrorKind.WRONG_STATE
+
+
 class StudyNotFound(RequestError):
     reason = "STUDY_NOT_FOUND"
     kind = ErrorKind.NOT_FOUND
@@ -42,6 +49,25 @@ class ArtifactNotFound(RequestError):
 class ModelNotFound(RequestError):
     reason = "MODEL_NOT_FOUND"
     kind = ErrorKind.NOT_FOUND
+
+
+class ModelChangeNotFound(RequestError):
+    reason = "MODEL_CHANGE_NOT_FOUND"
+    kind = ErrorKind.NOT_FOUND
+
+
+class PersonNeeded(RequestError):
+    """Only a caller who can be named may do this."""
+
+    reason = "PERSON_NEEDED"
+    kind = ErrorKind.FORBIDDEN
+
+
+class SecondPersonNeeded(RequestError):
+    """Two people are asked for, and this is the same one."""
+
+    reason = "SECOND_PERSON_NEEDED"
+    kind = ErrorKind.FORBIDDEN
 
 
 class StudyNotComplete(RequestError):
@@ -80,6 +106,12 @@ class UrlNotAllowed(RequestError):
 class PacsAccessDenied(RequestError):
     reason = "PACS_ACCESS_DENIED"
     kind = ErrorKind.FORBIDDEN
+
+
+class PacsAnswerRefused(RequestError):
+    """A DICOMweb server sends what no study is: header, redirects, an object or transport without end."""
+
+    reason = "PACS_ANSWER_REFUSED"
 
 
 class PredictionNotFound(RequestError):

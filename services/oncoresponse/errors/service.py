@@ -25,6 +25,34 @@ class ModelChanged(ModelError):
     reason = "MODEL_CHANGED"
 
 
+class ModelGoldenMismatch(ModelFolderInvalid):
+    """The model, with the libraries and the hardware that are here, does not compute what it computed when it was made.
+
+    It is not served: https://github.com/dmlc/xgboost/issues/3664 is a library that read its own model file and
+    answered otherwise.
+    """
+
+    reason = "MODEL_GOLDEN_MISMATCH"
+
+
+class ModelNotActive(ModelError):
+    """Change control does not allow the use of this version."""
+
+    reason = "MODEL_NOT_ACTIVE"
+
+
+class ModelReleaseStopped(ModelError):
+    """Somebody stopped the release of results of this model."""
+
+    reason = "MODEL_RELEASE_STOPPED"
+
+
+class ModelStateInvalid(ModelError):
+    """A version of a model cannot go from its state to the one that is asked for."""
+
+    reason = "MODEL_STATE_INVALID"
+
+
 class FeatureExtractionFailed(ModelError):
     reason = "FEATURE_EXTRACTION_FAILED"
     kind = ErrorKind.INTERNAL
@@ -99,6 +127,12 @@ class PeerUnavailable(ServiceError):
     """Another service, a PACS or the database did not answer."""
 
     reason = "PEER_UNAVAILABLE"
+
+
+class PacsTooSlow(ServiceError):
+    """A DICOMweb server takes longer than the settings allow, altogether or for a few bytes."""
+
+    reason = "PACS_TOO_SLOW"
 
 
 class RateLimited(ServiceError):

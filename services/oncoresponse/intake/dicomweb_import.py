@@ -19,12 +19,14 @@ from oncoresponse.errors import (
     NoImages,
     OncoResponseError,
     PacsAccessDenied,
+    PacsAnswerRefused,
     PeerUnavailable,
     QuotaExceeded,
     TlsHandshakeFailed,
     UrlNotAllowed,
 )
 from oncoresponse.intake.directory_import import ImportCount
+from oncoresponse.intake.metered_connections import Meter, MeteredAdapter
 from oncoresponse.intake.study_settings import StudySettings
 from oncoresponse.storage.study_indexing import ReadObject
 from oncoresponse.storage.study_store import StudyStore
@@ -38,6 +40,8 @@ _LONGEST_END_BYTES = 200
 # Request Timeout, Too Early, Too Many Requests: the same request may succeed later.
 _PASSING_STATUSES = (408, 425, 429)
 _BLOCK_BYTES = 1024 * 1024
+_MOST_REDIRECTS = 5
+_MOST_LEFT_OUT = 10_000
 
 
 def require_allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
@@ -83,6 +87,8 @@ def import_dicomweb(
     Raises:
         UrlNotAllowed: The URL, or one that it redirects to, is not on the allow-list.
         PacsAccessDenied: The server refuses the login, or the study to it.
+        PacsTooSlow: The server drips, keeps silent, or takes longer than the settings allow.
+        PacsAnswerRefused: It sends a header, redirects, an object or transport without end.
         PeerUnavailable: The server cannot be reached, is busy, or breaks off.
         TlsHandshakeFailed: Its certificate is not trusted.
         InvalidRequest: The URL is that of something else than DICOMweb, or the server refuses the request.
@@ -104,6 +110,12 @@ def import_dicomweb(
                     store.add(name, _blocks(data), check)
             except DicomError as error:
                 unreadable.append(left_out_instance(examined, data, error))
+                if len(unreadable) > _MOST_LEFT_OUT:
+                    raise PacsAnswerRefused(
+                        f"More than {_MOST_LEFT_OUT} objects of the DICOMweb server cannot be read. Check what answers "
+                        "at the URL.",
+                        cut="unreadable",
+                    ) from None
             yield ImportCount(examined, examined - len(unreadable), len(unreadable))
         if unreadable and unreadable[-1].number == examined and not session.ended_whole:
             raise PeerUnavailable("The DICOMweb server broke off in the middle of an object. Try again.")
@@ -111,7 +123,7 @@ def import_dicomweb(
 
 
 class _AllowedSession(requests.Session):
-    """Follows no redirect off the allow-list, and receives no more than a study may be large.
+    """Follows no redirect off the allow-list, and receives no more than a study and its instances may be large.
 
     Attributes:
         ended_whole: Whether the last answer ended with the closing delimiter of its parts (RFC 2046 section 5.1.1).
@@ -121,13 +133,18 @@ class _AllowedSession(requests.Session):
         super().__init__()
         self._settings = settings
         self._responses: list[requests.Response] = []
+        self._meter = Meter(settings.dicomweb_total_seconds, settings.dicomweb_idle_seconds)
+        self._study_bytes = self._instance_bytes = 0
         self.ended_whole = False
+        self.max_redirects = _MOST_REDIRECTS
+        for scheme in _DEFAULT_PORTS:
+            self.mount(f"{scheme}://", MeteredAdapter(self._meter))
         self.hooks["response"].append(self._limit)
 
     def close(self) -> None:
         # The pool does not know the connection of an answer that nobody has read to its end.
         for response in self._responses:
-            response.close()
+            response.raw.close()
         super().close()
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
@@ -137,26 +154,50 @@ class _AllowedSession(requests.Session):
             require_allowed_url(absolute._replace(query="", fragment="").geturl(), self._settings.allowed_dicomweb_urls)
         return target
 
+    def begin_instance(self) -> None:
+        """The instance before has come whole."""
+        self._instance_bytes = 0
+
     def _limit(self, response: requests.Response, **_: object) -> None:
         # The client looks for the end of a part before it hands it on; a part without end would fill the memory.
+        # What is counted is what comes out of a content coding, block by block: a small answer may inflate.
         self._responses.append(response)
-        iterate, limit = response.iter_content, self._settings.quota_bytes_per_study
+        iterate = response.iter_content
+        if response.is_redirect or not response.ok:
+            # Nobody looks at the page that explains it, and it may have no end.
+            response.raw.close()
+            response.iter_content = lambda *_, **__: iter(())  # type: ignore[method-assign]
+            return
 
         def limited(*arguments: Any, **named: Any) -> Iterator[bytes]:
-            received, end = 0, b""
+            end = b""
             for block in iterate(*arguments, **named):
-                received += len(block)
                 end = (end + block)[-_LONGEST_END_BYTES:]
                 self.ended_whole = end.rstrip().endswith(b"--")
-                if received > limit + _BLOCK_BYTES:
-                    raise QuotaExceeded(
-                        "The study is larger than this server allows. Ask the administrator for more.",
-                        scope="study",
-                        limit_bytes=limit,
-                    )
+                self._count(len(block))
                 yield block
 
         response.iter_content = limited  # type: ignore[method-assign]
+
+    def _count(self, count: int) -> None:
+        self._meter.content()
+        self._study_bytes += count
+        self._instance_bytes += count
+        limit = self._settings.quota_bytes_per_study
+        if self._study_bytes > limit + _BLOCK_BYTES:
+            raise QuotaExceeded(
+                "The study is larger than this server allows. Ask the administrator for more.",
+                scope="study",
+                limit_bytes=limit,
+            )
+        limit = self._settings.dicom_limits.file_bytes
+        if self._instance_bytes > limit + _BLOCK_BYTES:
+            raise PacsAnswerRefused(
+                "The DICOMweb server sends an object larger than a file may be here, or one without end. Check what "
+                "answers at the URL, or ask the administrator for more (dicom_limits, file_bytes).",
+                cut="instance",
+                limit_bytes=limit,
+            )
 
 
 class _Parts(DICOMwebClient):
@@ -179,12 +220,18 @@ def _instances(session: _AllowedSession, base_url: str, uid: str, settings: Stud
         session=session,
         chunk_size=_BLOCK_BYTES,
         permissive_uid=True,
-        timeout=(settings.dicomweb_connect_timeout_seconds, settings.dicomweb_read_timeout_seconds),
+        timeout=(settings.dicomweb_connect_timeout_seconds, settings.dicomweb_idle_seconds),
     )
     # The caller repeats the import with the same request_id; waiting here would only hold a thread.
     client.set_http_retry_params(retry=False)
     try:
-        yield from map(bytes, client.iter_parts(uid))
+        for part in client.iter_parts(uid):
+            session.begin_instance()
+            yield bytes(part)
+    except requests.TooManyRedirects:
+        raise PacsAnswerRefused(
+            "The DICOMweb server sends from one address to the next. Give the URL at which it answers.", cut="redirects"
+        ) from None
     except requests.HTTPError as error:
         raise _refusal(0 if error.response is None else error.response.status_code) from None
     except requests.exceptions.SSLError:

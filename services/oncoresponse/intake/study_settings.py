@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
-from oncoresponse.storage.study_store import StudyQuota
+from oncoresponse.storage.study_reservation import StudyQuota
 
 
 class StudySettings(StudyQuota):
@@ -17,7 +17,8 @@ class StudySettings(StudyQuota):
         allowed_import_directories: ImportDirectory reads these and what is below them. Empty: nothing.
         allowed_dicomweb_urls: ImportDicomWeb reads these base URLs and what is below them. Empty: nothing.
         dicomweb_connect_timeout_seconds: Time a DICOMweb server has to accept the connection.
-        dicomweb_read_timeout_seconds: Longest silence of a DICOMweb server.
+        dicomweb_idle_seconds: Longest time in which a DICOMweb server may send less than a kibibyte.
+        dicomweb_total_seconds: Longest time that one import from a DICOMweb server may take.
         dicom_limits: How large a DICOM file may be and become.
         concurrent_imports: Imports that advance at the same time; others wait their turn.
     """
@@ -25,6 +26,7 @@ class StudySettings(StudyQuota):
     allowed_import_directories: tuple[Path, ...] = ()
     allowed_dicomweb_urls: tuple[str, ...] = ()
     dicomweb_connect_timeout_seconds: float = Field(default=10.0, gt=0)
-    dicomweb_read_timeout_seconds: float = Field(default=60.0, gt=0)
+    dicomweb_idle_seconds: float = Field(default=60.0, gt=0)
+    dicomweb_total_seconds: float = Field(default=3600.0, gt=0)
     dicom_limits: DicomLimits = DEFAULT_LIMITS
     concurrent_imports: int = Field(default=8, ge=1, le=64)

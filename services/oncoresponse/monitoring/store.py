@@ -6,16 +6,17 @@ The database is the one of the assessments (SQLite in the data folder, or Postgr
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, select
+from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Integer, MetaData, String, Table, func, select
 from sqlalchemy.engine import Connection, RowMapping
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from oncoresponse.errors import DiskFull, PeerUnavailable, PredictionAlreadyRecorded, PredictionNotFound
 from oncoresponse.monitoring.records import MonitoredCase, OutcomeRecord, PredictionRecord
+from oncoresponse.storage.database_compaction import compact_database
 from oncoresponse.storage.database_engine import database_engine, migrate_database
 from oncoresponse.storage.disk_space import NO_ROOM_MESSAGE
 
@@ -163,6 +164,32 @@ class MonitoringStore:
             return [
                 MonitoredCase(_prediction(row), _outcome(row)) for row in connection.execute(query).mappings().all()
             ]
+
+    def assessments_before(self, month: str) -> list[str]:
+        """Assessments (``assessments/{assessment}``) whose prediction is of a month before this one, YYYY-MM."""
+        query = select(_PREDICTIONS.c.assessment).where(_PREDICTIONS.c.month < month)
+        with _known_failures(), self._engine.connect() as connection:
+            return [str(row[0]) for row in connection.execute(query)]
+
+    def count(self, assessments: Collection[str]) -> int:
+        """Predictions and outcomes of these assessments."""
+        with _known_failures(), self._engine.connect() as connection:
+            return sum(
+                connection.execute(select(func.count()).where(table.c.assessment == assessment)).scalar_one()
+                for table in (_OUTCOMES, _PREDICTIONS)
+                for assessment in assessments
+            )
+
+    def forget(self, assessments: Collection[str]) -> None:
+        """Remove prediction and outcome of assessments; nothing happens where they are gone already."""
+        with _known_failures(), self._engine.begin() as connection:
+            for assessment in assessments:
+                for table in (_OUTCOMES, _PREDICTIONS):
+                    connection.execute(table.delete().where(table.c.assessment == assessment))
+
+    def compact(self) -> bool:
+        """Leave nothing of what was removed in the files of the database; whether that was possible."""
+        return compact_database(self._engine)
 
     def close(self) -> None:
         """Close all connections."""

@@ -25,7 +25,7 @@ from oncoresponse.case.prediction import (
     Prediction,
 )
 from oncoresponse.case.readable_numbers import inside_sentence, significant, spoken_value
-from oncoresponse.errors import InvalidRequest, ModelFolderInvalid, ModelHashMismatch
+from oncoresponse.errors import InvalidRequest, ModelFolderInvalid, ModelGoldenMismatch, ModelHashMismatch
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.response.answer_rule import answers
 from oncoresponse.response.arrays import FloatArray
@@ -81,8 +81,8 @@ class ResponseModel:
         """Read the model and recompute its golden vectors.
 
         Raises:
-            ModelFolderInvalid: A file is missing or unreadable, or this version of XGBoost does not reproduce the
-                golden vectors.
+            ModelFolderInvalid: A file is missing or unreadable.
+            ModelGoldenMismatch: This version of XGBoost does not reproduce the golden vectors.
             ModelHashMismatch: The booster, the ensemble, the task or the radiomics settings are not those of the
                 training run.
         """
@@ -423,7 +423,7 @@ class ResponseModel:
                 and abs(ensemble_mean - vector.ensemble_mean) <= _TRANSFORM_TOLERANCE
             )
             if not close:
-                raise ModelFolderInvalid(
+                raise ModelGoldenMismatch(
                     "The response model does not reproduce its golden vectors here. Install the versions of XGBoost "
                     f"and NumPy it was trained with ({document.library_versions.get('xgboost', 'unknown')}, "
                     f"{document.library_versions.get('numpy', 'unknown')}), or train it again."

@@ -8,17 +8,16 @@ service itself; calls pass the same interceptors as those from outside.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 
 from oncoresponse.errors import ConfigurationError
+from oncoresponse.storage.process_folder import ProcessFolder
 
 _SOCKET_NAME = "own"
 _LONGEST_PATH_BYTES = 107
@@ -39,8 +38,8 @@ def own_socket(data_directory: Path) -> Iterator[str]:
     """
     with ExitStack() as stack:
         ways: tuple[Callable[[], Path], ...] = (
-            partial(_folder_below, data_directory / "sockets", stack),
-            _temporary_folder,
+            lambda: _folder_below(data_directory / "sockets", stack),
+            lambda: _temporary_folder(stack),
         )
         for make in ways:
             try:
@@ -48,7 +47,6 @@ def own_socket(data_directory: Path) -> Iterator[str]:
             except OSError as error:
                 _log.info("no folder for the socket of this process: %s", error.strerror)
                 continue
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
             if len(os.fsencode(folder / _SOCKET_NAME)) <= _LONGEST_PATH_BYTES:
                 break
         else:
@@ -59,31 +57,13 @@ def own_socket(data_directory: Path) -> Iterator[str]:
         yield f"unix:{folder / _SOCKET_NAME}"
 
 
-def _temporary_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="oncoresponse-"))
-
-
 def _folder_below(parent: Path, stack: ExitStack) -> Path:
-    """A new folder below ``parent``, with a lock that tells others that it is in use, until ``stack`` is closed."""
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    parent.chmod(0o700)
-    with (parent / ".lock").open("w") as everybody:
-        fcntl.flock(everybody, fcntl.LOCK_EX)
-        for other in parent.iterdir():
-            if other.is_dir() and _is_abandoned(other):
-                shutil.rmtree(other, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix="", dir=parent))
-        lock = stack.enter_context((folder / "lock").open("w"))
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    folder = ProcessFolder(parent)
+    stack.callback(folder.close)
+    return folder.path
+
+
+def _temporary_folder(stack: ExitStack) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="oncoresponse-"))
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
     return folder
-
-
-def _is_abandoned(folder: Path) -> bool:
-    try:
-        with (folder / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True

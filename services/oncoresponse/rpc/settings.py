@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from oncoresponse.access.certificates import CertificateCaller
@@ -24,6 +24,8 @@ from oncoresponse.rpc.addresses import host_of, is_loopback
 from oncoresponse.rpc.tls import CallerTls, require_readable_pem
 
 _LAST_PORT = 65535
+# A database that was away has answered by then, or the step is run again.
+_NOTED_WITHIN_SECONDS = 600.0
 _HOST_AND_PORT = r"[^\s,{}\"]+:[0-9]{1,5}"
 _PREFIX = "ONCORESPONSE_"
 CALLER_VARIABLES = tuple(
@@ -51,6 +53,29 @@ class Service(StrEnum):
 
 FRONT_SERVICES = (Service.STUDY, Service.ASSESSMENT, Service.RESPONSE, Service.MODEL, Service.MONITORING)
 """Those with an API for callers from outside; the others run stages, and are called by services alone."""
+
+
+class RetentionDays(BaseModel):
+    """How many days data are kept, by kind; 0 keeps them until somebody erases them.
+
+    Of the rows of the workflow engine ``workflow_retention_days`` says it.
+
+    Attributes:
+        images: DICOM instances of complete studies, from their creation. Assessments and reports stay.
+        volumes: Volumes and masks that were computed for an assessment, from its creation. Its report stays.
+        reports: Assessments with everything that was made for them, signed reports too.
+        monitoring: Predictions and outcomes, by month.
+        incomplete_studies: Studies that nobody completed, from their creation, or while the service runs from the last
+            addition.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: int = Field(default=0, ge=0, le=36_500)
+    volumes: int = Field(default=0, ge=0, le=36_500)
+    reports: int = Field(default=0, ge=0, le=36_500)
+    monitoring: int = Field(default=0, ge=0, le=36_500)
+    incomplete_studies: int = Field(default=7, ge=0, le=36_500)
 
 
 class ServerSettings(BaseSettings):
@@ -107,6 +132,10 @@ class ServerSettings(BaseSettings):
         stage_token_file: File with the secret by which services know each other, for processes that share no data
             folder; without it one is made in the data folder.
         allow_anonymous: On the loopback address, callers need not say who they are. For one person on one machine.
+        model_activation: ``two-people``: a version of a model is used once two people have made it active.
+            ``installed``: the installed folder is. Empty: ``installed`` with ``allow_anonymous``, where nobody could be
+            named, else ``two-people``.
+        require_golden_vectors: Refuse a model folder without ``golden.json`` instead of warning.
         users_file: Local users and their tokens; ``users.yaml`` in ``data_directory`` when not given.
         oidc: Issuer of tokens; fields as :class:`~oncoresponse.access.oidc_settings.OidcSettings`.
         revocations_file: Tokens of the issuer that are refused; ``revoked.yaml`` in ``data_directory`` when not given.
@@ -119,6 +148,12 @@ class ServerSettings(BaseSettings):
         audit_anchor: File that gets number and hash of the newest row of the audit record; best where another owns it.
         judgement_first: Withhold what the model says until a physician has recorded a judgement of the assessment: from
             a caller who may sign, until that caller has; from any other, until somebody has.
+        retention_days: Days that data are kept, by kind; 0 keeps them. Fields as :class:`RetentionDays`.
+        garbage_after_seconds: Files that belong to nobody are removed when they are this old; 0 for ten minutes more
+            than ``stage_timeout_seconds``. A stage must have noted by then what it wrote.
+        reservation_minutes: An upload that sends nothing for so long keeps no room beyond what it has sent.
+        dicomweb_idle_seconds: Longest time in which a DICOMweb server may send less than a kibibyte.
+        dicomweb_total_seconds: Longest time that one import from a DICOMweb server may take.
         worker_beat_seconds: How often a worker that runs assessments gives a sign of life; without one for four times
             as long, the others take over what it had begun.
     """
@@ -162,6 +197,8 @@ class ServerSettings(BaseSettings):
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False
+    model_activation: str = Field(default="", pattern=r"^(|two-people|installed)$")
+    require_golden_vectors: bool = False
     users_file: Path | None = None
     oidc: OidcSettings | None = None
     revocations_file: Path | None = None
@@ -170,6 +207,11 @@ class ServerSettings(BaseSettings):
     audit_database_url: str = ""
     audit_anchor: Path | None = None
     judgement_first: bool = False
+    retention_days: RetentionDays = RetentionDays()
+    garbage_after_seconds: float = Field(default=0.0, ge=0)
+    reservation_minutes: float = Field(default=15.0, gt=0)
+    dicomweb_idle_seconds: float = Field(default=60.0, gt=0)
+    dicomweb_total_seconds: float = Field(default=3600.0, gt=0)
     worker_beat_seconds: float = Field(default=3.0, ge=0.1, le=5)
 
     @model_validator(mode="before")
@@ -268,10 +310,20 @@ class ServerSettings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_directory / 'oncoresponse.sqlite'}"
 
     @property
+    def installed_is_active(self) -> bool:
+        """Whether an installed model may be used without change control."""
+        return (self.model_activation or ("installed" if self.allow_anonymous else "two-people")) == "installed"
+
+    @property
     def system_audit_database_url(self) -> str:
         """URL of the database of the audit record."""
         own = f"sqlite:///{self.data_directory / 'audit.sqlite'}"
         return self.audit_database_url or self.database_url or own
+
+    @property
+    def garbage_grace_seconds(self) -> float:
+        """See ``garbage_after_seconds``."""
+        return self.garbage_after_seconds or self.stage_timeout_seconds + _NOTED_WITHIN_SECONDS
 
     @property
     def caller_tls(self) -> CallerTls:

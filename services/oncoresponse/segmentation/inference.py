@@ -173,6 +173,15 @@ class Segmenter:
                 "Python's header files. Install them, or leave torch_compile off."
             ) from error
 
+    @property
+    def is_full_precision(self) -> bool:
+        """Whether the networks compute as they were trained: in float32, not compiled."""
+        return self.device.type == "cpu" and not self._compiled
+
+    def golden_probabilities(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Probabilities of each network, axes (network, k, j, i), of an array as the networks read it."""
+        return self._predict(self._networks, array)
+
     def needs_prompt(self, images: InputImages) -> bool:
         """Whether the scan shows so much of the body that somebody has to say which lesion is meant."""
         return not _within(field_of_view_mm(images.contoured.image), self.description.field_of_view)

@@ -17,6 +17,7 @@ from oncoresponse.errors import (
     AssessmentNotFinished,
     ChecksumMismatch,
     DicomError,
+    ModelNotActive,
     PatientMismatch,
     StudyNotComplete,
     StudyNotFound,
@@ -31,6 +32,8 @@ from oncoresponse.servers.report_view import ReportView
 from oncoresponse.stages.v1 import study_check_pb2, study_check_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.chart_store import AssessmentFilter, Subject
+from oncoresponse.storage.database_lock import DatabaseLock
+from oncoresponse.storage.model_control_store import ModelControlStore
 from oncoresponse.storage.report_store import ReportStore
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, model_pb2, model_pb2_grpc, study_pb2, study_pb2_grpc
 from oncoresponse.workflow.assessment_message import PREFIX, is_finished
@@ -54,8 +57,12 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         peers: Peers,
         reports: ReportStore,
         view: ReportView,
+        control: ModelControlStore | None = None,
+        lock: DatabaseLock | None = None,
     ) -> None:
+        self._control = control
         self._records = records
+        self._lock = lock or DatabaseLock("sqlite://")
         self._artifacts = artifacts
         self._peers = peers
         self._reports = reports
@@ -65,6 +72,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.CreateAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.CreateAssessmentResponse:
         """Start an assessment, or find the one that the same request started."""
+        await self._lock.require_free()
         tenant = current_call().caller.tenant
         if (existing := await self._records.find(request, tenant)) is not None:
             return assessment_pb2.CreateAssessmentResponse(assessment=await self._linked(existing, request.replaces))
@@ -88,6 +96,12 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             model_pb2.GetModelResponse,
             timeout_seconds=_LOOKUP_SECONDS,
         )
+        if model.model.state != model_pb2.MODEL_STATE_ACTIVE:
+            raise ModelNotActive(
+                "No version of this model is active. Two people make one active: 'oncoresponse models propose' and "
+                "'oncoresponse models approve'.",
+                model=model.model.name,
+            )
         require_images(bool(model.model.inputs))
         require_covariates(
             [covariate.name for covariate in model.model.covariates],
@@ -101,6 +115,14 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         assessment = await self._records.create(
             request, stored_artifact(study.study.manifest), model.model.sha256, stages, subject, tenant
         )
+        if self._control is not None:
+            await asyncio.to_thread(
+                self._control.note_use,
+                assessment.name.removeprefix(PREFIX),
+                request.model.removeprefix("models/"),
+                model.model.sha256,
+                assessment.create_time.ToMilliseconds(),
+            )
         return assessment_pb2.CreateAssessmentResponse(assessment=await self._linked(assessment, request.replaces))
 
     async def GetAssessment(
@@ -108,6 +130,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     ) -> assessment_pb2.GetAssessmentResponse:
         """Describe one assessment."""
         current_call().concerns(request.name)
+        await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
         assessment = await self._view.shown(await self._records.get(request.name))
         return assessment_pb2.GetAssessmentResponse(assessment=assessment)
@@ -116,8 +139,9 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.ListAssessmentsRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.ListAssessmentsResponse:
         """List assessments, newest first."""
+        await self._lock.require_free()
         if request.patient_id:
-            await self._identify_older()
+            await self.identify_older()
         wanted = AssessmentFilter(
             patient_id=request.patient_id,
             issuer_of_patient_id=request.issuer_of_patient_id,
@@ -143,6 +167,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     ) -> assessment_pb2.CancelAssessmentResponse:
         """Stop an assessment."""
         current_call().concerns(request.name)
+        await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
         assessment = await self._view.shown(await self._records.cancel(request.name))
         return assessment_pb2.CancelAssessmentResponse(assessment=assessment)
@@ -152,6 +177,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     ) -> AsyncIterator[assessment_pb2.WatchAssessmentResponse]:
         """Send the state now and at each change."""
         current_call().concerns(request.name)
+        await self._lock.require_free()
         await self._records.require_own(request.name, current_call().tenant)
         async for assessment in self._records.watching.follow(request.name.removeprefix(PREFIX)):
             yield assessment_pb2.WatchAssessmentResponse(assessment=await self._view.shown(assessment))
@@ -161,6 +187,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     ) -> AsyncIterator[assessment_pb2.GetArtifactResponse]:
         """Send the bytes of one artifact."""
         current_call().concerns(request.assessment)
+        await self._lock.require_free()
         await self._records.require_own(request.assessment, current_call().tenant)
         assessment = await self._records.get(request.assessment)
         if not is_finished(assessment):
@@ -193,7 +220,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             raise AssessmentNotFinished("The assessment to be replaced has not finished. Watch it, or cancel it.")
         if earlier.study == request.study:
             return
-        await self._identify_older()
+        await self.identify_older()
         patients = await self._records.lists.patients_of(request.replaces.removeprefix(_PREFIX))
         if not any(_is_same_patient(one, other) for one in patients for other in subject.patients):
             raise PatientMismatch(
@@ -213,7 +240,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             )
         )
 
-    async def _identify_older(self) -> None:
+    async def identify_older(self) -> None:
         """Note whose the studies are that an earlier release assessed."""
         for study in await self._records.lists.studies_without_subject():
             try:

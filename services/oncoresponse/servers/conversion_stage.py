@@ -94,6 +94,7 @@ def converted(
         lesions, warnings = _lesions(order.lesions, study, found.volumes[model.segment_on], expected, artifacts)
     description = found.description
     said = [*description.warnings, *warnings]
+    said += [correction.sentence for correction in manifest.corrections]
     if manifest.left_out:
         said.append(unreadable_sentence(manifest.left_out))
     description = description.model_copy(update={"warnings": tuple(dict.fromkeys(said))})

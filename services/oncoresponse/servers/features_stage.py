@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import SimpleITK as sitk
 from oncoradiomics.errors import EmptyMaskError, ExtractionError, RadiomicsError
 from oncoradiomics.extraction_processes import ExtractionProcesses
 from oncoradiomics.features import FeatureDocument
@@ -23,6 +25,8 @@ from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidRequest, Qua
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.model.folder import ModelFolder
+from oncoresponse.model.golden import golden_vectors
+from oncoresponse.servers.golden_features import golden_lesion, golden_quantity, require_golden_features
 from oncoresponse.storage.artifact_store import ArtifactStore
 
 
@@ -35,17 +39,28 @@ class FeaturesStage:
         artifacts: Where volumes are read from and documents written to.
         models_directory: Installed models.
         processes: Child processes; 0 for one a core.
+        require_golden_vectors: Refuse a model without.
     """
 
-    def __init__(self, artifacts: ArtifactStore, models_directory: Path, processes: int) -> None:
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        models_directory: Path,
+        processes: int,
+        *,
+        require_golden_vectors: bool = False,
+    ) -> None:
         self._artifacts = artifacts
         self._models = ModelCache(models_directory, _settings_of, needs="radiomics")
         self._processes = ExtractionProcesses(processes)
+        self._require_golden_vectors = require_golden_vectors
+        self._checked: set[str] = set()
 
     async def make_ready(self) -> None:
         """Start the child processes and read the settings of all models."""
         await asyncio.to_thread(self._models.load_all)
         await self._processes.start()
+        await asyncio.gather(*(self._check(*opened) for opened in self._models.loaded()))
 
     async def close(self) -> None:
         """End the child processes."""
@@ -61,6 +76,7 @@ class FeaturesStage:
             QuantityMismatch: The image measures another quantity than the model.
         """
         folder, settings = await asyncio.to_thread(self._models.get, model, model_sha256)
+        await self._check(folder, settings)
         definition = folder.imaging
         image = case.image(definition.features_from)
         if image is None:
@@ -75,6 +91,19 @@ class FeaturesStage:
             if lesion.features is not None
         }
         return case.with_changes(lesions=tuple(lesions), totals=totals_of(lesions), outputs=case.outputs | outputs)
+
+    async def _check(self, folder: ModelFolder, settings: Settings) -> None:
+        """Compare the golden vectors of a model once, in a child as every lesion is measured.
+
+        Raises:
+            ModelGoldenMismatch: They do not come out here.
+        """
+        if folder.sha256 in self._checked:
+            return
+        golden = golden_vectors(folder, required=self._require_golden_vectors).features
+        if golden is not None:
+            require_golden_features(folder, await measured_golden_lesion(folder, settings, self._processes), golden)
+        self._checked.add(folder.sha256)
 
     async def _measured(
         self, lesion: Lesion, stored_image: StoredArtifact, definition: ImagingResponse, settings: Settings
@@ -132,6 +161,18 @@ class FeaturesStage:
             with suppress(EmptyMask, GeometryMismatch):
                 sampled.append(mask_on_grid(variant, image))
         return [self._artifacts.put_volume(mask) for mask in sampled]
+
+
+async def measured_golden_lesion(
+    folder: ModelFolder, settings: Settings, processes: ExtractionProcesses
+) -> FeatureDocument:
+    """Features and measures of the golden lesion, by the settings of a model."""
+    quantity = golden_quantity(folder)
+    with TemporaryDirectory(prefix="oncoresponse-golden-") as directory:
+        paths = [Path(directory) / name for name in ("image.nrrd", "mask.nrrd")]
+        for image, path in zip(golden_lesion(quantity), paths, strict=True):
+            sitk.WriteImage(image, path)
+        return await processes.extract(paths[0], paths[1], settings, quantity)
 
 
 def _settings_of(folder: ModelFolder) -> Settings:

@@ -7,17 +7,31 @@ from pathlib import Path
 
 import grpc
 
+from oncoresponse.model.control import ModelControl, ModelState
 from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.model.folder import ModelFolder, find_model, installed_model_names
+from oncoresponse.model.versions import find_version
 from oncoresponse.rpc.page_tokens import offset_from_token, token_from_offset
+from oncoresponse.servers.model_control_servicer import state_number
+from oncoresponse.storage.model_control_store import ModelControlStore
 from oncoresponse.v1 import model_pb2, model_pb2_grpc
 
 
 class ModelServicer(model_pb2_grpc.ModelServiceServicer):
-    """See ``protos/oncoresponse/v1/model.proto``."""
+    """See ``protos/oncoresponse/v1/model.proto``.
 
-    def __init__(self, models_directory: Path) -> None:
+    Args:
+        models_directory: Installed models.
+        control: The record of change control; ``None``: the installed version is the active one.
+        installed_is_active: The same with a record, which then says whether release is stopped and no more.
+    """
+
+    def __init__(
+        self, models_directory: Path, control: ModelControlStore | None = None, *, installed_is_active: bool = True
+    ) -> None:
         self._models_directory = models_directory
+        self._control = control
+        self._installed_is_active = installed_is_active
 
     async def ListModels(
         self, request: model_pb2.ListModelsRequest, context: grpc.aio.ServicerContext
@@ -37,7 +51,13 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         return model_pb2.GetModelResponse(model=await asyncio.to_thread(self._describe, name))
 
     def _describe(self, name: str) -> model_pb2.Model:
-        folder = ModelFolder.open(find_model(self._models_directory, name))
+        control = ModelControl(name) if self._control is None else self._control.control(name)
+        installed = find_model(self._models_directory, name)
+        path = installed
+        if not self._installed_is_active and control.active:
+            path = find_version(self._models_directory, name, control.active)
+        folder = ModelFolder.open(path)
+        state = ModelState.ACTIVE if self._installed_is_active else control.state_of(folder.sha256)
         definition = folder.definition
         use = definition.intended_use
         return model_pb2.Model(
@@ -75,4 +95,8 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
                 for item in definition.inputs
             ],
             stages=definition.stages if isinstance(definition, ImagingResponse) else (),
+            state=state_number(state),
+            installed_sha256="" if path == installed else ModelFolder.open(installed, verify=False).sha256,
+            release_stopped=control.stop is not None,
+            stop_reason="" if control.stop is None else control.stop.reason,
         )

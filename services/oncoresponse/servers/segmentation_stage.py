@@ -21,10 +21,12 @@ from oncoresponse.errors import Busy, EmptyMask, InvalidRequest, LesionsOverlap
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse, LesionLimits
 from oncoresponse.model.folder import ModelFolder
+from oncoresponse.model.golden import golden_vectors
 from oncoresponse.segmentation.border_interval import border_calibration
 from oncoresponse.segmentation.candidate_picture import draw_candidates
 from oncoresponse.segmentation.contour_variants import variants_of_contour
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
+from oncoresponse.segmentation.golden import require_golden_networks
 from oncoresponse.segmentation.inference import SegmentationResult, Segmenter
 from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.segmentation.lesion_candidates import LesionCandidates
@@ -49,6 +51,7 @@ class SegmentationStage:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. A second device needs a second process.
         queue_limit: Studies at work or waiting; one more is refused with BUSY.
         torch_compile: Compile the networks.
+        require_golden_vectors: Refuse a model without.
     """
 
     def __init__(
@@ -59,9 +62,12 @@ class SegmentationStage:
         *,
         queue_limit: int = 64,
         torch_compile: bool = False,
+        require_golden_vectors: bool = False,
     ) -> None:
         self._artifacts = artifacts
-        self._models = ModelCache(models_directory, lambda folder: _warm(folder, device, torch_compile))
+        self._models = ModelCache(
+            models_directory, lambda folder: _warm(folder, device, torch_compile, require_golden_vectors)
+        )
         self._queue_limit = queue_limit
         self._device_lock = asyncio.Lock()
         self._waiting = 0
@@ -257,9 +263,17 @@ def _require_apart(lesions: Sequence[Lesion], masks: Sequence[Volume]) -> None:
             )
 
 
-def _warm(folder: ModelFolder, device: str, torch_compile: bool) -> Segmenter | ExternalSegmenter | None:
+def _warm(
+    folder: ModelFolder, device: str, torch_compile: bool, require_golden_vectors: bool = False
+) -> Segmenter | ExternalSegmenter | None:
     if not folder.has("segmentation"):
         return None
     segmenter = open_segmenter(folder, device, torch_compile=torch_compile)
-    segmenter.warm_up()
+    golden = golden_vectors(folder, required=require_golden_vectors).networks
+    if golden is None or isinstance(segmenter, ExternalSegmenter):
+        segmenter.warm_up()
+        return segmenter
+    if not segmenter.is_full_precision:
+        segmenter.warm_up()
+    require_golden_networks(folder, segmenter, golden)
     return segmenter

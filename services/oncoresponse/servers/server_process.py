@@ -31,6 +31,7 @@ from oncoresponse.servers.stage_servicer import Stage, StageServicer
 from oncoresponse.stages.v1 import stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.audit_store import AuditStore, PatientDigests
+from oncoresponse.storage.private_files import mend_modes
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +69,10 @@ class ServerProcess:
         settings.require_complete_services()
         _require_models(settings)
         settings.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if mended := await asyncio.to_thread(mend_modes, settings.data_directory):
+            _log.warning(
+                "%d files and folders of the data folder were open to other users; they are not any more", mended
+            )
         services = sorted(settings.services, key=lambda service: service is Service.ASSESSMENT)
         self._unable.update(SERVICE_NAMES[service] for service in services)
         token = stage_token(settings.data_directory, settings.stage_token_file)
@@ -87,7 +92,7 @@ class ServerProcess:
         )
         peers = Peers(settings, socket, token)
         self._exit_stack.push_async_callback(peers.close)
-        around = Surroundings(settings, artifacts, peers, front, inner, self._fail)
+        around = Surroundings(settings, artifacts, peers, front, inner, self._set_health, self._fail)
         built = {service: SERVICES[service](around) for service in services}
         ready_stages: dict[str, Stage] = {}
         if any(item.stages for item in built.values()):
@@ -119,6 +124,10 @@ class ServerProcess:
                 report = functools.partial(self._report, SERVICE_NAMES[service])
                 self._exit_stack.push_async_callback(_cancelled, asyncio.create_task(running.watch(report)))
         _log.info("serving %s on %s", ", ".join(settings.services), self.address)
+
+    async def _set_health(self, name: str, serves: bool) -> None:
+        kind = health_pb2.HealthCheckResponse
+        await self._health.set(name, kind.SERVING if serves else kind.NOT_SERVING)
 
     async def stop(self) -> None:
         """Refuse new calls, let running ones finish, close everything."""

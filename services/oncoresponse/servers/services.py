@@ -5,11 +5,13 @@ Imports are inside the functions, so that a process loads torch, matplotlib or D
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
@@ -21,7 +23,14 @@ from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.stage_servicer import Stage
 from oncoresponse.storage.artifact_store import ArtifactStore
 
+if TYPE_CHECKING:
+    from oncoresponse.storage.study_store import StudyStore
+
+_CLEAN_UP_SECONDS = 600.0
+
+_log = logging.getLogger(__name__)
 _Servicer = TypeVar("_Servicer")
+_NEVER_DAYS = 1_000_000
 Report = Callable[[bool], Awaitable[None]]
 """Is told whether a service can work."""
 
@@ -36,6 +45,7 @@ class Surroundings:
         peers: The other services.
         front: What callers from outside reach.
         inner: What the services of the installation reach.
+        set_health: Says in gRPC's health protocol whether something serves.
         fail: To be called where the process cannot go on.
     """
 
@@ -44,6 +54,7 @@ class Surroundings:
     peers: Peers
     front: grpc.aio.Server
     inner: grpc.aio.Server
+    set_health: Callable[[str, bool], Awaitable[None]]
     fail: Callable[[OncoResponseError], None] = lambda _: None
 
     def offer(self, add: Callable[[_Servicer, grpc.aio.Server], None], servicer: _Servicer) -> None:
@@ -81,11 +92,19 @@ class Built:
 
 
 def _model(around: Surroundings) -> Built:
+    from oncoresponse.servers.model_control_servicer import ModelControlServicer
     from oncoresponse.servers.model_servicer import ModelServicer
-    from oncoresponse.v1 import model_pb2_grpc
+    from oncoresponse.storage.model_control_store import ModelControlStore
+    from oncoresponse.v1 import model_control_pb2_grpc, model_pb2_grpc
 
-    around.offer(model_pb2_grpc.add_ModelServiceServicer_to_server, ModelServicer(around.settings.models_directory))
-    return Built()
+    settings = around.settings
+    directory, installed = settings.models_directory, settings.installed_is_active
+    store = ModelControlStore(settings.system_database_url)
+    control = ModelControlServicer(store, directory, installed_is_active=installed, set_health=around.set_health)
+    servicer = ModelServicer(directory, store, installed_is_active=installed)
+    around.offer(model_pb2_grpc.add_ModelServiceServicer_to_server, servicer)
+    around.offer(model_control_pb2_grpc.add_ModelControlServiceServicer_to_server, control)
+    return Built(control.make_ready, close=control.close)
 
 
 def _study(around: Surroundings) -> Built:
@@ -94,8 +113,10 @@ def _study(around: Surroundings) -> Built:
     from oncoresponse.servers.conversion_stage import ConversionStage
     from oncoresponse.servers.indexed_study import header_reader
     from oncoresponse.servers.study_check_servicer import StudyCheckServicer
+    from oncoresponse.servers.study_data_servicer import StudyDataServicer
     from oncoresponse.servers.study_servicer import StudyServicer
-    from oncoresponse.stages.v1 import study_check_pb2_grpc
+    from oncoresponse.stages.v1 import patient_data_pb2_grpc, study_check_pb2_grpc
+    from oncoresponse.storage.study_patients import StudyPatients
     from oncoresponse.storage.study_store import StudyStore
     from oncoresponse.v1 import study_pb2_grpc
 
@@ -106,10 +127,16 @@ def _study(around: Surroundings) -> Built:
         quota_bytes_per_study=settings.study_quota_bytes,
         quota_bytes_total=settings.total_quota_bytes,
         dicom_limits=settings.dicom_limits,
+        reservation_minutes=settings.reservation_minutes,
+        incomplete_study_hours=24.0 * (settings.retention_days.incomplete_studies or _NEVER_DAYS),
+        dicomweb_idle_seconds=settings.dicomweb_idle_seconds,
+        dicomweb_total_seconds=settings.dicomweb_total_seconds,
     )
     store = StudyStore(settings.data_directory, around.artifacts, study_settings)
     around.offer(study_pb2_grpc.add_StudyServiceServicer_to_server, StudyServicer(store, study_settings))
     limits = settings.dicom_limits
+    patients = StudyPatients(settings.data_directory, around.artifacts, header_reader(limits))
+    around.offer_inside(patient_data_pb2_grpc.add_StudyDataServiceServicer_to_server, StudyDataServicer(patients))
     check = StudyCheckServicer(store, around.artifacts, settings.models_directory, limits)
     around.offer_inside(study_check_pb2_grpc.add_StudyCheckServiceServicer_to_server, check)
 
@@ -118,10 +145,28 @@ def _study(around: Surroundings) -> Built:
 
     conversion = ConversionStage(around.artifacts, settings.models_directory, limits, index_of_manifest)
 
+    clean_up: asyncio.Task[None] | None = None
+
+    async def make_ready() -> None:
+        nonlocal clean_up
+        clean_up = asyncio.create_task(_remove_abandoned_studies(store))
+
     async def close() -> None:
+        if clean_up is not None:
+            clean_up.cancel()
         close_decoders()
 
-    return Built(close=close, stages={"conversion": conversion})
+    return Built(make_ready, close=close, stages={"conversion": conversion})
+
+
+async def _remove_abandoned_studies(store: StudyStore) -> None:
+    while True:
+        try:
+            if removed := await asyncio.to_thread(store.remove_abandoned):
+                _log.info("removed %d studies that nobody completed", removed)
+        except OncoResponseError as error:
+            _log.warning("studies that nobody completes were not looked for: %s", error.reason)
+        await asyncio.sleep(_CLEAN_UP_SECONDS)
 
 
 def _segmentation(around: Surroundings) -> Built:
@@ -134,6 +179,7 @@ def _segmentation(around: Surroundings) -> Built:
         settings.device,
         queue_limit=settings.segmentation_queue_limit,
         torch_compile=settings.torch_compile,
+        require_golden_vectors=settings.require_golden_vectors,
     )
     return Built(stage.make_ready, close=stage.close, stages={"segmentation": stage})
 
@@ -142,7 +188,12 @@ def _radiomics(around: Surroundings) -> Built:
     from oncoresponse.servers.features_stage import FeaturesStage
 
     settings = around.settings
-    stage = FeaturesStage(around.artifacts, settings.models_directory, settings.radiomics_processes)
+    stage = FeaturesStage(
+        around.artifacts,
+        settings.models_directory,
+        settings.radiomics_processes,
+        require_golden_vectors=settings.require_golden_vectors,
+    )
     return Built(stage.make_ready, close=stage.close, stages={"features": stage})
 
 
@@ -155,7 +206,7 @@ def _response(around: Surroundings) -> Built:
     settings = around.settings
     key = None if settings.fingerprint_key is None else read_key(settings.fingerprint_key)
     stage = PredictionStage(around.artifacts, settings.models_directory, key)
-    around.offer(response_pb2_grpc.add_ResponseServiceServicer_to_server, ResponseServicer(stage))
+    around.offer(response_pb2_grpc.add_ResponseServiceServicer_to_server, ResponseServicer(stage, around.peers))
     return Built(stage.make_ready, close=stage.close, stages={"prediction": stage})
 
 
@@ -169,7 +220,9 @@ def _reporting(around: Surroundings) -> Built:
 
 def _monitoring(around: Surroundings) -> Built:
     from oncoresponse.monitoring.store import MonitoringStore
+    from oncoresponse.servers.monitoring_data_servicer import MonitoringDataServicer
     from oncoresponse.servers.monitoring_servicer import MonitoringServicer
+    from oncoresponse.stages.v1 import patient_data_pb2_grpc
     from oncoresponse.storage.chart_store import ChartStore
     from oncoresponse.v1 import monitoring_pb2_grpc
 
@@ -178,30 +231,43 @@ def _monitoring(around: Surroundings) -> Built:
     chart = ChartStore(settings.system_database_url)
     servicer = MonitoringServicer(store, chart, around.artifacts, settings.models_directory)
     around.offer(monitoring_pb2_grpc.add_MonitoringServiceServicer_to_server, servicer)
+    around.offer_inside(
+        patient_data_pb2_grpc.add_MonitoringDataServiceServicer_to_server, MonitoringDataServicer(store)
+    )
     return Built(servicer.make_ready, close=servicer.close)
 
 
 def _assessment(around: Surroundings) -> Built:
+    from oncoresponse.servers.administration_servicer import AdministrationServicer
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
     from oncoresponse.servers.report_servicer import ReportServicer
     from oncoresponse.servers.report_view import ReportView
+    from oncoresponse.storage.database_lock import DatabaseLock
+    from oncoresponse.storage.model_control_store import ModelControlStore
     from oncoresponse.storage.report_store import ReportStore
-    from oncoresponse.v1 import assessment_pb2_grpc, report_pb2_grpc
-    from oncoresponse.workflow.assessment_records import AssessmentRecords
+    from oncoresponse.v1 import administration_pb2_grpc, assessment_pb2_grpc, report_pb2_grpc
+    from oncoresponse.workflow.assessment_records import QUEUE, AssessmentRecords
     from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
     from oncoresponse.workflow.database_health import watch_database
     from oncoresponse.workflow.recording_workflow import provide_recording_peers
+    from oncoresponse.workflow.release_gate import ReleaseGate, provide_release_gate
 
     settings, peers = around.settings, around.peers
     provide_recording_peers(peers)
     provide_surroundings(ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds))
     records = AssessmentRecords(settings, around.artifacts, around.fail)
+    gate = ReleaseGate(peers, settings.system_database_url, settings.executor_id, QUEUE)
+    provide_release_gate(gate)
+    control = ModelControlStore(settings.system_database_url)
     store = ReportStore(settings.system_database_url)
     view = ReportView(store, judgement_first=settings.judgement_first)
-    servicer = AssessmentServicer(records, around.artifacts, peers, store, view)
+    lock = DatabaseLock(settings.system_database_url)
+    servicer = AssessmentServicer(records, around.artifacts, peers, store, view, control, lock)
     around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
     reports = ReportServicer(records, around.artifacts, store, view)
     around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
+    administration = AdministrationServicer(settings, around.artifacts, peers, records, servicer.identify_older)
+    around.offer(administration_pb2_grpc.add_AdministrationServiceServicer_to_server, administration)
     launched = False
 
     async def launch() -> None:
@@ -209,12 +275,18 @@ def _assessment(around: Surroundings) -> Built:
         launched = True
         # The workflow waits for a database that is still starting; tables of ours come after its own.
         await records.launch()
+        await asyncio.to_thread(control.prepare, {})
         await reports.make_ready()
+        await administration.make_ready()
+        gate.start()
 
     async def close() -> None:
+        gate.close()
+        await administration.close()
         if launched:
             await records.close()
         await reports.close()
+        control.close()
 
     return Built(
         launch,

@@ -79,7 +79,7 @@ class StudyUpload:
                 "and go on from there."
             )
         if self._current is not None:
-            self._current.write(chunk.data)
+            self._store.write(self._study, self._current, chunk.data)
             self._finish_if_whole()
 
     def _finish_if_whole(self) -> None:
@@ -89,6 +89,6 @@ class StudyUpload:
 
     def _leave(self) -> None:
         if self._current is not None:
-            self._current.close()
+            self._store.leave(self._study, self._current)
             self._current = None
         self._skipping = False

@@ -17,7 +17,8 @@ from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.volume import Volume, VolumeGeometry, quantity_of_file, read_volume, write_volume
 from oncoresponse.errors import ArtifactNotFound, ChecksumMismatch, GeometryMismatch, InvalidRequest
-from oncoresponse.storage.byte_store import open_byte_store
+from oncoresponse.storage.artifact_kind import ArtifactKind, artifact_kind
+from oncoresponse.storage.byte_store import StoredBytes, open_byte_store
 from oncoresponse.storage.disk_space import require_free_space
 
 DICOM_MEDIA_TYPE = "application/dicom"
@@ -121,6 +122,44 @@ class ArtifactStore:
     def delete(self, artifact: StoredArtifact) -> None:
         """Remove an artifact; nothing happens when it is gone already."""
         self._bytes.delete(artifact.sha256)
+
+    def look(self, sha256: str) -> StoredBytes | None:
+        """Length and age of an artifact, without reading it; ``None`` where the store does not hold it."""
+        return self._bytes.look(sha256)
+
+    def everything(self) -> Iterator[StoredBytes]:
+        """All artifacts. What comes or goes meanwhile may be given or not."""
+        return self._bytes.everything()
+
+    def delete_unless_newer(self, sha256: str, since: float) -> bool:
+        """Remove an artifact that nobody has written since a time, in seconds since 1970 (UTC).
+
+        Who writes the same content again brings it back to life: it is newer then.
+
+        Returns:
+            Whether it is gone.
+        """
+        found = self._bytes.look(sha256)
+        if found is not None and found.written >= since:
+            return False
+        self._bytes.delete(sha256)
+        return True
+
+    def kind(self, sha256: str) -> ArtifactKind | None:
+        """What an artifact is, by its first bytes; ``None`` where the store does not hold it."""
+        try:
+            with self._bytes.local_path(sha256) as path:
+                return artifact_kind(path)
+        except FileNotFoundError:
+            return None
+
+    def document_bytes(self, sha256: str) -> bytes | None:
+        """A JSON document whole, of anything else no byte; ``None`` where the store does not hold it."""
+        try:
+            with self._bytes.local_path(sha256) as path:
+                return path.read_bytes() if artifact_kind(path) is ArtifactKind.DOCUMENT else b""
+        except FileNotFoundError:
+            return None
 
     def put_volume(self, volume: Volume) -> StoredArtifact:
         """Store a volume as NRRD, its grid in the reference.

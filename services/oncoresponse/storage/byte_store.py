@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
-import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,27 @@ from fsspec.implementations.local import LocalFileSystem
 
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.storage.disk_space import disk_full_when_no_room, require_free_space
+from oncoresponse.storage.process_folder import ProcessFolder
 
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
+_KEY = re.compile(r"[0-9a-f]{64}")
 _SCRATCH_FOLDER = "scratch"
-# What a crash left behind is removed at a later start; nothing of ours writes for as long as this.
-_SCRATCH_LIFETIME_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class StoredBytes:
+    """What lies under one key.
+
+    Attributes:
+        key: SHA-256.
+        size_bytes: Length.
+        written: Seconds since 1970 (UTC) when it was last written.
+    """
+
+    key: str
+    size_bytes: int
+    written: float
 
 
 class ByteStore(ABC):
@@ -54,6 +70,14 @@ class ByteStore(ABC):
         """Remove the bytes; nothing happens when they are gone already."""
 
     @abstractmethod
+    def look(self, key: str) -> StoredBytes | None:
+        """What lies under a key, without reading it; ``None`` for nothing."""
+
+    @abstractmethod
+    def everything(self) -> Iterator[StoredBytes]:
+        """All that is stored. What comes or goes meanwhile may be given or not."""
+
+    @abstractmethod
     def scratch_folder(self, needed_bytes: int) -> AbstractContextManager[Path]:
         """An empty folder to write a file in that :meth:`take` will get; removed afterwards.
 
@@ -71,11 +95,10 @@ class FolderByteStore(ByteStore):
 
     def __init__(self, root: Path, minimum_free_bytes: int) -> None:
         self._root = root
-        self._scratch = root / _SCRATCH_FOLDER
         self._minimum_free_bytes = minimum_free_bytes
-        for folder in (root, self._scratch):
-            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-        self._remove_old_scratch()
+        root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        # What a killed process left is removed here.
+        self._scratch = ProcessFolder(root / _SCRATCH_FOLDER)
 
     def take(self, key: str, path: Path) -> None:
         """See :meth:`ByteStore.take`. A file on the same disk is renamed, not copied."""
@@ -109,11 +132,24 @@ class FolderByteStore(ByteStore):
         """See :meth:`ByteStore.delete`."""
         self._path(key).unlink(missing_ok=True)
 
+    def look(self, key: str) -> StoredBytes | None:
+        """See :meth:`ByteStore.look`."""
+        with suppress(FileNotFoundError):
+            found = self._path(key).stat()
+            return StoredBytes(key, found.st_size, found.st_mtime)
+        return None
+
+    def everything(self) -> Iterator[StoredBytes]:
+        """See :meth:`ByteStore.everything`."""
+        for path in self._root.glob("??/??/*"):
+            if _KEY.fullmatch(path.name) and (found := self.look(path.name)) is not None:
+                yield found
+
     @contextmanager
     def scratch_folder(self, needed_bytes: int) -> Iterator[Path]:
         """See :meth:`ByteStore.scratch_folder`; on the same disk as the store."""
         require_free_space(self._root, needed_bytes, self._minimum_free_bytes)
-        folder = self._scratch / uuid.uuid4().hex
+        folder = self._scratch.path / uuid.uuid4().hex
         with disk_full_when_no_room():
             folder.mkdir(mode=_FOLDER_MODE)
             try:
@@ -123,13 +159,6 @@ class FolderByteStore(ByteStore):
 
     def _path(self, key: str) -> Path:
         return self._root / key[:2] / key[2:4] / key
-
-    def _remove_old_scratch(self) -> None:
-        for folder in self._scratch.iterdir():
-            # Another process may be removing the same one.
-            with suppress(FileNotFoundError):
-                if time.time() - folder.stat().st_mtime > _SCRATCH_LIFETIME_SECONDS:
-                    shutil.rmtree(folder)
 
 
 class RemoteByteStore(ByteStore):
@@ -164,6 +193,20 @@ class RemoteByteStore(ByteStore):
         """See :meth:`ByteStore.delete`."""
         with suppress(FileNotFoundError):
             self._file_system.rm_file(self._path(key))
+
+    def look(self, key: str) -> StoredBytes | None:
+        """See :meth:`ByteStore.look`."""
+        path = self._path(key)
+        with suppress(FileNotFoundError):
+            return StoredBytes(key, int(self._file_system.size(path)), self._file_system.modified(path).timestamp())
+        return None
+
+    def everything(self) -> Iterator[StoredBytes]:
+        """See :meth:`ByteStore.everything`."""
+        for path in self._file_system.find(self._root):
+            key = str(path).rpartition("/")[2]
+            if _KEY.fullmatch(key) and (found := self.look(key)) is not None:
+                yield found
 
     @contextmanager
     def scratch_folder(self, needed_bytes: int) -> Iterator[Path]:  # noqa: ARG002 - a remote store has no local limit

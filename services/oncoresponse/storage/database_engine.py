@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -11,9 +12,11 @@ import sqlalchemy
 from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine, make_url
 
+from oncoresponse.storage.private_files import make_private
 from oncoresponse.storage.schema_migrations import migrate
 
-_WAIT_FOR_OTHER_WRITERS_SECONDS = 30
+# Less than a caller waits: who holds the database longer is told as BUSY.
+_WAIT_FOR_OTHER_WRITERS_SECONDS = 4
 POSTGRESQL_CONNECTION: Mapping[str, Any] = MappingProxyType(
     {
         "connect_timeout": 5,
@@ -38,6 +41,8 @@ def database_engine(database_url: str) -> Engine:
     """
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite":
+        if url.database and url.database != ":memory:" and Path(url.database).parent.is_dir():
+            make_private(Path(url.database))
         engine = sqlalchemy.create_engine(
             url, hide_parameters=True, connect_args={"timeout": _WAIT_FOR_OTHER_WRITERS_SECONDS}
         )
@@ -45,6 +50,8 @@ def database_engine(database_url: str) -> Engine:
         @sqlalchemy.event.listens_for(engine, "connect")
         def enforce_foreign_keys(connection: sqlite3.Connection, _: object) -> None:
             connection.execute("PRAGMA foreign_keys = ON")
+            # What is removed is overwritten: it holds Patient IDs and what was found.
+            connection.execute("PRAGMA secure_delete = ON")
 
         return engine
     # A bare postgresql:// means psycopg2 to SQLAlchemy and psycopg 3 to the rest of this project.

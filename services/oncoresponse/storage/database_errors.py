@@ -8,8 +8,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from oncoresponse.errors import DiskFull, OncoResponseError, PeerUnavailable
+from oncoresponse.errors import Busy, DiskFull, OncoResponseError, PeerUnavailable
 
+LOCKED_MESSAGE = "Another process holds the database. Send the request again in a moment, with the same request_id."
+
+_SQLITE_PRIMARY_CODE = 0xFF
+"""https://www.sqlite.org/rescode.html: the lower eight bits of an extended result code."""
 # PostgreSQL, appendix A: class 53, insufficient resources.
 _POSTGRESQL_DISK_FULL = "53100"
 
@@ -19,12 +23,20 @@ def known_database_error(error: BaseException) -> OncoResponseError | None:
     causes = tuple(_causes(error))
     if any(_says_disk_full(each) for each in causes):
         return DiskFull("The disk of the workflow database is full. Free space, then send the request again.")
+    if any(is_locked(each) for each in causes):
+        return Busy(LOCKED_MESSAGE)
     if any(
         type(each).__name__ == "OperationalError" and type(each).__module__.startswith(("sqlalchemy.", "psycopg."))
         for each in causes
     ):
         return PeerUnavailable("The workflow database does not answer. Check that it runs and that its URL is right.")
     return None
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether SQLite gave up waiting for another connection (SQLITE_BUSY, SQLITE_LOCKED)."""
+    code = getattr(error, "sqlite_errorcode", None) if isinstance(error, sqlite3.Error) else None
+    return code is not None and code & _SQLITE_PRIMARY_CODE in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -23,12 +23,19 @@ class InstanceUpload:
     Raises:
         Busy: Another stream sends this instance at the moment.
         DiskFull: There is no room for the rest.
+
+    Attributes:
+        kept_bytes: How many of its bytes count against the quotas.
+        kept_until: Until when they do although nothing comes, by the clock of
+            :class:`~oncoresponse.storage.study_reservation.Reservations`.
     """
 
     def __init__(self, path: Path, sha256: str, size_bytes: int, minimum_free_bytes: int) -> None:
         self.path = path
         self.sha256 = sha256
         self.size_bytes = size_bytes
+        self.kept_bytes = 0
+        self.kept_until = 0.0
         self._descriptor = _open_locked(path)
         try:
             self.received_bytes = os.fstat(self._descriptor).st_size
@@ -104,6 +111,35 @@ class InstanceUpload:
         os.ftruncate(self._descriptor, length)
         os.lseek(self._descriptor, length, os.SEEK_SET)
         self.received_bytes = length
+
+
+class UploadLock:
+    """The lock of an upload, to look at what has arrived while no stream sends it.
+
+    Raises:
+        Busy: A stream sends it.
+        FileNotFoundError: There is no such file.
+
+    Attributes:
+        size_bytes: What has arrived.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise Busy("A stream sends this instance at the moment.") from error
+        self.size_bytes = os.fstat(self._descriptor).st_size
+
+    def __enter__(self) -> UploadLock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)
 
 
 def _open_locked(path: Path) -> int:

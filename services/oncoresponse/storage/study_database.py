@@ -16,10 +16,12 @@ from pathlib import Path
 
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_index import StudyIndex
-from oncoresponse.errors import DiskFull, RequestConflict, StudyNotFound
+from oncoresponse.errors import Busy, DiskFull, RequestConflict, StudyNotFound
 from oncoresponse.storage.artifact_store import JSON_MEDIA_TYPE
+from oncoresponse.storage.database_errors import LOCKED_MESSAGE, is_locked
 from oncoresponse.storage.disk_space import NO_ROOM_MESSAGE
 from oncoresponse.storage.page_position import position_of_token, token_of_row
+from oncoresponse.storage.private_files import make_private
 from oncoresponse.storage.schema_migrations import migrate
 from oncoresponse.storage.study_filter import StudyFilter
 
@@ -30,7 +32,8 @@ SELECT study.*, count(instance.sha256) AS instance_count, coalesce(sum(instance.
 (SELECT count(DISTINCT series_instance_uid) FROM series WHERE series.study_id = study.study_id) AS series_count
 FROM study LEFT JOIN instance ON instance.study_id = study.study_id AND instance.finished
 """
-_WAIT_FOR_OTHER_WRITERS_SECONDS = 60.0
+# Less than a caller waits: who holds the database longer is told as BUSY.
+_WAIT_FOR_OTHER_WRITERS_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,11 @@ class StudyRecord:
 
 @dataclass(frozen=True)
 class InstanceRow:
-    """An instance that a study has or was promised."""
+    """An instance that a study has or was promised.
+
+    Attributes:
+        size_bytes: Its size; of an unfinished one the bytes that count against the quotas.
+    """
 
     sha256: str
     size_bytes: int
@@ -93,12 +100,13 @@ class StudyDatabase:
     Raises:
         SchemaTooNew: A newer release has written it.
         DiskFull: There is no room for the tables.
+        Busy: Another process holds the file for longer than a caller waits; so says every method.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.touch(mode=0o600)
-        with closing(self._connect()) as connection, _disk_full_when_sqlite_is():
+        make_private(path)
+        with closing(self._connect()) as connection, _errors_of_sqlite():
             # With a write-ahead log, readers do not wait for writers.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("BEGIN IMMEDIATE")
@@ -113,7 +121,7 @@ class StudyDatabase:
     @contextmanager
     def reading(self) -> Iterator[StudyTables]:
         """The tables in one state throughout."""
-        with closing(self._connect()) as connection, _disk_full_when_sqlite_is():
+        with closing(self._connect()) as connection, _errors_of_sqlite():
             connection.execute("BEGIN")
             yield StudyTables(connection)
 
@@ -130,7 +138,7 @@ class StudyDatabase:
         Raises:
             DiskFull: The file could not grow; nothing changed.
         """
-        with closing(self._connect()) as connection, _disk_full_when_sqlite_is():
+        with closing(self._connect()) as connection, _errors_of_sqlite():
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             # Closing without COMMIT rolls back.
@@ -146,6 +154,8 @@ class StudyDatabase:
         )
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
+        # What is removed is overwritten: it holds Patient IDs.
+        connection.execute("PRAGMA secure_delete = ON")
         return connection
 
 
@@ -154,6 +164,11 @@ class StudyTables:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The transaction, for statements that stand elsewhere."""
+        return self._connection
 
     def create_study(self, study_id: str, purpose_sha256: str, create_time_ns: int, tenant: str) -> StudyRecord:
         """Insert a study, or find it.
@@ -272,7 +287,7 @@ class StudyTables:
         return None if row is None else _instance(row)
 
     def put_instance(self, study_id: str, sha256: str, size_bytes: int) -> None:
-        """Note an unfinished instance, or its new size."""
+        """Note an unfinished instance, or how many bytes are kept for it now."""
         self._connection.execute(
             "INSERT INTO instance (study_id, sha256, size_bytes) VALUES (?, ?, ?) "
             "ON CONFLICT (study_id, sha256) DO UPDATE SET size_bytes = excluded.size_bytes",
@@ -283,7 +298,7 @@ class StudyTables:
         """Note that an instance is in the artifact store."""
         self._connection.execute(
             "INSERT INTO instance (study_id, sha256, size_bytes, finished) VALUES (?, ?, ?, 1) "
-            "ON CONFLICT (study_id, sha256) DO UPDATE SET finished = 1",
+            "ON CONFLICT (study_id, sha256) DO UPDATE SET finished = 1, size_bytes = excluded.size_bytes",
             (study_id, sha256, size_bytes),
         )
 
@@ -293,8 +308,18 @@ class StudyTables:
             "DELETE FROM instance WHERE study_id = ? AND sha256 = ? AND NOT finished", (study_id, sha256)
         )
 
+    def unfinished_instances(self) -> list[tuple[str, InstanceRow]]:
+        """Those of every study, each with the id of its study."""
+        rows = self._connection.execute("SELECT * FROM instance WHERE NOT finished")
+        return [(row["study_id"], _instance(row)) for row in rows]
+
+    def open_studies(self) -> list[tuple[str, int]]:
+        """Id and time of creation (ns since 1970) of the studies that are not complete."""
+        rows = self._connection.execute("SELECT study_id, create_time_ns FROM study WHERE manifest_sha256 IS NULL")
+        return [(row["study_id"], row["create_time_ns"]) for row in rows]
+
     def reserved_bytes(self, study_id: str | None = None) -> int:
-        """Bytes of all instances, finished or not, of one study or of all."""
+        """What counts against the quotas, of one study or of all: finished instances, and what is kept for others."""
         row = self._connection.execute(
             "SELECT coalesce(sum(size_bytes), 0) FROM instance WHERE ?1 IS NULL OR study_id = ?1", (study_id,)
         ).fetchone()
@@ -352,10 +377,12 @@ def _instance(row: sqlite3.Row) -> InstanceRow:
 
 
 @contextmanager
-def _disk_full_when_sqlite_is() -> Iterator[None]:
+def _errors_of_sqlite() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
             raise DiskFull(NO_ROOM_MESSAGE) from error
+        if is_locked(error):
+            raise Busy(LOCKED_MESSAGE) from error
         raise

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.case.left_out import LeftOutInstance
@@ -31,34 +31,29 @@ from oncoresponse.errors import (
 from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, ArtifactStore
 from oncoresponse.storage.disk_space import disk_full_when_no_room, require_free_space
 from oncoresponse.storage.instance_upload import InstanceUpload
+from oncoresponse.storage.process_folder import ProcessFolder
 from oncoresponse.storage.study_database import InstanceRow, StudyDatabase, StudyPage, StudyRecord, study_not_found
 from oncoresponse.storage.study_filter import StudyFilter
 from oncoresponse.storage.study_indexing import ReadObject, index_of, read_headers
 from oncoresponse.storage.study_manifest import ManifestInstance, StudyManifest
+from oncoresponse.storage.study_reservation import (
+    STEP_BYTES,
+    Clock,
+    Reservations,
+    StudyQuota,
+    already_complete,
+    part_of,
+    require_quota,
+)
 
 _PREFIX = "studies/"
 # Names derive from request ids, so that the same request finds its study after any crash.
 _NAMESPACE = uuid.UUID("5d1c2c1e-7a55-5b62-8d3a-0d0a86f0a3c4")
-# A copy that an import was making when it was killed is removed at a later start.
+# Where an earlier release made the copies of an import.
 _COPY_SUFFIX = ".copy"
 _HEADER_SUFFIX = ".header.json"
-_COPY_LIFETIME_SECONDS = 24 * 3600
 
 _EVERY_STUDY = StudyFilter()
-
-
-class StudyQuota(BaseModel):
-    """How much may be stored.
-
-    Attributes:
-        quota_bytes_per_study: Largest study, by the sizes its uploads declare.
-        quota_bytes_total: All studies together; an instance that two studies share counts twice.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    quota_bytes_per_study: int = Field(default=4 * 1024**3, gt=0)
-    quota_bytes_total: int = Field(default=200 * 1024**3, gt=0)
 
 
 class InstanceState(BaseModel):
@@ -83,16 +78,21 @@ class StudyStore:
         data_directory: Gets a folder ``studies`` with the database and what has arrived of unfinished instances.
         artifacts: Where finished instances go.
         quota: Limits.
+        clock: Seconds since 1970; another one for tests.
     """
 
-    def __init__(self, data_directory: Path, artifacts: ArtifactStore, quota: StudyQuota) -> None:
+    def __init__(
+        self, data_directory: Path, artifacts: ArtifactStore, quota: StudyQuota, clock: Clock = time.time
+    ) -> None:
         folder = data_directory / "studies"
         self._parts = folder / "parts"
         self._parts.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         self._artifacts = artifacts
         self._quota = quota
+        self._copies = ProcessFolder(folder / "copies")
         self._database = StudyDatabase(folder / "studies.sqlite")
+        self._reservations = Reservations(self._database, self._parts, quota, clock)
         self._without_index: set[str] = set()
         self._remove_leftovers()
 
@@ -201,17 +201,18 @@ class StudyStore:
         study_id = _study_id(name)
         path = self._part(study_id, sha256)
         try:
-            if self._reserve(study_id, sha256, size_bytes):
+            if self._reservations.reserve(study_id, sha256, size_bytes, STEP_BYTES):
                 return None
         except QuotaExceeded:
             path.unlink(missing_ok=True)
+            self._forget(study_id, sha256)
             raise
         with disk_full_when_no_room():
             path.parent.mkdir(mode=0o700, exist_ok=True)
         upload = InstanceUpload(path, sha256, size_bytes, self._artifacts.minimum_free_bytes)
         try:
             # Another stream may have finished it between our look at the database and our lock.
-            if self._reserve(study_id, sha256, size_bytes):
+            if self._reservations.begin(study_id, upload):
                 upload.discard()
                 upload.close()
                 return None
@@ -220,6 +221,39 @@ class StudyStore:
             upload.close()
             raise
         return upload
+
+    def write(self, name: str, upload: InstanceUpload, data: bytes) -> None:
+        """Append bytes to an instance.
+
+        Raises:
+            InvalidRequest: More bytes than the size that was named; all of them are dropped.
+            QuotaExceeded, StudyAlreadyComplete: See :meth:`receive`; what had arrived before stays.
+            DiskFull: There is no room; what had arrived before stays.
+        """
+        self._reservations.before_writing(_study_id(name), upload, len(data))
+        upload.write(data)
+
+    def leave(self, name: str, upload: InstanceUpload) -> None:
+        """Close an upload that a stream goes away from. What has arrived stays, room for the rest is not kept."""
+        try:
+            if not upload.whole:
+                self._reservations.leave(_study_id(name), upload)
+        finally:
+            upload.close()
+
+    def remove_abandoned(self) -> int:
+        """Keep no room for uploads that do not go on, and remove the studies that nobody completes.
+
+        Returns:
+            How many studies were removed.
+        """
+        self._reservations.release_expired()
+        removed = 0
+        for study_id in self._reservations.abandoned_studies():
+            with suppress(StudyNotFound):
+                self.delete(f"{_PREFIX}{study_id}", only_incomplete=True)
+                removed += 1
+        return removed
 
     def finish(self, name: str, upload: InstanceUpload, check: ReadObject) -> None:
         """Check an instance of which every byte has arrived and make it part of the study.
@@ -256,22 +290,22 @@ class StudyStore:
         """
         self.get(name)
         study_id = _study_id(name)
-        copy = self._part(study_id, uuid.uuid4().hex).with_suffix(_COPY_SUFFIX)
+        copy = self._copies.path / uuid.uuid4().hex
         size_bytes, digest = 0, hashlib.sha256()
         try:
             with disk_full_when_no_room():
-                copy.parent.mkdir(mode=0o700, exist_ok=True)
+                self._part(study_id, "").parent.mkdir(mode=0o700, exist_ok=True)
                 copy.touch(mode=0o600)
                 with copy.open("wb") as file:
                     for block in blocks:
                         size_bytes += len(block)
-                        self._require_quota("study", size_bytes, self._quota.quota_bytes_per_study)
+                        require_quota("study", size_bytes, self._quota.quota_bytes_per_study)
                         require_free_space(copy.parent, len(block), self._artifacts.minimum_free_bytes)
                         digest.update(block)
                         file.write(block)
             sha256 = digest.hexdigest()
             header = check(copy)
-            if not self._reserve(study_id, sha256, size_bytes):
+            if not self._reservations.reserve(study_id, sha256, size_bytes):
                 self._admit(study_id, copy, sha256, header)
         except FileNotFoundError:
             raise self._gone(name) from None
@@ -328,7 +362,7 @@ class StudyStore:
         shutil.rmtree(self._parts / study_id, ignore_errors=True)
         return study
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, *, only_incomplete: bool = False) -> None:
         """Remove the study and every instance that no other study holds.
 
         The files go before the record does, so that a crash in between leaves a study that can be deleted again.
@@ -336,35 +370,14 @@ class StudyStore:
         study_id = _study_id(name)
         with self._database.writing() as table:
             study = table.study(study_id)
+            if only_incomplete and study.complete:
+                return
             digests = [row.sha256 for row in table.instances(study_id)]
             digests += [document.sha256 for document in (study.manifest, study.index) if document is not None]
             table.remove_study(study_id)
             for sha256 in digests:
                 self._delete_unless_used(table.is_used(sha256), sha256)
         shutil.rmtree(self._parts / study_id, ignore_errors=True)
-
-    def _reserve(self, study_id: str, sha256: str, size_bytes: int) -> bool:
-        """Count the instance against the quota before its first byte; whether it is finished already."""
-        with self._database.writing(durable=False) as table:
-            study = table.study(study_id)
-            known = table.instance(study_id, sha256)
-            if known is not None and known.finished:
-                return True
-            if study.complete:
-                raise _already_complete()
-            if known is not None and known.size_bytes == size_bytes:
-                return False
-            counted_bytes = known.size_bytes if known is not None else 0
-            self._require_quota(
-                "study",
-                table.reserved_bytes(study_id) - counted_bytes + size_bytes,
-                self._quota.quota_bytes_per_study,
-            )
-            self._require_quota(
-                "total", table.reserved_bytes() - counted_bytes + size_bytes, self._quota.quota_bytes_total
-            )
-            table.put_instance(study_id, sha256, size_bytes)
-            return False
 
     def _admit(self, study_id: str, path: Path, sha256: str, header: ObjectHeader) -> None:
         """Move a checked file into the artifact store, note it as finished, and keep its header."""
@@ -373,7 +386,7 @@ class StudyStore:
             try:
                 study = table.study(study_id)
                 if study.complete:
-                    raise _already_complete()
+                    raise already_complete()
                 table.finish_instance(study_id, sha256, artifact.size_bytes)
             except (StudyNotFound, StudyAlreadyComplete):
                 self._delete_unless_used(table.is_used(sha256), sha256)
@@ -405,7 +418,7 @@ class StudyStore:
             self.get(name)
         except StudyNotFound as error:
             return error
-        return _already_complete()
+        return already_complete()
 
     def _forget(self, study_id: str, sha256: str) -> None:
         with self._database.writing(durable=False) as table:
@@ -416,16 +429,6 @@ class StudyStore:
         if not used:
             self._artifacts.delete(StoredArtifact(sha256=sha256, size_bytes=0, media_type=DICOM_MEDIA_TYPE))
 
-    def _require_quota(self, scope: str, size_bytes: int, limit_bytes: int) -> None:
-        if size_bytes > limit_bytes:
-            whose = "The study" if scope == "study" else "All studies together"
-            raise QuotaExceeded(
-                f"{whose} would be larger than this server allows. Send only the series that are needed, delete "
-                "studies that are not, or ask the administrator for more.",
-                scope=scope,
-                limit_bytes=limit_bytes,
-            )
-
     def _state(self, study_id: str, row: InstanceRow) -> InstanceState:
         received = row.size_bytes if row.finished else 0
         path = self._part(study_id, row.sha256)
@@ -434,7 +437,7 @@ class StudyStore:
         return InstanceState(sha256=row.sha256, received_bytes=received, finished=row.finished)
 
     def _part(self, study_id: str, sha256: str) -> Path:
-        return self._parts / study_id / f"{sha256}.part"
+        return part_of(self._parts, study_id, sha256)
 
     def _remove_leftovers(self) -> None:
         # In this order: a study is noted before its folder is made, so each of these folders has been.
@@ -446,8 +449,7 @@ class StudyStore:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             for copy in folder.glob(f"*{_COPY_SUFFIX}"):
-                if time.time() - copy.stat().st_mtime > _COPY_LIFETIME_SECONDS:
-                    copy.unlink(missing_ok=True)
+                copy.unlink(missing_ok=True)
 
 
 def _require_count(study: StudyRecord, expected: int) -> None:
@@ -468,9 +470,3 @@ def _require_count(study: StudyRecord, expected: int) -> None:
 
 def _study_id(name: str) -> str:
     return name.removeprefix(_PREFIX)
-
-
-def _already_complete() -> StudyAlreadyComplete:
-    return StudyAlreadyComplete(
-        "The study was declared complete and takes no more instances. Create a new study for them."
-    )

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1boncoresponse/v1/model.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\"\xbc\x04\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x16\n\x06sha256\x18\x03 \x01(\tR\x06sha256\x12\x14\n\x05title\x18\x04 \x01(\tR\x05title\x12?\n\x0cintended_use\x18\x05 \x01(\x0b\x32\x1c.oncoresponse.v1.IntendedUseR\x0bintendedUse\x12/\n\x13required_modalities\x18\x06 \x03(\tR\x12requiredModalities\x12\x44\n\ncovariates\x18\x07 \x03(\x0b\x32$.oncoresponse.v1.CovariateDefinitionR\ncovariates\x12\x18\n\x07outcome\x18\x08 \x01(\tR\x07outcome\x12 \n\x0blimitations\x18\t \x03(\tR\x0blimitations\x12#\n\rtraining_data\x18\n \x01(\tR\x0ctrainingData\x12\x37\n\x05\x66iles\x18\x0b \x03(\x0b\x32!.oncoresponse.v1.Model.FilesEntryR\x05\x66iles\x12\x33\n\x06inputs\x18\x0c \x03(\x0b\x32\x1b.oncoresponse.v1.ImageInputR\x06inputs\x12\x16\n\x06stages\x18\r \x03(\tR\x06stages\x1a\x38\n\nFilesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x8e\x01\n\nImageInput\x12\x12\n\x04role\x18\x01 \x01(\tR\x04role\x12\x1a\n\x08modality\x18\x02 \x01(\tR\x08modality\x12\x1a\n\x08quantity\x18\x03 \x01(\tR\x08quantity\x12\x18\n\x07purpose\x18\x04 \x01(\tR\x07purpose\x12\x1a\n\x08required\x18\x05 \x01(\x08R\x08required\"\xc2\x01\n\x0bIntendedUse\x12\x18\n\x07purpose\x18\x01 \x01(\tR\x07purpose\x12\x1e\n\npopulation\x18\x02 \x01(\tR\npopulation\x12\x12\n\x04user\x18\x03 \x01(\tR\x04user\x12\x12\n\x04role\x18\x04 \x01(\tR\x04role\x12,\n\x11\x63ontraindications\x18\x05 \x03(\tR\x11\x63ontraindications\x12#\n\rdevice_status\x18\x06 \x01(\tR\x0c\x64\x65viceStatus\"o\n\x13\x43ovariateDefinition\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05title\x18\x02 \x01(\tR\x05title\x12\x12\n\x04unit\x18\x03 \x01(\tR\x04unit\x12\x1a\n\x08required\x18\x04 \x01(\x08R\x08required\"e\n\x11ListModelsRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\"l\n\x12ListModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x16.oncoresponse.v1.ModelR\x06models\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"F\n\x0fGetModelRequest\x12\x33\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x04name\"@\n\x10GetModelResponse\x12,\n\x05model\x18\x01 \x01(\x0b\x32\x16.oncoresponse.v1.ModelR\x05model2\xb6\x01\n\x0cModelService\x12U\n\nListModels\x12\".oncoresponse.v1.ListModelsRequest\x1a#.oncoresponse.v1.ListModelsResponse\x12O\n\x08GetModel\x12 .oncoresponse.v1.GetModelRequest\x1a!.oncoresponse.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1boncoresponse/v1/model.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\"\xe4\x05\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x16\n\x06sha256\x18\x03 \x01(\tR\x06sha256\x12\x14\n\x05title\x18\x04 \x01(\tR\x05title\x12?\n\x0cintended_use\x18\x05 \x01(\x0b\x32\x1c.oncoresponse.v1.IntendedUseR\x0bintendedUse\x12/\n\x13required_modalities\x18\x06 \x03(\tR\x12requiredModalities\x12\x44\n\ncovariates\x18\x07 \x03(\x0b\x32$.oncoresponse.v1.CovariateDefinitionR\ncovariates\x12\x18\n\x07outcome\x18\x08 \x01(\tR\x07outcome\x12 \n\x0blimitations\x18\t \x03(\tR\x0blimitations\x12#\n\rtraining_data\x18\n \x01(\tR\x0ctrainingData\x12\x37\n\x05\x66iles\x18\x0b \x03(\x0b\x32!.oncoresponse.v1.Model.FilesEntryR\x05\x66iles\x12\x33\n\x06inputs\x18\x0c \x03(\x0b\x32\x1b.oncoresponse.v1.ImageInputR\x06inputs\x12\x16\n\x06stages\x18\r \x03(\tR\x06stages\x12\x31\n\x05state\x18\x0e \x01(\x0e\x32\x1b.oncoresponse.v1.ModelStateR\x05state\x12)\n\x10installed_sha256\x18\x0f \x01(\tR\x0finstalledSha256\x12\'\n\x0frelease_stopped\x18\x10 \x01(\x08R\x0ereleaseStopped\x12\x1f\n\x0bstop_reason\x18\x11 \x01(\tR\nstopReason\x1a\x38\n\nFilesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x8e\x01\n\nImageInput\x12\x12\n\x04role\x18\x01 \x01(\tR\x04role\x12\x1a\n\x08modality\x18\x02 \x01(\tR\x08modality\x12\x1a\n\x08quantity\x18\x03 \x01(\tR\x08quantity\x12\x18\n\x07purpose\x18\x04 \x01(\tR\x07purpose\x12\x1a\n\x08required\x18\x05 \x01(\x08R\x08required\"\xc2\x01\n\x0bIntendedUse\x12\x18\n\x07purpose\x18\x01 \x01(\tR\x07purpose\x12\x1e\n\npopulation\x18\x02 \x01(\tR\npopulation\x12\x12\n\x04user\x18\x03 \x01(\tR\x04user\x12\x12\n\x04role\x18\x04 \x01(\tR\x04role\x12,\n\x11\x63ontraindications\x18\x05 \x03(\tR\x11\x63ontraindications\x12#\n\rdevice_status\x18\x06 \x01(\tR\x0c\x64\x65viceStatus\"o\n\x13\x43ovariateDefinition\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05title\x18\x02 \x01(\tR\x05title\x12\x12\n\x04unit\x18\x03 \x01(\tR\x04unit\x12\x1a\n\x08required\x18\x04 \x01(\x08R\x08required\"e\n\x11ListModelsRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\"l\n\x12ListModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x16.oncoresponse.v1.ModelR\x06models\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"F\n\x0fGetModelRequest\x12\x33\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x04name\"@\n\x10GetModelResponse\x12,\n\x05model\x18\x01 \x01(\x0b\x32\x16.oncoresponse.v1.ModelR\x05model*\x8c\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_STATE_DRAFT\x10\x01\x12\x19\n\x15MODEL_STATE_VALIDATED\x10\x02\x12\x16\n\x12MODEL_STATE_ACTIVE\x10\x03\x12\x17\n\x13MODEL_STATE_RETIRED\x10\x04\x32\xb6\x01\n\x0cModelService\x12U\n\nListModels\x12\".oncoresponse.v1.ListModelsRequest\x1a#.oncoresponse.v1.ListModelsResponse\x12O\n\x08GetModel\x12 .oncoresponse.v1.GetModelRequest\x1a!.oncoresponse.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,24 +40,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_GETMODELREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETMODELREQUEST'].fields_by_name['name']._serialized_options = b'\272H\034r\0322\030^models/[a-z0-9-]{1,63}$'
+  _globals['_MODELSTATE']._serialized_start=1627
+  _globals['_MODELSTATE']._serialized_end=1767
   _globals['_MODEL']._serialized_start=78
-  _globals['_MODEL']._serialized_end=650
-  _globals['_MODEL_FILESENTRY']._serialized_start=594
-  _globals['_MODEL_FILESENTRY']._serialized_end=650
-  _globals['_IMAGEINPUT']._serialized_start=653
-  _globals['_IMAGEINPUT']._serialized_end=795
-  _globals['_INTENDEDUSE']._serialized_start=798
-  _globals['_INTENDEDUSE']._serialized_end=992
-  _globals['_COVARIATEDEFINITION']._serialized_start=994
-  _globals['_COVARIATEDEFINITION']._serialized_end=1105
-  _globals['_LISTMODELSREQUEST']._serialized_start=1107
-  _globals['_LISTMODELSREQUEST']._serialized_end=1208
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1210
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1318
-  _globals['_GETMODELREQUEST']._serialized_start=1320
-  _globals['_GETMODELREQUEST']._serialized_end=1390
-  _globals['_GETMODELRESPONSE']._serialized_start=1392
-  _globals['_GETMODELRESPONSE']._serialized_end=1456
-  _globals['_MODELSERVICE']._serialized_start=1459
-  _globals['_MODELSERVICE']._serialized_end=1641
+  _globals['_MODEL']._serialized_end=818
+  _globals['_MODEL_FILESENTRY']._serialized_start=762
+  _globals['_MODEL_FILESENTRY']._serialized_end=818
+  _globals['_IMAGEINPUT']._serialized_start=821
+  _globals['_IMAGEINPUT']._serialized_end=963
+  _globals['_INTENDEDUSE']._serialized_start=966
+  _globals['_INTENDEDUSE']._serialized_end=1160
+  _globals['_COVARIATEDEFINITION']._serialized_start=1162
+  _globals['_COVARIATEDEFINITION']._serialized_end=1273
+  _globals['_LISTMODELSREQUEST']._serialized_start=1275
+  _globals['_LISTMODELSREQUEST']._serialized_end=1376
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1378
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1486
+  _globals['_GETMODELREQUEST']._serialized_start=1488
+  _globals['_GETMODELREQUEST']._serialized_end=1558
+  _globals['_GETMODELRESPONSE']._serialized_start=1560
+  _globals['_GETMODELRESPONSE']._serialized_end=1624
+  _globals['_MODELSERVICE']._serialized_start=1770
+  _globals['_MODELSERVICE']._serialized_end=1952
 # @@protoc_insertion_point(module_scope)

@@ -1,5 +1,6 @@
 from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -7,8 +8,21 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class ModelState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MODEL_STATE_UNSPECIFIED: _ClassVar[ModelState]
+    MODEL_STATE_DRAFT: _ClassVar[ModelState]
+    MODEL_STATE_VALIDATED: _ClassVar[ModelState]
+    MODEL_STATE_ACTIVE: _ClassVar[ModelState]
+    MODEL_STATE_RETIRED: _ClassVar[ModelState]
+MODEL_STATE_UNSPECIFIED: ModelState
+MODEL_STATE_DRAFT: ModelState
+MODEL_STATE_VALIDATED: ModelState
+MODEL_STATE_ACTIVE: ModelState
+MODEL_STATE_RETIRED: ModelState
+
 class Model(_message.Message):
-    __slots__ = ("name", "version", "sha256", "title", "intended_use", "required_modalities", "covariates", "outcome", "limitations", "training_data", "files", "inputs", "stages")
+    __slots__ = ("name", "version", "sha256", "title", "intended_use", "required_modalities", "covariates", "outcome", "limitations", "training_data", "files", "inputs", "stages", "state", "installed_sha256", "release_stopped", "stop_reason")
     class FilesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +43,10 @@ class Model(_message.Message):
     FILES_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     STAGES_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    INSTALLED_SHA256_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_STOPPED_FIELD_NUMBER: _ClassVar[int]
+    STOP_REASON_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     sha256: str
@@ -42,7 +60,11 @@ class Model(_message.Message):
     files: _containers.ScalarMap[str, str]
     inputs: _containers.RepeatedCompositeFieldContainer[ImageInput]
     stages: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., sha256: _Optional[str] = ..., title: _Optional[str] = ..., intended_use: _Optional[_Union[IntendedUse, _Mapping]] = ..., required_modalities: _Optional[_Iterable[str]] = ..., covariates: _Optional[_Iterable[_Union[CovariateDefinition, _Mapping]]] = ..., outcome: _Optional[str] = ..., limitations: _Optional[_Iterable[str]] = ..., training_data: _Optional[str] = ..., files: _Optional[_Mapping[str, str]] = ..., inputs: _Optional[_Iterable[_Union[ImageInput, _Mapping]]] = ..., stages: _Optional[_Iterable[str]] = ...) -> None: ...
+    state: ModelState
+    installed_sha256: str
+    release_stopped: bool
+    stop_reason: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., sha256: _Optional[str] = ..., title: _Optional[str] = ..., intended_use: _Optional[_Union[IntendedUse, _Mapping]] = ..., required_modalities: _Optional[_Iterable[str]] = ..., covariates: _Optional[_Iterable[_Union[CovariateDefinition, _Mapping]]] = ..., outcome: _Optional[str] = ..., limitations: _Optional[_Iterable[str]] = ..., training_data: _Optional[str] = ..., files: _Optional[_Mapping[str, str]] = ..., inputs: _Optional[_Iterable[_Union[ImageInput, _Mapping]]] = ..., stages: _Optional[_Iterable[str]] = ..., state: _Optional[_Union[ModelState, str]] = ..., installed_sha256: _Optional[str] = ..., release_stopped: _Optional[bool] = ..., stop_reason: _Optional[str] = ...) -> None: ...
 
 class ImageInput(_message.Message):
     __slots__ = ("role", "modality", "quantity", "purpose", "required")

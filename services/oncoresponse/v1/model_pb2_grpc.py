@@ -52,14 +52,14 @@ class ModelServiceServicer:
     """
 
     def ListModels(self, request, context):
-        """Lists the installed models by name.
+        """Lists the installed models by name: the active version of each, or the installed one where none is active.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Describes one model. Errors: MODEL_NOT_FOUND, MODEL_FOLDER_INVALID, MODEL_HASH_MISMATCH.
+        """Describes one model: its active version, or the installed one where none is active. Errors: MODEL_NOT_FOUND, MODEL_FOLDER_INVALID, MODEL_HASH_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

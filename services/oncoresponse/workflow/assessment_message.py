@@ -12,6 +12,7 @@ from oncoresponse.model.plan import STAGES
 from oncoresponse.rpc.status import to_status
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.earlier_versions import UNREAD
+from oncoresponse.workflow.release_gate import WAITING_MESSAGE
 from oncoresponse.workflow.run_states import WAITING, RunState
 from oncoresponse.workflow.stored_json import STOPPED_BY_ITSELF
 
@@ -55,6 +56,8 @@ def _assessment_of(run: RunState) -> assessment_pb2.Assessment:
         message="Waiting for a free worker",
     )
     assessment.create_time.FromMilliseconds(min(run.create_time_ms, _LAST_MILLISECOND))
+    if run.status == "DELAYED":
+        assessment.message = WAITING_MESSAGE
     if run.status in WAITING:
         return assessment
     if run.progress is not None:

@@ -45,7 +45,7 @@ from oncoresponse.workflow.watching import Watching
 from oncoresponse.workflow.worker_presence import WorkerPresence
 from oncoresponse.workflow.worker_takeover import hand_over_worker
 
-_QUEUE = "assessments"
+QUEUE = "assessments"
 # Ids derive from request ids, so that the same request finds its assessment after any crash.
 _NAMESPACE = uuid.UUID("b3a1f9d4-52a7-5d0e-9a53-6c1d1f0c7d11")
 # A process that is stopped in the middle of a transaction holds its rows for so long, and a takeover waits for them.
@@ -134,7 +134,7 @@ class AssessmentRecords:
             await asyncio.to_thread(self._results.prepare)
         self._expiring = asyncio.create_task(expire_regularly(self._engine, self._settings.workflow_retention_days))
         await DBOS.register_queue_async(
-            _QUEUE,
+            QUEUE,
             worker_concurrency=self._settings.assessment_workers,
             polling_interval_sec=0.1,
             on_conflict="always_update",
@@ -205,7 +205,7 @@ class AssessmentRecords:
         if (existing := await self.find(request, tenant)) is not None:
             return existing
         assessment_id, fingerprint = _identity(request, tenant)
-        if await asyncio.to_thread(self._states.waiting, _QUEUE) >= self._settings.assessment_queue_limit:
+        if await asyncio.to_thread(self._states.waiting, QUEUE) >= self._settings.assessment_queue_limit:
             raise Busy("Too many assessments are waiting. Send the request again later, with the same request_id.")
         create_time = Timestamp()
         create_time.FromDatetime(datetime.datetime.now(datetime.UTC).replace(microsecond=0))
@@ -226,7 +226,7 @@ class AssessmentRecords:
         if tenant:
             attributes["tenant"] = tenant
         with SetWorkflowID(assessment_id), SetWorkflowAttributes(attributes):
-            await DBOS.enqueue_workflow_async(_QUEUE, assess, run.to_json())
+            await DBOS.enqueue_workflow_async(QUEUE, assess, run.to_json())
         created = await self._run(assessment_id)
         if created is None:
             raise _not_found()

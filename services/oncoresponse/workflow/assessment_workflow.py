@@ -28,6 +28,7 @@ from oncoresponse.workflow.assessment_result import assessment_result
 from oncoresponse.workflow.assessment_run import AssessmentRun, Json, StageFailure, StageOutcome
 from oncoresponse.workflow.earlier_requests import is_of_earlier_release, run_of_earlier_release
 from oncoresponse.workflow.recording_workflow import start_recording
+from oncoresponse.workflow.release_gate import pass_release_gate
 
 PROGRESS_EVENT = "progress"
 WORKFLOW_NAME = "assess"
@@ -66,6 +67,7 @@ async def assess(run: Json) -> Json:
     if is_of_earlier_release(run):
         run = await accept_step(run)
     asked = AssessmentRun.model_validate(run)
+    await pass_release_gate(asked.model)
     case, starts = asked.case, 1
     seconds: dict[str, float] = {}
     for name in asked.stages:
@@ -80,7 +82,9 @@ async def assess(run: Json) -> Json:
         case, starts = outcome.case, outcome.starts
         seconds[name] = outcome.seconds
         if outcome.choice_needed:
+            await pass_release_gate(asked.model)
             return await collect_step(case.model_dump(mode="json"), seconds)
+    await pass_release_gate(asked.model)
     result = await collect_step(case.model_dump(mode="json"), seconds)
     await start_recording(asked.assessment_id, result["recording"])
     return {"result": result["result"]}

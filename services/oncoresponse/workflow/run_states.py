@@ -119,7 +119,7 @@ class RunStates:
 
     def waiting(self, queue: str) -> int:
         """How many runs wait in a queue of the engine."""
-        query = select(func.count()).where(_STATUS.c.queue_name == queue, _STATUS.c.status == "ENQUEUED")
+        query = select(func.count()).where(_STATUS.c.queue_name == queue, _STATUS.c.status.in_(WAITING))
         with self._engine.connect() as connection:
             return int(connection.scalar(query) or 0)
 

@@ -14,6 +14,7 @@ from oncoresponse.access.roles import USER_ROLES, AccessRole
 from oncoresponse.access.rpc_rules import RPC_RULES
 from oncoresponse.errors import AccessDenied, NotAuthenticated
 
+WORDS = ("create", "read", "update", "delete", "execute")
 PROTOS = Path(__file__).parents[3] / "protos"
 
 
@@ -127,3 +128,18 @@ def test_a_correlation_id_that_does_not_fit_into_a_line_is_replaced(asked):
     assert asked not in (first, second)
     assert first != second
     assert accepted_correlation_id("0af7651916cd43dd8448eb211c80319c") == "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_the_documentation_has_this_table():
+    """A line for each RPC, with the same roles and the same word for the audit record."""
+    page = (PROTOS.parent / "docs" / "security.md").read_text(encoding="utf-8")
+    lines = page.split("rpc_rules.py: begin -->\n")[1].split("<!--")[0].strip().splitlines()
+    words = {AuditAction(letter): word for letter, word in zip("CRUDE", WORDS, strict=True)}
+    written = {}
+    for line in lines[2:]:
+        name, *cells, word = (cell.strip() for cell in line.strip("|").split("|"))
+        roles = {role for role, cell in zip(AccessRole, cells, strict=True) if cell == "yes"}
+        package = "oncoresponse." if name.startswith("`stages.") else "oncoresponse.v1."
+        operation = "/".join(f"{package}{name.strip('`')}".rsplit(".", 1))
+        written[operation] = (roles, word)
+    assert written == {name: (set(rule.roles), words[rule.action]) for name, rule in RPC_RULES.items()}

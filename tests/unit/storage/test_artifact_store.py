@@ -50,7 +50,8 @@ def folder_store(tmp_path):
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    """But locks, which are empty."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.name not in ("lock", ".lock")]
 
 
 def _oblique_volume() -> Volume:
@@ -164,7 +165,7 @@ def test_a_writer_that_is_killed_leaves_no_artifact(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     arguments = [sys.executable, "-c", _KILLED_BEFORE_RENAMING, str(tmp_path / "store")]
     assert subprocess.run(arguments, env=environment, check=False).returncode == 9
-    assert [path.parent.parent.name for path in _files(tmp_path / "store")] == ["scratch"]
+    assert [path.parents[2].name for path in _files(tmp_path / "store")] == ["scratch"]
     digest = hashlib.sha256(b"half").hexdigest()
     store = ArtifactStore(str(tmp_path / "store"))
     with pytest.raises(ArtifactNotFound):
@@ -182,16 +183,31 @@ def test_a_file_of_another_disk_is_taken_over(folder_store, tmp_path):
     assert len(_files(tmp_path / "store")) == 1
 
 
-def test_what_an_old_crash_left_is_removed_at_a_later_start(tmp_path):
-    left = tmp_path / "scratch" / "0"
-    left.mkdir(parents=True)
-    (left / "part").write_bytes(b"x")
-    os.utime(left, (0, 0))
-    young = tmp_path / "scratch" / "1"
-    young.mkdir()
+def test_what_a_killed_process_left_is_removed_at_the_next_start_and_what_a_living_one_writes_is_not(tmp_path):
+    code = (
+        "import sys; from oncoresponse.storage.byte_store import FolderByteStore; from pathlib import Path\n"
+        "with FolderByteStore(Path(sys.argv[1]), 0).scratch_folder(1) as folder:\n"
+        "    (folder / 'half').write_bytes(b'image'); print(folder, flush=True); sys.stdin.read()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    writers = [
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    killed, living = (Path(writer.stdout.readline().strip()) for writer in writers)
+    writers[0].kill()
+    writers[0].communicate()
+    of_an_earlier_release = tmp_path / "scratch" / "0" / "part"
+    of_an_earlier_release.parent.mkdir()
+    of_an_earlier_release.write_bytes(b"x")
+    assert (killed / "half").is_file()
     ArtifactStore(str(tmp_path))
-    assert not left.exists()
-    assert young.exists()
+    assert not killed.parent.exists()
+    assert not of_an_earlier_release.parent.exists()
+    assert (living / "half").read_bytes() == b"image"
+    writers[1].communicate("")
+    assert not living.parent.exists()
 
 
 def test_many_writers_and_readers_of_the_same_content(folder_store, tmp_path):
