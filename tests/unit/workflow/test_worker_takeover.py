@@ -11,6 +11,7 @@ import sys
 import threading
 import uuid
 
+import psutil
 import pytest
 from oncoresponse.errors import ConfigurationError, DeclaredLost
 from oncoresponse.model.plan import STAGES
@@ -27,6 +28,10 @@ from sqlalchemy import text
 
 pytestmark = pytest.mark.slow
 VERSION = workflow_version()
+COLUMNS = (
+    "name TEXT, status TEXT, executor_id TEXT, application_version TEXT, owner_xid TEXT, queue_name TEXT, "
+    "started_at_epoch_ms BIGINT, updated_at BIGINT"
+)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -166,12 +171,7 @@ def test_a_silent_worker_is_declared_lost_once_and_a_beating_one_never(tmp_path,
         schema = "dbos." if engine.dialect.name == "postgresql" else ""
         if schema:
             connection.execute(text("CREATE SCHEMA dbos"))
-        connection.execute(
-            text(
-                f"CREATE TABLE {schema}workflow_status (name TEXT, status TEXT, executor_id TEXT, application_version "
-                "TEXT, owner_xid TEXT, queue_name TEXT, started_at_epoch_ms BIGINT, updated_at BIGINT)"
-            )
-        )
+        connection.execute(text(f"CREATE TABLE {schema}workflow_status ({COLUMNS})"))
         rows = f"INSERT INTO {schema}workflow_status (name, status, executor_id, application_version, owner_xid) "
         for version in (VERSION, "0.1.0+other"):
             values = {"version": version}
@@ -209,6 +209,46 @@ def test_a_silent_worker_is_declared_lost_once_and_a_beating_one_never(tmp_path,
     watcher, lost, told = watchers[0]
     assert told.wait(10)
     assert isinstance(lost[0], DeclaredLost)
+    for watcher, _, _ in watchers:
+        watcher.close()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("way", ["paused", "restarted"])
+def test_nobody_is_judged_because_the_database_was_away(tmp_path, postgresql, way):
+    """It is away for many times as long as a worker may be silent."""
+    name = f"workers_{uuid.uuid4().hex}"
+    postgresql.psql(f"create database {name};")
+    database = postgresql.get_uri(database=name)
+    engine = database_engine(database)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA dbos"))
+        connection.execute(text(f"CREATE TABLE dbos.workflow_status ({COLUMNS})"))
+    engine.dispose()
+    watchers = [presence(database, tmp_path, name) for name in ("worker-1", "worker-2", "worker-3")]
+    for watcher, _, _ in watchers:
+        watcher.join()
+        watcher.judge_others()
+    before, away = row_of(engine).beat_ms, threading.Event()
+    engine.dispose()
+    if way == "paused":
+        postmaster = psutil.Process(postgresql.get_pid())
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        away.wait(0.1 * LOST_AFTER_BEATS * 6)
+        for process in processes:
+            process.resume()
+    else:
+        postgresql.stop()
+        away.wait(0.1 * LOST_AFTER_BEATS * 6)
+        postgresql.start()
+    names = ("worker-1", "worker-2", "worker-3")
+    while not all(row_of(engine, each).beat_ms > before + 100 * LOST_AFTER_BEATS * 6 for each in names):
+        away.wait(0.05)
+    away.wait(0.1 * LOST_AFTER_BEATS * 2)
+    assert [(row.living, row.epoch) for row in (row_of(engine, each) for each in names)] == [(True, 1)] * 3
+    assert not any(lost for _, lost, _ in watchers)
     for watcher, _, _ in watchers:
         watcher.close()
     engine.dispose()
