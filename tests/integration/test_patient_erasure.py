@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 from tests.integration.planted_search import places
 
 PATIENT_ID, NAME, BIRTH_DATE = "ZQX-7741-PLANTED", "Zquorxberg^Planted^Wuxlo", "19430217"
-ORDER = Order("sts-petct", contour=study_pb2.SuppliedContour(), planned_treatment="Zquorx therapy", patient_id=PATIENT_ID)
+ORDER = Order(
+    "sts-petct", contour=study_pb2.SuppliedContour(), planned_treatment="Zquorx therapy", patient_id=PATIENT_ID
+)
 OTHER = Order("sts-petct", contour=study_pb2.SuppliedContour())
 GRACE_SECONDS = 3
 
@@ -83,7 +85,9 @@ def test_nothing_of_a_patient_is_found_after_the_erasure(running, planted_study,
     study = client.upload_study(files, silent)
     found = client.assess(study, ORDER, silent)
     with pytest.raises(OncoResponseError):  # a failed one
-        client.watch(client.create_assessment(study, Order("sts-petct", lesion=_point()), str(uuid.uuid4())).name, silent)
+        client.watch(
+            client.create_assessment(study, Order("sts-petct", lesion=_point()), str(uuid.uuid4())).name, silent
+        )
     client.cancel(client.create_assessment(study, ORDER, str(uuid.uuid4())).name)
     _leave_unfinished(client, files)
     _record_outcome(client, found.name)
@@ -179,7 +183,7 @@ def test_an_erasure_that_is_killed_is_ended_at_the_next_start(serve, tmp_path, p
     client.assess(client.upload_study(files, silent), ORDER, silent)
     ask, request_id = administration_pb2.ErasePatientRequest, str(uuid.uuid4())
     plan = client.erase_patient(ask(patient_id=PATIENT_ID, dry_run=True, request_id=request_id))
-    call = client._administration.ErasePatient.future(  # noqa: SLF001 - nobody else has to begin and not wait
+    call = client._administration.ErasePatient.future(
         ask(patient_id=PATIENT_ID, confirmation=plan.confirmation, request_id=request_id)
     )
     _wait_for(lambda: places([tmp_path / "data"], [request_id]))
@@ -219,7 +223,7 @@ def _point() -> assessment_pb2.LesionPrompt:
 
 def _leave_unfinished(client, files) -> None:
     """One instance whole, and half of another."""
-    study = client._studies.CreateStudy(study_pb2.CreateStudyRequest(request_id=str(uuid.uuid4()))).study  # noqa: SLF001
+    study = client._studies.CreateStudy(study_pb2.CreateStudyRequest(request_id=str(uuid.uuid4()))).study
     paths = sorted(files.iterdir(), key=lambda path: path.stat().st_size)[-2:]
 
     def messages():
@@ -238,7 +242,7 @@ def _leave_unfinished(client, files) -> None:
                     chunk=study_pb2.InstanceChunk(data=block, crc32=zlib.crc32(block))
                 )
 
-    client._studies.UploadInstances(messages())  # noqa: SLF001
+    client._studies.UploadInstances(messages())
 
 
 def _record_outcome(client, name: str) -> None:

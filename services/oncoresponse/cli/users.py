@@ -93,7 +93,10 @@ def list_users(data_dir: DataDirectory = None, users_file: UsersFile = None, set
             user.created.date().isoformat(),
             user.expires.date().isoformat() if user.expires is not None else "never",
         )
-    Console(soft_wrap=True).print(table)
+    # A name that is cut off is none; whoever has a narrow terminal scrolls.
+    console = Console()
+    console.width = max(console.width, console.measure(table).maximum)
+    console.print(table)
 
 
 @app.command("revoke")
