@@ -94,9 +94,7 @@ def list_users(data_dir: DataDirectory = None, users_file: UsersFile = None, set
             user.expires.date().isoformat() if user.expires is not None else "never",
         )
     # A name that is cut off is none; whoever has a narrow terminal scrolls.
-    console = Console()
-    console.width = max(console.width, console.measure(table).maximum)
-    console.print(table)
+    Console(width=max(Console().width, _WIDEST), soft_wrap=True).print(table)
 
 
 @app.command("revoke")
