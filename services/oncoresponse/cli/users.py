@@ -16,6 +16,8 @@ from oncoresponse.access.roles import USER_ROLES, AccessRole
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.settings import CALLER_VARIABLES, ServerSettings, load_settings
 
+_WIDEST = 200
+
 app = typer.Typer(help="Who may call a server with a token of its own file of users.", no_args_is_help=True)
 
 *_, _TOKEN_VARIABLE, _TOKEN_FILE_VARIABLE = CALLER_VARIABLES
