@@ -40,10 +40,10 @@ class Page:
         path.write_text(printed)
         return printed.strip()
 
-    def run(self, beginning: str, *more: str, by: str | None = None, last: bool = False) -> str:
+    def run(self, beginning: str, *more: str, by: str | None = None) -> str:
         """The next command that begins so."""
         fitting = [command for command in self._left if command.startswith(f"oncoresponse {beginning}")]
-        command = fitting[-1 if last else 0]
+        command = fitting[0]
         self._left.remove(command)
         who = ("--token-file", str(self._folder / f"{by}.token")) if by else ()
         return run(command, self._folder, *more, *who, replaced=self.replaced)
@@ -115,7 +115,7 @@ def test_the_security_page(serve, tmp_path):
         assert [row for row in csv.reader(file) if patient_id in row]
 
     page.replaced["ID"] = patient_id
-    record = page.run("audit list", last=False)
+    record = page.run("audit list")
     assert "SignReport" in record and "doctor" in record
     page.run("audit list")  # of emergencies there were none
 
@@ -131,7 +131,7 @@ def test_the_security_page(serve, tmp_path):
     page.run("merge-patients", by="boss")
     page.run("move-study", by="boss")
     page.run("retention", by="boss")
-    assert "1" in page.run("erase-patient", by="boss", last=True)  # the dry run
+    assert "1" in page.run("erase-patient", by="boss")  # the dry run
     page.run("delete-assessment", "--yes", by="boss")
     page.run("erase-patient", "--yes", by="boss")
     with pytest.raises(OncoResponseError) as caught:
