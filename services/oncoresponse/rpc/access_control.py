@@ -206,7 +206,7 @@ class Admission:
                 await recording
         except TimeoutError:
             raise AuditUnavailable(
-                "The audit record does not answer, so nothing is handed out. Look at its disk or database, then call again."
+                "The audit record does not answer, so nothing is handed out. Look at its disk or database."
             ) from None
 
 
