@@ -7,10 +7,7 @@ the test started. Training gets settings that make it short. Each documented lin
 import hashlib
 import json
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -24,9 +21,8 @@ import yaml
 from oncoresponse.rpc.client import Client, Order
 from oncoresponse.v1 import study_pb2
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-PROGRAMS = ("make", "oncoresponse", "oncoradiomics", "python")
+from tests.acceptance.documented import ROOT, commands_of, run
+
 PATIENTS, FEW = 24, 6
 
 SHORT_SEGMENTATION = {
@@ -50,19 +46,6 @@ SHORT_VALIDATION = {
     "bootstrap_samples": 100,
     "simulated_cohorts": 0,
 }
-
-
-def documented_commands() -> set[str]:
-    """Command lines in fenced blocks without a language, continuation lines joined."""
-    found = set()
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
-        fence = None
-        for line in page.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
-            if line.startswith("```"):
-                fence = line if fence is None else None
-            elif fence == "```" and line.split()[:1] and line.split()[0] in PROGRAMS:
-                found.add(" ".join(line.split()))
-    return found
 
 
 RUN = {
@@ -147,22 +130,10 @@ RUN = {
 
 
 def test_every_documented_command_has_its_run():
-    assert documented_commands() == {command for commands in RUN.values() for command in commands}
-
-
-def run(command: str, folder: Path, *more: str, replaced: dict[str, str] | None = None) -> str:
-    """Run a documented command in ``folder`` and return what it printed."""
-    words = [(replaced or {}).get(word, word) for word in shlex.split(command)]
-    words = [
-        name
-        for word in words
-        for name in (sorted(str(path.relative_to(folder)) for path in folder.glob(word)) if "*" in word else [word])
-    ]
-    if words[0] != "make":
-        words[0] = str(BIN / words[0])
-    done = subprocess.run([*words, *more], cwd=folder, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    """Those of the security page are one story of their own, in test_documented_security.py."""
+    pages = (page for page in (ROOT / "docs").glob("*.md") if page.name != "security.md")
+    documented = {command for page in (ROOT / "README.md", *pages) for command in commands_of(page)}
+    assert documented == {command for commands in RUN.values() for command in commands}
 
 
 @pytest.fixture(scope="module")

@@ -110,13 +110,17 @@ def running_step(database_url: str, assessment_id: str) -> tuple[str, list[str]]
     return rows[0].executor_id, [step["function_name"] for step in steps]
 
 
-@pytest.mark.parametrize("way", ["restart", "recover"])
-def test_worker_killed_in_the_middle_of_a_stage_on_postgresql(serve, stages, database, way):
-    """SIGKILL during segmentation: what was finished is not done again, and the assessment ends well.
+@pytest.mark.parametrize("way", ["restart", "recover", "killed", "stopped"])
+def test_worker_lost_in_the_middle_of_a_stage_on_postgresql(serve, stages, database, way, tmp_path):
+    """A worker is lost during segmentation: what was finished is not done again, and the assessment ends well.
 
-    Either the worker comes back under its own name, or an operator hands its work to the other one.
+    Either it comes back under its own name, or an operator hands its work to the other one, or that one takes it by
+    itself. A worker that was only stopped and comes back after that can store nothing, says so, and ends.
     """
     servers, settings, common = stages
+    if way in ("killed", "stopped"):
+        settings = tmp_path / "settings.yaml"
+        settings.write_text(stages[1].read_text() + "worker_beat_seconds: 0.5\n")
     workers = {
         name: serve(
             *("--services", "assessment", "--database-url", database, "--executor-id", name, *common), settings=settings
@@ -140,13 +144,23 @@ def test_worker_killed_in_the_middle_of_a_stage_on_postgresql(serve, stages, dat
 
     executor, _ = wait_for(in_segmentation, "segmentation")
     client.close()
-    workers[executor].stop(signal.SIGKILL)
+    lost = workers[executor]
     survivor = next(worker for name_, worker in workers.items() if name_ != executor)
+    if way == "stopped":
+        lost.process.send_signal(signal.SIGSTOP)
+    else:
+        lost.stop(signal.SIGKILL)
+    if way in ("killed", "stopped"):
+        wait_for(lambda: (running_step(database, assessment_id) or (executor,))[0] != executor, "takeover", 30)
+    if way == "stopped":
+        lost.process.send_signal(signal.SIGCONT)
+        assert lost.process.wait(60) == 1
+        assert "gave no sign of life for too long" in lost.log.read_text()
     servers[Service.SEGMENTATION].process.send_signal(signal.SIGCONT)
     if way == "restart":
         arguments = ("--services", "assessment", "--database-url", database, "--executor-id", executor, *common)
         serve(*arguments, settings=settings).wait_until_ready()
-    else:
+    elif way == "recover":
         command = [sys.executable, "-m", "oncoresponse.cli.main", "recover", executor, "--database-url", database]
         assert "1 assessments" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
     client = client_of(survivor, servers)

@@ -17,6 +17,7 @@ from oncoresponse.v1 import study_pb2, study_pb2_grpc
 
 ROOT = Path(__file__).parents[2]
 SERVICES = "study,assessment,model,monitoring,response"
+NO_LIMITS = {"calls_per_minute": 0, "failed_authentications_per_minute": 0}
 REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED}
 REASON = "unconscious%20in%20the%20emergency%20room"
 
@@ -44,7 +45,7 @@ def tokens(tmp_path_factory) -> dict[str, str]:
 def server(serve_for_module, silent_stages, tokens):
     data = Path(tokens["data"])
     settings = data / "settings.yaml"
-    settings.write_text(yaml.safe_dump({"addresses": silent_stages.address, "caller_calls_per_minute": 100_000}))
+    settings.write_text(yaml.safe_dump({"addresses": silent_stages.address, "caller_limits": NO_LIMITS}))
     addresses = ("--listen", "127.0.0.1:0", "--stage-listen", "127.0.0.1:0")
     process = serve_for_module(
         "--services", SERVICES, *addresses, "--data-dir", str(data), settings=settings, anonymous=False

@@ -28,6 +28,10 @@ ROOT = Path(__file__).parents[2]
 OFFERED = (Service.STUDY, Service.MODEL, Service.ASSESSMENT)
 
 
+async def _no_health(_name: str, _serving: bool) -> None:
+    """Nobody asks this server for its health."""
+
+
 @pytest.fixture
 async def door(tmp_path):
     models = tmp_path / "models"
@@ -36,7 +40,13 @@ async def door(tmp_path):
     seal_model_folder(models / "sts-petct")
     data = tmp_path / "data"
     data.mkdir()
-    settings = ServerSettings(services=OFFERED, data_directory=data, models_directory=models, stage_timeout_seconds=20)
+    settings = ServerSettings(
+        services=OFFERED,
+        data_directory=data,
+        models_directory=models,
+        stage_timeout_seconds=20,
+        model_activation="installed",
+    )
     async with AsyncExitStack() as stack:
         server = grpc.aio.server(interceptors=(RulesAndErrors(None),))
         stack.push_async_callback(server.stop, None)
@@ -45,7 +55,7 @@ async def door(tmp_path):
         stack.push_async_callback(peers.close)
         stack.callback(provide_surroundings, None)
         stack.callback(provide_recording_peers, None)
-        around = Surroundings(settings, ArtifactStore((data / "artifacts").as_uri()), peers, server, server)
+        around = Surroundings(settings, ArtifactStore((data / "artifacts").as_uri()), peers, server, server, _no_health)
         built = [SERVICES[service](around) for service in OFFERED]
         await server.start()
         for service in built:

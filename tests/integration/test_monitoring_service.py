@@ -16,6 +16,7 @@ import pytest
 import yaml
 from google.protobuf.timestamp_pb2 import Timestamp
 from oncoresponse.errors import OncoResponseError
+from oncoresponse.rpc.caller_metadata import CallerMetadata
 from oncoresponse.rpc.client import Client, Order
 from oncoresponse.v1 import artifact_pb2, assessment_pb2, monitoring_pb2, monitoring_pb2_grpc, study_pb2
 from prometheus_client.parser import text_string_to_metric_families
@@ -179,8 +180,11 @@ def test_requests_that_are_refused(client, recorded, server):
         assert refusal(lambda request=request: client.monitoring_report(request)) == reason
 
 
-def test_the_same_prediction_twice_is_one_and_another_under_its_name_is_refused(client, recorded, server):
-    with grpc.insecure_channel(server.address) as channel:
+def test_the_same_prediction_twice_is_one_and_another_under_its_name_is_refused(recorded, server, data_directory):
+    """Recording is for the services, at the address that is theirs."""
+    token = (data_directory / "secrets" / "stage-token").read_text().strip()
+    with grpc.insecure_channel(server.stage_address) as channel:
+        channel = grpc.intercept_channel(channel, CallerMetadata(token))
         stub = monitoring_pb2_grpc.MonitoringServiceStub(channel)
         reference = recorded.result.artifacts["prediction.json"]
         request = monitoring_pb2.RecordPredictionRequest(
@@ -221,7 +225,7 @@ def test_nothing_of_monitoring_names_the_patient(recorded, server, data_director
 def worker(serve, server, data_directory, tmp_path):
     """Factory: a process with a database of its own, whose stages are those of the module's server."""
 
-    def start(services: str, monitoring: str | None = None, listen: str = "127.0.0.1:0"):
+    def start(services: str, monitoring: str | None = None, stage_listen: str = ""):
         addresses = dict.fromkeys(STAGES, server.stage_address) | ({"monitoring": monitoring} if monitoring else {})
         settings = tmp_path / f"{services}.yaml"
         shared = {
@@ -229,7 +233,8 @@ def worker(serve, server, data_directory, tmp_path):
             "stage_token_file": str(data_directory / "secrets" / "stage-token"),
         }
         settings.write_text(yaml.safe_dump({"addresses": addresses, **shared}))
-        arguments = ("--services", services, "--listen", listen, "--data-dir", str(tmp_path / "data"))
+        inner = ("--stage-listen", stage_listen) if stage_listen else ()
+        arguments = ("--services", services, "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"), *inner)
         process = serve(*arguments, settings=settings)
         process.wait_until_ready()
         return process
@@ -267,7 +272,7 @@ def test_monitoring_that_comes_back_gets_its_record_without_a_restart(worker, se
         listener.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         assessment = assess_with(worker("assessment", address), server)
-    client = Client(worker("monitoring", listen=address).address)
+    client = Client(worker("monitoring", stage_listen=address).address)
     assert record_when_there(client, outcome_of(assessment)) is False
     client.close()
 

@@ -176,9 +176,9 @@ def recover(
     executor_id: Annotated[str, typer.Argument(help="Name of the worker that will not come back.")],
     database_url: Annotated[str, typer.Option(help="Database of the workers.")],
 ) -> None:
-    """Hand the unfinished assessments of a lost worker to the workers that still run.
+    """Hand the unfinished assessments of a lost worker to the workers that still run, at once.
 
-    A worker that restarts under its own name needs no such help.
+    They take them by themselves after some seconds, and a worker that restarts under its own name goes on with its own.
     """
     from oncoresponse.workflow.assessment_records import hand_over
 

@@ -16,6 +16,8 @@ from oncoresponse.access.roles import USER_ROLES, AccessRole
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.settings import CALLER_VARIABLES, ServerSettings, load_settings
 
+_WIDEST = 200
+
 app = typer.Typer(help="Who may call a server with a token of its own file of users.", no_args_is_help=True)
 
 *_, _TOKEN_VARIABLE, _TOKEN_FILE_VARIABLE = CALLER_VARIABLES
@@ -93,7 +95,8 @@ def list_users(data_dir: DataDirectory = None, users_file: UsersFile = None, set
             user.created.date().isoformat(),
             user.expires.date().isoformat() if user.expires is not None else "never",
         )
-    Console(soft_wrap=True).print(table)
+    # A name that is cut off is none; whoever has a narrow terminal scrolls.
+    Console(width=max(Console().width, _WIDEST), soft_wrap=True).print(table)
 
 
 @app.command("revoke")

@@ -24,7 +24,7 @@ from oncoresponse.access.caller import Caller, Credentials, Identification
 from oncoresponse.access.decision import require_allowed
 from oncoresponse.access.roles import AccessRole
 from oncoresponse.access.rpc_rules import RPC_RULES
-from oncoresponse.errors import AccessDenied, InvalidRequest, NotAuthenticated
+from oncoresponse.errors import AccessDenied, AuditUnavailable, InvalidRequest, NotAuthenticated
 from oncoresponse.rpc.addresses import host_of, is_loopback
 from oncoresponse.rpc.status import intended_error
 
@@ -36,6 +36,8 @@ EMERGENCY_REASON = "x-emergency-reason"
 _BEARER = "bearer "
 _REASON_CHARACTERS = range(10, 201)
 _THREADS = 4
+# Longer than a disk needs that is busy, shorter than a caller waits.
+_RECORD_SECONDS = 10.0
 _NOBODY = Caller("unknown", frozenset(), Identification.ANONYMOUS)
 _UNCHECKED = Caller("unchecked", frozenset(AccessRole), Identification.ANONYMOUS)
 
@@ -92,10 +94,12 @@ class Gate:
         self._limits = limits
         # Threads of their own: an issuer of tokens or a disk that is slow must not hold up the work, nor the reverse.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="access")
+        self._audit_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="audit")
 
     def close(self) -> None:
         """Give the threads back."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._audit_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     @asynccontextmanager
     async def admitted(self, operation: str, context: grpc.aio.ServicerContext) -> AsyncIterator[Admission]:
@@ -106,7 +110,7 @@ class Gate:
             AuditUnavailable: It cannot be kept in the record, so nothing is handed out.
         """
         call = _call_without_caller(operation, context)
-        admission = Admission(call, self._audit, self._threads, self._limits)
+        admission = Admission(call, self._audit, self._audit_threads, self._limits)
         context.set_trailing_metadata(((CORRELATION_ID, call.correlation_id),))
         with answering(call):
             try:
@@ -114,7 +118,11 @@ class Gate:
                 yield admission
             except BaseException as error:
                 outcome = intended_error(error).reason if isinstance(error, Exception) else "CANCELLED"
-                await asyncio.shield(admission.record(outcome))
+                try:
+                    await asyncio.shield(admission.record(outcome))
+                except AuditUnavailable:
+                    # Nothing is handed out, so the caller is told its own error; the log has the other.
+                    _log.warning("a call that failed with %s is not in the audit record", outcome)
                 raise
             await admission.record()
 
@@ -192,7 +200,14 @@ class Admission:
         )
         if event.emergency_reason and outcome == "OK":
             _log.warning("emergency access: %s by %s", call.operation, call.correlation_id)
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._audit.record, event)
+        recording = asyncio.get_running_loop().run_in_executor(self._threads, self._audit.record, event)
+        try:
+            async with asyncio.timeout(_RECORD_SECONDS):
+                await recording
+        except TimeoutError:
+            raise AuditUnavailable(
+                "The audit record does not answer, so nothing is handed out. Look at its disk or database."
+            ) from None
 
 
 @asynccontextmanager

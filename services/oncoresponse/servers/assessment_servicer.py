@@ -72,8 +72,10 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.CreateAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.CreateAssessmentResponse:
         """Start an assessment, or find the one that the same request started."""
+        call = current_call()
+        call.concerns(request.study, request.model)
         await self._lock.require_free()
-        tenant = current_call().caller.tenant
+        tenant = call.caller.tenant
         if (existing := await self._records.find(request, tenant)) is not None:
             return assessment_pb2.CreateAssessmentResponse(assessment=await self._linked(existing, request.replaces))
         study = await self._peers.call(
@@ -110,11 +112,13 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         require_inputs([item.role for item in model.model.inputs], [item.input_role for item in request.series])
         stages = require_plan(model.model.stages)
         subject = await self._checked(request, model.model.sha256)
+        call.concerns(patients=subject.patients)
         if request.replaces:
             await self._require_same_patient(request, subject)
         assessment = await self._records.create(
             request, stored_artifact(study.study.manifest), model.model.sha256, stages, subject, tenant
         )
+        call.concerns(assessment.name)
         if self._control is not None:
             await asyncio.to_thread(
                 self._control.note_use,
@@ -129,9 +133,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.GetAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.GetAssessmentResponse:
         """Describe one assessment."""
-        current_call().concerns(request.name)
-        await self._lock.require_free()
-        await self._records.require_own(request.name, current_call().tenant)
+        await self._own(request.name)
         assessment = await self._view.shown(await self._records.get(request.name))
         return assessment_pb2.GetAssessmentResponse(assessment=assessment)
 
@@ -139,6 +141,13 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.ListAssessmentsRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.ListAssessmentsResponse:
         """List assessments, newest first."""
+        call = current_call()
+        if request.patient_id:
+            call.concerns(
+                patients=[
+                    IndexedPatient(patient_id=request.patient_id, issuer_of_patient_id=request.issuer_of_patient_id)
+                ]
+            )
         await self._lock.require_free()
         if request.patient_id:
             await self.identify_older()
@@ -149,12 +158,16 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             model=request.model,
             create_time_from_ms=_milliseconds(request, "create_time_from"),
             create_time_before_ms=_milliseconds(request, "create_time_before"),
-            tenant=current_call().tenant,
+            tenant=call.tenant,
         )
         page = await self._records.lists.page(
             wanted, request.state, request.page_size or _DEFAULT_PAGE_SIZE, request.page_token
         )
         found = page.assessments
+        names = [item.name for item in found]
+        call.concerns(
+            *names, patients=await self._records.lists.patients_of(*(name.removeprefix(PREFIX) for name in names))
+        )
         if request.patient_id:
             # A page may hold fewer than were asked for (AIP-158).
             found = await self._view.of_this_patient(found)
@@ -166,9 +179,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.CancelAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> assessment_pb2.CancelAssessmentResponse:
         """Stop an assessment."""
-        current_call().concerns(request.name)
-        await self._lock.require_free()
-        await self._records.require_own(request.name, current_call().tenant)
+        await self._own(request.name)
         assessment = await self._view.shown(await self._records.cancel(request.name))
         return assessment_pb2.CancelAssessmentResponse(assessment=assessment)
 
@@ -176,9 +187,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.WatchAssessmentRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[assessment_pb2.WatchAssessmentResponse]:
         """Send the state now and at each change."""
-        current_call().concerns(request.name)
-        await self._lock.require_free()
-        await self._records.require_own(request.name, current_call().tenant)
+        await self._own(request.name)
         async for assessment in self._records.watching.follow(request.name.removeprefix(PREFIX)):
             yield assessment_pb2.WatchAssessmentResponse(assessment=await self._view.shown(assessment))
 
@@ -186,9 +195,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         self, request: assessment_pb2.GetArtifactRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[assessment_pb2.GetArtifactResponse]:
         """Send the bytes of one artifact."""
-        current_call().concerns(request.assessment)
-        await self._lock.require_free()
-        await self._records.require_own(request.assessment, current_call().tenant)
+        await self._own(request.assessment)
         assessment = await self._records.get(request.assessment)
         if not is_finished(assessment):
             raise AssessmentNotFinished("The assessment has not finished. Watch it, then ask again.")
@@ -227,6 +234,14 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
                 "The assessment to be replaced is of another patient, or its images do not say of whom. Replace it by "
                 "one of the same patient; a report of the wrong patient is withdrawn."
             )
+
+    async def _own(self, name: str) -> None:
+        """Let a caller know of its own tenant's assessments alone, and tell the audit record of which and whose."""
+        call = current_call()
+        call.concerns(name)
+        await self._lock.require_free()
+        await self._records.require_own(name, call.tenant)
+        call.concerns(patients=await self._records.lists.patients_of(name.removeprefix(PREFIX)))
 
     async def _checked(self, request: assessment_pb2.CreateAssessmentRequest, model_sha256: str) -> Subject:
         """Whose the study is, after conversion would not refuse it by its headers."""

@@ -83,8 +83,12 @@ class MonitoringServicer(monitoring_pb2_grpc.MonitoringServiceServicer):
         self, request: monitoring_pb2.RecordOutcomeRequest, context: grpc.aio.ServicerContext
     ) -> monitoring_pb2.RecordOutcomeResponse:
         """Keep an outcome."""
-        if (tenant := current_call().tenant) is not None:
-            of = await asyncio.to_thread(self._chart.tenant_of, request.assessment.removeprefix("assessments/"))
+        call = current_call()
+        call.concerns(request.assessment)
+        identifier = request.assessment.removeprefix("assessments/")
+        call.concerns(patients=await asyncio.to_thread(self._chart.patients_of, identifier))
+        if (tenant := call.tenant) is not None:
+            of = await asyncio.to_thread(self._chart.tenant_of, identifier)
             if (of or "") != tenant:
                 raise prediction_not_found()
         names = [group.name for group in request.groups]

@@ -10,6 +10,7 @@ import grpc
 
 from oncoresponse.access.call import current_call
 from oncoresponse.case.left_out import LeftOutInstance, unreadable_sentence
+from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.errors import NoImages
 from oncoresponse.intake.dicomweb_import import import_dicomweb, require_allowed_url
 from oncoresponse.intake.directory_import import ImportCount, allowed_directory, import_directory
@@ -41,7 +42,9 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request: study_pb2.CreateStudyRequest, context: grpc.aio.ServicerContext
     ) -> study_pb2.CreateStudyResponse:
         """Create an empty study."""
-        record = await asyncio.to_thread(self._store.create, request.request_id, tenant=current_call().caller.tenant)
+        call = current_call()
+        record = await asyncio.to_thread(self._store.create, request.request_id, tenant=call.caller.tenant)
+        call.concerns(record.name)
         return study_pb2.CreateStudyResponse(study=_study(record))
 
     async def UploadInstances(
@@ -75,6 +78,8 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         record = await asyncio.to_thread(
             self._store.complete, request.study, request.instance_count, read=self._read_object
         )
+        # Whose it is has been read now.
+        await self._own_study(request.study)
         return study_pb2.CompleteStudyResponse(study=_study(record))
 
     async def ImportDirectory(
@@ -85,11 +90,13 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         directory = await asyncio.to_thread(allowed_directory, request.directory, allowed)
         tenant = current_call().caller.tenant
         record = await asyncio.to_thread(self._store.create, request.request_id, f"directory {directory}", tenant)
+        current_call().concerns(record.name)
         if not record.complete:
             counts = import_directory(self._store, record.name, directory, allowed, self._read_object)
             async for count in self._import(counts):
                 yield study_pb2.ImportDirectoryResponse(progress=_progress(count))
             record = await asyncio.to_thread(self._complete_import, record.name)
+        await self._own_study(record.name)
         yield study_pb2.ImportDirectoryResponse(study=_study(record))
 
     async def ImportDicomWeb(
@@ -100,6 +107,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         purpose = f"dicomweb {request.url} {request.study_instance_uid}"
         tenant = current_call().caller.tenant
         record = await asyncio.to_thread(self._store.create, request.request_id, purpose, tenant)
+        current_call().concerns(record.name)
         if not record.complete:
             counts = import_dicomweb(
                 self._store, record.name, request.url, request.study_instance_uid, self._settings, self._read_object
@@ -108,6 +116,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
             async for last in self._import(counts):
                 yield study_pb2.ImportDicomWebResponse(progress=_progress(last))
             record = await asyncio.to_thread(self._complete_import, record.name, last.unreadable)
+        await self._own_study(record.name)
         yield study_pb2.ImportDicomWebResponse(study=_study(record))
 
     async def GetStudy(
@@ -120,6 +129,8 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request: study_pb2.ListStudiesRequest, context: grpc.aio.ServicerContext
     ) -> study_pb2.ListStudiesResponse:
         """List studies, newest first."""
+        call = current_call()
+        call.concerns(patients=_asked(request))
         size = request.page_size or _DEFAULT_PAGE_SIZE
         wanted = StudyFilter(
             patient_id=request.patient_id,
@@ -128,11 +139,13 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
             study_date_to=request.study_date_to,
             modality=request.modality,
             complete=request.complete if request.HasField("complete") else None,
-            tenant=current_call().tenant,
+            tenant=call.tenant,
         )
         if wanted.needs_index:
             await asyncio.to_thread(self._store.index_older_studies, self._read_object)
         page = await asyncio.to_thread(self._store.list_page, size, request.page_token, wanted)
+        names = [study.name for study in page.studies]
+        call.concerns(*names, patients=await asyncio.to_thread(self._store.patients_of, names))
         return study_pb2.ListStudiesResponse(studies=map(_study, page.studies), next_page_token=page.next_token)
 
     async def DeleteStudy(
@@ -145,7 +158,11 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
 
     async def _own_study(self, name: str) -> StudyRecord:
         """A study that the caller may know of; any other is as if there were none."""
-        return await asyncio.to_thread(self._store.get, name, current_call().tenant)
+        call = current_call()
+        call.concerns(name)
+        study = await asyncio.to_thread(self._store.get, name, call.tenant)
+        call.concerns(patients=await asyncio.to_thread(self._store.patients_of, (name,)))
+        return study
 
     async def _import(self, counts: Iterator[ImportCount]) -> AsyncIterator[ImportCount]:
         """Advance an import file by file in a thread; gives some of its counts, and always the last."""
@@ -185,6 +202,13 @@ def _close(counts: Iterator[ImportCount], done: asyncio.Future[ImportCount | Non
     close = getattr(counts, "close", None)
     if close is not None:
         close()
+
+
+def _asked(request: study_pb2.ListStudiesRequest) -> tuple[IndexedPatient, ...]:
+    """The patient that is looked for, whether anything is found or not."""
+    if not request.patient_id:
+        return ()
+    return (IndexedPatient(patient_id=request.patient_id, issuer_of_patient_id=request.issuer_of_patient_id),)
 
 
 def _study(record: StudyRecord) -> study_pb2.Study:

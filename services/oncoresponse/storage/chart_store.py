@@ -140,16 +140,18 @@ class ChartStore:
             found = connection.execute(statement, {"assessment": assessment}).first()
         return None if found is None else str(found[0])
 
-    def patients_of(self, assessment: str) -> tuple[IndexedPatient, ...]:
-        """Whose data an assessment is of, as far as that is noted."""
-        statement = text(
-            "SELECT patient_id, issuer_of_patient_id FROM chart_patient WHERE assessment = :assessment "
-            "ORDER BY patient_id, issuer_of_patient_id"
+    def patients_of(self, *assessments: str) -> tuple[IndexedPatient, ...]:
+        """Whose data assessments are of, as far as that is noted."""
+        patient = _PATIENTS.c
+        query = (
+            select(patient.patient_id, patient.issuer_of_patient_id)
+            .where(patient.assessment.in_(assessments))
+            .distinct()
+            .order_by(patient.patient_id, patient.issuer_of_patient_id)
         )
         with self._engine.connect() as connection:
             return tuple(
-                IndexedPatient(patient_id=row[0], issuer_of_patient_id=row[1])
-                for row in connection.execute(statement, {"assessment": assessment})
+                IndexedPatient(patient_id=row[0], issuer_of_patient_id=row[1]) for row in connection.execute(query)
             )
 
     def studies_without_subject(self) -> list[str]:

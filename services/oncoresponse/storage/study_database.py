@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oncoresponse.case.stored_artifact import StoredArtifact
-from oncoresponse.case.study_index import StudyIndex
+from oncoresponse.case.study_index import IndexedPatient, StudyIndex
 from oncoresponse.errors import Busy, DiskFull, RequestConflict, StudyNotFound
 from oncoresponse.storage.artifact_store import JSON_MEDIA_TYPE
 from oncoresponse.storage.database_errors import LOCKED_MESSAGE, is_locked
@@ -212,6 +212,15 @@ class StudyTables:
             last = rows[page_size - 1]
             token = token_of_row(last["create_time_ns"], last["study_id"])
         return StudyPage(tuple(_record(row) for row in rows[:page_size]), token)
+
+    def patients_of(self, study_id: str) -> tuple[IndexedPatient, ...]:
+        """Whose a study is, as far as its index says."""
+        rows = self._connection.execute(
+            "SELECT patient_id, issuer_of_patient_id FROM study_patient JOIN patient USING (patient_key) "
+            "WHERE study_id = ? ORDER BY patient_id, issuer_of_patient_id",
+            (study_id,),
+        )
+        return tuple(IndexedPatient(patient_id=row[0], issuer_of_patient_id=row[1]) for row in rows)
 
     def studies_of_manifest(self, sha256: str) -> list[StudyRecord]:
         """Complete studies of the same instances."""

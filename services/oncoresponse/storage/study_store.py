@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.case.left_out import LeftOutInstance
 from oncoresponse.case.stored_artifact import StoredArtifact
-from oncoresponse.case.study_index import ObjectHeader, StudyIndex
+from oncoresponse.case.study_index import IndexedPatient, ObjectHeader, StudyIndex
 from oncoresponse.errors import (
     ArtifactNotFound,
     ChecksumMismatch,
@@ -124,6 +124,11 @@ class StudyStore:
         if tenant not in (None, study.tenant):
             raise study_not_found()
         return study
+
+    def patients_of(self, names: Iterable[str]) -> tuple[IndexedPatient, ...]:
+        """Whose studies are, as far as their indexes say."""
+        with self._database.reading() as table:
+            return tuple(patient for name in names for patient in table.patients_of(_study_id(name)))
 
     def list_page(self, page_size: int, page_token: str = "", wanted: StudyFilter = _EVERY_STUDY) -> StudyPage:
         """Newest first.

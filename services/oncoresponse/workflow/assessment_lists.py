@@ -99,9 +99,9 @@ class AssessmentLists:
         """Whose an assessment is; ``None`` where there is none."""
         return await asyncio.to_thread(self._chart.tenant_of, assessment)
 
-    async def patients_of(self, assessment: str) -> tuple[IndexedPatient, ...]:
-        """Whose data an assessment is of, as far as that is noted."""
-        return await asyncio.to_thread(self._chart.patients_of, assessment)
+    async def patients_of(self, *assessments: str) -> tuple[IndexedPatient, ...]:
+        """Whose data assessments are of, as far as that is noted."""
+        return await asyncio.to_thread(self._chart.patients_of, *assessments)
 
     async def studies_without_subject(self) -> list[str]:
         """Studies of which nobody has noted yet whose they are."""

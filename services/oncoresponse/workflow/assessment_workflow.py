@@ -155,7 +155,7 @@ def resumed_since_progress(starts: int, starts_at_progress: int) -> int:
         starts_at_progress: The same when the last finished stage ran; 1 when none is finished.
     """
     if starts < starts_at_progress:
-        # Handing a run to another worker, as an administrator does, counts its starts from the beginning.
+        # A takeover keeps the number of starts; resuming a run by a tool of the engine counts them from the beginning.
         return max(starts, 1) - 1
     return starts - max(starts_at_progress, 1)
 

@@ -12,7 +12,7 @@ from oncoresponse.workflow.assessment_workflow import resumed_since_progress
         # A stage was finished at the third start: only what came after it counts.
         (4, 3, 1),
         (3, 3, 0),
-        # Handed to another worker: its starts are counted anew.
+        # Resumed by a tool of the engine: its starts are counted anew.
         (1, 3, 0),
         (2, 5, 1),
     ],
