@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 from dbos import DBOSClient
+from oncoresponse.errors import OncoResponseError
 from oncoresponse.model.plan import STAGES
 from oncoresponse.rpc.client import Client, Order
 from oncoresponse.rpc.settings import FRONT_SERVICES, Service
-from oncoresponse.v1 import assessment_pb2
+from oncoresponse.v1 import administration_pb2, assessment_pb2
 from oncoresponse.workflow.stored_json import StoredJson
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +96,30 @@ def test_chain_on_sqlite(serve, stages, tmp_path):
         assert f"RunStage {name} OK" in servers[Service(stage.service)].log.read_text()
     for secret in ("STS_019", "1.3.6.1.4.1.14519"):
         assert secret not in logs
+
+
+def test_a_patient_is_erased_across_processes(serve, stages, database):
+    """The administration asks the processes that keep studies and predictions; rows of assessments are PostgreSQL's."""
+    servers, settings, common = stages
+    worker = serve("--services", "assessment", "--database-url", database, *common, settings=settings)
+    worker.wait_until_ready()
+    client = client_of(worker, servers)
+    study = client.upload_study(ROOT / "examples" / "STS_032", silent)
+    found = client.assess(study, Order("sts-petct"), silent)
+    ask, request_id = administration_pb2.ErasePatientRequest, str(uuid.uuid4())
+    plan = client.erase_patient(ask(patient_id="STS_032", dry_run=True, request_id=request_id))
+    assert plan.counts.instances > 100
+    assert plan.counts.workflow_rows > 0
+    assert any("PostgreSQL" in sentence for sentence in plan.remains)
+    client.erase_patient(ask(patient_id="STS_032", confirmation=plan.confirmation, request_id=request_id))
+    with pytest.raises(OncoResponseError, match="no assessment of this name"):
+        client.watch(found.name, silent)
+    data = Path(common[common.index("--data-dir") + 1])
+    files = [path for path in (*(data / "artifacts").rglob("*"), *(data / "studies").rglob("*")) if path.is_file()]
+    assert [path for path in files if b"STS_032" in path.read_bytes()] == []
+    plan = client.erase_patient(ask(patient_id="STS_032", dry_run=True, request_id=request_id))
+    client.close()
+    assert not plan.counts.ListFields()
 
 
 def running_step(database_url: str, assessment_id: str) -> tuple[str, list[str]] | None:

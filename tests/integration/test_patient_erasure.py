@@ -60,7 +60,8 @@ class Running:
         (folder / "models").mkdir()
         (folder / "models" / "sts-petct").symlink_to(examples.parent / "models" / "sts-petct")
         self._settings = folder / "settings.yaml"
-        self._settings.write_text(f"garbage_after_seconds: {GRACE_SECONDS}\n")
+        days = "{images: 40, volumes: 20, reports: 60, monitoring: 60, incomplete_studies: 7}"
+        self._settings.write_text(f"garbage_after_seconds: {GRACE_SECONDS}\nretention_days: {days}\n")
         self.folder, self.data, self._start = folder, folder / "data", start
         self.start()
 
@@ -216,6 +217,39 @@ def test_the_command_takes_the_identifier_from_a_file(running, planted_study, tm
     assert said.exit_code == 0 and "garbage: " in said.output and "incomplete_studies: " in said.output
 
 
+def test_what_is_too_old_goes_by_kind(running, planted_study):
+    client = running.client
+    erase(client, patient_id="STS_019", any_issuer=True)
+    study = client.upload_study(planted_study[0], silent)
+    found = client.assess(study, ORDER, silent)
+    _record_outcome(client, found.name)
+    _leave_unfinished(client, planted_study[0])
+
+    def applied(age_days: int):
+        """What goes when everything is this old; a dry run says the same, and changes nothing."""
+        _made_older(running.data, age_days)
+        said = client.apply_retention(dry_run=True)
+        assert client.apply_retention(dry_run=False) == said
+        return said
+
+    assert [kind for kind, counts in applied(6).items() if counts.ListFields()] == []
+    counts = applied(30)
+    assert (counts["volumes"].derived_volumes, counts["volumes"].masks) == (2, 3)
+    assert (counts["incomplete_studies"].studies, counts["incomplete_studies"].instances) == (1, 1)
+    assert not counts["images"].ListFields() and not counts["reports"].ListFields()
+    with pytest.raises(OncoResponseError, match="does not hold"):
+        client.download_artifacts(found, running.folder / "without-volumes")
+    assert (running.folder / "without-volumes" / "features.json").stat().st_size
+    counts = applied(50)
+    assert counts["images"].studies == 1
+    assert counts["images"].instances == counts["images"].files == len(list(planted_study[0].iterdir()))
+    client.watch(found.name, silent)
+    counts = applied(100)
+    assert (counts["reports"].assessments, counts["reports"].reports, counts["monitoring"].monitoring_rows) == (1, 1, 0)
+    with pytest.raises(OncoResponseError, match="no assessment"):
+        client.watch(found.name, silent)
+
+
 def test_an_erasure_that_is_killed_is_ended_at_the_next_start(running, planted_study):
     files, uids = planted_study
     values = [value for value in planted_values(files, uids) if value != COMMENT]
@@ -302,6 +336,15 @@ def _sign(data_directory, name: str) -> None:
     )
     store.append(name.removeprefix("assessments/"), step, (str(uuid.uuid4()), "ab" * 32), (bundle, bundle))
     store.close()
+
+
+def _made_older(data_directory, days: int) -> None:
+    """Everything that is there was made so many days ago."""
+    milliseconds = int((time.time() - days * 86_400) * 1000)
+    with closing(sqlite3.connect(data_directory / "oncoresponse.sqlite", timeout=30)) as connection, connection:
+        connection.execute("UPDATE chart_assessment SET create_time_ms = ?", (milliseconds,))
+    with closing(sqlite3.connect(data_directory / "studies" / "studies.sqlite", timeout=30)) as connection, connection:
+        connection.execute("UPDATE study SET create_time_ns = ?", (milliseconds * 1_000_000,))
 
 
 def _begun(data_directory) -> bool:
