@@ -1,5 +1,6 @@
 """The demo's path against one process for each service, on SQLite and on PostgreSQL, with a worker killed."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -92,8 +93,11 @@ def test_chain_on_sqlite(serve, stages, tmp_path):
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
     logs = "".join(server.log.read_text() for server in (*servers.values(), worker))
+    # One id through the front door, the worker and every stage, each a process of its own.
+    (created,) = re.findall(r"CreateAssessment OK .*\[([\w.-]+)\]$", worker.log.read_text(), re.MULTILINE)
     for name, stage in STAGES.items():
-        assert f"RunStage {name} OK" in servers[Service(stage.service)].log.read_text()
+        log = servers[Service(stage.service)].log.read_text()
+        assert re.search(rf"RunStage {name} OK .*\[{created}\]$", log, re.MULTILINE), log
     for secret in ("STS_019", "1.3.6.1.4.1.14519"):
         assert secret not in logs
 

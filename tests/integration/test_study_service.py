@@ -212,7 +212,8 @@ async def test_delete_and_list(study_service, upload_messages, pet_files):
     assert not rest.next_page_token
     for name in names:
         await study_service.stub.DeleteStudy(study_pb2.DeleteStudyRequest(name=name))
-    assert not [path for path in (study_service.data_directory / "artifacts").rglob("*") if path.is_file()]
+    stored = (study_service.data_directory / "artifacts").rglob("*")
+    assert not [path for path in stored if path.is_file() and "scratch" not in path.parts]
 
 
 # --- ImportDirectory -------------------------------------------------------------------------------

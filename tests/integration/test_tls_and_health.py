@@ -62,7 +62,11 @@ def encrypted(serve_for_module, hospital, tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("encrypted")
     callers = [{"certificate": "clinic", "name": "clinic", "roles": ["submit", "read", "train"]}]
-    asked = {"tls_client_authority": str(hospital.file), "certificate_callers": callers}
+    asked = {
+        "tls_client_authority": str(hospital.file),
+        "certificate_callers": callers,
+        "model_activation": "installed",
+    }
     settings = settings_file(folder, hospital.issue("localhost"), **asked)
     arguments = ("--listen", "0.0.0.0:0", "--data-dir", str(folder / "data"))
     server = serve_for_module(*arguments, settings=settings, anonymous=False)

@@ -104,6 +104,7 @@ def serve(
     ] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML settings file.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log each call (no patient data).")] = False,
+    log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
     roles: Annotated[str | None, typer.Option(hidden=True, help="Earlier name of --services.")] = None,
     end_with_parent: Annotated[
         bool,
@@ -135,6 +136,7 @@ def serve(
             reflection=reflection,
             stage_listen=stage_listen,
             allow_anonymous=allow_anonymous,
+            log_format=log_format,
         )
     if not was_ready:
         # Everything is closed; Python itself would wait for the thread that loads weights.
@@ -156,6 +158,7 @@ def _serve(verbose: bool, settings: Path | None, *, roles: str | None, **overrid
         _log.warning("the option --roles is called --services now; write --services")
         overrides["services"] = overrides["services"] or roles
     loaded = load_settings(settings, **overrides)
+    log_to_standard_error(verbose=verbose, as_json=loaded.log_format == "json")
 
     process = ServerProcess(loaded)
 

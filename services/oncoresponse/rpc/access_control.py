@@ -19,7 +19,7 @@ import grpc
 
 from oncoresponse.access.audit_event import AuditAction, AuditEvent, AuditSink
 from oncoresponse.access.authentication import Authentication
-from oncoresponse.access.call import Call, accepted_correlation_id, answering
+from oncoresponse.access.call import Call, accepted_correlation_id, answering, current_correlation_id
 from oncoresponse.access.caller import Caller, Credentials, Identification
 from oncoresponse.access.decision import require_allowed
 from oncoresponse.access.roles import AccessRole
@@ -199,7 +199,7 @@ class Admission:
             emergency_reason=call.emergency_reason,
         )
         if event.emergency_reason and outcome == "OK":
-            _log.warning("emergency access: %s by %s", call.operation, call.correlation_id)
+            _log.warning("emergency access by a caller who gave a reason: %s, see the audit record", call.operation)
         recording = asyncio.get_running_loop().run_in_executor(self._threads, self._audit.record, event)
         try:
             async with asyncio.timeout(_RECORD_SECONDS):
@@ -220,8 +220,13 @@ async def unchecked(operation: str, context: grpc.aio.ServicerContext) -> AsyncI
 
 
 def _call_without_caller(operation: str, context: grpc.aio.ServicerContext) -> Call:
-    asked = _metadata(context, CORRELATION_ID)
-    return Call(_NOBODY, operation, accepted_correlation_id(asked), _address(context.peer() or ""))
+    return Call(_NOBODY, operation, current_correlation_id(), _address(context.peer() or ""))
+
+
+def correlation_id_of(context: grpc.aio.ServicerContext) -> str:
+    """The id that a call brought along, or a new one; of two the first, because it only finds lines of a log."""
+    values = (str(value) for key, value in context.invocation_metadata() or () if key == CORRELATION_ID)
+    return accepted_correlation_id(next(values, ""))
 
 
 def _credentials(context: grpc.aio.ServicerContext, address: str) -> Credentials:

@@ -13,9 +13,11 @@ import grpc
 import protovalidate
 from google.protobuf.message import Message
 
+from oncoresponse.access.call import correlated
 from oncoresponse.errors import PeerUnavailable
-from oncoresponse.rpc.access_control import Admission, Gate, unchecked
+from oncoresponse.rpc.access_control import Admission, Gate, correlation_id_of, unchecked
 from oncoresponse.rpc.peers import HOSTED_BY, SERVICE_NAMES
+from oncoresponse.rpc.process_log import CALL_FIELDS
 from oncoresponse.rpc.status import DETAILS_KEY, STATUS_OF_KIND, FieldViolations, intended_error, to_status
 
 _HEALTH = "/grpc.health.v1.Health/"
@@ -151,23 +153,24 @@ def _streamed_answer(
 
 @asynccontextmanager
 async def _outcome(method: str, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
-    """Log how a call ended, and end it with a rich status when it raised."""
+    """Log how a call ended, under its correlation id, and end it with a rich status when it raised."""
     start = time.perf_counter()
-    try:
-        yield
-    except asyncio.CancelledError:
-        _note(method, "CANCELLED", "", start)
-        raise
-    except grpc.aio.AbortError:
-        raise
-    except Exception as error:
-        intended = intended_error(error)
-        _note(method, STATUS_OF_KIND[intended.kind].name, intended.reason, start)
-        # What abort() is given replaces what was set before.
-        details = (*context.trailing_metadata(), (DETAILS_KEY, to_status(intended).SerializeToString()))
-        await context.abort(STATUS_OF_KIND[intended.kind], intended.message, trailing_metadata=details)
-    else:
-        _note(method, "OK", "", start)
+    with correlated(correlation_id_of(context)):
+        try:
+            yield
+        except asyncio.CancelledError:
+            _note(method, "CANCELLED", "", start)
+            raise
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            intended = intended_error(error)
+            _note(method, STATUS_OF_KIND[intended.kind].name, intended.reason, start)
+            # What abort() is given replaces what was set before.
+            details = (*context.trailing_metadata(), (DETAILS_KEY, to_status(intended).SerializeToString()))
+            await context.abort(STATUS_OF_KIND[intended.kind], intended.message, trailing_metadata=details)
+        else:
+            _note(method, "OK", "", start)
 
 
 def _checked(request: Any, admission: Admission) -> Any:
@@ -185,4 +188,6 @@ async def _checked_stream(requests: AsyncIterator[Message], admission: Admission
 
 
 def _note(method: str, status: str, reason: str, start: float) -> None:
-    _log.info("%s %s %s %.0f ms", method, status, reason or "-", (time.perf_counter() - start) * 1000)
+    milliseconds = round((time.perf_counter() - start) * 1000)
+    fields = {"method": method, "status": status, "reason": reason, "milliseconds": milliseconds}
+    _log.info("%s %s %s %d ms", method, status, reason or "-", milliseconds, extra={CALL_FIELDS: fields})

@@ -6,8 +6,15 @@ step. That is patient data, and a log is read, shipped and kept by people who mu
 
 from __future__ import annotations
 
+import datetime
+import json
 import logging
 import sys
+
+from oncoresponse.access.call import current_correlation_id
+
+CALL_FIELDS = "oncoresponse_call"
+"""Attribute of a log record with the fields of a call, for :class:`JsonLines`."""
 
 _OWN = "oncoresponse"
 
@@ -26,10 +33,52 @@ class TextWithheld(logging.Filter):
         return True
 
 
-def log_to_standard_error(*, verbose: bool) -> None:
-    """Set up logging of this process: warnings of everybody, and each call of ours when ``verbose``."""
+class TextLines(logging.Formatter):
+    """One line of text: time, level, logger, message, and the correlation id of the call or assessment at hand."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See :class:`logging.Formatter`."""
+        line = super().format(record)
+        correlation_id = current_correlation_id()
+        return f"{line} [{correlation_id}]" if correlation_id else line
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line.
+
+    Fields: ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, ``correlation_id`` where there is one, and of
+    a call ``method``, ``status``, ``reason`` and ``milliseconds``.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See :class:`logging.Formatter`."""
+        time = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        line: dict[str, object] = {
+            "time": time.isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if correlation_id := current_correlation_id():
+            line["correlation_id"] = correlation_id
+        line |= getattr(record, CALL_FIELDS, {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def log_to_standard_error(*, verbose: bool, as_json: bool = False) -> None:
+    """Set up logging of this process: warnings of everybody, and each call of ours when ``verbose``.
+
+    Args:
+        verbose: Whether each call has a line.
+        as_json: Lines for a program that collects them, see :class:`JsonLines`; else for people.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(JsonLines() if as_json else TextLines())
     handler.addFilter(TextWithheld())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -131,6 +131,7 @@ class ServerSettings(BaseSettings):
             run in one. A process without a service of the front door is called at ``listen``.
         stage_token_file: File with the secret by which services know each other, for processes that share no data
             folder; without it one is made in the data folder.
+        log_format: ``text`` for people, ``json`` for a program that collects logs.
         allow_anonymous: On the loopback address, callers need not say who they are. For one person on one machine.
         model_activation: ``two-people``: a version of a model is used once two people have made it active.
             ``installed``: the installed folder is. Empty: ``installed`` with ``allow_anonymous``, where nobody could be
@@ -197,6 +198,7 @@ class ServerSettings(BaseSettings):
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False
+    log_format: str = Field(default="text", pattern="^(text|json)$")
     model_activation: str = Field(default="", pattern=r"^(|two-people|installed)$")
     require_golden_vectors: bool = False
     users_file: Path | None = None

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowAttributes, SetWorkflowID
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from oncoresponse.access.call import current_correlation_id
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.errors import (
     AssessmentNotFound,
@@ -216,6 +217,7 @@ class AssessmentRecords:
             model_sha256=model_sha256,
             stages=stages,
             case=await asyncio.to_thread(self._artifacts.put_document, case),
+            correlation_id=current_correlation_id(),
         )
         attributes = {
             "request_sha256": fingerprint,

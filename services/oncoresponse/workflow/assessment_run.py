@@ -33,6 +33,7 @@ class AssessmentRun(_Stored):
         model_sha256: The model that every stage works with.
         stages: The plan that the model declared when the assessment was created.
         case: The case before the first stage.
+        correlation_id: Of the call that created it: what is done for it is logged under the same one.
     """
 
     assessment_id: str
@@ -40,6 +41,7 @@ class AssessmentRun(_Stored):
     model_sha256: str
     stages: tuple[str, ...]
     case: StoredArtifact
+    correlation_id: str = ""
 
 
 class StageFailure(_Stored):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from dbos import DBOS
 
+from oncoresponse.access.call import correlated
 from oncoresponse.case.case import Case
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.errors import OncoResponseError, ResumedWithoutProgress
@@ -67,6 +68,11 @@ async def assess(run: Json) -> Json:
     if is_of_earlier_release(run):
         run = await accept_step(run)
     asked = AssessmentRun.model_validate(run)
+    with correlated(asked.correlation_id):
+        return await _plan(run, asked)
+
+
+async def _plan(run: Json, asked: AssessmentRun) -> Json:
     await pass_release_gate(asked.model)
     case, starts = asked.case, 1
     seconds: dict[str, float] = {}
