@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import secrets
 
 import pydicom
@@ -140,6 +141,10 @@ def test_the_security_page(serve, tmp_path):
     ward.close()
     server.stop()
     assert "in one chain" in page.run("audit verify")
+    page.run("audit export")
+    exported = [json.loads(line) for line in (tmp_path / "audit.ndjson").read_text().splitlines()]
+    assert {event["agent"][2]["who"]["identifier"]["value"] for event in exported} >= {"ward", "boss", "doctor"}
+    assert patient_id not in str(exported)
     assert page.left == []
     log = server.log.read_text()
     for secret in (patient_id, "MERGED-1", "MOVED-2", "rim was missed", token):

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from oncoresponse.access.audit_event import AuditAction, AuditEvent
+from oncoresponse.access.audit_fhir import audit_event_resources
 from oncoresponse.access.call import accepted_correlation_id
 from oncoresponse.access.caller import Caller, Identification
 from oncoresponse.access.roles import AccessRole
@@ -77,7 +78,33 @@ def list_events(
         typer.echo(json.dumps({"sequence": row.sequence, **event}, ensure_ascii=False))
 
 
-def _record_reading(url: str, digests: PatientDigests, patients: tuple[IndexedPatient, ...]) -> None:
+@app.command("export")
+def export_events(
+    out: Annotated[Path, typer.Option(help="File to write: one FHIR AuditEvent a line (NDJSON).")],
+    data_dir: _DataDirectory = _DEFAULT_DATA_DIRECTORY,
+    database_url: _DatabaseUrl = "",
+    since: Annotated[datetime.datetime | None, typer.Option(help="UTC, this time or later.")] = None,
+    until: Annotated[datetime.datetime | None, typer.Option(help="UTC, before this time.")] = None,
+) -> None:
+    """Events as FHIR AuditEvent in the shapes of IHE BALP. That they were exported goes into the record too."""
+    url = _url(data_dir, database_url)
+    _record_reading(url, PatientDigests(data_dir / "secrets" / "audit.key"), (), "oncoresponse audit export")
+    written = 0
+    out.touch(0o600)
+    with out.open("w", encoding="utf-8") as file:
+        for row in audit_rows(url):
+            when = datetime.datetime.fromisoformat(row.values["time"])
+            if (since and when < _utc(since)) or (until and when >= _utc(until)):
+                continue
+            for resource in audit_event_resources(row.sequence, row.own_hash, row.values):
+                file.write(json.dumps(resource, ensure_ascii=False) + "\n")
+                written += 1
+    typer.echo(f"{written} AuditEvents in {out}")
+
+
+def _record_reading(
+    url: str, digests: PatientDigests, patients: tuple[IndexedPatient, ...], operation: str = "oncoresponse audit list"
+) -> None:
     store = AuditStore(url, digests)
     try:
         store.record(
@@ -86,7 +113,7 @@ def _record_reading(url: str, digests: PatientDigests, patients: tuple[IndexedPa
                 caller=Caller(f"os:{getpass.getuser()}", frozenset({AccessRole.ADMINISTER}), Identification.ANONYMOUS),
                 address="local",
                 action=AuditAction.READ,
-                operation="oncoresponse audit list",
+                operation=operation,
                 outcome="OK",
                 correlation_id=accepted_correlation_id(""),
                 patients=patients,
