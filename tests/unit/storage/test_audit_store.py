@@ -127,23 +127,15 @@ def test_cut_at_the_end_needs_the_anchor(folder):
     assert not verify(audit_rows(url_of(folder))).fault
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE audit_event SET event = ''",
-        "DELETE FROM audit_event",
-        "REPLACE INTO audit_event VALUES (1, '', '', '')",
-        "TRUNCATE audit_event",
-    ],
-)
-def test_database_refuses_changes(database, tmp_path, statement):
-    if statement.startswith("TRUNCATE" if database.startswith("sqlite") else "REPLACE"):
-        pytest.skip("not a statement of this database")
+def test_database_refuses_changes(database, tmp_path):
+    sqlite = database.startswith("sqlite")
+    of_its_own = "REPLACE INTO audit_event VALUES (1, '', '', '')" if sqlite else "TRUNCATE audit_event"
     store = AuditStore(database, PatientDigests(tmp_path / "audit.key"))
     store.record(event())
     engine = database_engine(database)
-    with engine.connect() as connection, pytest.raises(sqlalchemy.exc.SQLAlchemyError, match="append-only"):
-        connection.execute(text(statement))
+    for statement in ("UPDATE audit_event SET event = ''", "DELETE FROM audit_event", of_its_own):
+        with engine.connect() as connection, pytest.raises(sqlalchemy.exc.SQLAlchemyError, match="append-only"):
+            connection.execute(text(statement))
     engine.dispose()
     store.close()
 
