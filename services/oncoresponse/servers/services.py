@@ -281,6 +281,7 @@ def _assessment(around: Surroundings) -> Built:
         gate.start()
 
     async def close() -> None:
+        provide_release_gate(None)
         gate.close()
         await administration.close()
         if launched:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -226,12 +227,16 @@ def test_nothing_is_written_beside_what_is_there(tmp_path, planted):
         export_deidentified(planted.iterdir(), tmp_path, KEY)
 
 
-def test_dciodvfy_finds_no_error_that_the_source_has_not(exported, planted, require_installed):
+def test_dciodvfy_finds_no_error_that_the_source_has_not(tmp_path, require_installed):
+    """Of the study as it is: what was planted elsewhere breaks rules of the standard by itself."""
     require_installed("dicom3tools", "dciodvfy")
+    exported = tmp_path / "out"
+    export_deidentified((path for path in STUDY.rglob("*") if path.is_file()), exported, KEY)
 
     def errors(path: Path) -> set[str]:
         found = subprocess.run([shutil.which("dciodvfy"), path], capture_output=True, text=True, check=False)
-        return {line for line in found.stderr.splitlines() if line.startswith("Error")}
+        # UIDs are others, and what is said of them stays.
+        return {re.sub(r"<[\d.]+>", "<UID>", line) for line in found.stderr.splitlines() if line.startswith("Error")}
 
     twins = {dcmread(path, stop_before_pixels=True).SOPInstanceUID: path for path in exported.rglob("*.dcm")}
     seen = set()
