@@ -13,7 +13,8 @@ import yaml
 from dbos import DBOSClient
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.model.plan import STAGES
-from oncoresponse.rpc.client import Client, Order
+from oncoresponse.rpc.administration_client import AdministrationClient
+from oncoresponse.rpc.client import Order
 from oncoresponse.rpc.settings import FRONT_SERVICES, Service
 from oncoresponse.v1 import administration_pb2, assessment_pb2
 from oncoresponse.workflow.stored_json import StoredJson
@@ -32,6 +33,7 @@ EXPECTED_FILES = {
     "mask.nrrd",
     "probability.nrrd",
     "timings.json",
+    "record.json",
 }
 
 
@@ -59,8 +61,8 @@ def database(postgresql):
     return postgresql.get_uri(database=name)
 
 
-def client_of(worker, servers) -> Client:
-    return Client(
+def client_of(worker, servers) -> AdministrationClient:
+    return AdministrationClient(
         worker.address, study_address=servers[Service.STUDY].address, model_address=servers[Service.MODEL].address
     )
 

@@ -11,7 +11,8 @@ import uuid
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from oncoresponse.rpc.client import Client, Order
+from oncoresponse.rpc.administration_client import AdministrationClient
+from oncoresponse.rpc.client import Order
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc
 
 WAITING = "Waiting: release of this model is stopped"
@@ -38,7 +39,7 @@ def test_what_is_stopped_waits_through_a_crash_and_goes_on_by_itself(serve, tmp_
     arguments = ("--data-dir", str(tmp_path / "data"), "--listen", "127.0.0.1:0")
     server = serve(*arguments)
     address = server.wait_until_ready()
-    client = Client(address)
+    client = AdministrationClient(address)
     study = client.upload_study(examples / "STS_032", lambda *_: None)
     order = Order(model="sts-petct")
     # Begun before the stop: it ends its stages and is not released.
@@ -55,7 +56,7 @@ def test_what_is_stopped_waits_through_a_crash_and_goes_on_by_itself(serve, tmp_
 
     server.stop(signal.SIGKILL)
     address = serve(*arguments).wait_until_ready()
-    client = Client(address)
+    client = AdministrationClient(address)
     for name in (running, waiting):
         assert until_message(address, name, WAITING).state == assessment_pb2.ASSESSMENT_STATE_QUEUED
     client.switch_release("sts-petct", "it was the scanner", stop=False)

@@ -11,7 +11,8 @@ from contextlib import closing, contextmanager
 import pytest
 from oncoresponse.case.sign_off import Agreement, ReportStatus, SignOff
 from oncoresponse.errors import OncoResponseError
-from oncoresponse.rpc.client import Client, Order
+from oncoresponse.rpc.administration_client import AdministrationClient
+from oncoresponse.rpc.client import Order
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.inventory import TABLES, kept_file
 from oncoresponse.storage.report_store import ReportStore
@@ -70,7 +71,7 @@ class Running:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TMPDIR", str(self.folder / "tmp"))
             self.server = self._start("--listen", "127.0.0.1:0", *arguments, settings=self._settings)
-        self.client = Client(self.server.wait_until_ready())
+        self.client = AdministrationClient(self.server.wait_until_ready())
 
     def search(self, values) -> dict[str, list[str]]:
         """Where values stand in what the server wrote: data, logs, temporary files."""

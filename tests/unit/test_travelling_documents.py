@@ -7,10 +7,12 @@ import json
 
 import pytest
 from oncoradiomics.features import Feature, FeatureDocument, Measure
+from oncoresponse.case.assessment_record import AssessmentRecord
 from oncoresponse.case.case import Case, CaseImage, Lesion, LesionMeasure, LesionRequest, NamedContour, Order
 from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.left_out import LeftOutInstance
 from oncoresponse.case.prediction import AbstainReason, Answer, Prediction
+from oncoresponse.case.stage_software import StageSoftware
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_description import PatientIdentity, SeriesDescription, StudyDescription
 from oncoresponse.case.volume import VolumeGeometry
@@ -37,6 +39,16 @@ CASE = Case(
 )
 DOCUMENTS = [
     CASE,
+    AssessmentRecord(
+        assessment="a-1",
+        model="models/m",
+        model_sha256="0" * 64,
+        stages=("conversion",),
+        study_manifest=STORED,
+        begun_with=STORED,
+        ended_with=STORED,
+        software={"conversion": StageSoftware(processor="p")},
+    ),
     StudyManifest(
         instances=(ManifestInstance(sha256="0" * 64, size_bytes=2),),
         left_out=(LeftOutInstance(number=1, reason="NOT_DICOM"),),

@@ -79,6 +79,7 @@ RPC_RULES: Mapping[str, Rule] = MappingProxyType(
         "oncoresponse.v1.AdministrationService/MergePatients": _rule(_U, _ADMINISTER),
         "oncoresponse.v1.AdministrationService/MoveStudy": _rule(_U, _ADMINISTER),
         "oncoresponse.v1.AdministrationService/ApplyRetention": _rule(_D, _ADMINISTER),
+        "oncoresponse.v1.ReplayService/ReplayAssessment": _rule(_E, _ADMINISTER),
         "oncoresponse.stages.v1.StudyDataService/FindStudies": _rule(_R, _STAGE),
         "oncoresponse.stages.v1.StudyDataService/ListStudyArtifacts": _rule(_R, _STAGE),
         "oncoresponse.stages.v1.StudyDataService/ForgetStudies": _rule(_D, _STAGE),

@@ -12,6 +12,7 @@ _OF_PATIENT = frozenset(
         "key-image.png",
         "segmentation.dcm",
         "prediction.json",
+        "record.json",
         "timings.json",
         "lesion-candidates.json",
         "lesion-candidates.png",

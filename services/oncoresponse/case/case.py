@@ -19,6 +19,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from oncoresponse.case.document import Tolerant, VersionedDocument
+from oncoresponse.case.stage_software import StageSoftware
 from oncoresponse.case.stored_artifact import StoredArtifact
 
 PositionMm = tuple[float, float, float]
@@ -256,9 +257,10 @@ class Case(VersionedDocument):
         priors: Earlier cases of the patient.
         outputs: What the assessment hands out, by file name.
         result_summary: The result in a few lines of plain text, without patient identity.
+        software: What each stage ran with, by its name in the plan.
     """
 
-    VERSION: ClassVar[str] = "1.1"
+    VERSION: ClassVar[str] = "1.2"
 
     order: Order
     study_manifest: StoredArtifact
@@ -271,6 +273,7 @@ class Case(VersionedDocument):
     priors: tuple[Prior, ...] = ()
     outputs: dict[str, StoredArtifact] = Field(default_factory=dict)
     result_summary: str = ""
+    software: dict[str, StageSoftware] = Field(default_factory=dict)
 
     def image(self, input_role: str) -> CaseImage | None:
         """The image of an input."""

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oncoresponse.cli.server_options import CertificateAuthority, ClientCertificate, ClientKey, TokenFile, connect
+from oncoresponse.cli.server_options import (
+    CertificateAuthority,
+    ClientCertificate,
+    ClientKey,
+    TokenFile,
+    connect_administration,
+)
 from oncoresponse.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -42,7 +48,7 @@ def erase_patient(
     from oncoresponse.v1 import administration_pb2
 
     patient_id, issuer = _patient(patient_id_file, "Patient ID")
-    client = connect(server, ca, client_certificate, client_key, token_file)
+    client = connect_administration(server, ca, client_certificate, client_key, token_file)
     who = administration_pb2.ErasePatientRequest(
         patient_id=patient_id, issuer_of_patient_id=issuer, any_issuer=any_issuer, request_id=str(uuid.uuid4())
     )
@@ -71,7 +77,7 @@ def delete_assessment(
     """Remove one assessment with everything that was made for it; its study stays."""
     from oncoresponse.v1 import administration_pb2
 
-    client = connect(server, ca, client_certificate, client_key, token_file)
+    client = connect_administration(server, ca, client_certificate, client_key, token_file)
     request_id = str(uuid.uuid4())
     try:
         plan = client.delete_assessment(
@@ -103,7 +109,7 @@ def merge_patients(
     from oncoresponse.v1 import administration_pb2
 
     given_up, kept = _patient(from_file, "Patient ID that is given up"), _patient(into_file, "Patient ID that stays")
-    client = connect(server, ca, client_certificate, client_key, token_file)
+    client = connect_administration(server, ca, client_certificate, client_key, token_file)
     try:
         request = administration_pb2.MergePatientsRequest(
             **{"from": _identifier(given_up)}, into=_identifier(kept), reason=reason
@@ -131,7 +137,7 @@ def move_study(
     from oncoresponse.v1 import administration_pb2
 
     lines = [*_lines(patient_id_file, "Patient ID"), "", "", "", ""]
-    client = connect(server, ca, client_certificate, client_key, token_file)
+    client = connect_administration(server, ca, client_certificate, client_key, token_file)
     try:
         request = administration_pb2.MoveStudyRequest(
             study=study,
@@ -158,7 +164,7 @@ def retention(
     token_file: TokenFile = None,
 ) -> None:
     """Remove what is older than the server's settings say (retention_days), and what belongs to nobody."""
-    client = connect(server, ca, client_certificate, client_key, token_file)
+    client = connect_administration(server, ca, client_certificate, client_key, token_file)
     try:
         for kind, counts in sorted(client.apply_retention(dry_run=dry_run).items()):
             typer.echo(f"{kind}: {_words(counts)}")

@@ -27,6 +27,7 @@ from oncoresponse.cli import model_control as model_control_command
 from oncoresponse.cli import models as models_command
 from oncoresponse.cli import monitor as monitor_command
 from oncoresponse.cli import predict as predict_command
+from oncoresponse.cli import replay as replay_command
 from oncoresponse.cli import series as series_command
 from oncoresponse.cli import sign_off as sign_off_command
 from oncoresponse.cli import training as training_command
@@ -56,6 +57,7 @@ app.command("move-study")(administration_commands.move_study)
 app.command("predict")(predict_command.predict)
 app.command("recall")(model_control_command.recall)
 app.command("record-outcome")(monitor_command.record_outcome)
+app.command("replay")(replay_command.replay)
 app.command("report")(sign_off_command.report)
 app.command("retention")(administration_commands.retention)
 app.command("series")(series_command.series)

@@ -16,12 +16,18 @@ from rich.console import Console
 from rich.table import Table
 
 from oncoresponse.cli.embedded_server import default_models_directory
-from oncoresponse.cli.server_options import CertificateAuthority, ClientCertificate, ClientKey, TokenFile, connect
+from oncoresponse.cli.server_options import (
+    CertificateAuthority,
+    ClientCertificate,
+    ClientKey,
+    TokenFile,
+    connect_administration,
+)
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.model.versions import install_version, restore_version
 
 if TYPE_CHECKING:
-    from oncoresponse.rpc.client import Client
+    from oncoresponse.rpc.administration_client import AdministrationClient
     from oncoresponse.v1 import model_control_pb2
 
 _Server = Annotated[str, typer.Option(help="HOST:PORT of a running server.")]
@@ -252,8 +258,8 @@ def _sentence(change: model_control_pb2.ModelChange) -> str:
 @contextmanager
 def _connected(
     server: str, ca: Path | None, certificate: Path | None, key: Path | None, token_file: Path | None
-) -> Iterator[Client]:
-    client = connect(server, ca, certificate, key, token_file)
+) -> Iterator[AdministrationClient]:
+    client = connect_administration(server, ca, certificate, key, token_file)
     try:
         yield client
     finally:

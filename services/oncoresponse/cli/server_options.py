@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from oncoresponse.errors import ConfigurationError
+from oncoresponse.rpc.administration_client import AdministrationClient
 from oncoresponse.rpc.client import Client
 from oncoresponse.rpc.settings import CALLER_VARIABLES
 from oncoresponse.rpc.tls import CallerTls
@@ -48,13 +49,24 @@ def connect(
         ConfigurationError: A TLS file or the token file is missing, unreadable, or of another kind; or the token would
             cross a network unencrypted.
     """
+    return Client(server, _usable_tls(ca, certificate, key), token=_token(token_file))
+
+
+def connect_administration(
+    server: str, ca: Path | None, certificate: Path | None, key: Path | None, token_file: Path | None = None
+) -> AdministrationClient:
+    """The same with the calls of administrators. Raises what :func:`connect` raises."""
+    return AdministrationClient(server, _usable_tls(ca, certificate, key), token=_token(token_file))
+
+
+def _usable_tls(ca: Path | None, certificate: Path | None, key: Path | None) -> CallerTls:
     tls = CallerTls(ca, certificate, key)
     if ca is None and tls.is_wanted:
         raise ConfigurationError(
             "A client certificate needs TLS. Give the authority of the server's certificate: --ca."
         )
     tls.require_usable()
-    return Client(server, tls, token=_token(token_file))
+    return tls
 
 
 def _token(file: Path | None) -> str:

@@ -17,6 +17,7 @@
     │   ├── StudyNotComplete            STUDY_NOT_COMPLETE
     │   ├── StudyAlreadyComplete        STUDY_ALREADY_COMPLETE
     │   ├── AssessmentNotFinished       ASSESSMENT_NOT_FINISHED
+    │   ├── AssessmentNotReplayable     ASSESSMENT_NOT_REPLAYABLE
     │   ├── PathNotAllowed              PATH_NOT_ALLOWED
     │   ├── UrlNotAllowed               URL_NOT_ALLOWED
     │   ├── PacsAccessDenied            PACS_ACCESS_DENIED
@@ -125,6 +126,7 @@ from oncoresponse.errors.request import (
     ArtifactNotFound,
     AssessmentNotFinished,
     AssessmentNotFound,
+    AssessmentNotReplayable,
     ChecksumMismatch,
     ErasureChanged,
     InvalidRequest,
@@ -241,6 +243,7 @@ __all__ = [
     "ArtifactNotFound",
     "AssessmentNotFinished",
     "AssessmentNotFound",
+    "AssessmentNotReplayable",
     "AuditUnavailable",
     "AutomaticContour",
     "Busy",

@@ -89,6 +89,13 @@ class AssessmentNotFinished(RequestError):
     kind = ErrorKind.WRONG_STATE
 
 
+class AssessmentNotReplayable(RequestError):
+    """Nothing says how the result came to be, so it cannot be computed again."""
+
+    reason = "ASSESSMENT_NOT_REPLAYABLE"
+    kind = ErrorKind.WRONG_STATE
+
+
 class PathNotAllowed(RequestError):
     """The directory lies outside those the administrator allows for import."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import uuid
 import zlib
@@ -23,12 +22,8 @@ from oncoresponse.rpc.interceptors import require_valid
 from oncoresponse.rpc.status import from_rpc_error, from_status, is_answered
 from oncoresponse.rpc.tls import CallerTls, connection_fault
 from oncoresponse.v1 import (
-    administration_pb2,
-    administration_pb2_grpc,
     assessment_pb2,
     assessment_pb2_grpc,
-    model_control_pb2,
-    model_control_pb2_grpc,
     model_pb2,
     model_pb2_grpc,
     monitoring_pb2,
@@ -122,12 +117,10 @@ class Client:
         self._channels = {target: channel(target) for target in sorted(addresses)}
         self._address, self._study_address = address, study_address or address
         self._model_address, self._monitoring_address = model_address or address, monitoring_address or address
-        self._administration = administration_pb2_grpc.AdministrationServiceStub(self._channels[address])
         self._assessments = assessment_pb2_grpc.AssessmentServiceStub(self._channels[address])
         self._reports = report_pb2_grpc.ReportServiceStub(self._channels[address])
         self._studies = study_pb2_grpc.StudyServiceStub(self._channels[study_address or address])
         self._models = model_pb2_grpc.ModelServiceStub(self._channels[model_address or address])
-        self._model_control = model_control_pb2_grpc.ModelControlServiceStub(self._channels[model_address or address])
         self._monitoring = monitoring_pb2_grpc.MonitoringServiceStub(self._channels[monitoring_address or address])
 
     def close(self) -> None:
@@ -309,114 +302,6 @@ class Client:
         with self._errors(self._monitoring_address):
             response: monitoring_pb2.GetMonitoringReportResponse = self._monitoring.GetMonitoringReport(request)
         return response
-
-    def erase_patient(self, request: administration_pb2.ErasePatientRequest) -> administration_pb2.Erasure:
-        """Remove everything of a patient, or say what that would be.
-
-        Raises:
-            ErasureChanged: What would go is not what the dry run showed.
-        """
-        with self._errors(self._address):
-            erasure: administration_pb2.Erasure = self._administration.ErasePatient(request).erasure
-        return erasure
-
-    def delete_assessment(self, request: administration_pb2.DeleteAssessmentRequest) -> administration_pb2.Erasure:
-        """Remove one assessment with everything derived for it, or say what that would be.
-
-        Raises:
-            AssessmentNotFound: There is none of this name.
-            ErasureChanged: What would go is not what the dry run showed.
-        """
-        with self._errors(self._address):
-            erasure: administration_pb2.Erasure = self._administration.DeleteAssessment(request).erasure
-        return erasure
-
-    def merge_patients(
-        self, request: administration_pb2.MergePatientsRequest
-    ) -> administration_pb2.MergePatientsResponse:
-        """Make two Patient IDs one; gives the studies and assessments that follow."""
-        with self._errors(self._address):
-            answer: administration_pb2.MergePatientsResponse = self._administration.MergePatients(request)
-        return answer
-
-    def move_study(self, request: administration_pb2.MoveStudyRequest) -> administration_pb2.MoveStudyResponse:
-        """Give a study to the patient whose it is; gives the assessments whose reports have to be withdrawn.
-
-        Raises:
-            StudyNotFound, StudyNotComplete: There is no such study, or it still accepts instances.
-        """
-        with self._errors(self._address):
-            answer: administration_pb2.MoveStudyResponse = self._administration.MoveStudy(request)
-        return answer
-
-    def apply_retention(self, *, dry_run: bool) -> dict[str, administration_pb2.PatientDataCounts]:
-        """Remove what is older than the settings say, or count it; by kind."""
-        with self._errors(self._address):
-            request = administration_pb2.ApplyRetentionRequest(dry_run=dry_run)
-            return dict(self._administration.ApplyRetention(request).counts)
-
-    def model_control(self, name: str) -> model_control_pb2.GetModelControlResponse:
-        """State of every version of a model, and whether its release is stopped."""
-        with self._errors(self._model_address):
-            request = model_control_pb2.GetModelControlRequest(model=f"models/{name}")
-            found: model_control_pb2.GetModelControlResponse = self._model_control.GetModelControl(request)
-        return found
-
-    def model_changes(self, name: str = "") -> Iterator[model_control_pb2.ModelChange]:
-        """What was changed of a model, or of all, newest first."""
-        request = model_control_pb2.ListModelChangesRequest(model=f"models/{name}" if name else "", page_size=200)
-        while True:
-            with self._errors(self._model_address):
-                page = self._model_control.ListModelChanges(request)
-            yield from page.changes
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
-
-    def propose_state(self, name: str, sha256: str, state: str, reason: str) -> model_control_pb2.ModelChange:
-        """Propose a state (``active``) for a version; of an empty SHA-256 the installed one."""
-        with self._errors(self._model_address):
-            request = model_control_pb2.ProposeStateRequest(
-                model=f"models/{name}", sha256=sha256, state=f"MODEL_STATE_{state.upper()}", reason=reason
-            )
-            change: model_control_pb2.ModelChange = self._model_control.ProposeState(request).change
-        return change
-
-    def approve_state(self, number: int, reason: str) -> model_control_pb2.ModelChange:
-        """Approve what somebody else proposed."""
-        with self._errors(self._model_address):
-            request = model_control_pb2.ApproveStateRequest(number=number, reason=reason)
-            change: model_control_pb2.ModelChange = self._model_control.ApproveState(request).change
-        return change
-
-    def switch_release(self, name: str, reason: str, *, stop: bool) -> model_control_pb2.ModelChange:
-        """Stop the release of results of a model, or of all (``-``), or end the stop."""
-        with self._errors(self._model_address):
-            change: model_control_pb2.ModelChange
-            if stop:
-                stopping = model_control_pb2.StopReleaseRequest(model=f"models/{name}", reason=reason)
-                change = self._model_control.StopRelease(stopping).change
-            else:
-                resuming = model_control_pb2.ResumeReleaseRequest(model=f"models/{name}", reason=reason)
-                change = self._model_control.ResumeRelease(resuming).change
-        return change
-
-    def roll_back(self, name: str, reason: str, *, emergency: bool = False) -> model_control_pb2.ModelChange:
-        """Propose the version that was active before, or take it at once in an emergency."""
-        with self._errors(self._model_address):
-            request = model_control_pb2.RollbackModelRequest(model=f"models/{name}", reason=reason, emergency=emergency)
-            change: model_control_pb2.ModelChange = self._model_control.RollbackModel(request).change
-        return change
-
-    def recall(
-        self, name: str, sha256: str, start: datetime.datetime, before: datetime.datetime
-    ) -> Iterator[model_control_pb2.RecallModelResponse]:
-        """Who got a model between two moments; of an empty SHA-256 any version. Patient data."""
-        request = model_control_pb2.RecallModelRequest(model=f"models/{name}", sha256=sha256)
-        request.create_time_from.FromDatetime(start)
-        request.create_time_before.FromDatetime(before)
-        with self._errors(self._model_address):
-            yield from self._model_control.RecallModel(request)
 
     @contextmanager
     def _errors(self, address: str) -> Iterator[None]:

@@ -42,7 +42,10 @@ SERVICE_NAMES = {
 }
 """Names of the services in gRPC's health protocol: those of the front door by their own, of a process that only runs
 stages by the service it stands for."""
-HOSTED_BY = {"oncoresponse.v1.ReportService": Service.ASSESSMENT}
+HOSTED_BY = {
+    "oncoresponse.v1.ReportService": Service.ASSESSMENT,
+    "oncoresponse.v1.ReplayService": Service.ASSESSMENT,
+}
 """Services of the front door that another one brings along: they can work when that one can."""
 
 

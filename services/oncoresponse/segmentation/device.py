@@ -38,6 +38,14 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
+def device_in_words(device: str) -> str:
+    """Where networks run, for a record: ``cpu``, or ``cuda`` with the name of the GPU and the version of CUDA."""
+    chosen = choose_device(device)
+    if chosen.type != "cuda":
+        return chosen.type
+    return f"cuda ({torch.cuda.get_device_name(chosen)}, CUDA {torch.version.cuda})"
+
+
 @contextmanager
 def gpu_memory_errors() -> Iterator[None]:
     """Turn torch's report of a full GPU into an error that says what to do, and free what torch has cached.

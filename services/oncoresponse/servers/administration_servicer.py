@@ -45,6 +45,9 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         peers: The other services.
         records: The assessments.
         identify_older: Notes whose the studies are that an earlier release assessed.
+
+    Attributes:
+        sweep: What goes from the artifact store.
     """
 
     def __init__(
@@ -58,14 +61,14 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         self._engine: Engine = database_engine(settings.system_database_url)
         self._peers = DataPeers(peers, settings)
         self._records = records
-        self._sweep = StorageSweep(artifacts, self._engine, self._peers, settings.garbage_grace_seconds)
+        self.sweep = StorageSweep(artifacts, self._engine, self._peers, settings.garbage_grace_seconds)
         self._store = ErasureStore(self._engine, settings.executor_id)
         self._reports = ReportStore(settings.system_database_url)
         self._models = ModelControlStore(settings.system_database_url)
         self._erasure = PatientErasure(
-            self._engine, self._peers, self._sweep, self._store, self._reports, self._models, identify_older
+            self._engine, self._peers, self.sweep, self._store, self._reports, self._models, identify_older
         )
-        self._retention = Retention(settings.retention_days, self._engine, self._peers, self._sweep, self._erasure)
+        self._retention = Retention(settings.retention_days, self._engine, self._peers, self.sweep, self._erasure)
         self._looking: asyncio.Task[None] | None = None
 
     async def make_ready(self) -> None:
@@ -199,7 +202,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
             except Exception as error:
                 # A database or a service that is away; the next look tries again. The text may hold what was stored.
                 _log.warning("an erasure or the retention could not go on: %s", type(error).__name__)
-            await asyncio.sleep(min(_LOOK_AGAIN_SECONDS, max(self._sweep.grace_seconds, 1.0)))
+            await asyncio.sleep(min(_LOOK_AGAIN_SECONDS, max(self.sweep.grace_seconds, 1.0)))
 
 
 def _patient(message: administration_pb2.PatientIdentifier) -> IndexedPatient:

@@ -10,6 +10,7 @@ from pathlib import Path
 from oncoresponse.case.case import Case, CaseImage, Lesion, LesionRequest, NamedContour
 from oncoresponse.case.left_out import unreadable_sentence
 from oncoresponse.case.lesion_errors import about_lesion
+from oncoresponse.case.stage_software import StageSoftware
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_index import StudyIndex
 from oncoresponse.case.volume import Volume
@@ -23,8 +24,14 @@ from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.servers.indexed_study import indexed_study
+from oncoresponse.servers.stage_software import stage_software
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_manifest import StudyManifest
+
+_PACKAGES = (
+    *("numpy", "scipy", "scikit-image", "SimpleITK", "pydicom", "highdicom"),
+    *("pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls", "python-gdcm"),
+)
 
 LARGEST_NUMBER_OF_LESIONS = 50
 """As in a request; a contour object of which every structure is a lesion may not hold more either."""
@@ -55,6 +62,10 @@ class ConversionStage:
         """Convert."""
         folder, _ = await asyncio.to_thread(self._models.get, model, model_sha256)
         return await asyncio.to_thread(self._run, case, folder.imaging)
+
+    def software(self) -> StageSoftware:
+        """What it runs with."""
+        return stage_software(*_PACKAGES)
 
     def _run(self, case: Case, model: ImagingResponse) -> Case:
         index = None if self._index_of_manifest is None else self._index_of_manifest(case.study_manifest)

@@ -18,6 +18,7 @@ from oncoresponse.case.case import Case, Lesion, LesionMeasure
 from oncoresponse.case.lesion_errors import about_lesion
 from oncoresponse.case.quantity import QUANTITY_OF_MODALITY, Quantity
 from oncoresponse.case.resampling import mask_on_grid
+from oncoresponse.case.stage_software import StageSoftware
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.totals import totals_of
 from oncoresponse.case.volume import quantity_of_file
@@ -27,6 +28,7 @@ from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.model.golden import golden_vectors
 from oncoresponse.servers.golden_features import golden_lesion, golden_quantity, require_golden_features
+from oncoresponse.servers.stage_software import stage_software
 from oncoresponse.storage.artifact_store import ArtifactStore
 
 
@@ -91,6 +93,10 @@ class FeaturesStage:
             if lesion.features is not None
         }
         return case.with_changes(lesions=tuple(lesions), totals=totals_of(lesions), outputs=case.outputs | outputs)
+
+    def software(self) -> StageSoftware:
+        """What it runs with."""
+        return stage_software("numpy", "scipy", "numba", "SimpleITK", "pyradiomics")
 
     async def _check(self, folder: ModelFolder, settings: Settings) -> None:
         """Compare the golden vectors of a model once, in a child as every lesion is measured.

@@ -10,6 +10,7 @@ from oncoradiomics.features import FeatureDocument
 
 from oncoresponse.case.case import Case, Finding, Lesion
 from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.stage_software import StageSoftware
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.errors import InvalidRequest
@@ -20,6 +21,7 @@ from oncoresponse.response.lesion_choice import chosen_lesions
 from oncoresponse.response.lesion_totals import lesions_together
 from oncoresponse.response.measures_only import open_response_model
 from oncoresponse.response.training_fingerprints import TrainingFingerprints
+from oncoresponse.servers.stage_software import stage_software
 from oncoresponse.storage.artifact_store import ArtifactStore
 
 
@@ -47,6 +49,10 @@ class PredictionStage:
     async def run(self, case: Case, model: str, model_sha256: str) -> Case:
         """Predict."""
         return await asyncio.to_thread(self._run, case, model, model_sha256)
+
+    def software(self) -> StageSoftware:
+        """What it runs with."""
+        return stage_software("numpy", "scipy", "scikit-learn", "xgboost")
 
     def _run(self, case: Case, model: str, model_sha256: str) -> Case:
         folder, opened = self.models.get(model, model_sha256)

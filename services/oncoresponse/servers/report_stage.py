@@ -13,6 +13,7 @@ import oncoresponse
 from oncoresponse.case.case import Case, Lesion
 from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.prediction import Prediction
+from oncoresponse.case.stage_software import StageSoftware
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.errors import InvalidRequest
@@ -23,9 +24,11 @@ from oncoresponse.reporting.compose import compose_report
 from oncoresponse.reporting.lesion_map import lesion_map
 from oncoresponse.reporting.report_content import ReportContext, ReportedLesion, SourceArtifact
 from oncoresponse.servers.indexed_study import headers_of_images
+from oncoresponse.servers.stage_software import stage_software
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_manifest import StudyManifest
 
+_PACKAGES = ("numpy", "SimpleITK", "fhir.resources", "highdicom", "pydicom", "matplotlib", "pillow", "typst")
 _WORDS_OF_MODALITY = {"PT": "PET volume", "CT": "CT volume", "MR": "MR volume"}
 
 
@@ -52,6 +55,10 @@ class ReportStage:
     async def run(self, case: Case, model: str, model_sha256: str) -> Case:
         """Compose."""
         return await asyncio.to_thread(self._run, case, model, model_sha256)
+
+    def software(self) -> StageSoftware:
+        """What it runs with."""
+        return stage_software(*_PACKAGES, performing_organization=self._performing_organization)
 
     def _run(self, case: Case, model: str, model_sha256: str) -> Case:
         store = self._artifacts

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 
 from oncoresponse.case.artifact_names import lesion_file_name
 from oncoresponse.case.case import BoxMm, Candidate, Case, ContourKind, Lesion, MaskVariant
 from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.lesion_errors import about_lesion, no_network
 from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.stage_software import StageSoftware
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.volume import Volume, require_same_grid
 from oncoresponse.errors import Busy, EmptyMask, InvalidRequest, LesionsOverlap
@@ -25,6 +27,7 @@ from oncoresponse.model.golden import golden_vectors
 from oncoresponse.segmentation.border_interval import border_calibration
 from oncoresponse.segmentation.candidate_picture import draw_candidates
 from oncoresponse.segmentation.contour_variants import variants_of_contour
+from oncoresponse.segmentation.device import device_in_words
 from oncoresponse.segmentation.external.external_segmenter import ExternalSegmenter
 from oncoresponse.segmentation.golden import require_golden_networks
 from oncoresponse.segmentation.inference import SegmentationResult, Segmenter
@@ -34,6 +37,7 @@ from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, Lesi
 from oncoresponse.segmentation.mask_checks import border_warnings, check_mask
 from oncoresponse.segmentation.misregistration import with_misregistration
 from oncoresponse.segmentation.open_segmenter import open_segmenter
+from oncoresponse.servers.stage_software import stage_software
 from oncoresponse.storage.artifact_store import ArtifactStore
 
 _METHODS: dict[ContourKind, Literal["supplied_rtstruct", "supplied_segmentation"]] = {
@@ -68,6 +72,7 @@ class SegmentationStage:
         self._models = ModelCache(
             models_directory, lambda folder: _warm(folder, device, torch_compile, require_golden_vectors)
         )
+        self._device, self._torch_compile = device, torch_compile
         self._queue_limit = queue_limit
         self._device_lock = asyncio.Lock()
         self._waiting = 0
@@ -96,6 +101,16 @@ class SegmentationStage:
                 return await asyncio.to_thread(self._run, case, model, model_sha256)
         finally:
             self._waiting -= 1
+
+    def software(self) -> StageSoftware:
+        """What it runs with."""
+        packages = ("torch", "monai", "numpy", "scipy", "scikit-image", "SimpleITK", "safetensors", "onnxruntime")
+        return stage_software(
+            *packages,
+            device=device_in_words(self._device),
+            torch_compile="on" if self._torch_compile else "off",
+            threads=torch.get_num_threads(),
+        )
 
     def _run(self, case: Case, model: str, model_sha256: str) -> Case:
         folder, segmenter = self._models.get(model, model_sha256)

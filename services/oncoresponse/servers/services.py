@@ -239,13 +239,15 @@ def _monitoring(around: Surroundings) -> Built:
 
 def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.administration_servicer import AdministrationServicer
+    from oncoresponse.servers.assessment_replay import AssessmentReplay
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
+    from oncoresponse.servers.replay_servicer import ReplayServicer
     from oncoresponse.servers.report_servicer import ReportServicer
     from oncoresponse.servers.report_view import ReportView
     from oncoresponse.storage.database_lock import DatabaseLock
     from oncoresponse.storage.model_control_store import ModelControlStore
     from oncoresponse.storage.report_store import ReportStore
-    from oncoresponse.v1 import administration_pb2_grpc, assessment_pb2_grpc, report_pb2_grpc
+    from oncoresponse.v1 import administration_pb2_grpc, assessment_pb2_grpc, replay_pb2_grpc, report_pb2_grpc
     from oncoresponse.workflow.assessment_records import QUEUE, AssessmentRecords
     from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
     from oncoresponse.workflow.database_health import watch_database
@@ -268,6 +270,8 @@ def _assessment(around: Surroundings) -> Built:
     around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
     administration = AdministrationServicer(settings, around.artifacts, peers, records, servicer.identify_older)
     around.offer(administration_pb2_grpc.add_AdministrationServiceServicer_to_server, administration)
+    replay = AssessmentReplay(records, around.artifacts, peers, administration.sweep, settings.stage_timeout_seconds)
+    around.offer(replay_pb2_grpc.add_ReplayServiceServicer_to_server, ReplayServicer(records, replay))
     launched = False
 
     async def launch() -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 import grpc
 
 from oncoresponse.case.case import Case
+from oncoresponse.case.stage_software import StageSoftware
 from oncoresponse.errors import PeerUnavailable
 from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.stages.v1 import stage_pb2, stage_pb2_grpc
@@ -32,6 +33,9 @@ class Stage(Protocol):
             model: ``models/{model}``.
             model_sha256: The model that the assessment is pinned to.
         """
+
+    def software(self) -> StageSoftware:
+        """What it runs with."""
 
 
 class StageServicer(stage_pb2_grpc.StageServiceServicer):
@@ -59,5 +63,6 @@ class StageServicer(stage_pb2_grpc.StageServiceServicer):
             raise PeerUnavailable("The stage is still starting. Try again in a moment.")
         case = await asyncio.to_thread(self._artifacts.read_document, stored_artifact(request.case), Case)
         found = await stage.run(case, request.model, request.model_sha256)
+        found = found.with_changes(software={**found.software, request.stage: stage.software()})
         stored = await asyncio.to_thread(self._artifacts.put_document, found)
         return stage_pb2.RunStageResponse(case=artifact_message(stored), choice_needed=bool(found.candidates))

@@ -180,6 +180,7 @@ RPCS: Mapping[str, Handles] = MappingProxyType(
         "oncoresponse.v1.AdministrationService/MergePatients": Handles.IDENTITY,
         "oncoresponse.v1.AdministrationService/MoveStudy": Handles.IDENTITY,
         "oncoresponse.v1.AdministrationService/ApplyRetention": Handles.AGGREGATES,
+        "oncoresponse.v1.ReplayService/ReplayAssessment": Handles.RESULTS,
         "oncoresponse.stages.v1.StudyDataService/FindStudies": Handles.IDENTITY,
         "oncoresponse.stages.v1.StudyDataService/ListStudyArtifacts": Handles.NAMES,
         "oncoresponse.stages.v1.StudyDataService/ForgetStudies": Handles.NAMES,

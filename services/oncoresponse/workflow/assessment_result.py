@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from oncoresponse.case.assessment_record import RECORD_FILE, AssessmentRecord
 from oncoresponse.case.case import Case
 from oncoresponse.case.prediction import Prediction
 from oncoresponse.case.stored_artifact import StoredArtifact
@@ -16,45 +17,75 @@ from oncoresponse.rpc.lesion_message import candidate_message, lesion_message, m
 from oncoresponse.rpc.prediction_message import prediction_message
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.v1 import assessment_pb2, monitoring_pb2
-from oncoresponse.workflow.assessment_run import Json
+from oncoresponse.workflow.assessment_run import AssessmentRun, Json
+
+TIMINGS_FILE = "timings.json"
 
 
-def assessment_result(case: Case, artifacts: ArtifactStore, seconds: Mapping[str, float]) -> Json:
+def assessment_result(
+    run: AssessmentRun, stored_case: StoredArtifact, artifacts: ArtifactStore, seconds: Mapping[str, float]
+) -> Json:
     """What an assessment ends with.
 
     Args:
-        case: After the last stage.
-        artifacts: Where the documents are, and where the timings are written to.
+        run: What was asked.
+        stored_case: The case after the last stage.
+        artifacts: Where the documents are, and where the record and the timings are written to.
         seconds: Each stage took.
 
     Returns:
         ``result`` (AssessmentResult as JSON); ``candidates`` (LesionCandidate as JSON) where a physician has to choose
         the lesions, else ``recording`` (RecordPredictionRequest as JSON, ``None`` where nothing was predicted).
     """
+    case = artifacts.read_document(stored_case, Case)
+    result = result_message(case, artifacts)
+    result.stage_seconds.update(seconds)
+    record = artifacts.put_document(_record(run, case, stored_case))
+    result.artifacts[RECORD_FILE].CopyFrom(artifact_message(record))
     if case.candidates:
-        result = assessment_pb2.AssessmentResult(
-            artifacts={name: artifact_message(stored) for name, stored in case.outputs.items()}, stage_seconds=seconds
-        )
         return {"result": _plain(result), "candidates": [_plain(candidate_message(item)) for item in case.candidates]}
     timings = {"stage_seconds": dict(seconds), "total_seconds": round(sum(seconds.values()), 3)}
     stored_timings = artifacts.put_bytes((json.dumps(timings, indent=2) + "\n").encode(), "application/json")
+    result.artifacts[TIMINGS_FILE].CopyFrom(artifact_message(stored_timings))
+    recording = _plain(_recording(case, case.findings[-1].document)) if case.findings else None
+    return {"result": _plain(result), "recording": recording}
+
+
+def result_message(case: Case, artifacts: ArtifactStore) -> assessment_pb2.AssessmentResult:
+    """What stages found, for who asks for the assessment; without its record and how long it took.
+
+    Args:
+        case: After the last stage.
+        artifacts: Where its documents are.
+    """
+    handed_out = {name: artifact_message(stored) for name, stored in case.outputs.items()}
+    if case.candidates:
+        return assessment_pb2.AssessmentResult(artifacts=handed_out)
     result = assessment_pb2.AssessmentResult(
-        artifacts={
-            name: artifact_message(stored) for name, stored in (case.outputs | {"timings.json": stored_timings}).items()
-        },
+        artifacts=handed_out,
         summary=case.result_summary,
-        stage_seconds=seconds,
         lesions=[lesion_message(item, case.order.report_id) for item in case.lesions],
         totals=measure_messages(case.totals),
     )
     if (bundle := case.outputs.get("report.json")) is not None:
         result.fhir_bundle.CopyFrom(artifact_message(bundle))
-    recording = None
     for finding in case.findings:
         result.prediction.CopyFrom(prediction_message(artifacts.read_document(finding.document, Prediction)))
         result.predicted_from = finding.made_from
-        recording = _plain(_recording(case, finding.document))
-    return {"result": _plain(result), "recording": recording}
+    return result
+
+
+def _record(run: AssessmentRun, case: Case, stored_case: StoredArtifact) -> AssessmentRecord:
+    return AssessmentRecord(
+        assessment=run.assessment_id,
+        model=run.model,
+        model_sha256=run.model_sha256,
+        stages=run.stages,
+        study_manifest=case.study_manifest,
+        begun_with=run.case,
+        ended_with=stored_case,
+        software=case.software,
+    )
 
 
 def _recording(case: Case, prediction: StoredArtifact) -> monitoring_pb2.RecordPredictionRequest:

@@ -15,21 +15,19 @@ from dataclasses import dataclass
 from dbos import DBOS
 
 from oncoresponse.access.call import correlated
-from oncoresponse.case.case import Case
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.errors import OncoResponseError, ResumedWithoutProgress
 from oncoresponse.model.plan import STAGES, fraction_before
-from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
+from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.rpc.peers import Peers
-from oncoresponse.rpc.settings import Service
 from oncoresponse.rpc.status import intended_error
-from oncoresponse.stages.v1 import stage_pb2, stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.workflow.assessment_result import assessment_result
 from oncoresponse.workflow.assessment_run import AssessmentRun, Json, StageFailure, StageOutcome
 from oncoresponse.workflow.earlier_requests import is_of_earlier_release, run_of_earlier_release
 from oncoresponse.workflow.recording_workflow import start_recording
 from oncoresponse.workflow.release_gate import pass_release_gate
+from oncoresponse.workflow.stage_call import run_stage
 
 PROGRESS_EVENT = "progress"
 WORKFLOW_NAME = "assess"
@@ -89,9 +87,9 @@ async def _plan(run: Json, asked: AssessmentRun) -> Json:
         seconds[name] = outcome.seconds
         if outcome.choice_needed:
             await pass_release_gate(asked.model)
-            return await collect_step(case.model_dump(mode="json"), seconds)
+            return await collect_step(run, case.model_dump(mode="json"), seconds)
     await pass_release_gate(asked.model)
-    result = await collect_step(case.model_dump(mode="json"), seconds)
+    result = await collect_step(run, case.model_dump(mode="json"), seconds)
     await start_recording(asked.assessment_id, result["recording"])
     return {"result": result["result"]}
 
@@ -119,20 +117,14 @@ async def stage_step(run: Json, name: str, case: Json, starts_at_progress: int) 
         )
         return _failed(error).to_json()
     asked, around = AssessmentRun.model_validate(run), _around()
-    call = stage_pb2.RunStageRequest(
-        stage=name,
-        model=asked.model,
-        model_sha256=asked.model_sha256,
-        case=artifact_message(StoredArtifact.model_validate(case)),
-    )
     start = time.perf_counter()
     try:
-        answer = await around.peers.call(
-            Service(STAGES[name].service),
-            stage_pb2_grpc.StageServiceStub,
-            "RunStage",
-            call,
-            stage_pb2.RunStageResponse,
+        answer = await run_stage(
+            around.peers,
+            name,
+            asked.model,
+            asked.model_sha256,
+            StoredArtifact.model_validate(case),
             timeout_seconds=around.stage_timeout_seconds,
         )
     except Exception as error:
@@ -146,11 +138,11 @@ async def stage_step(run: Json, name: str, case: Json, starts_at_progress: int) 
 
 
 @DBOS.step(name="collect")
-async def collect_step(case: Json, seconds: dict[str, float]) -> Json:
+async def collect_step(run: Json, case: Json, seconds: dict[str, float]) -> Json:
     """What the assessment hands out, and what monitoring is told."""
-    artifacts = _around().artifacts
-    document = artifacts.read_document(StoredArtifact.model_validate(case), Case)
-    return assessment_result(document, artifacts, seconds)
+    return assessment_result(
+        AssessmentRun.model_validate(run), StoredArtifact.model_validate(case), _around().artifacts, seconds
+    )
 
 
 def resumed_since_progress(starts: int, starts_at_progress: int) -> int:

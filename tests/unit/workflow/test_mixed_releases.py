@@ -9,6 +9,7 @@ import uuid
 import grpc
 from google.rpc import error_details_pb2
 from oncoresponse.case.case import Case, Lesion
+from oncoresponse.case.stage_software import StageSoftware
 from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.stages.v1 import stage_pb2, stage_pb2_grpc
@@ -56,6 +57,9 @@ class StageOfThisRelease:
 
     async def run(self, case, model, model_sha256):
         return case.with_changes(result_summary=f"{len(case.lesions)} measured")
+
+    def software(self):
+        return StageSoftware()
 
 
 async def finished(records, name):

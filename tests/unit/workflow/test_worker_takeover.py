@@ -13,6 +13,7 @@ import uuid
 
 import psutil
 import pytest
+from oncoresponse.case.stage_software import StageSoftware
 from oncoresponse.errors import ConfigurationError, DeclaredLost
 from oncoresponse.model.plan import STAGES
 from oncoresponse.storage.artifact_store import ArtifactStore
@@ -64,6 +65,9 @@ class Stage:
         await (self.go_on if first else self.end).wait()
         return case.with_changes(result_summary=f"call {1 if first else 2}")
 
+    def software(self):
+        return StageSoftware()
+
 
 class Stuck:
     """A conversion of which no call ends before the next one comes."""
@@ -77,6 +81,9 @@ class Stuck:
         self.calls.append(asyncio.Event())
         await self.calls[-1].wait()
         return case
+
+    def software(self):
+        return StageSoftware()
 
 
 async def create(records, folder):
