@@ -47,8 +47,8 @@ DOCUMENTS = [
         study_manifest=STORED,
         begun_with=STORED,
         ended_with=STORED,
-        software={"conversion": StageSoftware(processor="p")},
     ),
+    StageSoftware(processor="p"),
     StudyManifest(
         instances=(ManifestInstance(sha256="0" * 64, size_bytes=2),),
         left_out=(LeftOutInstance(number=1, reason="NOT_DICOM"),),
