@@ -81,6 +81,6 @@ def test_what_is_stopped_waits_through_a_crash_and_goes_on_by_itself(serve, tmp_
     assert out.stat().st_mode & 0o777 == 0o600
     with out.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["assessment"] for row in rows] == [running, waiting]
+    assert {row["assessment"] for row in rows} == {running, waiting}
     assert {row["model_sha256"] for row in rows} == {model.sha256}
     assert all(row["patient_id"] for row in rows)
