@@ -103,6 +103,7 @@ def test_the_security_page(serve, tmp_path):
     assert assessment.report_status == report_pb2.REPORT_STATUS_PRELIMINARY
 
     page.replaced |= {"assessments/ID": assessment.name, "studies/ID": study.name}
+    assert "The same." in page.run("replay", by="boss")
     page.run("judge", by="doctor")
     page.run("report", by="doctor")
     page.run("sign", by="doctor")
