@@ -259,7 +259,7 @@ def examples() -> Path:
 
 
 class ServerProcess:
-    """One ``oncoresponse serve`` as an administrator starts it. ``address`` is known once it is ready.
+    """One ``oncoresponse serve`` as an administrator starts it. Addresses are known once it is ready.
 
     Args:
         arguments: Of the command.
@@ -284,12 +284,17 @@ class ServerProcess:
             )
         self.address = ""
         self.stage_address = ""
+        self.edges: dict[str, str] = {}
 
     def wait_until_ready(self) -> str:
         """The address, once every service can work."""
         line = self.process.stdout.readline()
         if line.startswith("stages "):
             self.stage_address = line.split()[1]
+            line = self.process.stdout.readline()
+        while line and not line.startswith("ready "):
+            name, address = line.split()
+            self.edges[name] = address
             line = self.process.stdout.readline()
         assert line.startswith("ready "), self.log.read_text()
         self.address = line.split()[1]

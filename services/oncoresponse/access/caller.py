@@ -15,6 +15,7 @@ class Identification(StrEnum):
     CERTIFICATE = "client certificate"
     LOCAL_TOKEN = "local token"  # noqa: S105 - a word, no secret
     STAGE_TOKEN = "stage token"  # noqa: S105 - a word, no secret
+    EDGE_TOKEN = "edge token"  # noqa: S105 - a word, no secret
     ANONYMOUS = "anonymous"
 
 
@@ -49,6 +50,9 @@ ANONYMOUS = Caller("anonymous", USER_ROLES, Identification.ANONYMOUS)
 
 OWN_SERVICES = Caller("service", frozenset({AccessRole.STAGE}), Identification.STAGE_TOKEN)
 """The services of the installation among themselves."""
+
+EDGES = Caller("edges", frozenset({AccessRole.SUBMIT, AccessRole.READ, AccessRole.STAGE}), Identification.EDGE_TOKEN)
+"""What of the installation speaks other protocols, where no user is behind a call: a study that comes by itself."""
 
 
 @dataclass(frozen=True)

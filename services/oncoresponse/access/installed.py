@@ -33,6 +33,7 @@ def authentication_of(
     certificate_callers: Sequence[CertificateCaller] = (),
     asks_for_certificates: bool = False,
     allow_anonymous: bool = False,
+    before: Sequence[Authenticator] = (),
 ) -> Authentication:
     """Every way, tokens before certificates.
 
@@ -45,6 +46,7 @@ def authentication_of(
         certificate_callers: Who shows which certificate.
         asks_for_certificates: Whether the server asks for client certificates and verifies them.
         allow_anonymous: Whether callers on the loopback address need not say who they are.
+        before: Ways of other parts of the installation, asked first. They do not count as callers.
 
     Raises:
         ConfigurationError: A file cannot be used, certificates are named and not asked for, or nobody could be
@@ -63,7 +65,7 @@ def authentication_of(
             "(certificate_callers). For one person on one machine there is --allow-anonymous.",
             setting="users_file",
         )
-    ways: list[Authenticator] = [users]
+    ways: list[Authenticator] = [*before, users]
     if oidc is not None:
         revocations = None if revocations_file is None else Revocations(revocations_file)
         ways.append(OidcTokens(oidc, revocations))

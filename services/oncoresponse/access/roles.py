@@ -14,7 +14,7 @@ class AccessRole(StrEnum):
         SIGN: Sign, amend and withdraw reports, under the caller's own name.
         TRAIN: See what training and monitoring of models need: no patient, no report.
         ADMINISTER: Delete, erase, change models, read the audit record.
-        STAGE: What services of one installation do among themselves. No user ever has it.
+        STAGE: What services and edges of one installation do among themselves. No user ever has it.
     """
 
     SUBMIT = "submit"

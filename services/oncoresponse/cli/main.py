@@ -7,7 +7,8 @@ import logging
 import os
 import signal
 import sys
-from contextlib import nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from oncoresponse.cli import administration as administration_commands
 from oncoresponse.cli import assess as assess_command
 from oncoresponse.cli import audit as audit_command
 from oncoresponse.cli import doctor as doctor_command
+from oncoresponse.cli import edges as edges_command
 from oncoresponse.cli import export as export_command
 from oncoresponse.cli import forecast as forecast_command
 from oncoresponse.cli import measure_contour as measure_contour_command
@@ -45,6 +47,7 @@ app.command("amend")(sign_off_command.amend)
 app.command("assess")(assess_command.assess)
 app.command("delete-assessment")(administration_commands.delete_assessment)
 app.command("doctor")(doctor_command.doctor)
+app.command("edges")(edges_command.edges)
 app.command("erase-patient")(administration_commands.erase_patient)
 app.command("evaluate")(training_command.evaluate)
 app.command("export")(export_command.export)
@@ -117,7 +120,11 @@ def serve(
         ),
     ] = False,
 ) -> None:
-    """Run the services until SIGTERM. Prints 'ready HOST:PORT' when all of them can work."""
+    """Run the services until SIGTERM. Prints 'ready HOST:PORT' when all of them can work.
+
+    The edges that the settings name (http, pacs, destinations) run beside them, in a process that takes in studies and
+    runs assessments; before 'ready' there is a line for each that listens.
+    """
     if end_with_parent and data_dir is None:
         raise ConfigurationError("--end-with-parent needs --data-dir, which it removes.")
     if not end_with_parent:
@@ -148,6 +155,7 @@ def serve(
 
 
 def _serve(verbose: bool, settings: Path | None, *, roles: str | None, **overrides: object) -> bool:
+    from oncoresponse.edges.edge_process import EdgeProcess
     from oncoresponse.rpc.process_log import log_to_standard_error
     from oncoresponse.rpc.settings import load_settings
     from oncoresponse.servers.server_process import ServerProcess
@@ -162,11 +170,21 @@ def _serve(verbose: bool, settings: Path | None, *, roles: str | None, **overrid
     loaded = load_settings(settings, **overrides)
     log_to_standard_error(verbose=verbose, as_json=loaded.log_format == "json")
 
-    process = ServerProcess(loaded)
+    edges: list[EdgeProcess] = []
+
+    @asynccontextmanager
+    async def running_edges(server: ServerProcess) -> AsyncIterator[None]:
+        edges.append(EdgeProcess(loaded, server.own_address, server.edge_token))
+        async with edges[0].running():
+            yield
+
+    process = ServerProcess(loaded, running_edges if loaded.runs_edges else None)
 
     def say_ready(address: str) -> None:
         if process.stage_address:
             print(f"stages {process.stage_address}")
+        for running in edges:
+            edges_command.say_addresses(running)
         print(f"ready {address}", flush=True)
 
     async def main() -> bool:

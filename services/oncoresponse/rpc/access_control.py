@@ -26,6 +26,7 @@ from oncoresponse.access.roles import AccessRole
 from oncoresponse.access.rpc_rules import RPC_RULES
 from oncoresponse.errors import AccessDenied, AuditUnavailable, InvalidRequest, NotAuthenticated
 from oncoresponse.rpc.addresses import host_of, is_loopback
+from oncoresponse.rpc.edge_token import CALLER_ADDRESS, CALLER_CERTIFICATE, EDGE_TOKEN, CallerBehind, EdgeToken
 from oncoresponse.rpc.status import intended_error
 
 AUTHORIZATION = "authorization"
@@ -84,14 +85,20 @@ class Gate:
         audit: Where events are kept; ``None`` on the address of the services among themselves, whose calls belong to
             one of the front door, which is kept.
         limits: Of a caller; ``None`` for none.
+        edges: Whose word is taken for whom they call; ``None`` where no edge calls.
     """
 
     def __init__(
-        self, authentication: Authentication, audit: AuditSink | None = None, limits: Limits | None = None
+        self,
+        authentication: Authentication,
+        audit: AuditSink | None = None,
+        limits: Limits | None = None,
+        edges: EdgeToken | None = None,
     ) -> None:
         self._authentication = authentication
         self._audit = audit
         self._limits = limits
+        self._edges = edges
         # Threads of their own: an issuer of tokens or a disk that is slow must not hold up the work, nor the reverse.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="access")
         self._audit_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="audit")
@@ -129,7 +136,10 @@ class Gate:
     async def _admit(self, call: Call, context: grpc.aio.ServicerContext) -> None:
         loop = asyncio.get_running_loop()
         try:
-            credentials = _credentials(context, call.address)
+            behind = self._behind_an_edge(context)
+            if behind is not None:
+                call.address = behind.address
+            credentials = _credentials(context, call.address, behind)
             call.caller = await loop.run_in_executor(self._threads, self._authentication.caller, credentials)
         except NotAuthenticated:
             if self._limits is not None:
@@ -144,6 +154,19 @@ class Gate:
         except AccessDenied:
             call.emergency_reason = ""
             raise
+
+    def _behind_an_edge(self, context: grpc.aio.ServicerContext) -> CallerBehind | None:
+        """Whom an edge of the installation calls for; ``None`` where the call comes straight."""
+        told = [_metadata(context, name) for name in (EDGE_TOKEN, CALLER_ADDRESS, CALLER_CERTIFICATE)]
+        if not any(told):
+            return None
+        token, address, certificate = told
+        if self._edges is None or not self._edges.matches(token):
+            raise NotAuthenticated(
+                "The call says that it is made for somebody else, and does not carry the token of this installation's "
+                "edges. Edges that share no data folder with the server need the same edge_token_file."
+            )
+        return CallerBehind.of_call(address, certificate)
 
 
 class Admission:
@@ -229,11 +252,13 @@ def correlation_id_of(context: grpc.aio.ServicerContext) -> str:
     return accepted_correlation_id(next(values, ""))
 
 
-def _credentials(context: grpc.aio.ServicerContext, address: str) -> Credentials:
+def _credentials(context: grpc.aio.ServicerContext, address: str, behind: CallerBehind | None) -> Credentials:
     authorization = _metadata(context, AUTHORIZATION)
     bearer = authorization[len(_BEARER) :].strip() if authorization.lower().startswith(_BEARER) else ""
     if authorization and not bearer:
         raise NotAuthenticated("The metadata 'authorization' is not of the form 'Bearer TOKEN'. Send it so, or not.")
+    if behind is not None:
+        return Credentials(bearer, behind.certificate_names, is_loopback(address))
     found = context.auth_context() or {}
     names = [*found.get("x509_common_name", ()), *found.get("x509_subject_alternative_name", ())]
     texts = (name.decode("utf-8", "replace") for name in names)

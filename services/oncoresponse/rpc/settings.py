@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 from enum import StrEnum
@@ -20,22 +19,18 @@ from oncoresponse.access.rate_limit import CallerLimits
 from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
-from oncoresponse.rpc.addresses import host_of, is_loopback
+from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
+from oncoresponse.rpc.edge_settings import Destination, HttpSettings, PacsSettings
+from oncoresponse.rpc.settings_sources import EARLIER_NAMES, PREFIX, EarlierVariables, SettingsFile
 from oncoresponse.rpc.tls import CallerTls, require_readable_pem
 
-_LAST_PORT = 65535
 # A database that was away has answered by then, or the step is run again.
 _NOTED_WITHIN_SECONDS = 600.0
 _HOST_AND_PORT = r"[^\s,{}\"]+:[0-9]{1,5}"
-_PREFIX = "ONCORESPONSE_"
 CALLER_VARIABLES = tuple(
-    f"{_PREFIX}{name}" for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY", "TOKEN", "TOKEN_FILE")
+    f"{PREFIX}{name}" for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY", "TOKEN", "TOKEN_FILE")
 )
 """Environment variables of commands that call a server; no settings of a server."""
-_EARLIER_NAMES = {"roles": "services"}
-"""Settings by the name that they had before release 0.3.0; still read."""
-
-_log = logging.getLogger(__name__)
 
 
 class Service(StrEnum):
@@ -157,9 +152,15 @@ class ServerSettings(BaseSettings):
         dicomweb_total_seconds: Longest time that one import from a DICOMweb server may take.
         worker_beat_seconds: How often a worker that runs assessments gives a sign of life; without one for four times
             as long, the others take over what it had begun.
+        edge_token_file: File with the secret by which the front door knows the edges, for edges that share no data
+            folder with it; without it one is made in the data folder.
+        http: The HTTP server; absent for none. Fields as :class:`~oncoresponse.rpc.edge_settings.HttpSettings`.
+        pacs: The DICOM receiver; absent for none. Fields as :class:`~oncoresponse.rpc.edge_settings.PacsSettings`.
+        destinations: Where results go, by a name of your choice. Fields of each as
+            :class:`~oncoresponse.rpc.edge_settings.Destination`.
     """
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     services: Annotated[tuple[Service, ...], NoDecode] = tuple(Service)
     listen: str = "127.0.0.1:50051"
@@ -215,6 +216,10 @@ class ServerSettings(BaseSettings):
     dicomweb_idle_seconds: float = Field(default=60.0, gt=0)
     dicomweb_total_seconds: float = Field(default=3600.0, gt=0)
     worker_beat_seconds: float = Field(default=3.0, ge=0.1, le=5)
+    edge_token_file: Path | None = None
+    http: HttpSettings | None = None
+    pacs: PacsSettings | None = None
+    destinations: dict[str, Destination] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -276,6 +281,7 @@ class ServerSettings(BaseSettings):
         "tls_client_certificate",
         "tls_client_key",
         "stage_token_file",
+        "edge_token_file",
         "users_file",
         "revocations_file",
         "audit_anchor",
@@ -294,17 +300,14 @@ class ServerSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line (init) over environment over file; no dotenv, no secrets folder."""
-        return init_settings, env_settings, _EarlierVariables(settings_cls), _SettingsFile(settings_cls)
+        return init_settings, env_settings, EarlierVariables(settings_cls), SettingsFile(settings_cls)
 
     @field_validator("listen", "stage_listen")
     @classmethod
     def _host_and_port(cls, value: str, field: ValidationInfo) -> str:
         if field.field_name == "stage_listen" and not value:
             return value
-        host, _, port = value.rpartition(":")
-        if not host or not port.isascii() or not port.isdigit() or int(port) > _LAST_PORT:
-            raise ValueError("an address is HOST:PORT, for instance 127.0.0.1:50051")
-        return value
+        return require_address(value)
 
     @property
     def system_database_url(self) -> str:
@@ -340,6 +343,24 @@ class ServerSettings(BaseSettings):
     def offers_front_door(self) -> bool:
         """Whether a service of this process is for callers from outside."""
         return any(service in FRONT_SERVICES for service in self.services)
+
+    @property
+    def runs_edges(self) -> bool:
+        """Whether a process with these settings runs edges: they are set, and all that they call runs in it."""
+        named = self.http is not None or self.pacs is not None or bool(self.destinations)
+        return named and {Service.STUDY, Service.ASSESSMENT} <= set(self.services)
+
+    @property
+    def http_server(self) -> HttpSettings | None:
+        """The HTTP server, with the TLS files of the front door where it has none of its own; absent for none."""
+        if self.http is None:
+            return None
+        files = {"tls_client_authority": self.http.tls_client_authority or self.tls_client_authority}
+        if self.http.tls_certificate is None:
+            files |= {"tls_certificate": self.tls_certificate, "tls_key": self.http.tls_key or self.tls_key}
+        if self.http.client_certificates == "none":
+            files["tls_client_authority"] = None
+        return self.http.model_copy(update=files)
 
     def require_complete_services(self) -> None:
         """Refuse to run assessments that could never end.
@@ -411,61 +432,19 @@ def _as_list(value: object) -> Any:
     return (decoded,) if isinstance(decoded, Path) else decoded
 
 
-class _SettingsFile(PydanticBaseSettingsSource):
-    """Reads the YAML file that ``ONCORESPONSE_SETTINGS_FILE`` names."""
-
-    def get_field_value(self, field: object, field_name: str) -> tuple[object, str, bool]:  # noqa: ARG002
-        """Not used: the whole mapping is given at once."""
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        path = os.environ.get(f"{_PREFIX}SETTINGS_FILE")
-        if not path:
-            return {}
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        if content is None:
-            return {}
-        if not isinstance(content, dict):
-            raise ConfigurationError("The settings file must be a mapping of setting names to values.")
-        return _by_their_names_of_today(content)
-
-
-class _EarlierVariables(PydanticBaseSettingsSource):
-    """Reads environment variables whose setting has another name by now."""
-
-    def get_field_value(self, field: object, field_name: str) -> tuple[object, str, bool]:  # noqa: ARG002
-        """Not used: the whole mapping is given at once."""
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        found = {old: os.environ[name] for old in _EARLIER_NAMES if (name := f"{_PREFIX}{old.upper()}") in os.environ}
-        return _by_their_names_of_today(found)
-
-
-def _by_their_names_of_today(values: dict[str, Any]) -> dict[str, Any]:
-    renamed = dict(values)
-    for old, new in _EARLIER_NAMES.items():
-        if old in values:
-            if new in values:
-                raise ConfigurationError(f"{old} is the earlier name of {new}. Set {new} alone.", setting=new)
-            _log.warning("the setting %s is called %s now; write %s", old, new, new)
-            renamed[new] = renamed.pop(old)
-    return renamed
-
-
 def load_settings(file: Path | None = None, **overrides: object) -> ServerSettings:
     """Settings from file, environment and ``overrides`` (``None`` values are left out).
 
     Raises:
         ConfigurationError: A key is unknown or a value is not allowed.
     """
-    known = {f"{_PREFIX}{name.upper()}" for name in ServerSettings.model_fields}
-    known |= {f"{_PREFIX}{name.upper()}" for name in _EARLIER_NAMES}
-    known |= {f"{_PREFIX}SETTINGS_FILE", *CALLER_VARIABLES}
-    if unknown := sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known):
+    known = {f"{PREFIX}{name.upper()}" for name in ServerSettings.model_fields}
+    known |= {f"{PREFIX}{name.upper()}" for name in EARLIER_NAMES}
+    known |= {f"{PREFIX}SETTINGS_FILE", *CALLER_VARIABLES}
+    if unknown := sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known):
         raise ConfigurationError(f"Unknown environment variables: {', '.join(unknown)}. Check their spelling.")
     if file is not None:
-        os.environ[f"{_PREFIX}SETTINGS_FILE"] = str(file)
+        os.environ[f"{PREFIX}SETTINGS_FILE"] = str(file)
     try:
         settings = ServerSettings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:

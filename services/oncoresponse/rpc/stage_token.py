@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import os
-import secrets
-import tempfile
 from pathlib import Path
 
 from oncoresponse.access.caller import OWN_SERVICES, Caller, Credentials
-from oncoresponse.errors import ConfigurationError, NotAuthenticated
-
-_FEWEST_CHARACTERS = 32
+from oncoresponse.errors import NotAuthenticated
+from oncoresponse.rpc.token_file import shared_token
 
 
 class StageToken:
@@ -41,42 +37,4 @@ def stage_token(data_directory: Path, file: Path | None) -> str:
         ConfigurationError: The file cannot be read or made, others than its owner may read it, or it holds no token.
     """
     path = data_directory / "secrets" / "stage-token" if file is None else file
-    try:
-        if file is None and not path.exists():
-            _make(path)
-        if path.stat().st_mode & 0o077:
-            raise ConfigurationError(
-                "The file with the token of the services can be read by others. Take their rights away (chmod 600).",
-                setting="stage_token_file",
-            )
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            "The file with the token of the services cannot be read or made. Check stage_token_file, or the rights of "
-            "the data folder.",
-            setting="stage_token_file",
-        ) from error
-    if len(token) < _FEWEST_CHARACTERS or not token.isprintable() or " " in token:
-        raise ConfigurationError(
-            f"The file with the token of the services holds none: one word of at least {_FEWEST_CHARACTERS} "
-            "characters. Make one with 'openssl rand -hex 32'.",
-            setting="stage_token_file",
-        )
-    return token
-
-
-def _make(path: Path) -> None:
-    """Write a new token, whole or not at all; of several processes that start at once, one wins."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(name, path)
-        except FileExistsError:
-            return
-    finally:
-        Path(name).unlink()
+    return shared_token(path, make=file is None, whose="services", setting="stage_token_file")

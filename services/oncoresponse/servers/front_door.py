@@ -9,25 +9,28 @@ from oncoresponse.access.authentication import Authentication
 from oncoresponse.access.installed import authentication_of, revocations_file_of, users_file_of
 from oncoresponse.access.rate_limit import CallerLimiter
 from oncoresponse.rpc.access_control import Gate
+from oncoresponse.rpc.edge_token import EdgeToken
 from oncoresponse.rpc.settings import ServerSettings
 
 _log = logging.getLogger(__name__)
 
 
-def gate_of_front_door(settings: ServerSettings, audit: AuditSink | None) -> Gate:
+def gate_of_front_door(settings: ServerSettings, audit: AuditSink | None, edge_token: str) -> Gate:
     """The gate of the front door.
 
     Args:
         settings: Of the process.
         audit: Where calls are kept.
+        edge_token: Shown by the edges of the installation.
 
     Raises:
         ConfigurationError: A file of callers cannot be used, or nobody could be recognized.
     """
-    return Gate(_authentication(settings), audit, limits=CallerLimiter(settings.caller_limits))
+    edges = EdgeToken(edge_token)
+    return Gate(_authentication(settings, edges), audit, CallerLimiter(settings.caller_limits), edges)
 
 
-def _authentication(settings: ServerSettings) -> Authentication:
+def _authentication(settings: ServerSettings, edges: EdgeToken) -> Authentication:
     if not settings.offers_front_door:
         return Authentication([])
     if settings.allow_anonymous:
@@ -39,4 +42,5 @@ def _authentication(settings: ServerSettings) -> Authentication:
         certificate_callers=settings.certificate_callers,
         asks_for_certificates=settings.tls_client_authority is not None,
         allow_anonymous=settings.allow_anonymous,
+        before=(edges,),
     )

@@ -8,7 +8,7 @@ import logging
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -19,6 +19,7 @@ from oncoresponse.access.authentication import Authentication
 from oncoresponse.errors import ConfigurationError, OncoResponseError
 from oncoresponse.model.folder import installed_model_names
 from oncoresponse.rpc.access_control import Gate
+from oncoresponse.rpc.edge_token import edge_token
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.own_socket import own_socket
 from oncoresponse.rpc.peers import HOSTED_BY, SERVICE_NAMES, Peers
@@ -42,10 +43,26 @@ class ServerProcess:
     Health (grpc.health.v1) answers for each service and for "": NOT_SERVING until the service can work
     (weights loaded, database reached, for assessments every service they call reached over the way of the calls), while
     the database of the assessments does not answer, and again from the moment a stop is asked for.
+
+    Args:
+        settings: Of the process.
+        beside: What runs in the process as a client of its front door: started when it is ready, ended before it stops.
+
+    Attributes:
+        address: Of the front door, ``HOST:PORT``.
+        stage_address: For the services of other processes; empty for none.
+        own_address: gRPC address of the front door for what runs beside; empty for none.
+        edge_token: What the edges of the installation show there.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        beside: Callable[[ServerProcess], AbstractAsyncContextManager[None]] | None = None,
+    ) -> None:
         self._settings = settings
+        self._beside = beside
+        self._beside_stack = AsyncExitStack()
         self._health = health_aio.HealthServicer()
         self._unable: set[str] = set()
         self._servers: list[grpc.aio.Server] = []
@@ -55,6 +72,8 @@ class ServerProcess:
         self._failure: OncoResponseError | None = None
         self.address = ""
         self.stage_address = ""
+        self.own_address = ""
+        self.edge_token = ""
 
     async def start(self) -> None:
         """Listen, then make the services ready one after another; assessments last, when all they call is ready.
@@ -76,7 +95,9 @@ class ServerProcess:
         services = sorted(settings.services, key=lambda service: service is Service.ASSESSMENT)
         self._unable.update(SERVICE_NAMES[service] for service in services)
         token = stage_token(settings.data_directory, settings.stage_token_file)
-        front = self._new_server(gate_of_front_door(settings, self._audit_store()))
+        if settings.offers_front_door:
+            self.edge_token = edge_token(settings.data_directory, settings.edge_token_file)
+        front = self._new_server(gate_of_front_door(settings, self._audit_store(), self.edge_token))
         inner = self._new_server(Gate(Authentication([StageToken(token)])))
         for name in ("", *(SERVICE_NAMES[service] for service in services)):
             await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -86,6 +107,9 @@ class ServerProcess:
             self.stage_address = self._bind(inner, settings.stage_listen)
         socket = self._exit_stack.enter_context(own_socket(settings.data_directory))
         inner.add_insecure_port(socket)
+        if self._beside is not None:
+            self.own_address = self._exit_stack.enter_context(own_socket(settings.data_directory))
+            front.add_insecure_port(self.own_address)
         artifacts = ArtifactStore(
             settings.artifact_url or (settings.data_directory / "artifacts").as_uri(),
             minimum_free_bytes=settings.minimum_free_bytes,
@@ -123,6 +147,8 @@ class ServerProcess:
             if running.watch is not None:
                 report = functools.partial(self._report, SERVICE_NAMES[service])
                 self._exit_stack.push_async_callback(_cancelled, asyncio.create_task(running.watch(report)))
+        if self._beside is not None:
+            await self._beside_stack.enter_async_context(self._beside(self))
         _log.info("serving %s on %s", ", ".join(settings.services), self.address)
 
     async def _set_health(self, name: str, serves: bool) -> None:
@@ -132,6 +158,7 @@ class ServerProcess:
     async def stop(self) -> None:
         """Refuse new calls, let running ones finish, close everything."""
         await self._health.enter_graceful_shutdown()
+        await self._beside_stack.aclose()
         for running in self._running:
             await running.drain()
         await asyncio.gather(*(server.stop(self._settings.drain_seconds) for server in self._servers))

@@ -1,0 +1,1 @@
+"""What speaks another protocol than gRPC to the outside: clients of the front door."""

@@ -1,0 +1,94 @@
+"""The application: the routes of the table, each with what answers it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from oncoresponse.edges.http.problem import Refusal
+from oncoresponse.edges.http.protection import ROUTE, Protection
+from oncoresponse.edges.http.route_rules import ROUTE_RULES, RouteRule
+from oncoresponse.errors import InvalidRequest
+from oncoresponse.rpc.edge_settings import HttpSettings
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def application(settings: HttpSettings, handlers: Mapping[tuple[str, str], Handler]) -> ASGIApp:
+    """The application with everything that protects it.
+
+    Args:
+        settings: The limits.
+        handlers: What answers, by method and path.
+
+    Raises:
+        LookupError: A route has no line in the table, or none that answers it.
+    """
+    if set(handlers) != set(ROUTE_RULES):
+        raise LookupError("every route has a line in ROUTE_RULES and a handler")
+    routes = [
+        Route(path, _Endpoint(handlers[method, path], path, rule, settings), methods=[method])
+        for (method, path), rule in ROUTE_RULES.items()
+    ]
+    # Errors of routing are told as all others are, by the protection around.
+    inner = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
+    inner.router.redirect_slashes = False
+    open_paths = [path for (_, path), rule in ROUTE_RULES.items() if rule.is_open]
+    return Protection(inner, settings, open_paths)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    del request
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code == 405:
+        raise Refusal(405, InvalidRequest("This path does not take that method."), dict(error.headers or {})) from None
+    raise Refusal(404, InvalidRequest("Nothing is served at this path. Check the URL.")) from None
+
+
+class _Endpoint:
+    """What answers a route, with the limits of its body."""
+
+    def __init__(self, handler: Handler, path: str, rule: RouteRule, settings: HttpSettings) -> None:
+        self._handler = handler
+        self._path = path
+        self._largest = settings.upload_bytes if rule.is_upload else settings.body_bytes
+        self._seconds = settings.upload_seconds if rule.is_upload else settings.idle_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[ROUTE] = self._path
+        declared = [value for name, value in scope["headers"] if name == b"content-length"]
+        if declared and int(declared[0]) > self._largest:
+            raise self._too_large()
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._largest:
+                raise self._too_large()
+            return message
+
+        try:
+            async with asyncio.timeout(self._seconds):
+                response = await self._handler(Request(scope, limited))
+        except TimeoutError:
+            raise Refusal(408, InvalidRequest("The request took longer than it may. Send less at a time.")) from None
+        await response(scope, limited, send)
+
+    def _too_large(self) -> Refusal:
+        return Refusal(
+            413,
+            InvalidRequest(
+                f"The body of the request is larger than {self._largest} bytes. Send less at a time.",
+                limit_bytes=self._largest,
+            ),
+        )

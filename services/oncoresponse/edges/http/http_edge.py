@@ -1,0 +1,155 @@
+"""The HTTP server as an edge: a uvicorn in the event loop of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+
+import grpc
+import uvicorn
+
+from oncoresponse.edges.front_door import FrontDoor
+from oncoresponse.edges.http.application import application
+from oncoresponse.edges.http.connection import connection_class
+from oncoresponse.edges.http.health_routes import HealthRoutes
+from oncoresponse.errors import ConfigurationError
+from oncoresponse.rpc.edge_settings import HttpSettings
+from oncoresponse.rpc.settings import ServerSettings
+
+_BACKLOG = 256
+_KEEP_ALIVE_SECONDS = 15
+
+
+class HttpEdge:
+    """See :class:`~oncoresponse.edges.edge.Edge`.
+
+    Args:
+        settings: Of the process.
+        http: Of the server, TLS files included.
+        front_door: Whom it calls.
+
+    Raises:
+        ConfigurationError: It would offer patient data in the clear, or a TLS file cannot be used.
+    """
+
+    name = "http"
+
+    def __init__(self, settings: ServerSettings, http: HttpSettings, front_door: FrontDoor) -> None:
+        http.require_safe_listening(
+            allow_insecure_network=settings.allow_insecure_network, allow_anonymous=settings.allow_anonymous
+        )
+        self.address = ""
+        self._http = http
+        self._front_door = front_door
+        self._drain_seconds = settings.drain_seconds
+        self._server: _Server | None = None
+        self._channel: grpc.aio.Channel | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigurationError: The address is taken.
+        """
+        http = self._http
+        listening = _listening(http.listen)
+        self._channel = self._front_door.channel()
+        health = HealthRoutes(self._channel)
+        handlers = {("GET", "/livez"): health.live, ("GET", "/readyz"): health.ready}
+        config = uvicorn.Config(
+            application(http, handlers),
+            http=connection_class(http),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            h11_max_incomplete_event_size=http.header_bytes,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=max(1, round(self._drain_seconds)),
+            ssl_certfile=http.tls_certificate,
+            ssl_context_factory=None if http.tls_certificate is None else lambda *_: tls_context(http),
+            reset_contextvars=True,
+        )
+        self._server = _Server(config)
+        self._serving = asyncio.create_task(self._server.serve([listening]))
+        began = asyncio.create_task(self._server.began.wait())
+        await asyncio.wait((began, self._serving), return_when=asyncio.FIRST_COMPLETED)
+        if not began.done():
+            began.cancel()
+            await self._serving
+        port = listening.getsockname()[1]
+        self.address = f"{http.listen.rpartition(':')[0]}:{port}"
+
+    async def stop(self) -> None:
+        """Take no new connection, let running requests end, close the channel."""
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._serving
+        if self._channel is not None:
+            await self._channel.close()
+        self._server = self._serving = self._channel = None
+
+    def ready(self) -> bool:
+        """Whether it listens."""
+        return self._serving is not None and not self._serving.done()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: signals are the process's."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.began = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals alone."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens, and says so."""
+        await super().startup(sockets)
+        self.began.set()
+
+
+def tls_context(http: HttpSettings) -> ssl.SSLContext:
+    """TLS 1.2 at least, with the ciphers that this Python and OpenSSL hold for safe."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if http.tls_certificate is not None:
+        # An empty password instead of a question at the terminal.
+        context.load_cert_chain(http.tls_certificate, http.tls_key, password="")
+    if http.tls_client_authority is not None:
+        context.load_verify_locations(http.tls_client_authority)
+        context.verify_mode = ssl.CERT_REQUIRED if http.client_certificates == "required" else ssl.CERT_OPTIONAL
+    return context
+
+
+def _listening(listen: str) -> socket.socket:
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot listen for HTTP on {listen}. Another process may use the port.", setting="http"
+        ) from error
+    listening.setblocking(False)
+    return listening

@@ -1,0 +1,48 @@
+"""The one table of routes: which calls of the front door each makes, and so who may use it.
+
+Who the caller is and what the caller may do is decided by the front door. A route that takes in large bodies asks it
+before it reads one (``asks_first``). A test walks every cell of this table, and fails for a route that has no line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from oncoresponse.access.roles import AccessRole
+from oncoresponse.access.rpc_rules import RPC_RULES
+
+_V1 = "oncoresponse.v1."
+
+
+@dataclass(frozen=True)
+class RouteRule:
+    """Of one route.
+
+    Attributes:
+        rpcs: What the route calls for its caller, each time; empty for a route that is open to everybody.
+        is_upload: Whether the body may be as large as an upload.
+    """
+
+    rpcs: tuple[str, ...]
+    is_upload: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may use it."""
+        return not self.rpcs
+
+    @property
+    def roles(self) -> frozenset[AccessRole]:
+        """A caller with any of these may use it."""
+        return frozenset.intersection(*(RPC_RULES[rpc].roles for rpc in self.rpcs)) if self.rpcs else frozenset()
+
+
+ROUTE_RULES: Mapping[tuple[str, str], RouteRule] = MappingProxyType(
+    {
+        ("GET", "/livez"): RouteRule(()),
+        ("GET", "/readyz"): RouteRule(()),
+    }
+)
+"""By method and path. What is not here, is not served."""

@@ -1,0 +1,104 @@
+"""Settings of the edges: what of an installation speaks HTTP and DICOM, as a client of the front door."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from oncoresponse.errors import ConfigurationError
+from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
+from oncoresponse.rpc.tls import require_readable_pem
+
+
+class HttpSettings(BaseModel):
+    """The HTTP server: DICOMweb, and what of the front door is offered over HTTP.
+
+    Attributes:
+        listen: Address to listen on. Port 0 takes a free port.
+        tls_certificate, tls_key: PEM files; those of the server when not given. Required to listen beyond the loopback
+            address.
+        tls_client_authority: PEM file of the authority of client certificates; that of the server when not given.
+        client_certificates: Where there is an authority of them: ``required``, who shows none is refused at once;
+            ``optional``, a token will do; ``none``, nobody is asked for one.
+        request_seconds: A request has sent its header by then, or is cut off.
+        idle_seconds: Longest time in which the sender of a body sends, or the reader of an answer takes, nothing.
+        upload_seconds: Longest time that one upload may take.
+        header_bytes: Largest header of a request, all lines together.
+        header_count: Most lines of a header.
+        body_bytes: Largest body of a request that is no upload.
+        upload_bytes: Largest upload, all objects of one request together.
+        connections: Open connections; one more is closed.
+        requests: Requests at the same time; one more is answered with BUSY. Health is answered beyond it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    listen: str = "127.0.0.1:8042"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_authority: Path | None = None
+    client_certificates: str = Field(default="required", pattern="^(required|optional|none)$")
+    request_seconds: float = Field(default=10.0, gt=0)
+    idle_seconds: float = Field(default=60.0, gt=0)
+    upload_seconds: float = Field(default=3600.0, gt=0)
+    header_bytes: int = Field(default=32 * 1024, ge=1024, le=1024**2)
+    header_count: int = Field(default=64, ge=8, le=1000)
+    body_bytes: int = Field(default=1024**2, gt=0)
+    upload_bytes: int = Field(default=4 * 1024**3, gt=0)
+    connections: int = Field(default=500, ge=1, le=100_000)
+    requests: int = Field(default=64, ge=1, le=10_000)
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        return require_address(value)
+
+    @field_validator("tls_certificate", "tls_key", "tls_client_authority")
+    @classmethod
+    def _home_folder(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
+
+    def require_safe_listening(self, *, allow_insecure_network: bool, allow_anonymous: bool) -> None:
+        """Refuse to offer patient data in the clear to a network, or to nobody in particular.
+
+        Args:
+            allow_insecure_network: Setting of the server.
+            allow_anonymous: Setting of the server.
+
+        Raises:
+            ConfigurationError: The address is not loopback, and there is no TLS, or callers need not say who they are.
+        """
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigurationError("http: tls_certificate and tls_key belong together; set both.", setting="http")
+        if self.tls_client_authority is not None and self.tls_certificate is None:
+            raise ConfigurationError(
+                "http: tls_client_authority needs TLS: set tls_certificate and tls_key too.", setting="http"
+            )
+        require_readable_pem(authority=self.tls_client_authority, certificate=self.tls_certificate, key=self.tls_key)
+        if is_loopback(host_of(self.listen)):
+            return
+        if self.tls_certificate is None and not allow_insecure_network:
+            raise ConfigurationError(
+                f"Listening for HTTP on {self.listen} would send patient data unencrypted. Set tls_certificate and "
+                "tls_key, or allow_insecure_network for a network that is protected otherwise.",
+                setting="http",
+            )
+        if allow_anonymous:
+            raise ConfigurationError(
+                "Beyond the loopback address every caller says who it is: with allow_anonymous, http listens on "
+                "127.0.0.1 or ::1. Leave allow_anonymous out, and give callers tokens or certificates.",
+                setting="http",
+            )
+
+
+class PacsSettings(BaseModel):
+    """The DICOM receiver."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Destination(BaseModel):
+    """Where results go."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
