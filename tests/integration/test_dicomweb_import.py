@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import socket
-import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,8 +16,6 @@ import grpc
 import numpy as np
 import pydicom
 import pytest
-import requests
-from dicomweb_client.web import DICOMwebClient
 from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.errors import ErrorKind, UrlNotAllowed
 from oncoresponse.intake.dicomweb_import import require_allowed_url
@@ -29,75 +24,18 @@ from oncoresponse.rpc.status import from_rpc_error
 from oncoresponse.storage.study_manifest import StudyManifest
 from oncoresponse.v1 import study_pb2
 
+from tests.integration.orthanc_server import USER, Orthanc, running_orthanc
+
 PET = sorted((Path(__file__).parents[2] / "examples" / "STS_019" / "PET").glob("0*.dcm"))
 STUDY_UID = str(pydicom.dcmread(PET[0], stop_before_pixels=True).StudyInstanceUID)
-PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-USER, PASSWORD = "radiology", "s3cret:word@1"
-
-
-@dataclass(frozen=True)
-class Orthanc:
-    """A running server that holds the PET of the sample."""
-
-    origin: str
-
-    def url(self, user: str = USER, password: str = PASSWORD) -> str:
-        quoted = requests.utils.quote(password, safe="")
-        return f"{self.origin.replace('://', f'://{user}:{quoted}@')}/dicom-web"
-
-    def files(self) -> list[bytes]:
-        """Through Orthanc's own interface, not DICOMweb."""
-        login = (USER, PASSWORD)
-        names = requests.get(f"{self.origin}/instances", auth=login, timeout=30).json()
-        return [requests.get(f"{self.origin}/instances/{n}/file", auth=login, timeout=30).content for n in names]
 
 
 @pytest.fixture(scope="module")
 def orthanc(tmp_path_factory: pytest.TempPathFactory, require_installed: Callable[..., None]) -> Iterator[Orthanc]:
-    require_installed("orthanc", "Orthanc")
-    require_installed("orthanc-dicomweb", str(PLUGIN))
-    folder = tmp_path_factory.mktemp("orthanc")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {
-        "Name": "Test",
-        "StorageDirectory": str(folder / "storage"),
-        "IndexDirectory": str(folder / "storage"),
-        "HttpBindAddresses": ["127.0.0.1"],
-        "HttpPort": port,
-        "DicomServerEnabled": False,
-        "AuthenticationEnabled": True,
-        "RegisteredUsers": {USER: PASSWORD},
-        "Plugins": [str(PLUGIN)],
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-    }
-    path = folder / "orthanc.json"
-    path.write_text(json.dumps(settings))
-    process = subprocess.Popen(["Orthanc", str(path)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    try:
-        words = []
-        for line in process.stderr:
-            words.append(line)
-            if "Orthanc has started" in line:
-                break
-        else:
-            pytest.fail("Orthanc did not start: " + "".join(words)[-2000:])
-        # Its log would fill the pipe.
-        reader = threading.Thread(target=process.stderr.read)
-        reader.start()
-        server = Orthanc(f"http://127.0.0.1:{port}")
-        with requests.Session() as session:
-            session.auth = (USER, PASSWORD)
-            DICOMwebClient(f"{server.origin}/dicom-web", session=session).store_instances(
-                [pydicom.dcmread(path) for path in PET]
-            )
+    """It holds the PET of the sample."""
+    with running_orthanc(tmp_path_factory.mktemp("orthanc"), require_installed) as server:
+        server.store(PET)
         yield server
-    finally:
-        process.terminate()
-        process.wait(30)
-        reader.join()
-        process.stderr.close()
 
 
 def _import(service, url: str, uid: str = STUDY_UID, request_id: str = ""):
@@ -110,7 +48,7 @@ async def test_a_study_comes_from_orthanc_byte_for_byte(run_study_service, ortha
     allowed = (f"{orthanc.origin}/dicom-web",)
     async with run_study_service(tmp_path, allowed_dicomweb_urls=allowed) as service:
         request_id = str(uuid.uuid4())
-        events = [event async for event in _import(service, orthanc.url(), request_id=request_id)]
+        events = [event async for event in _import(service, orthanc.url(USER), request_id=request_id)]
         study = events[-1].study
         assert study.complete
         assert study.instance_count == events[-2].progress.imported == len(PET)
@@ -122,20 +60,20 @@ async def test_a_study_comes_from_orthanc_byte_for_byte(run_study_service, ortha
             dataset = pydicom.dcmread(io.BytesIO(service.artifacts.read_bytes(item.artifact)))
             np.testing.assert_array_equal(dataset.pixel_array, sent[dataset.SOPInstanceUID].pixel_array)
             assert dataset.RescaleSlope == sent[dataset.SOPInstanceUID].RescaleSlope
-        again = [event async for event in _import(service, orthanc.url(), request_id=request_id)]
+        again = [event async for event in _import(service, orthanc.url(USER), request_id=request_id)]
         assert [event.study for event in again] == [study]
 
 
 async def test_what_orthanc_refuses(run_study_service, orthanc, tmp_path, refusal, caplog):
     async with run_study_service(tmp_path, allowed_dicomweb_urls=(orthanc.origin,)) as service:
-        error = await refusal(_import(service, orthanc.url(), "1.2.3.4.5"))
+        error = await refusal(_import(service, orthanc.url(USER), "1.2.3.4.5"))
         assert error.reason == "NO_IMAGES"
         error = await refusal(_import(service, orthanc.url(USER, "wrong")))
         assert (error.reason, error.metadata["http_status"]) == ("PACS_ACCESS_DENIED", "401")
         for text in (error.message, *(record.getMessage() for record in caplog.records)):
             assert not any(secret in text for secret in ("wrong", STUDY_UID, "127.0.0.1"))
         # Not DICOMweb, but something of Orthanc's own.
-        error = await refusal(_import(service, orthanc.url().replace("/dicom-web", "/app")))
+        error = await refusal(_import(service, orthanc.url(USER).replace("/dicom-web", "/app")))
         assert error.reason in ("INVALID_REQUEST", "NO_IMAGES")
 
 

@@ -40,6 +40,7 @@ _D, _E = AuditAction.DELETE, AuditAction.EXECUTE
 
 RPC_RULES: Mapping[str, Rule] = MappingProxyType(
     {
+        "oncoresponse.v1.AccessService/GetCaller": Rule(USER_ROLES | {_STAGE}, _R),
         "oncoresponse.v1.StudyService/CreateStudy": _rule(_C, _SUBMIT),
         "oncoresponse.v1.StudyService/UploadInstances": _rule(_C, _SUBMIT),
         "oncoresponse.v1.StudyService/ListInstances": _rule(_R, _SUBMIT),

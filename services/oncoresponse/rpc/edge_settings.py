@@ -29,6 +29,7 @@ class HttpSettings(BaseModel):
         body_bytes: Largest body of a request that is no upload.
         upload_bytes: Largest upload, all objects of one request together.
         connections: Open connections; one more is closed.
+        quiet_seconds: A study that came in over HTTP is complete when nothing more of it has come for so long.
         requests: Requests at the same time; one more is answered with BUSY. Health is answered beyond it.
     """
 
@@ -47,6 +48,7 @@ class HttpSettings(BaseModel):
     body_bytes: int = Field(default=1024**2, gt=0)
     upload_bytes: int = Field(default=4 * 1024**3, gt=0)
     connections: int = Field(default=500, ge=1, le=100_000)
+    quiet_seconds: float = Field(default=30.0, gt=0)
     requests: int = Field(default=64, ge=1, le=10_000)
 
     @field_validator("listen")

@@ -110,6 +110,7 @@ def _model(around: Surroundings) -> Built:
 def _study(around: Surroundings) -> Built:
     from oncoresponse.dicom.pixel_decoding import close_decoders
     from oncoresponse.intake.study_settings import StudySettings
+    from oncoresponse.servers.access_servicer import AccessServicer
     from oncoresponse.servers.conversion_stage import ConversionStage
     from oncoresponse.servers.indexed_study import header_reader
     from oncoresponse.servers.study_check_servicer import StudyCheckServicer
@@ -118,7 +119,7 @@ def _study(around: Surroundings) -> Built:
     from oncoresponse.stages.v1 import patient_data_pb2_grpc, study_check_pb2_grpc
     from oncoresponse.storage.study_patients import StudyPatients
     from oncoresponse.storage.study_store import StudyStore
-    from oncoresponse.v1 import study_pb2_grpc
+    from oncoresponse.v1 import access_pb2_grpc, study_pb2_grpc
 
     settings = around.settings
     study_settings = StudySettings(
@@ -134,6 +135,7 @@ def _study(around: Surroundings) -> Built:
     )
     store = StudyStore(settings.data_directory, around.artifacts, study_settings)
     around.offer(study_pb2_grpc.add_StudyServiceServicer_to_server, StudyServicer(store, study_settings))
+    around.offer(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessServicer())
     limits = settings.dicom_limits
     patients = StudyPatients(settings.data_directory, around.artifacts, header_reader(limits))
     around.offer_inside(patient_data_pb2_grpc.add_StudyDataServiceServicer_to_server, StudyDataServicer(patients))

@@ -141,6 +141,7 @@ FILES: Mapping[str, Kept] = MappingProxyType(
 
 RPCS: Mapping[str, Handles] = MappingProxyType(
     {
+        "oncoresponse.v1.AccessService/GetCaller": Handles.NOTHING,
         "oncoresponse.v1.StudyService/CreateStudy": Handles.NAMES,
         "oncoresponse.v1.StudyService/UploadInstances": Handles.IMAGES,
         "oncoresponse.v1.StudyService/ListInstances": Handles.NAMES,
