@@ -443,3 +443,37 @@ def test_the_log_names_routes_and_neither_studies_nor_tokens(server, base, submi
     log = server.log.read_text()
     assert "POST /dicom-web/studies/{study} 200" in log
     assert not any(word in log for word in ("STOW-", study.StudyInstanceUID, tokens[AccessRole.SUBMIT]))
+
+
+def test_a_study_that_was_coming_in_when_the_edge_was_killed_is_completed_by_the_next(
+    server, data, tokens, submitter, tmp_path
+):
+    """kill -9 between the answer and the end of the quiet time: nothing that was acknowledged is lost or left open."""
+
+    def start(quiet_seconds: float) -> tuple[subprocess.Popen, str]:
+        settings = {
+            "http": {"listen": "127.0.0.1:0", "quiet_seconds": quiet_seconds},
+            "edge_token_file": str(data / "secrets" / "edge-token"),
+        }
+        file = tmp_path / "settings.yaml"
+        file.write_text(yaml.safe_dump(settings))
+        command = [sys.executable, "-m", "oncoresponse.cli.main", "edges", "--server", server.address]
+        command += ["--data-dir", str(tmp_path), "--settings", str(file)]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        return process, f"http://{process.stdout.readline().split()[1]}"
+
+    first, base = start(1000)
+    try:
+        assert store(base, submitter, multipart(*map(as_bytes, slices("STOW-KILLED")))).status_code == 200
+    finally:
+        first.kill()
+        first.wait()
+        first.stdout.close()
+    second, _ = start(0.2)
+    try:
+        (study,) = completed(server, tokens, "STOW-KILLED")
+        assert study.instance_count == 3
+    finally:
+        second.terminate()
+        assert second.wait(30) == 0
+        second.stdout.close()

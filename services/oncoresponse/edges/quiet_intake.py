@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import grpc
 
@@ -46,14 +48,30 @@ class QuietIntake:
         front_door: Studies are completed there by the edges.
         channel: To it.
         quiet_seconds: How long nothing comes.
+        record: File with the names of the studies that are open, so that they are completed after a restart too.
     """
 
-    def __init__(self, front_door: FrontDoor, channel: grpc.aio.Channel, quiet_seconds: float) -> None:
+    def __init__(self, front_door: FrontDoor, channel: grpc.aio.Channel, quiet_seconds: float, record: Path) -> None:
         self._front_door = front_door
         self._stub = study_pb2_grpc.StudyServiceStub(channel)
         self._quiet_seconds = quiet_seconds
         self._open: dict[tuple[str, str], _OpenStudy] = {}
         self._opening: dict[tuple[str, str], asyncio.Lock] = {}
+        self._record = record
+        self._recording = asyncio.Lock()
+        self._left: set[str] = set()
+        self._ending_left: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin, with what an earlier process left open.
+
+        Raises:
+            OSError: The record cannot be read or written.
+        """
+        self._left = await asyncio.to_thread(self._read)
+        await self._write()
+        if self._left:
+            self._ending_left = asyncio.create_task(self._end_left())
 
     async def open(self, sender: Sender, study_instance_uid: str) -> str:
         """See there."""
@@ -62,6 +80,8 @@ class QuietIntake:
             study = self._open.get(key)
             if study is None:
                 study = self._open[key] = _OpenStudy(await self._new_study(sender, study_instance_uid))
+                self._left.discard(study.name)
+                await self._write()
             study.senders += 1
             if study.ending is not None:
                 study.ending.cancel()
@@ -92,7 +112,8 @@ class QuietIntake:
 
     async def stop(self) -> None:
         """Complete nothing more; what is open goes on when more of it comes."""
-        tasks = [study.ending for study in self._open.values() if study.ending is not None]
+        tasks = [each.ending for each in self._open.values() if each.ending is not None]
+        tasks += [self._ending_left] if self._ending_left is not None else []
         for task in tasks:
             task.cancel()
         for task in tasks:
@@ -117,6 +138,26 @@ class QuietIntake:
             while not await self._complete(study.name):
                 await asyncio.sleep(_AGAIN_SECONDS)
             del self._open[key], self._opening[key]
+        await self._write()
+
+    async def _end_left(self) -> None:
+        """Complete what nobody goes on with."""
+        await asyncio.sleep(self._quiet_seconds)
+        for name in sorted(self._left):
+            while name in self._left and not await self._complete(name):
+                await asyncio.sleep(_AGAIN_SECONDS)
+            self._left.discard(name)
+            await self._write()
+
+    def _read(self) -> set[str]:
+        self._record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return set(self._record.read_text(encoding="ascii").split()) if self._record.exists() else set()
+
+    async def _write(self) -> None:
+        """The names of what is open, whole and on the disk."""
+        async with self._recording:
+            names = sorted({each.name for each in self._open.values()} | self._left)
+            await asyncio.to_thread(_replace, self._record, "\n".join(names))
 
     async def _complete(self, study: str) -> bool:
         """Whether nothing is left to do."""
@@ -133,3 +174,12 @@ class QuietIntake:
             _log.warning("a study that came in could not be completed: %s", error.reason)
             return error.kind not in _PASSING
         return True
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_suffix(".new")
+    with new.open("w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

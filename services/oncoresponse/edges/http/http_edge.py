@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import grpc
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.http.application import application
@@ -62,7 +63,13 @@ class HttpEdge:
         listening = _listening(http.listen)
         self._channel = self._front_door.channel()
         health = HealthRoutes(self._channel)
-        self._intake = QuietIntake(self._front_door, self._channel, http.quiet_seconds)
+        self._intake = QuietIntake(
+            self._front_door,
+            self._channel,
+            http.quiet_seconds,
+            self._settings.data_directory / "edges" / "open-studies",
+        )
+        await self._intake.start()
         stow = StowRoute(
             self._front_door,
             self._channel,
@@ -136,6 +143,13 @@ class _Server(uvicorn.Server):
         """Listens, and says so."""
         await super().startup(sockets)
         self.began.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends the connections that have no request at work at once: TLS would wait for the other side's goodbye."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, H11Protocol) and (connection.cycle is None or connection.cycle.response_complete):
+                connection.transport.abort()
+        await super().shutdown(sockets)
 
 
 def tls_context(http: HttpSettings) -> ssl.SSLContext:
