@@ -47,6 +47,7 @@ RPC_RULES: Mapping[str, Rule] = MappingProxyType(
         "oncoresponse.v1.StudyService/CompleteStudy": _rule(_U, _SUBMIT),
         "oncoresponse.v1.StudyService/ImportDirectory": _rule(_C, _SUBMIT),
         "oncoresponse.v1.StudyService/ImportDicomWeb": _rule(_C, _SUBMIT),
+        "oncoresponse.v1.StudyService/FindDicomWebStudies": _rule(_R, _SUBMIT),
         "oncoresponse.v1.StudyService/GetStudy": _rule(_R, _READ, _SUBMIT, _STAGE),
         "oncoresponse.v1.StudyService/ListStudies": _rule(_R, _READ),
         "oncoresponse.v1.StudyService/DeleteStudy": _rule(_D, _ADMINISTER),

@@ -20,7 +20,7 @@ from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
-from oncoresponse.rpc.edge_settings import Destination, HttpSettings, PacsSettings
+from oncoresponse.rpc.edge_settings import Destination, DicomWebServer, HttpSettings, PacsSettings
 from oncoresponse.rpc.settings_sources import EARLIER_NAMES, PREFIX, EarlierVariables, SettingsFile
 from oncoresponse.rpc.tls import CallerTls, require_readable_pem
 
@@ -155,6 +155,8 @@ class ServerSettings(BaseSettings):
         edge_token_file: File with the secret by which the front door knows the edges, for edges that share no data
             folder with it; without it one is made in the data folder.
         http: The HTTP server; absent for none. Fields as :class:`~oncoresponse.rpc.edge_settings.HttpSettings`.
+        dicomweb_servers: DICOMweb servers by a name of your choice; they may be read, as those of ``dicomweb_urls``.
+            Fields of each as :class:`~oncoresponse.rpc.edge_settings.DicomWebServer`.
         pacs: The DICOM receiver; absent for none. Fields as :class:`~oncoresponse.rpc.edge_settings.PacsSettings`.
         destinations: Where results go, by a name of your choice. Fields of each as
             :class:`~oncoresponse.rpc.edge_settings.Destination`.
@@ -218,6 +220,7 @@ class ServerSettings(BaseSettings):
     worker_beat_seconds: float = Field(default=3.0, ge=0.1, le=5)
     edge_token_file: Path | None = None
     http: HttpSettings | None = None
+    dicomweb_servers: dict[str, DicomWebServer] = {}
     pacs: PacsSettings | None = None
     destinations: dict[str, Destination] = {}
 

@@ -109,7 +109,7 @@ def _model(around: Surroundings) -> Built:
 
 def _study(around: Surroundings) -> Built:
     from oncoresponse.dicom.pixel_decoding import close_decoders
-    from oncoresponse.intake.study_settings import StudySettings
+    from oncoresponse.intake.study_settings import DicomWebServer, StudySettings
     from oncoresponse.servers.access_servicer import AccessServicer
     from oncoresponse.servers.conversion_stage import ConversionStage
     from oncoresponse.servers.indexed_study import header_reader
@@ -125,6 +125,7 @@ def _study(around: Surroundings) -> Built:
     study_settings = StudySettings(
         allowed_import_directories=settings.import_directories,
         allowed_dicomweb_urls=settings.dicomweb_urls,
+        dicomweb_servers={name: DicomWebServer(**dict(item)) for name, item in settings.dicomweb_servers.items()},
         quota_bytes_per_study=settings.study_quota_bytes,
         quota_bytes_total=settings.total_quota_bytes,
         dicom_limits=settings.dicom_limits,
@@ -134,7 +135,8 @@ def _study(around: Surroundings) -> Built:
         dicomweb_total_seconds=settings.dicomweb_total_seconds,
     )
     store = StudyStore(settings.data_directory, around.artifacts, study_settings)
-    around.offer(study_pb2_grpc.add_StudyServiceServicer_to_server, StudyServicer(store, study_settings))
+    servicer = StudyServicer(store, study_settings, settings.models_directory)
+    around.offer(study_pb2_grpc.add_StudyServiceServicer_to_server, servicer)
     around.offer(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessServicer())
     limits = settings.dicom_limits
     patients = StudyPatients(settings.data_directory, around.artifacts, header_reader(limits))

@@ -72,6 +72,11 @@ class StudyServiceStub:
                 request_serializer=oncoresponse_dot_v1_dot_study__pb2.ImportDicomWebRequest.SerializeToString,
                 response_deserializer=oncoresponse_dot_v1_dot_study__pb2.ImportDicomWebResponse.FromString,
                 _registered_method=True)
+        self.FindDicomWebStudies = channel.unary_unary(
+                '/oncoresponse.v1.StudyService/FindDicomWebStudies',
+                request_serializer=oncoresponse_dot_v1_dot_study__pb2.FindDicomWebStudiesRequest.SerializeToString,
+                response_deserializer=oncoresponse_dot_v1_dot_study__pb2.FindDicomWebStudiesResponse.FromString,
+                _registered_method=True)
         self.GetStudy = channel.unary_unary(
                 '/oncoresponse.v1.StudyService/GetStudy',
                 request_serializer=oncoresponse_dot_v1_dot_study__pb2.GetStudyRequest.SerializeToString,
@@ -139,8 +144,16 @@ class StudyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportDicomWeb(self, request, context):
-        """Retrieves a study from a DICOMweb server on the allow-list (WADO-RS), then completes the study.
-        Errors: URL_NOT_ALLOWED, PEER_UNAVAILABLE, NO_IMAGES.
+        """Retrieves a study, or some of its series, from a DICOMweb server that the settings name (WADO-RS), then completes
+        the study. Errors: URL_NOT_ALLOWED, PEER_UNAVAILABLE, PACS_ACCESS_DENIED, NO_IMAGES, MODEL_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindDicomWebStudies(self, request, context):
+        """Looks for studies on a DICOMweb server that the settings name (QIDO-RS). Nothing of them is kept here.
+        Errors: URL_NOT_ALLOWED, PEER_UNAVAILABLE, PACS_ACCESS_DENIED, PACS_ANSWER_REFUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,6 +212,11 @@ def add_StudyServiceServicer_to_server(servicer, server):
                     servicer.ImportDicomWeb,
                     request_deserializer=oncoresponse_dot_v1_dot_study__pb2.ImportDicomWebRequest.FromString,
                     response_serializer=oncoresponse_dot_v1_dot_study__pb2.ImportDicomWebResponse.SerializeToString,
+            ),
+            'FindDicomWebStudies': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindDicomWebStudies,
+                    request_deserializer=oncoresponse_dot_v1_dot_study__pb2.FindDicomWebStudiesRequest.FromString,
+                    response_serializer=oncoresponse_dot_v1_dot_study__pb2.FindDicomWebStudiesResponse.SerializeToString,
             ),
             'GetStudy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStudy,
@@ -386,6 +404,33 @@ class StudyService:
             '/oncoresponse.v1.StudyService/ImportDicomWeb',
             oncoresponse_dot_v1_dot_study__pb2.ImportDicomWebRequest.SerializeToString,
             oncoresponse_dot_v1_dot_study__pb2.ImportDicomWebResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindDicomWebStudies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oncoresponse.v1.StudyService/FindDicomWebStudies',
+            oncoresponse_dot_v1_dot_study__pb2.FindDicomWebStudiesRequest.SerializeToString,
+            oncoresponse_dot_v1_dot_study__pb2.FindDicomWebStudiesResponse.FromString,
             options,
             channel_credentials,
             insecure,
