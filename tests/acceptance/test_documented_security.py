@@ -142,6 +142,8 @@ def test_the_security_page(serve, tmp_path):
     ward.close()
     server.stop()
     assert "in one chain" in page.run("audit verify")
+    # Everything is of today.
+    assert "No event is older" in page.run("audit archive")
     page.run("audit export")
     exported = [json.loads(line) for line in (tmp_path / "audit.ndjson").read_text().splitlines()]
     assert {event["agent"][2]["who"]["identifier"]["value"] for event in exported} >= {"ward", "boss", "doctor"}
