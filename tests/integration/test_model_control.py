@@ -7,6 +7,7 @@ import datetime
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -57,8 +58,9 @@ def test_what_is_stopped_waits_through_a_crash_and_goes_on_by_itself(serve, tmp_
 
     # Who watches notices nothing of the crash.
     watcher = AdministrationClient(address)
-    watching = ThreadPoolExecutor(1).submit(watcher.watch, waiting, lambda *_: None)
-    until_message(address, waiting, WAITING)
+    heard = threading.Event()
+    watching = ThreadPoolExecutor(1).submit(watcher.watch, waiting, lambda *_: heard.set())
+    assert heard.wait(60)
     server.stop(signal.SIGKILL)
     assert serve(*arguments[:-1], address).wait_until_ready() == address
     client = AdministrationClient(address)

@@ -213,10 +213,8 @@ def recall(
                 *("not noted yet" if state == "unspecified" else state, item.study, item.study_date),
             )
             status = report_pb2.ReportStatus.Name(item.report_status).removeprefix("REPORT_STATUS_").lower()
-            if status != "unspecified":
-                report = status
-            else:
-                report = "not noted yet" if state == "unspecified" else "none"
+            without = "not noted yet" if state == "unspecified" else "none"
+            report = without if status == "unspecified" else status
             for patient in item.patients or [None]:
                 who = ("", "") if patient is None else (patient.patient_id, patient.issuer_of_patient_id)
                 patients.add(who)
