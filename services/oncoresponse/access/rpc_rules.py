@@ -50,6 +50,7 @@ RPC_RULES: Mapping[str, Rule] = MappingProxyType(
         "oncoresponse.v1.StudyService/FindDicomWebStudies": _rule(_R, _SUBMIT),
         "oncoresponse.v1.StudyService/GetStudy": _rule(_R, _READ, _SUBMIT, _STAGE),
         "oncoresponse.v1.StudyService/ListStudies": _rule(_R, _READ),
+        "oncoresponse.v1.StudyService/ReadInstances": _rule(_R, _ADMINISTER),
         "oncoresponse.v1.StudyService/DeleteStudy": _rule(_D, _ADMINISTER),
         "oncoresponse.v1.AssessmentService/CreateAssessment": _rule(_C, _SUBMIT),
         "oncoresponse.v1.AssessmentService/GetAssessment": _rule(_R, _READ),

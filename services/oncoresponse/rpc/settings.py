@@ -142,6 +142,7 @@ class ServerSettings(BaseSettings):
         audit_database_url: Database of the audit record; empty for ``database_url``, or without that for
             ``audit.sqlite`` in ``data_directory``.
         audit_anchor: File that gets number and hash of the newest row of the audit record; best where another owns it.
+        audit_syslog: Syslog daemon that gets them: ``HOST:PORT`` (UDP), or the path of its socket; empty for none.
         judgement_first: Withhold what the model says until a physician has recorded a judgement of the assessment: from
             a caller who may sign, until that caller has; from any other, until somebody has.
         retention_days: Days that data are kept, by kind; 0 keeps them. Fields as :class:`RetentionDays`.
@@ -211,6 +212,7 @@ class ServerSettings(BaseSettings):
     caller_limits: CallerLimits = CallerLimits()
     audit_database_url: str = ""
     audit_anchor: Path | None = None
+    audit_syslog: str = ""
     judgement_first: bool = False
     retention_days: RetentionDays = RetentionDays()
     garbage_after_seconds: float = Field(default=0.0, ge=0)
@@ -305,10 +307,10 @@ class ServerSettings(BaseSettings):
         """Command line (init) over environment over file; no dotenv, no secrets folder."""
         return init_settings, env_settings, EarlierVariables(settings_cls), SettingsFile(settings_cls)
 
-    @field_validator("listen", "stage_listen")
+    @field_validator("listen", "stage_listen", "audit_syslog")
     @classmethod
     def _host_and_port(cls, value: str, field: ValidationInfo) -> str:
-        if field.field_name == "stage_listen" and not value:
+        if field.field_name != "listen" and (not value or value.startswith("/")):
             return value
         return require_address(value)
 

@@ -95,12 +95,19 @@ def _model(around: Surroundings) -> Built:
     from oncoresponse.servers.model_control_servicer import ModelControlServicer
     from oncoresponse.servers.model_servicer import ModelServicer
     from oncoresponse.storage.model_control_store import ModelControlStore
+    from oncoresponse.storage.report_store import ReportStore
     from oncoresponse.v1 import model_control_pb2_grpc, model_pb2_grpc
 
     settings = around.settings
     directory, installed = settings.models_directory, settings.installed_is_active
     store = ModelControlStore(settings.system_database_url)
-    control = ModelControlServicer(store, directory, installed_is_active=installed, set_health=around.set_health)
+    control = ModelControlServicer(
+        store,
+        ReportStore(settings.system_database_url),
+        directory,
+        installed_is_active=installed,
+        set_health=around.set_health,
+    )
     servicer = ModelServicer(directory, store, installed_is_active=installed)
     around.offer(model_pb2_grpc.add_ModelServiceServicer_to_server, servicer)
     around.offer(model_control_pb2_grpc.add_ModelControlServiceServicer_to_server, control)
@@ -210,7 +217,10 @@ def _response(around: Surroundings) -> Built:
     settings = around.settings
     key = None if settings.fingerprint_key is None else read_key(settings.fingerprint_key)
     stage = PredictionStage(around.artifacts, settings.models_directory, key)
-    around.offer(response_pb2_grpc.add_ResponseServiceServicer_to_server, ResponseServicer(stage, around.peers))
+    around.offer(
+        response_pb2_grpc.add_ResponseServiceServicer_to_server,
+        ResponseServicer(stage, around.peers, judgement_first=around.settings.judgement_first),
+    )
     return Built(stage.make_ready, close=stage.close, stages={"prediction": stage})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,8 +30,12 @@ from oncoresponse.storage.study_store import InstanceState, StudyStore
 from oncoresponse.v1 import study_pb2, study_pb2_grpc
 
 _DEFAULT_PAGE_SIZE = 50
+<<<<<<< HEAD
 CONTOUR_MODALITIES = frozenset({"RTSTRUCT", "SEG"})
 """Of objects with contours, which an order may name whatever the inputs of its model are."""
+=======
+_CHUNK_BYTES = 256 * 1024
+>>>>>>> main
 # A progress message for each file would be more traffic than news.
 _FILES_BETWEEN_MESSAGES = 20
 
@@ -185,6 +190,27 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         names = [study.name for study in page.studies]
         call.concerns(*names, patients=await asyncio.to_thread(self._store.patients_of, names))
         return study_pb2.ListStudiesResponse(studies=map(_study, page.studies), next_page_token=page.next_token)
+
+    async def ReadInstances(
+        self, request: study_pb2.ReadInstancesRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[study_pb2.ReadInstancesResponse]:
+        """Send the files of one study."""
+        await self._own_study(request.study)
+        for patient in current_call().patients:
+            whose = study_pb2.StudyPatient(
+                patient_id=patient.patient_id, issuer_of_patient_id=patient.issuer_of_patient_id
+            )
+            yield study_pb2.ReadInstancesResponse(patient=whose)
+        for artifact in await asyncio.to_thread(self._store.instance_files, request.study):
+            data = await asyncio.to_thread(self._store.read_instance, artifact)
+            header = study_pb2.InstanceHeader(
+                study=request.study, sha256=artifact.sha256, size_bytes=artifact.size_bytes
+            )
+            yield study_pb2.ReadInstancesResponse(header=header)
+            for start in range(0, len(data), _CHUNK_BYTES):
+                part = data[start : start + _CHUNK_BYTES]
+                chunk = study_pb2.InstanceChunk(data=part, crc32=zlib.crc32(part))
+                yield study_pb2.ReadInstancesResponse(chunk=chunk)
 
     async def DeleteStudy(
         self, request: study_pb2.DeleteStudyRequest, context: grpc.aio.ServicerContext

@@ -152,6 +152,7 @@ RPCS: Mapping[str, Handles] = MappingProxyType(
         "oncoresponse.v1.StudyService/FindDicomWebStudies": Handles.IDENTITY,
         "oncoresponse.v1.StudyService/GetStudy": Handles.NAMES,
         "oncoresponse.v1.StudyService/ListStudies": Handles.IDENTITY,
+        "oncoresponse.v1.StudyService/ReadInstances": Handles.IMAGES,
         "oncoresponse.v1.StudyService/DeleteStudy": Handles.NAMES,
         "oncoresponse.v1.AssessmentService/CreateAssessment": Handles.IDENTITY,
         "oncoresponse.v1.AssessmentService/GetAssessment": Handles.RESULTS,

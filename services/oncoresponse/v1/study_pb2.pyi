@@ -237,6 +237,30 @@ class GetStudyResponse(_message.Message):
     study: Study
     def __init__(self, study: _Optional[_Union[Study, _Mapping]] = ...) -> None: ...
 
+class ReadInstancesRequest(_message.Message):
+    __slots__ = ("study",)
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    def __init__(self, study: _Optional[str] = ...) -> None: ...
+
+class StudyPatient(_message.Message):
+    __slots__ = ("patient_id", "issuer_of_patient_id")
+    PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    ISSUER_OF_PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    patient_id: str
+    issuer_of_patient_id: str
+    def __init__(self, patient_id: _Optional[str] = ..., issuer_of_patient_id: _Optional[str] = ...) -> None: ...
+
+class ReadInstancesResponse(_message.Message):
+    __slots__ = ("header", "chunk", "patient")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    PATIENT_FIELD_NUMBER: _ClassVar[int]
+    header: InstanceHeader
+    chunk: InstanceChunk
+    patient: StudyPatient
+    def __init__(self, header: _Optional[_Union[InstanceHeader, _Mapping]] = ..., chunk: _Optional[_Union[InstanceChunk, _Mapping]] = ..., patient: _Optional[_Union[StudyPatient, _Mapping]] = ...) -> None: ...
+
 class ListStudiesRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "patient_id", "issuer_of_patient_id", "study_date_from", "study_date_to", "modality", "complete")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]

@@ -87,6 +87,11 @@ class StudyServiceStub:
                 request_serializer=oncoresponse_dot_v1_dot_study__pb2.ListStudiesRequest.SerializeToString,
                 response_deserializer=oncoresponse_dot_v1_dot_study__pb2.ListStudiesResponse.FromString,
                 _registered_method=True)
+        self.ReadInstances = channel.unary_stream(
+                '/oncoresponse.v1.StudyService/ReadInstances',
+                request_serializer=oncoresponse_dot_v1_dot_study__pb2.ReadInstancesRequest.SerializeToString,
+                response_deserializer=oncoresponse_dot_v1_dot_study__pb2.ReadInstancesResponse.FromString,
+                _registered_method=True)
         self.DeleteStudy = channel.unary_unary(
                 '/oncoresponse.v1.StudyService/DeleteStudy',
                 request_serializer=oncoresponse_dot_v1_dot_study__pb2.DeleteStudyRequest.SerializeToString,
@@ -173,6 +178,14 @@ class StudyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadInstances(self, request, context):
+        """Sends the DICOM files of a complete study as they came, patient and all; for an export, which is de-identified by
+        whoever asks (`oncoresponse export`). Errors: STUDY_NOT_FOUND, STUDY_INCOMPLETE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteStudy(self, request, context):
         """Deletes the study with its instances. Reports made from it stay.
         """
@@ -227,6 +240,11 @@ def add_StudyServiceServicer_to_server(servicer, server):
                     servicer.ListStudies,
                     request_deserializer=oncoresponse_dot_v1_dot_study__pb2.ListStudiesRequest.FromString,
                     response_serializer=oncoresponse_dot_v1_dot_study__pb2.ListStudiesResponse.SerializeToString,
+            ),
+            'ReadInstances': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadInstances,
+                    request_deserializer=oncoresponse_dot_v1_dot_study__pb2.ReadInstancesRequest.FromString,
+                    response_serializer=oncoresponse_dot_v1_dot_study__pb2.ReadInstancesResponse.SerializeToString,
             ),
             'DeleteStudy': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteStudy,
@@ -485,6 +503,33 @@ class StudyService:
             '/oncoresponse.v1.StudyService/ListStudies',
             oncoresponse_dot_v1_dot_study__pb2.ListStudiesRequest.SerializeToString,
             oncoresponse_dot_v1_dot_study__pb2.ListStudiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadInstances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/oncoresponse.v1.StudyService/ReadInstances',
+            oncoresponse_dot_v1_dot_study__pb2.ReadInstancesRequest.SerializeToString,
+            oncoresponse_dot_v1_dot_study__pb2.ReadInstancesResponse.FromString,
             options,
             channel_credentials,
             insecure,
