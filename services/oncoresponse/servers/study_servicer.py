@@ -30,12 +30,9 @@ from oncoresponse.storage.study_store import InstanceState, StudyStore
 from oncoresponse.v1 import study_pb2, study_pb2_grpc
 
 _DEFAULT_PAGE_SIZE = 50
-<<<<<<< HEAD
 CONTOUR_MODALITIES = frozenset({"RTSTRUCT", "SEG"})
 """Of objects with contours, which an order may name whatever the inputs of its model are."""
-=======
 _CHUNK_BYTES = 256 * 1024
->>>>>>> main
 # A progress message for each file would be more traffic than news.
 _FILES_BETWEEN_MESSAGES = 20
 
