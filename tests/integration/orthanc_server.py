@@ -49,14 +49,21 @@ class Orthanc:
             client.store_instances([pydicom.dcmread(path) for path in paths])
 
 
-@contextmanager
-def running_orthanc(folder: Path, require_installed: Callable[..., None], **dicom_web: object) -> Iterator[Orthanc]:
-    """Starts it with a free port; ``dicom_web`` are settings of the plugin."""
-    require_installed("orthanc", "Orthanc")
-    require_installed("orthanc-dicomweb", str(PLUGIN))
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def running_orthanc(
+    folder: Path, require_installed: Callable[..., None], port: int = 0, **dicom_web: object
+) -> Iterator[Orthanc]:
+    """Starts it, on a free port where none is given; ``dicom_web`` are settings of the plugin."""
+    require_installed("orthanc", "Orthanc")
+    require_installed("orthanc-dicomweb", str(PLUGIN))
+    port = port or free_port()
     settings = {
         "Name": "Test",
         "StorageDirectory": str(folder / "storage"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from oncoresponse.edges.http.route_rules import ROUTE_RULES
 from oncoresponse.v1 import study_pb2, study_pb2_grpc
 from pydicom.uid import generate_uid
 
-from tests.integration.orthanc_server import running_orthanc
+from tests.integration.orthanc_server import PASSWORD, USER, free_port, running_orthanc
 
 ROOT = Path(__file__).parents[2]
 SERVICES = "study,assessment,model,monitoring,response"
@@ -44,7 +45,22 @@ def tokens(data):
 
 
 @pytest.fixture(scope="module")
-def server(serve_for_module, silent_stages, data, tokens):
+def archive_port():
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def orthanc(tmp_path_factory, require_installed, archive_port):
+    """It holds one study, and is the archive of the server."""
+    folder = tmp_path_factory.mktemp("orthanc")
+    with running_orthanc(folder, require_installed, archive_port, StowMaxInstances=2) as running:
+        for dataset in slices("STOW-2", 6):
+            running.ask("POST", "/instances", data=as_bytes(dataset))
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(serve_for_module, silent_stages, data, tokens, archive_port):
     http = {
         "listen": "127.0.0.1:0",
         "request_seconds": REQUEST_SECONDS,
@@ -57,7 +73,13 @@ def server(serve_for_module, silent_stages, data, tokens):
     }
     settings = data / "settings.yaml"
     limits = {"dicom_limits": {"file_bytes": 4 * 1024**2}, "caller_limits": NO_LIMITS}
-    settings.write_text(yaml.safe_dump({"http": http, "addresses": silent_stages.address, **limits}))
+    password = data / "archive-password"
+    password.write_text(PASSWORD)
+    password.chmod(0o600)
+    url = f"http://127.0.0.1:{archive_port}/dicom-web"
+    archive = {"archive": {"url": url, "user": USER, "password_file": str(password)}}
+    more = {"addresses": silent_stages.address, "dicomweb_servers": archive, **limits}
+    settings.write_text(yaml.safe_dump({"http": http, **more}))
     arguments = ("--services", SERVICES, "--listen", "127.0.0.1:0", "--stage-listen", "127.0.0.1:0")
     process = serve_for_module(*arguments, "--data-dir", str(data), settings=settings, anonymous=False)
     process.wait_until_ready()
@@ -192,21 +214,33 @@ def test_dicomweb_client_stores_a_study_which_is_then_completed(server, base, to
     assert (study.instance_count, list(study.modalities)) == (3, ["PT"])
 
 
-def test_orthanc_sends_its_study_in_pieces_and_it_is_one_study(
-    server, base, tokens, submitter, tmp_path, require_installed
-):
+def test_orthanc_sends_its_study_in_pieces_and_it_is_one_study(server, base, tokens, submitter, orthanc):
     remote = {"Url": f"{base}/dicom-web/", "HttpHeaders": submitter}
-    settings = {"Servers": {"here": remote}, "StowMaxInstances": 2}
-    with running_orthanc(tmp_path, require_installed, **settings) as orthanc:
-        for dataset in slices("STOW-2", 6):
-            orthanc.ask("POST", "/instances", data=as_bytes(dataset))
-        (study,) = orthanc.ask("GET", "/studies").json()
-        done = orthanc.ask(
-            "POST", "/dicom-web/servers/here/stow", data=json.dumps({"Resources": [study], "Synchronous": True})
-        )
-        assert done.json()["InstancesCount"] in (6, "6")
+    orthanc.ask("PUT", "/dicom-web/servers/here", data=json.dumps(remote))
+    (study,) = orthanc.ask("GET", "/studies").json()
+    sent = json.dumps({"Resources": [study], "Synchronous": True})
+    orthanc.ask("POST", "/dicom-web/servers/here/stow", data=sent)
     (found,) = completed(server, tokens, "STOW-2")
     assert found.instance_count == 6
+
+
+def command(*arguments: str, token: str) -> str:
+    """What a command prints."""
+    environment = {**os.environ, "ONCORESPONSE_TOKEN": token}
+    line = [sys.executable, "-m", "oncoresponse.cli.main", *arguments]
+    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout
+
+
+def test_studies_of_the_archive_are_found_and_retrieved_from_the_command_line(server, tokens, orthanc):
+    there = ("--server", server.address, "--from", "archive")
+    study = slices("STOW-2", 1)[0]
+    listed = command("pacs", "find", *there, "--modality", "PT", "--date", "-20991231", token=tokens[AccessRole.SUBMIT])
+    line = next(line.split() for line in listed.splitlines() if "STOW-2" in line)
+    assert line == [study.StudyDate, "STOW-2", "PT", "1", "6", study.StudyInstanceUID]
+    wanted = ("--study", study.StudyInstanceUID, "--model", "sts-petct")
+    retrieved = command("pacs", "retrieve", *there, *wanted, token=tokens[AccessRole.SUBMIT])
+    assert retrieved.endswith(": 6 instances, PT\n")
 
 
 def test_each_bad_instance_is_named_with_its_reason_and_the_good_ones_are_stored(server, base, tokens, submitter):

@@ -11,7 +11,6 @@ from tempfile import SpooledTemporaryFile
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import Request
 
 from oncoresponse.edges.http.problem import Refusal
 from oncoresponse.errors import InvalidRequest
@@ -69,11 +68,11 @@ def boundary_of(content_type: str, wanted: str) -> bytes:
     return boundary
 
 
-async def parts_of(request: Request, boundary: bytes, largest_bytes: int) -> AsyncIterator[Part]:
+async def parts_of(body: AsyncIterator[bytes], boundary: bytes, largest_bytes: int) -> AsyncIterator[Part]:
     """The parts in their order. Whoever takes one closes it. What is of no part is passed over.
 
     Args:
-        request: Its body is read to the end.
+        body: As it comes; it is read to the end.
         boundary: Between the parts.
         largest_bytes: Of a part; what it has more is counted, and not kept.
 
@@ -82,7 +81,7 @@ async def parts_of(request: Request, boundary: bytes, largest_bytes: int) -> Asy
     """
     builder = _Builder(boundary, largest_bytes)
     try:
-        async for block in request.stream():
+        async for block in body:
             # Disk and digest, away from the event loop.
             await asyncio.to_thread(builder.take, block)
             for part in builder.finished():

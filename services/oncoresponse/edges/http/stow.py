@@ -100,7 +100,7 @@ class StowRoute:
         self._require_room()
         batch = _Batch(Sender(asker.name, asker.metadata), self._channel, self._intake, study)
         try:
-            async for part in parts_of(request, boundary, self._largest_instance_bytes):
+            async for part in parts_of(request.stream(), boundary, self._largest_instance_bytes):
                 await batch.take(part)
             await batch.store()
         finally:
