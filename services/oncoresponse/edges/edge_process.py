@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from oncoresponse.edges.edge import Edge
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.http.http_edge import HttpEdge
+from oncoresponse.edges.pacs.pacs_edge import PacsEdge
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback
 from oncoresponse.rpc.settings import ServerSettings
@@ -24,6 +25,8 @@ def _edges_of(settings: ServerSettings, front_door: FrontDoor) -> list[Edge]:
     edges: list[Edge] = []
     if settings.http_server is not None:
         edges.append(HttpEdge(settings, settings.http_server, front_door))
+    if settings.pacs is not None:
+        edges.append(PacsEdge(settings, settings.pacs, front_door))
     return edges
 
 

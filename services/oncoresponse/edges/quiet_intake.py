@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import uuid
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ _AGAIN_SECONDS = 5.0
 _PASSING = (ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE, ErrorKind.EXHAUSTED)
 
 _log = logging.getLogger(__name__)
+Completed = Callable[[str, str], Awaitable[None]]
 
 
 @dataclass
@@ -32,6 +34,7 @@ class _OpenStudy:
     """One that still grows."""
 
     name: str
+    sender: str
     senders: int = 0
     patient: tuple[str, str] | None = None
     digests: dict[str, str] = field(default_factory=dict)
@@ -48,10 +51,21 @@ class QuietIntake:
         front_door: Studies are completed there by the edges.
         channel: To it.
         quiet_seconds: How long nothing comes.
-        record: File with the names of the studies that are open, so that they are completed after a restart too.
+        record: File with the names of the studies that are open and who sends them, so that they are completed after a
+            restart too.
+        completed: What is done with a study that is whole, given its name and that of its sender. Called again, after
+            a while or a restart, where it raises :class:`grpc.RpcError` for a reason that may pass.
     """
 
-    def __init__(self, front_door: FrontDoor, channel: grpc.aio.Channel, quiet_seconds: float, record: Path) -> None:
+    def __init__(
+        self,
+        front_door: FrontDoor,
+        channel: grpc.aio.Channel,
+        quiet_seconds: float,
+        record: Path,
+        completed: Completed | None = None,
+    ) -> None:
+        self._completed = completed
         self._front_door = front_door
         self._stub = study_pb2_grpc.StudyServiceStub(channel)
         self._quiet_seconds = quiet_seconds
@@ -59,7 +73,7 @@ class QuietIntake:
         self._opening: dict[tuple[str, str], asyncio.Lock] = {}
         self._record = record
         self._recording = asyncio.Lock()
-        self._left: set[str] = set()
+        self._left: dict[str, str] = {}
         self._ending_left: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -79,8 +93,8 @@ class QuietIntake:
         async with self._opening.setdefault(key, asyncio.Lock()):
             study = self._open.get(key)
             if study is None:
-                study = self._open[key] = _OpenStudy(await self._new_study(sender, study_instance_uid))
-                self._left.discard(study.name)
+                study = self._open[key] = _OpenStudy(await self._new_study(sender, study_instance_uid), sender.name)
+                self._left.pop(study.name, None)
                 await self._write()
             study.senders += 1
             if study.ending is not None:
@@ -135,7 +149,7 @@ class QuietIntake:
     async def _end(self, key: tuple[str, str], study: _OpenStudy) -> None:
         await asyncio.sleep(self._quiet_seconds)
         async with self._opening[key]:
-            while not await self._complete(study.name):
+            while not await self._complete(study.name, study.sender):
                 await asyncio.sleep(_AGAIN_SECONDS)
             del self._open[key], self._opening[key]
         await self._write()
@@ -143,23 +157,25 @@ class QuietIntake:
     async def _end_left(self) -> None:
         """Complete what nobody goes on with."""
         await asyncio.sleep(self._quiet_seconds)
-        for name in sorted(self._left):
-            while name in self._left and not await self._complete(name):
+        for name, sender in sorted(self._left.items()):
+            while name in self._left and not await self._complete(name, sender):
                 await asyncio.sleep(_AGAIN_SECONDS)
-            self._left.discard(name)
+            self._left.pop(name, None)
             await self._write()
 
-    def _read(self) -> set[str]:
+    def _read(self) -> dict[str, str]:
         self._record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return set(self._record.read_text(encoding="ascii").split()) if self._record.exists() else set()
+        lines = self._record.read_text(encoding="utf-8").splitlines() if self._record.exists() else []
+        return {name: sender for name, _, sender in (line.partition(" ") for line in lines) if name}
 
     async def _write(self) -> None:
         """The names of what is open, whole and on the disk."""
         async with self._recording:
-            names = sorted({each.name for each in self._open.values()} | self._left)
-            await asyncio.to_thread(_replace, self._record, "\n".join(names))
+            known = {each.name: each.sender for each in self._open.values()} | self._left
+            lines = (f"{name} {sender}\n" for name, sender in sorted(known.items()))
+            await asyncio.to_thread(_replace, self._record, "".join(lines))
 
-    async def _complete(self, study: str) -> bool:
+    async def _complete(self, study: str, sender: str) -> bool:
         """Whether nothing is left to do."""
         metadata = self._front_door.own_metadata
         try:
@@ -169,6 +185,8 @@ class QuietIntake:
             if count:
                 request = study_pb2.CompleteStudyRequest(study=study, instance_count=count)
                 await self._stub.CompleteStudy(request, metadata=metadata, timeout=_CALL_SECONDS)
+                if self._completed is not None:
+                    await self._completed(study, sender)
         except grpc.RpcError as failure:
             error = from_rpc_error(failure)
             _log.warning("a study that came in could not be completed: %s", error.reason)
@@ -178,7 +196,7 @@ class QuietIntake:
 
 def _replace(path: Path, text: str) -> None:
     new = path.with_suffix(".new")
-    with new.open("w", encoding="ascii") as file:
+    with new.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

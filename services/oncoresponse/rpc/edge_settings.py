@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
 from oncoresponse.rpc.tls import require_readable_pem
+
+# PS3.5 section 6.2, value representation AE: no control character, no backslash, not blank at the ends.
+_AE_TITLE = r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$"
 
 
 class HttpSettings(BaseModel):
@@ -132,9 +136,64 @@ class DicomWebServer(BaseModel):
 
 
 class PacsSettings(BaseModel):
-    """The DICOM receiver."""
+    """The DICOM receiver: a storage service class provider (PS3.4 annex B).
+
+    Attributes:
+        listen: Address to listen on. Port 0 takes a free port.
+        ae_title: Application Entity title that senders call.
+        callers: Who may send: calling AE title, and the address that it has to come from; empty for any. A title is
+            no proof of who calls: beyond loopback TLS with client certificates is, or a network that is yours.
+        tls_certificate, tls_key: PEM files; with them TLS 1.2 at least is spoken, and nothing else.
+        tls_client_authority: PEM file; when given, senders must show a certificate of this authority.
+        quiet_seconds: A study is whole when nothing more of it has come for so long.
+        associations: Open at the same time; one more is rejected as a passing condition.
+        idle_seconds: An association on which nothing happens for so long is ended.
+        rules: File that says which studies start which model; without it they are kept, and nothing is started.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    listen: str = "127.0.0.1:11112"
+    ae_title: str = Field(default="ONCORESPONSE", pattern=_AE_TITLE)
+    callers: dict[Annotated[str, Field(pattern=_AE_TITLE)], str] = Field(min_length=1, max_length=1000)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_authority: Path | None = None
+    quiet_seconds: float = Field(default=30.0, gt=0, le=86_400)
+    associations: int = Field(default=20, ge=1, le=1000)
+    idle_seconds: float = Field(default=60.0, gt=0)
+    rules: Path | None = None
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        return require_address(value)
+
+    @field_validator("tls_certificate", "tls_key", "tls_client_authority", "rules")
+    @classmethod
+    def _home_folder(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
+
+    def require_safe_listening(self, *, allow_insecure_network: bool) -> None:
+        """Refuse to take patient data in the clear from a network.
+
+        Args:
+            allow_insecure_network: Setting of the server.
+
+        Raises:
+            ConfigurationError: The address is not loopback, and there is no TLS; or a file cannot be used.
+        """
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigurationError("pacs: tls_certificate and tls_key belong together; set both.", setting="pacs")
+        if self.tls_client_authority is not None and self.tls_certificate is None:
+            raise ConfigurationError("pacs: tls_client_authority needs tls_certificate and tls_key.", setting="pacs")
+        require_readable_pem(authority=self.tls_client_authority, certificate=self.tls_certificate, key=self.tls_key)
+        if not is_loopback(host_of(self.listen)) and self.tls_certificate is None and not allow_insecure_network:
+            raise ConfigurationError(
+                f"Receiving DICOM on {self.listen} without TLS would let patient data cross the network unencrypted. "
+                "Set tls_certificate and tls_key, or allow_insecure_network for a network that is protected otherwise.",
+                setting="pacs",
+            )
 
 
 class Destination(BaseModel):

@@ -6,6 +6,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -13,7 +14,7 @@ import grpc
 from oncoresponse.access.call import current_call
 from oncoresponse.case.left_out import LeftOutInstance, unreadable_sentence
 from oncoresponse.case.study_index import IndexedPatient
-from oncoresponse.errors import NoImages
+from oncoresponse.errors import ArtifactNotFound, ChecksumMismatch, DicomError, NoImages
 from oncoresponse.intake.dicomweb_import import Wanted, import_dicomweb
 from oncoresponse.intake.dicomweb_search import StudyFilter as DicomWebFilter
 from oncoresponse.intake.dicomweb_search import find_studies
@@ -23,6 +24,7 @@ from oncoresponse.intake.study_settings import StudySettings
 from oncoresponse.model.folder import ModelFolder, find_model
 from oncoresponse.rpc.artifact_messages import artifact_message
 from oncoresponse.servers.indexed_study import header_reader
+from oncoresponse.servers.series_facts import series_facts
 from oncoresponse.servers.study_upload import StudyUpload
 from oncoresponse.storage.study_database import StudyRecord
 from oncoresponse.storage.study_filter import StudyFilter
@@ -163,7 +165,14 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request: study_pb2.GetStudyRequest, context: grpc.aio.ServicerContext
     ) -> study_pb2.GetStudyResponse:
         """Describe one study."""
-        return study_pb2.GetStudyResponse(study=_study(await self._own_study(request.name)))
+        record = await self._own_study(request.name)
+        study = _study(record)
+        if record.manifest is not None:
+            # What cannot be read of an old study any more is left out; its name and dates are not.
+            with suppress(ArtifactNotFound, ChecksumMismatch, DicomError):
+                index = await asyncio.to_thread(self._store.index_of_manifest, record.manifest, self._read_object)
+                study.series.extend(series_facts(index))
+        return study_pb2.GetStudyResponse(study=study)
 
     async def ListStudies(
         self, request: study_pb2.ListStudiesRequest, context: grpc.aio.ServicerContext

@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Study(_message.Message):
-    __slots__ = ("name", "complete", "instance_count", "size_bytes", "create_time", "manifest", "study_date", "modalities", "series_count", "tenant")
+    __slots__ = ("name", "complete", "instance_count", "size_bytes", "create_time", "manifest", "study_date", "modalities", "series_count", "tenant", "series")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,7 @@ class Study(_message.Message):
     MODALITIES_FIELD_NUMBER: _ClassVar[int]
     SERIES_COUNT_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
     name: str
     complete: bool
     instance_count: int
@@ -33,7 +34,26 @@ class Study(_message.Message):
     modalities: _containers.RepeatedScalarFieldContainer[str]
     series_count: int
     tenant: str
-    def __init__(self, name: _Optional[str] = ..., complete: _Optional[bool] = ..., instance_count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., study_date: _Optional[str] = ..., modalities: _Optional[_Iterable[str]] = ..., series_count: _Optional[int] = ..., tenant: _Optional[str] = ...) -> None: ...
+    series: _containers.RepeatedCompositeFieldContainer[StudySeries]
+    def __init__(self, name: _Optional[str] = ..., complete: _Optional[bool] = ..., instance_count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., study_date: _Optional[str] = ..., modalities: _Optional[_Iterable[str]] = ..., series_count: _Optional[int] = ..., tenant: _Optional[str] = ..., series: _Optional[_Iterable[_Union[StudySeries, _Mapping]]] = ...) -> None: ...
+
+class StudySeries(_message.Message):
+    __slots__ = ("modality", "body_part_examined", "series_description", "study_description", "procedure_codes", "accession_number", "instance_count")
+    MODALITY_FIELD_NUMBER: _ClassVar[int]
+    BODY_PART_EXAMINED_FIELD_NUMBER: _ClassVar[int]
+    SERIES_DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    STUDY_DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    PROCEDURE_CODES_FIELD_NUMBER: _ClassVar[int]
+    ACCESSION_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    modality: str
+    body_part_examined: str
+    series_description: str
+    study_description: str
+    procedure_codes: _containers.RepeatedScalarFieldContainer[str]
+    accession_number: str
+    instance_count: int
+    def __init__(self, modality: _Optional[str] = ..., body_part_examined: _Optional[str] = ..., series_description: _Optional[str] = ..., study_description: _Optional[str] = ..., procedure_codes: _Optional[_Iterable[str]] = ..., accession_number: _Optional[str] = ..., instance_count: _Optional[int] = ...) -> None: ...
 
 class InstanceStatus(_message.Message):
     __slots__ = ("sha256", "received_bytes", "finished")

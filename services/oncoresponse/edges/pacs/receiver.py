@@ -1,0 +1,231 @@
+"""Receives objects by C-STORE (PS3.4 annex B, PS3.7 section 9.1.1). Nothing is acknowledged before it is on disk.
+
+An object goes straight into the study service of the front door, which writes it down before it answers; the answer to
+the sender follows that. So a process that is killed loses nothing that was acknowledged, and no second place holds
+patient data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import logging
+import ssl
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from pydicom.uid import AllTransferSyntaxes
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.association import Association
+from pynetdicom.events import Event
+from pynetdicom.transport import ThreadedAssociationServer
+
+from oncoresponse.edges.front_door import FrontDoor
+from oncoresponse.edges.instance_header import instance_header
+from oncoresponse.edges.instance_upload import InstanceFile, upload_instances
+from oncoresponse.edges.received_study import Sender, StudyIntake
+from oncoresponse.errors import ConfigurationError, ErrorKind
+from oncoresponse.rpc.edge_settings import PacsSettings
+from oncoresponse.rpc.edge_token import CALLER_ADDRESS, EDGE_TOKEN
+from oncoresponse.rpc.status import from_rpc_error
+
+# Verification SOP Class, PS3.4 annex A.
+VERIFICATION = "1.2.840.10008.1.1"
+# PS3.4 table B.2-1 and PS3.7 annex C.
+SUCCESS = 0x0000
+DUPLICATE_INSTANCE = 0x0111
+PROCESSING_FAILURE = 0x0110
+OUT_OF_RESOURCES = 0xA700
+DATA_SET_DOES_NOT_MATCH = 0xA900
+NOT_UNDERSTOOD = 0xC000
+
+_OF_CONFLICT = {"PATIENT_MISMATCH": DATA_SET_DOES_NOT_MATCH, "DUPLICATE_INSTANCE": DUPLICATE_INSTANCE}
+# Worth another try later, by who sends.
+_PASSING = (ErrorKind.UNAVAILABLE, ErrorKind.EXHAUSTED, ErrorKind.DEADLINE, ErrorKind.CANCELLED)
+_STORE_SECONDS = 120.0
+# An AE title that no caller in the settings has.
+_NOBODY = "~" * 16
+# A C-STORE request beside its data set.
+_COMMAND_BYTES = 64 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+class Receiver:
+    """Listens, in threads of its own; what it receives it hands to the event loop that started it.
+
+    Args:
+        settings: Of the receiver.
+        front_door: Whom it calls.
+        channel: To it.
+        intake: Gathers objects to studies.
+        largest_instance_bytes: Of one object; who sends a larger one is cut off.
+    """
+
+    def __init__(
+        self,
+        settings: PacsSettings,
+        front_door: FrontDoor,
+        channel: grpc.aio.Channel,
+        intake: StudyIntake,
+        *,
+        largest_instance_bytes: int,
+    ) -> None:
+        self._settings = settings
+        self._front_door = front_door
+        self._channel = channel
+        self._intake = intake
+        self._largest_bytes = largest_instance_bytes
+        self._opened: dict[Association, dict[str, str]] = defaultdict(dict)
+        self._received: dict[Association, int] = defaultdict(int)
+        self._server: ThreadedAssociationServer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> int:
+        """Listen; gives the port.
+
+        Raises:
+            ConfigurationError: The address is taken, or a TLS file cannot be used.
+        """
+        settings = self._settings
+        self._loop = asyncio.get_running_loop()
+        entity = AE(ae_title=settings.ae_title)
+        entity.require_called_aet = True
+        entity.require_calling_aet = list(settings.callers)
+        entity.maximum_associations = settings.associations
+        entity.network_timeout = settings.idle_seconds
+        entity.acse_timeout = entity.dimse_timeout = settings.idle_seconds
+        for context in AllStoragePresentationContexts:
+            if context.abstract_syntax is not None:
+                entity.add_supported_context(context.abstract_syntax, AllTransferSyntaxes)
+        entity.add_supported_context(VERIFICATION)
+        handlers: list[Any] = [
+            (evt.EVT_REQUESTED, self._requested),
+            (evt.EVT_REJECTED, self._rejected),
+            (evt.EVT_DATA_RECV, self._data),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_CONN_CLOSE, self._closed),
+        ]
+        host, _, port = settings.listen.rpartition(":")
+        try:
+            self._server = entity.start_server(
+                (host.strip("[]"), int(port)), block=False, evt_handlers=handlers, ssl_context=_tls_context(settings)
+            )
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"Cannot receive DICOM on {settings.listen}. Another process may use the port, or a TLS file is no "
+                "such file.",
+                setting="pacs",
+            ) from error
+        listening = getattr(self._server, "socket", None)
+        return 0 if listening is None else int(listening.getsockname()[1])
+
+    def stop(self) -> None:
+        """End associations and listen no more. Blocks a moment."""
+        if self._server is not None:
+            for association in list(self._server.active_associations):
+                association.abort()
+            self._server.shutdown()
+            self._server = None
+
+    def _requested(self, event: Event) -> None:
+        """A title that has to come from elsewhere is rejected like one that is not known."""
+        requestor: Any = event.assoc.requestor
+        wanted = self._settings.callers.get(requestor.primitive.calling_ae_title.strip(), "")
+        if wanted and requestor.address != wanted:
+            # Before it is looked for among the callers: PS3.8 table 9-21, calling AE title not recognized.
+            requestor.primitive.calling_ae_title = _NOBODY
+            _log.warning("a sender has an AE title that belongs to another address")
+
+    def _rejected(self, event: Event) -> None:
+        del event
+        _log.warning("an association was rejected: its AE titles are not in the settings, or there are too many")
+
+    def _data(self, event: Event) -> None:
+        self._received[event.assoc] += len(event.data)
+        if self._received[event.assoc] > self._largest_bytes + _COMMAND_BYTES:
+            _log.warning("a sender was cut off: its object is larger than the limit (dicom_limits, file_bytes)")
+            event.assoc.abort()
+
+    def _store(self, event: Event) -> int:
+        """The status that the sender gets."""
+        self._received[event.assoc] = 0
+        if self._loop is None:
+            return OUT_OF_RESOURCES
+        storing = asyncio.run_coroutine_threadsafe(self._stored(event), self._loop)
+        try:
+            status = storing.result(timeout=_STORE_SECONDS)
+        except TimeoutError:
+            storing.cancel()
+            status = OUT_OF_RESOURCES
+        if status != SUCCESS:
+            _log.warning("an object was not stored: status 0x%04X", status)
+        return status
+
+    async def _stored(self, event: Event) -> int:
+        data = event.encoded_dataset()
+        file = io.BytesIO(data)
+        header = instance_header(file)
+        request: Any = event.request
+        if header is None:
+            return NOT_UNDERSTOOD
+        if header.sop_class_uid != request.AffectedSOPClassUID:
+            return DATA_SET_DOES_NOT_MATCH
+        if header.sop_instance_uid != request.AffectedSOPInstanceUID:
+            return NOT_UNDERSTOOD
+        sender = self._sender(event.assoc)
+        opened = self._opened[event.assoc]
+        uid = header.study_instance_uid
+        try:
+            if uid not in opened:
+                opened[uid] = await self._intake.open(sender, uid)
+            sha256 = hashlib.sha256(data).hexdigest()
+            if conflict := self._intake.conflict(sender, header, sha256):
+                return _OF_CONFLICT[conflict]
+            instance = InstanceFile(file, sha256, len(data))
+            try:
+                refused = await upload_instances(self._channel, sender.metadata, opened[uid], [instance])
+            except BaseException:
+                self._intake.refused(sender, header)
+                raise
+        except grpc.RpcError as failure:
+            error = from_rpc_error(failure)
+            _log.warning("the front door takes no object: %s", error.reason)
+            return OUT_OF_RESOURCES if error.kind in _PASSING else PROCESSING_FAILURE
+        if refused:
+            self._intake.refused(sender, header)
+            return NOT_UNDERSTOOD
+        return SUCCESS
+
+    def _closed(self, event: Event) -> None:
+        """However the connection ended: what came is kept."""
+        association = event.assoc
+        self._received.pop(association, None)
+        opened = self._opened.pop(association, {})
+        if opened and self._loop is not None:
+            sender = self._sender(association)
+            asyncio.run_coroutine_threadsafe(self._left(sender, opened), self._loop)
+
+    async def _left(self, sender: Sender, opened: Mapping[str, str]) -> None:
+        for uid in opened:
+            await self._intake.received(sender, uid)
+
+    def _sender(self, association: Association) -> Sender:
+        """The calls are the edges' own, and the audit record has from where the object came."""
+        behind = ((EDGE_TOKEN, self._front_door.token), (CALLER_ADDRESS, association.requestor.address))
+        return Sender(f"ae:{association.requestor.ae_title}", (*self._front_door.own_metadata, *behind))
+
+
+def _tls_context(settings: PacsSettings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(settings.tls_certificate, settings.tls_key, password="")
+    if settings.tls_client_authority is not None:
+        context.load_verify_locations(settings.tls_client_authority)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context

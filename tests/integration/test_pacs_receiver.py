@@ -1,0 +1,262 @@
+"""Studies by C-STORE from senders that others wrote (dcmtk, pynetdicom), and from some that mean no good."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import grpc
+import pydicom
+import pytest
+import yaml
+from oncoresponse.storage.audit_store import audit_rows
+from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, study_pb2, study_pb2_grpc
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pynetdicom import AE
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CT, PET = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.128"
+# pynetdicom leaves the socket of an association that was rejected to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:.*unclosed <socket:pytest.PytestUnraisableExceptionWarning")
+SERVICES = "study,assessment,model,monitoring,response"
+RULES = {
+    "rules": [
+        {"name": "brain", "when": {"modalities": ["MR"], "body_part": ["BRAIN"]}, "model": "breast-nac"},
+        {
+            "name": "sarcoma",
+            "when": {"modalities": ["CT", "PT"], "calling_ae_titles": ["PETCT1"]},
+            "model": "sts-petct",
+            "planned_treatment": "As the board decided",
+            "use_contour": True,
+        },
+    ]
+}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pacs")
+    (folder / "rules.yaml").write_text(yaml.safe_dump(RULES))
+    callers = {"PETCT1": "", "MR2": "", "ELSEWHERE": "192.0.2.7"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pacs = {"listen": f"127.0.0.1:{port}", "callers": callers, "quiet_seconds": 1.0, "associations": 3}
+    file = folder / "settings.yaml"
+    limits = {"file_bytes": 8 * 1024**2}
+    file.write_text(yaml.safe_dump({"pacs": {**pacs, "rules": str(folder / "rules.yaml")}, "dicom_limits": limits}))
+    return file, port, folder / "data"
+
+
+@pytest.fixture(scope="module")
+def server(serve_for_module, settings):
+    file, _, data = settings
+    server = serve_for_module("--listen", "127.0.0.1:0", "--data-dir", str(data), settings=file)
+    server.wait_until_ready()
+    return server
+
+
+def studies(server) -> list[study_pb2.Study]:
+    with grpc.insecure_channel(server.address) as channel:
+        return list(study_pb2_grpc.StudyServiceStub(channel).ListStudies(study_pb2.ListStudiesRequest()).studies)
+
+
+def assessments(server) -> list[assessment_pb2.Assessment]:
+    with grpc.insecure_channel(server.address) as channel:
+        stub = assessment_pb2_grpc.AssessmentServiceStub(channel)
+        return list(stub.ListAssessments(assessment_pb2.ListAssessmentsRequest()).assessments)
+
+
+def until(found: Callable[[], object]) -> object:
+    """What is found, once it is."""
+    deadline = time.monotonic() + 90
+    while not (value := found()):
+        assert time.monotonic() < deadline
+    return value
+
+
+def storescu(port: int, files: Sequence[Path], *options: str, aet: str = "PETCT1", called: str = "ONCORESPONSE") -> str:
+    command = ["storescu", "-aet", aet, "-aec", called, *options, "127.0.0.1", str(port), *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return done.stdout + done.stderr
+
+
+def associate(port: int, *classes: str, aet: str = "PETCT1", called: str = "ONCORESPONSE"):
+    entity = AE(ae_title=aet)
+    for uid in classes or (CT,):
+        entity.add_requested_context(uid, ExplicitVRLittleEndian)
+    return entity.associate("127.0.0.1", port, ae_title=called)
+
+
+def a_slice(**changed: object) -> pydicom.Dataset:
+    """Of a study of its own, unless it says another."""
+    path = next(
+        path for path in sorted((EXAMPLES / "STS_032").rglob("*.dcm")) if pydicom.dcmread(path).Modality == "CT"
+    )
+    dataset = pydicom.dcmread(path)
+    dataset.StudyInstanceUID, dataset.SOPInstanceUID = generate_uid(), generate_uid()
+    # pynetdicom encodes no value that is longer than its representation allows.
+    del dataset[0x00200010]
+    for keyword, value in changed.items():
+        setattr(dataset, keyword, value)
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    return dataset
+
+
+def test_what_storescu_sends_is_assessed_by_the_rule_that_fits(server, settings, require_installed):
+    require_installed("dcmtk", "storescu", "echoscu")
+    _, port, data = settings
+    echoed = subprocess.run(["echoscu", "-aet", "PETCT1", "-aec", "ONCORESPONSE", "127.0.0.1", str(port)], check=False)
+    assert echoed.returncode == 0
+    files = sorted((EXAMPLES / "STS_032").rglob("*.dcm"))
+    said = storescu(port, files, "-R")
+    assert "E:" not in said, said
+    (assessment,) = until(lambda: assessments(server))
+    (study,) = studies(server)
+    assert study.instance_count == len(files)
+    assert assessment.study == study.name
+    assert assessment.model == "models/sts-petct"
+    ended = until(
+        lambda: [
+            each
+            for each in assessments(server)
+            if each.state not in (assessment_pb2.ASSESSMENT_STATE_QUEUED, assessment_pb2.ASSESSMENT_STATE_RUNNING)
+        ]
+    )
+    assert [each.state for each in ended] == [assessment_pb2.ASSESSMENT_STATE_SUCCEEDED]
+    # Every object is what was sent.
+    sent = {path.read_bytes()[-2_000:] for path in files}
+    kept = {path.read_bytes()[-2_000:] for path in (data / "artifacts").rglob("*") if path.is_file()}
+    assert len(sent & kept) >= len(sent) - 1  # a sender may write another file meta of the same objects
+    log = server.log.read_text()
+    assert "rule sarcoma started assessments/" in log
+    dataset = pydicom.dcmread(files[0])
+    for value in (str(dataset.PatientID), str(dataset.StudyInstanceUID), str(dataset.PatientName)):
+        assert value not in log
+    callers = {
+        (row.values["caller"], row.values["address"]) for row in audit_rows(f"sqlite:///{data / 'audit.sqlite'}")
+    }
+    assert ("edges", "127.0.0.1") in callers
+
+    # The same again, and a slice of the same study that comes later: studies of their own, never a change.
+    storescu(port, files[:1], "-R")
+    late = until(lambda: [each for each in studies(server) if each.complete and each.name != study.name])
+    assert [each.instance_count for each in late] == [1]
+    assert study in studies(server)
+
+
+def test_a_study_that_no_rule_fits_is_kept_and_said(server, settings):
+    _, port, _ = settings
+    before = {study.name for study in studies(server)}
+    association = associate(port, aet="MR2")
+    assert association.send_c_store(a_slice()).Status == 0x0000
+    association.release()
+    (study,) = until(lambda: [each for each in studies(server) if each.complete and each.name not in before])
+    until(lambda: f"{study.name} fits no rule" in server.log.read_text())
+    assert study.name not in {each.study for each in assessments(server)}
+
+
+def test_who_may_not_send_is_rejected(server, settings):
+    _, port, _ = settings
+    # Result, source and reason of PS3.8 table 9-21: calling, called title not recognized.
+    for aet, called, reason in (
+        ("STRANGER", "ONCORESPONSE", 0x03),
+        ("PETCT1", "SOMEBODY", 0x07),
+        ("ELSEWHERE", "ONCORESPONSE", 0x03),
+    ):
+        association = associate(port, aet=aet, called=called)
+        assert association.is_rejected, aet
+        rejection = association.acceptor.primitive
+        assert (rejection.result, rejection.result_source, rejection.diagnostic) == (0x01, 0x01, reason)
+    held = [associate(port) for _ in range(3)]
+    one_more = associate(port)
+    assert one_more.is_rejected
+    # Passing: local limit exceeded.
+    assert (one_more.acceptor.primitive.result, one_more.acceptor.primitive.diagnostic) == (0x02, 0x02)
+    for association in held:
+        association.release()
+
+
+def test_each_fault_has_its_status_and_nothing_is_mixed(server, settings):
+    _, port, _ = settings
+    first = a_slice()
+    until(lambda: not associate(port).is_rejected)
+    association = until(lambda: (found := associate(port, CT, PET)).is_established and found)
+    assert association.send_c_store(first).Status == 0x0000
+    # Again: nothing new.
+    assert association.send_c_store(first).Status == 0x0000
+    other_patient = a_slice(StudyInstanceUID=first.StudyInstanceUID, PatientID="SOMEBODY-ELSE")
+    assert association.send_c_store(other_patient).Status == 0xA900
+    other_content = a_slice(
+        StudyInstanceUID=first.StudyInstanceUID, SOPInstanceUID=first.SOPInstanceUID, InstanceNumber=99
+    )
+    assert association.send_c_store(other_content).Status == 0x0111
+    nameless = a_slice()
+    del nameless.StudyInstanceUID
+    assert association.send_c_store(nameless).Status == 0xC000
+    association.release()
+    found = [each for each in studies(server) if not each.complete]
+    assert len(found) == 1
+
+
+def test_half_an_object_is_none(server, settings):
+    _, port, _ = settings
+    names = {study.name for study in studies(server)}
+    association = until(lambda: (found := associate(port)).is_established and found)
+    whole = a_slice()
+    assert association.send_c_store(whole).Status == 0x0000
+    # The command of another object, and the connection is gone before its data set is.
+    sender = association.dul.socket.socket
+    half = a_slice(StudyInstanceUID=whole.StudyInstanceUID)
+    sending = association.dul.socket.send
+
+    def send_half(data: bytes) -> None:
+        sending(data[: len(data) // 2])
+        sender.shutdown(socket.SHUT_RDWR)
+
+    association.dul.socket.send = send_half
+    association.send_c_store(half)
+    association.abort()
+    (study,) = until(lambda: [each for each in studies(server) if each.complete and each.name not in names])
+    assert study.instance_count == 1
+
+
+def test_an_object_beyond_the_limit_is_cut_off(server, settings):
+    _, port, _ = settings
+    association = until(lambda: (found := associate(port)).is_established and found)
+    large = a_slice(Rows=4096, Columns=1536, PixelData=bytes(4096 * 1536 * 2))
+    status = association.send_c_store(large)
+    assert "Status" not in status
+    association.abort()
+    until(lambda: "larger than the limit" in server.log.read_text())
+
+
+def test_what_was_acknowledged_is_completed_after_a_crash(serve, silent_stages, settings, tmp_path):
+    """Killed in the quiet time: the next start completes the study."""
+    file, port, _ = settings
+    content = yaml.safe_load(file.read_text())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    content["pacs"] |= {"listen": f"127.0.0.1:{port}", "quiet_seconds": 600.0}
+    own = tmp_path / "settings.yaml"
+    own.write_text(yaml.safe_dump(content))
+    arguments = ("--services", SERVICES, "--listen", "127.0.0.1:0", "--stage-listen", "127.0.0.1:0")
+    content["addresses"] = silent_stages.address
+    own.write_text(yaml.safe_dump(content))
+    arguments = (*arguments, "--data-dir", str(tmp_path / "data"))
+    first = serve(*arguments, settings=own)
+    first.wait_until_ready()
+    association = associate(port, aet="MR2")
+    assert association.send_c_store(a_slice()).Status == 0x0000
+    first.stop(signal.SIGKILL)
+    content["pacs"]["quiet_seconds"] = 1.0
+    own.write_text(yaml.safe_dump(content))
+    again = serve(*arguments, settings=own)
+    again.wait_until_ready()
+    (study,) = until(lambda: [each for each in studies(again) if each.complete])
+    assert study.instance_count == 1
