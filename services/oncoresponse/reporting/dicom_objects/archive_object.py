@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import PersonName
 
 from oncoresponse.case.identifiers import derived_dicom_uid
@@ -28,7 +28,7 @@ SERIES_NUMBERS = {
 }
 """High, so that they sort behind the acquired series; 9001 is the segmentation."""
 
-_IMPLEMENTATION_CLASS_UID = derived_dicom_uid("implementation")
+_IMPLEMENTATION_CLASS_UID = UID(derived_dicom_uid("implementation"))
 # Patient and General Study, and where the study was made (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2).
 _OF_STUDY = (
     "StudyInstanceUID",

@@ -94,7 +94,7 @@ def structured_report(context: ReportContext, source: SourceSeries, segmentation
             title=codes.DCM.ImagingMeasurementReport,
         )
         made = sr.Comprehensive3DSR(
-            evidence=[*_evidence(source), seg_evidence(seg, source)],
+            evidence=[*_evidence(source), _seg_evidence(seg, source)],
             content=report,
             series_instance_uid=object_uid(context, KIND, "series"),
             series_number=SERIES_NUMBERS[KIND],
@@ -117,7 +117,7 @@ def structured_report(context: ReportContext, source: SourceSeries, segmentation
     return part10(plain)
 
 
-def seg_evidence(seg: Dataset, source: SourceSeries) -> Dataset:
+def _seg_evidence(seg: Dataset, source: SourceSeries) -> Dataset:
     """What a reference to an object of the study needs, without the patient's names."""
     return _described(source, str(seg.SeriesInstanceUID), str(seg.SOPClassUID), str(seg.SOPInstanceUID))
 
@@ -294,7 +294,7 @@ def _other_inputs(context: ReportContext, prediction: Prediction) -> list[sr.Mea
     if not context.predicts_from_totals:
         for number in context.predicted_lesions:
             document = context.lesions[number - 1].features
-            held |= {item.name for item in (*document.measures, *document.features)}
+            held |= {item.name for item in document.measures} | {item.name for item in document.features}
     return [_input(item) for item in prediction.contributions if item.input not in held and item.value is not None]
 
 
