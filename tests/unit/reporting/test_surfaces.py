@@ -171,7 +171,7 @@ def test_a_lesion_in_bone_touches_it() -> None:
 
 @pytest.mark.parametrize("body_part", ["HEAD", "Head and Neck", "NECK"])
 def test_no_skin_is_looked_for_in_head_and_neck(body_part: str) -> None:
-    models = made("straight", body_part=body_part)
+    models = made("straight", body_parts=["", body_part])
     assert models.distances is not None
     assert (models.distances.lesions[0].skin, models.distances.lesions[0].skin_mm) == ("not computed", None)
     assert models.distances.lesions[0].bone == "exact"

@@ -1,11 +1,13 @@
 """Codes of measurements in the structured report: DCM, SNOMED CT and IBSI where they exist, else those of the report.
 
-A code without a public one is that of the FHIR report (:mod:`oncoresponse.reporting.code_systems`), in the private
-scheme :data:`PRIVATE`, which the object identifies (PS3.3 C.12.1, Coding Scheme Identification Sequence).
+A measure without a public code has one made from that of the FHIR report
+(:mod:`oncoresponse.reporting.code_systems`), in the private scheme :data:`PRIVATE`, which the object identifies (PS3.3
+C.12.1, Coding Scheme Identification Sequence).
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from highdicom.sr import CodedConcept
@@ -18,6 +20,7 @@ from oncoresponse.reporting.code_systems import IBSI, LOCAL_CODES
 
 PRIVATE = "99ONCORESPONSE"
 _LONGEST_MEANING = 64
+_LONGEST_CODE, _DIGEST = 16, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +90,16 @@ def feature_code(feature: Feature, title: str) -> CodedConcept:
 
 
 def private(code: str, title: str) -> CodedConcept:
-    """A code of ours, written as the FHIR report writes it."""
-    return CodedConcept(code.replace("_", "-"), PRIVATE, meaning(title))
+    """A code of ours: that of the FHIR report where it fits, else its beginning and 32 bits of its SHA-256.
+
+    Code Value holds 16 characters. Long Code Value would hold more, and readers stumble over it: highdicom 0.28 then
+    does not find the referenced segment of a group.
+    """
+    code = code.replace("_", "-")
+    if len(code) > _LONGEST_CODE:
+        digest = hashlib.sha256(code.encode()).hexdigest()[:_DIGEST]
+        code = f"{code[: _LONGEST_CODE - _DIGEST - 1]}-{digest}"
+    return CodedConcept(code, PRIVATE, meaning(title))
 
 
 def unit_code(unit: str) -> CodedConcept:

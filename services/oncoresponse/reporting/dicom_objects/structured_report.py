@@ -256,7 +256,7 @@ def _prediction_group(
         measurements = [*_probability(prediction), *_other_inputs(context, prediction)]
         evaluations = [
             sr.QualitativeEvaluation(
-                name=private("predicted-response-answer", f"Answer: {prediction.outcome_title}"),
+                name=private("answer", f"Answer: {prediction.outcome_title}"),
                 value=private(prediction.answer.value, answer_line(prediction)),
             )
         ]
@@ -277,9 +277,9 @@ def _probability(prediction: Prediction) -> list[sr.Measurement]:
         return []
     title, interval = probability_title(prediction), interval_name(prediction)
     named = (
-        ("predicted-response-probability", title, prediction.probability),
-        ("probability-interval-low", f"Lower end of the {interval}", prediction.interval_low),
-        ("probability-interval-high", f"Upper end of the {interval}", prediction.interval_high),
+        ("probability", title, prediction.probability),
+        ("interval-low", f"Lower end of the {interval}", prediction.interval_low),
+        ("interval-high", f"Upper end of the {interval}", prediction.interval_high),
     )
     return [
         sr.Measurement(name=private(code, words), value=round(100 * value, 1), unit=unit_code("%"))

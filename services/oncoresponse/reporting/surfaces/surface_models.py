@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +92,7 @@ def surface_models(
     lesions: Volume,
     ct: Volume | None,
     *,
-    body_part: str = "",
+    body_parts: Sequence[str] = (),
     margin_mm: float | None = None,
     research_use_statement: str,
 ) -> SurfaceModels:
@@ -101,7 +101,7 @@ def surface_models(
     Args:
         lesions: From :func:`~oncoresponse.reporting.lesion_map.lesion_map`.
         ct: In Hounsfield units, on any grid; ``None``, or one in another frame of reference: lesions alone.
-        body_part: Body Part Examined (0018,0015) of the images; for head and neck no skin is looked for.
+        body_parts: Body Part Examined (0018,0015) of the series; where one is of head or neck, no skin is looked for.
         margin_mm: Width of a shell around each lesion, above 0; made only with a CT.
         research_use_statement: Goes into the document.
 
@@ -119,7 +119,7 @@ def surface_models(
         if _meets(everything, ct.image):
             part = part_around(ct, everything)
             hard = bone(part)
-            patient = None if is_head_and_neck(body_part) else body(ct, everything)
+            patient = None if any(map(is_head_and_neck, body_parts)) else body(ct, everything)
             for number in found:
                 if margin_mm is not None:
                     inside, grid = margin_shell(numbers == number, lesions, ct, margin_mm)
