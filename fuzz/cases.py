@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import tempfile
+from collections.abc import AsyncIterator
 from functools import cache
 from pathlib import Path
+from typing import IO, cast
 
 from google.protobuf.message import DecodeError
 from oncoradiomics.errors import RadiomicsError
@@ -14,6 +17,9 @@ from oncoresponse.dicom.contours import ContourRequest
 from oncoresponse.dicom.limits import DicomLimits
 from oncoresponse.dicom.study import convert_study, read_contour
 from oncoresponse.dicom.study_index import read_object, study_from_index
+from oncoresponse.edges.http.multipart_parts import boundary_of, parts_of
+from oncoresponse.edges.http.problem import Refusal
+from oncoresponse.edges.instance_header import instance_header
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.model.definition import ImageInput
 from oncoresponse.rpc.interceptors import require_valid
@@ -24,6 +30,8 @@ from fuzz.seeds import SYNTAXES, study
 
 LIMITS = DicomLimits(decode_seconds=20)
 _REQUESTS_SHARE = 0.15
+_UPLOADS_SHARE = _REQUESTS_SHARE + 0.1
+_PARTS = 'multipart/related; type="application/dicom"; boundary=parts'
 
 
 def prepare() -> None:
@@ -43,19 +51,24 @@ def run_case(seed: int, number: int) -> str:
     """
     rng = random.Random(f"{seed}-{number}")  # noqa: S311
     try:
-        if rng.random() < _REQUESTS_SHARE:
+        share = rng.random()
+        if share < _REQUESTS_SHARE:
             _send_request(rng)
+        elif share < _UPLOADS_SHARE:
+            asyncio.run(_take_in_upload(rng))
         else:
             _take_in_study(rng)
     except (OncoResponseError, RadiomicsError) as error:
         return error.reason
+    except Refusal as refusal:
+        return refusal.error.reason
     return "answered"
 
 
 def mutated_case_file(seed: int, number: int) -> bytes | None:
-    """The mutated file of a case, to keep it; ``None`` for a request."""
+    """The mutated file of a case, to keep it; ``None`` for a request or an upload."""
     rng = random.Random(f"{seed}-{number}")  # noqa: S311
-    return None if rng.random() < _REQUESTS_SHARE else _mutated_study(rng)[1]
+    return None if rng.random() < _UPLOADS_SHARE else _mutated_study(rng)[1]
 
 
 def take_in(files: dict[str, bytes], contour_kind: str | None = None) -> None:
@@ -97,6 +110,24 @@ def _send_request(rng: random.Random) -> None:
         # gRPC itself refuses what is no message.
         return
     require_valid(received)
+
+
+async def _take_in_upload(rng: random.Random) -> None:
+    """What the HTTP server does with a body before it asks anybody: its parts, and whose instance each is."""
+    data = _mutated_study(rng)[1]
+    head = b"--parts\r\nContent-Type: application/dicom\r\n\r\n"
+    body = head + data + b"\r\n" + head + data[:100] + b"\r\n--parts--\r\n"
+    if rng.random() < 0.5:
+        body = mutated_message(body, rng)
+
+    async def blocks() -> AsyncIterator[bytes]:
+        size = rng.randrange(1, 4096)
+        for start in range(0, len(body), size):
+            yield body[start : start + size]
+
+    async for part in parts_of(blocks(), boundary_of(_PARTS, "application/dicom"), len(data)):
+        instance_header(cast("IO[bytes]", part.file))
+        part.close()
 
 
 @cache

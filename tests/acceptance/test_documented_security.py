@@ -128,6 +128,12 @@ def test_the_security_page(serve, tmp_path):
     exported = pydicom.dcmread(next((tmp_path / "out").rglob("*.dcm")), stop_before_pixels=True)
     assert patient_id not in str(exported)
 
+    page.run("export", by="boss")
+    (same,) = {path.name for path in (tmp_path / "out-of-server").iterdir()}
+    assert (tmp_path / "out" / same).is_dir()
+    count = len(list((tmp_path / "out" / same).rglob("*.dcm")))
+    assert len(list((tmp_path / "out-of-server").rglob("*.dcm"))) == count
+
     for name, text in (("old.txt", patient_id), ("new.txt", "MERGED-1"), ("patient.txt", "MOVED-2")):
         (tmp_path / name).write_text(f"{text}\n")
     page.run("merge-patients", by="boss")
@@ -142,6 +148,8 @@ def test_the_security_page(serve, tmp_path):
     ward.close()
     server.stop()
     assert "in one chain" in page.run("audit verify")
+    # Everything is of today.
+    assert "No event is older" in page.run("audit archive")
     page.run("audit export")
     exported = [json.loads(line) for line in (tmp_path / "audit.ndjson").read_text().splitlines()]
     assert {event["agent"][2]["who"]["identifier"]["value"] for event in exported} >= {"ward", "boss", "doctor"}

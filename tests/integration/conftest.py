@@ -74,7 +74,7 @@ async def _run(data_directory: Path, **settings: object) -> AsyncIterator[Runnin
     models = _model_definition_alone(data_directory / "models")
     store = StudyStore(data_directory, artifacts, study_settings)
     server = grpc.aio.server(interceptors=(RulesAndErrors(None),))
-    study_pb2_grpc.add_StudyServiceServicer_to_server(StudyServicer(store, study_settings), server)
+    study_pb2_grpc.add_StudyServiceServicer_to_server(StudyServicer(store, study_settings, models), server)
     stages = {"conversion": ConversionStage(artifacts, models, study_settings.dicom_limits)}
     stage_pb2_grpc.add_StageServiceServicer_to_server(StageServicer(artifacts, stages, stages.keys()), server)
     port = server.add_insecure_port("127.0.0.1:0")

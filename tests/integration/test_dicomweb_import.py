@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import socket
-import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,98 +17,49 @@ import grpc
 import numpy as np
 import pydicom
 import pytest
-import requests
-from dicomweb_client.web import DICOMwebClient
 from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.errors import ErrorKind, UrlNotAllowed
-from oncoresponse.intake.dicomweb_import import require_allowed_url
+from oncoresponse.intake.dicomweb_session import require_allowed_url
+from oncoresponse.intake.study_settings import DicomWebServer
 from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.rpc.status import from_rpc_error
 from oncoresponse.storage.study_manifest import StudyManifest
 from oncoresponse.v1 import study_pb2
 
+from tests.integration.orthanc_server import PASSWORD, USER, Orthanc, running_orthanc
+
 PET = sorted((Path(__file__).parents[2] / "examples" / "STS_019" / "PET").glob("0*.dcm"))
 STUDY_UID = str(pydicom.dcmread(PET[0], stop_before_pixels=True).StudyInstanceUID)
-PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-USER, PASSWORD = "radiology", "s3cret:word@1"
-
-
-@dataclass(frozen=True)
-class Orthanc:
-    """A running server that holds the PET of the sample."""
-
-    origin: str
-
-    def url(self, user: str = USER, password: str = PASSWORD) -> str:
-        quoted = requests.utils.quote(password, safe="")
-        return f"{self.origin.replace('://', f'://{user}:{quoted}@')}/dicom-web"
-
-    def files(self) -> list[bytes]:
-        """Through Orthanc's own interface, not DICOMweb."""
-        login = (USER, PASSWORD)
-        names = requests.get(f"{self.origin}/instances", auth=login, timeout=30).json()
-        return [requests.get(f"{self.origin}/instances/{n}/file", auth=login, timeout=30).content for n in names]
 
 
 @pytest.fixture(scope="module")
 def orthanc(tmp_path_factory: pytest.TempPathFactory, require_installed: Callable[..., None]) -> Iterator[Orthanc]:
-    require_installed("orthanc", "Orthanc")
-    require_installed("orthanc-dicomweb", str(PLUGIN))
-    folder = tmp_path_factory.mktemp("orthanc")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {
-        "Name": "Test",
-        "StorageDirectory": str(folder / "storage"),
-        "IndexDirectory": str(folder / "storage"),
-        "HttpBindAddresses": ["127.0.0.1"],
-        "HttpPort": port,
-        "DicomServerEnabled": False,
-        "AuthenticationEnabled": True,
-        "RegisteredUsers": {USER: PASSWORD},
-        "Plugins": [str(PLUGIN)],
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-    }
-    path = folder / "orthanc.json"
-    path.write_text(json.dumps(settings))
-    process = subprocess.Popen(["Orthanc", str(path)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    try:
-        words = []
-        for line in process.stderr:
-            words.append(line)
-            if "Orthanc has started" in line:
-                break
-        else:
-            pytest.fail("Orthanc did not start: " + "".join(words)[-2000:])
-        # Its log would fill the pipe.
-        reader = threading.Thread(target=process.stderr.read)
-        reader.start()
-        server = Orthanc(f"http://127.0.0.1:{port}")
-        with requests.Session() as session:
-            session.auth = (USER, PASSWORD)
-            DICOMwebClient(f"{server.origin}/dicom-web", session=session).store_instances(
-                [pydicom.dcmread(path) for path in PET]
-            )
+    """It holds the PET of the sample."""
+    with running_orthanc(tmp_path_factory.mktemp("orthanc"), require_installed) as server:
+        server.store(PET)
         yield server
-    finally:
-        process.terminate()
-        process.wait(30)
-        reader.join()
-        process.stderr.close()
 
 
-def _import(service, url: str, uid: str = STUDY_UID, request_id: str = ""):
+def _import(service, url: str, uid: str = STUDY_UID, request_id: str = "", **more: object):
+    """``url``, or the name of a server."""
+    place = {"url" if "://" in url else "server": url}
+    request_id = request_id or str(uuid.uuid4())
     return service.stub.ImportDicomWeb(
-        study_pb2.ImportDicomWebRequest(request_id=request_id or str(uuid.uuid4()), url=url, study_instance_uid=uid)
+        study_pb2.ImportDicomWebRequest(request_id=request_id, study_instance_uid=uid, **place, **more)
     )
 
 
+def _login(orthanc: Orthanc, folder: Path, password: str = PASSWORD) -> DicomWebServer:
+    file = folder / "password"
+    file.write_text(f"{password}\n")
+    file.chmod(0o600)
+    return DicomWebServer(orthanc.url(), USER, file)
+
+
 async def test_a_study_comes_from_orthanc_byte_for_byte(run_study_service, orthanc, tmp_path):
-    allowed = (f"{orthanc.origin}/dicom-web",)
-    async with run_study_service(tmp_path, allowed_dicomweb_urls=allowed) as service:
+    async with run_study_service(tmp_path, dicomweb_servers={"archive": _login(orthanc, tmp_path)}) as service:
         request_id = str(uuid.uuid4())
-        events = [event async for event in _import(service, orthanc.url(), request_id=request_id)]
+        events = [event async for event in _import(service, "archive", request_id=request_id)]
         study = events[-1].study
         assert study.complete
         assert study.instance_count == events[-2].progress.imported == len(PET)
@@ -122,21 +71,107 @@ async def test_a_study_comes_from_orthanc_byte_for_byte(run_study_service, ortha
             dataset = pydicom.dcmread(io.BytesIO(service.artifacts.read_bytes(item.artifact)))
             np.testing.assert_array_equal(dataset.pixel_array, sent[dataset.SOPInstanceUID].pixel_array)
             assert dataset.RescaleSlope == sent[dataset.SOPInstanceUID].RescaleSlope
-        again = [event async for event in _import(service, orthanc.url(), request_id=request_id)]
+        again = [event async for event in _import(service, "archive", request_id=request_id)]
         assert [event.study for event in again] == [study]
 
 
 async def test_what_orthanc_refuses(run_study_service, orthanc, tmp_path, refusal, caplog):
-    async with run_study_service(tmp_path, allowed_dicomweb_urls=(orthanc.origin,)) as service:
-        error = await refusal(_import(service, orthanc.url(), "1.2.3.4.5"))
-        assert error.reason == "NO_IMAGES"
-        error = await refusal(_import(service, orthanc.url(USER, "wrong")))
-        assert (error.reason, error.metadata["http_status"]) == ("PACS_ACCESS_DENIED", "401")
-        for text in (error.message, *(record.getMessage() for record in caplog.records)):
-            assert not any(secret in text for secret in ("wrong", STUDY_UID, "127.0.0.1"))
+    servers = {
+        "archive": _login(orthanc, tmp_path),
         # Not DICOMweb, but something of Orthanc's own.
-        error = await refusal(_import(service, orthanc.url().replace("/dicom-web", "/app")))
-        assert error.reason in ("INVALID_REQUEST", "NO_IMAGES")
+        "viewer": replace(_login(orthanc, tmp_path), url=f"{orthanc.origin}/app"),
+    }
+    async with run_study_service(tmp_path, dicomweb_servers=servers) as service:
+        assert (await refusal(_import(service, "archive", "1.2.3.4.5"))).reason == "NO_IMAGES"
+        # The login of the server goes with its URL too, and with nothing above it.
+        assert (await refusal(_import(service, orthanc.url(), "1.2.3.4.5"))).reason == "NO_IMAGES"
+        assert (await refusal(_import(service, orthanc.origin))).reason == "URL_NOT_ALLOWED"
+        assert (await refusal(_import(service, "elsewhere"))).reason == "URL_NOT_ALLOWED"
+        assert (await refusal(_import(service, "viewer"))).reason in ("INVALID_REQUEST", "NO_IMAGES")
+        error = await refusal(_import(service, orthanc.url(USER)))
+        assert (error.reason, error.metadata["field"]) == ("INVALID_REQUEST", "url")
+        _login(orthanc, tmp_path, "wrong")
+        error = await refusal(_import(service, "archive"))
+        assert (error.reason, error.metadata["http_status"]) == ("PACS_ACCESS_DENIED", "401")
+        (tmp_path / "password").chmod(0o644)
+        open_to_all = await refusal(_import(service, "archive"))
+        assert open_to_all.reason == "CONFIGURATION_INVALID"
+        for text in (error.message, open_to_all.message, *(record.getMessage() for record in caplog.records)):
+            assert not any(secret in text for secret in ("wrong", PASSWORD, STUDY_UID, "127.0.0.1"))
+
+
+async def test_series_by_series_and_only_those_that_the_model_may_need(
+    run_study_service, orthanc, tmp_path, refusal, write_series
+):
+    """sts-petct reads PT and CT: the MR of the same study stays where it is, and a contour comes along."""
+    made = [write_series(modality=modality, study="archive") for modality in ("MR", "CT", "PT")]
+    orthanc.store([file for series in made for file in series.files])
+    uid, (mr, ct, pt) = made[0].study_instance_uid, [series.series_instance_uid for series in made]
+    async with run_study_service(tmp_path, dicomweb_servers={"archive": _login(orthanc, tmp_path)}) as service:
+
+        async def modalities(**chosen: object) -> tuple[int, list[str]]:
+            study = [event async for event in _import(service, "archive", uid, **chosen)][-1].study
+            return study.series_count, list(study.modalities)
+
+        assert await modalities() == (3, ["CT", "MR", "PT"])
+        assert await modalities(model="models/sts-petct") == (2, ["CT", "PT"])
+        assert await modalities(series_instance_uids=[mr, pt]) == (2, ["MR", "PT"])
+        error = await refusal(_import(service, "archive", uid, model="models/none"))
+        assert error.reason == "MODEL_NOT_FOUND"
+        error = await refusal(_import(service, "archive", uid, series_instance_uids=[ct, "1.2.3"]))
+        assert error.reason == "NO_IMAGES"
+        error = await refusal(_import(service, "archive", uid, model="models/sts-petct", series_instance_uids=[ct]))
+        assert error.reason == "INVALID_REQUEST"
+
+
+async def test_studies_of_orthanc_are_found(run_study_service, orthanc, tmp_path, refusal):
+    first = pydicom.dcmread(PET[0], stop_before_pixels=True)
+    async with run_study_service(tmp_path, dicomweb_servers={"archive": _login(orthanc, tmp_path)}) as service:
+
+        async def found(**wanted: object) -> list[study_pb2.DicomWebStudy]:
+            request = study_pb2.FindDicomWebStudiesRequest(server="archive", **wanted)
+            return list((await service.stub.FindDicomWebStudies(request)).studies)
+
+        (study,) = await found(modality="PT", study_date_from=first.StudyDate, study_date_to=first.StudyDate)
+        assert (study.study_instance_uid, study.patient_id) == (STUDY_UID, first.PatientID)
+        assert (study.study_date, list(study.modalities)) == (first.StudyDate, ["PT"])
+        assert (study.series_count, study.instance_count) == (1, len(PET))
+        assert [item.study_instance_uid for item in await found(patient_id=first.PatientID)] == [STUDY_UID]
+        assert await found(patient_id=first.PatientID, modality="MG") == []
+        assert await found(study_date_to="19000101") == []
+        for wrong in ({}, {"patient_id": "*"}, {"modality": "PT", "url": "https://elsewhere"}):
+            request = study_pb2.FindDicomWebStudiesRequest(server="archive", **wrong)
+            assert (await refusal(service.stub.FindDicomWebStudies(request))).reason == "INVALID_REQUEST"
+
+
+async def test_answers_to_a_search_that_are_none_or_have_no_end(run_study_service, tmp_path, refusal):
+    answers = {
+        "page": (b"<html>Log in, Doe^Jane</html>", "INVALID_REQUEST"),
+        "list": (b"[1, 2]", "INVALID_REQUEST"),
+        "deep": (b"[" * 200_000, "INVALID_REQUEST"),
+        "values": (b'[{"0020000D": {"vr": "UI", "Value": [{"a": 1}]}, "00100020": 7, "00080061": {"Value": 3}}]', ""),
+        "endless": (b"[" + b'{"00100010": {"vr": "PN"}},' * 800_000, "PACS_ANSWER_REFUSED"),
+    }
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        content = answers[handler.path.split("/")[1]][0]
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/dicom+json")
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        with suppress(OSError):
+            handler.wfile.write(content)
+
+    with _http_server(answer) as url:
+        async with run_study_service(tmp_path, allowed_dicomweb_urls=(url,)) as service:
+            for name, (_, reason) in answers.items():
+                request = study_pb2.FindDicomWebStudiesRequest(url=f"{url}/{name}", modality="PT")
+                call = service.stub.FindDicomWebStudies(request)
+                if reason:
+                    error = await refusal(call)
+                    assert (error.reason, "Doe" in error.message) == (reason, False), name
+                else:
+                    assert list((await call).studies) == []
 
 
 @contextmanager
@@ -336,13 +371,19 @@ async def test_redirects_stay_on_the_allow_list(run_study_service, tmp_path, ref
             handler.end_headers()
 
         with _http_server(redirect) as url:
-            login = url.replace("://", "://user:word@")
-            async with run_study_service(tmp_path / "a", allowed_dicomweb_urls=(url,)) as service:
-                assert (await refusal(_import(service, login))).reason == "URL_NOT_ALLOWED"
+            file = tmp_path / "token"
+            file.write_text("secret-word")
+            file.chmod(0o600)
+            servers = {"archive": DicomWebServer(url, token_file=file)}
+            async with run_study_service(tmp_path / "a", dicomweb_servers=servers) as service:
+                assert (await refusal(_import(service, "archive"))).reason == "URL_NOT_ALLOWED"
                 assert asked == []
-            async with run_study_service(tmp_path / "b", allowed_dicomweb_urls=(url, target)) as service:
-                events = [event async for event in _import(service, login)]
+            more = {"dicomweb_servers": servers, "allowed_dicomweb_urls": (target,)}
+            async with run_study_service(tmp_path / "b", **more) as service:
+                events = [event async for event in _import(service, "archive")]
                 assert events[-1].study.instance_count == 1
+                # The token is that of one server, and not of where it sends to.
+                assert asked == [None]
 
 
 async def test_no_url_is_allowed_unless_the_administrator_says_so(study_service, refusal):

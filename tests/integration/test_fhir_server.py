@@ -19,6 +19,9 @@ from typing import Any
 
 import pytest
 import requests
+from oncoresponse.access.audit_event import AuditAction, AuditEvent
+from oncoresponse.access.audit_fhir import audit_event_resources
+from oncoresponse.access.caller import ANONYMOUS
 from oncoresponse.case.sign_off import (
     Agreement,
     PhysicianJudgement,
@@ -27,10 +30,12 @@ from oncoresponse.case.sign_off import (
     SignOff,
     WithdrawalReason,
 )
+from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.reporting.compose import Report, compose_report
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.report_page import ReportPage
 from oncoresponse.reporting.sign_off import FirstVersion, sign_off_documents
+from oncoresponse.storage.audit_store import AuditStore, PatientDigests, audit_rows
 
 # The sample report of the unit tests; pytest finds these fixtures as names of this module.
 _spec = importlib.util.spec_from_file_location(
@@ -200,3 +205,41 @@ def test_the_server_refuses_what_is_no_fhir(fhir_server: Callable[..., tuple[int
     bundle["entry"][-2]["resource"]["status"] = "signed by nobody"
     status, outcome = fhir_server("", bundle)
     assert (status, outcome["resourceType"]) == (422, "OperationOutcome")
+
+
+@pytest.mark.parametrize("action", list(AuditAction))
+def test_audit_events_are_taken_and_found_by_the_digest_of_the_patient(fhir_server, tmp_path, action):
+    """What ``oncoresponse audit export`` writes, sent to a repository that others wrote."""
+    patient = IndexedPatient(patient_id="PAT-4711", issuer_of_patient_id="NORTH")
+    url, digests = f"sqlite:///{tmp_path / 'audit.sqlite'}", PatientDigests(tmp_path / "audit.key")
+    store = AuditStore(url, digests)
+    for patients, reason in (((), ""), ((patient,), ""), ((patient,), "unconscious in the emergency room")):
+        event = AuditEvent(
+            time=datetime.now(UTC),
+            caller=ANONYMOUS,
+            address="127.0.0.1",
+            action=action,
+            operation="oncoresponse.v1.StudyService/GetStudy",
+            outcome="OK" if not reason else "STUDY_NOT_FOUND",
+            correlation_id="12345678",
+            objects=("studies/one",),
+            patients=patients,
+            emergency_reason=reason,
+        )
+        store.record(event)
+    store.close()
+    sent = [
+        resource
+        for row in audit_rows(url)
+        for resource in audit_event_resources(row.sequence, row.own_hash, row.values)
+    ]
+    assert len(sent) == 3
+    for resource in sent:
+        status, answer = fhir_server("AuditEvent", resource)
+        assert status == 201, answer
+        status, found = fhir_server(f"AuditEvent/{answer['id']}")
+        assert status == 200
+        assert found["entity"] == resource["entity"]
+    assert "PAT-4711" not in json.dumps(sent)
+    _, bundle = fhir_server(f"AuditEvent?action={action}")
+    assert len(bundle["entry"]) == 3

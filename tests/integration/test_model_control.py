@@ -7,7 +7,9 @@ import datetime
 import signal
 import subprocess
 import sys
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -54,19 +56,30 @@ def test_what_is_stopped_waits_through_a_crash_and_goes_on_by_itself(serve, tmp_
     assert (model.release_stopped, model.stop_reason) == (True, "a wrong answer was seen")
     client.close()
 
+    # Who watches notices nothing of the crash.
+    watcher = AdministrationClient(address)
+    heard = threading.Event()
+    watching = ThreadPoolExecutor(1).submit(watcher.watch, waiting, lambda *_: heard.set())
+    assert heard.wait(60)
     server.stop(signal.SIGKILL)
-    address = serve(*arguments).wait_until_ready()
+    assert serve(*arguments[:-1], address).wait_until_ready() == address
     client = AdministrationClient(address)
     for name in (running, waiting):
         assert until_message(address, name, WAITING).state == assessment_pb2.ASSESSMENT_STATE_QUEUED
     client.switch_release("sts-petct", "it was the scanner", stop=False)
     for name in (running, waiting):
         assert client.watch(name, lambda *_: None).state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+    assert watching.result(timeout=60).state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+    watcher.close()
     assert health_of(address, "model:sts-petct") == health_pb2.HealthCheckResponse.SERVING
     assert [item.reason for item in client.model_changes("sts-petct")] == [
         "it was the scanner",
         "a wrong answer was seen",
     ]
+    # How one ended is noted when somebody looks.
+    with grpc.insecure_channel(address) as channel:
+        stub = assessment_pb2_grpc.AssessmentServiceStub(channel)
+        assert len(stub.ListAssessments(assessment_pb2.ListAssessmentsRequest()).assessments) == 2
     client.close()
 
     out = tmp_path / "recall.csv"
@@ -84,3 +97,4 @@ def test_what_is_stopped_waits_through_a_crash_and_goes_on_by_itself(serve, tmp_
     assert {row["assessment"] for row in rows} == {running, waiting}
     assert {row["model_sha256"] for row in rows} == {model.sha256}
     assert all(row["patient_id"] for row in rows)
+    assert {row["report_status"] for row in rows} == {"preliminary"}

@@ -40,14 +40,17 @@ _D, _E = AuditAction.DELETE, AuditAction.EXECUTE
 
 RPC_RULES: Mapping[str, Rule] = MappingProxyType(
     {
+        "oncoresponse.v1.AccessService/GetCaller": Rule(USER_ROLES | {_STAGE}, _R),
         "oncoresponse.v1.StudyService/CreateStudy": _rule(_C, _SUBMIT),
         "oncoresponse.v1.StudyService/UploadInstances": _rule(_C, _SUBMIT),
         "oncoresponse.v1.StudyService/ListInstances": _rule(_R, _SUBMIT),
         "oncoresponse.v1.StudyService/CompleteStudy": _rule(_U, _SUBMIT),
         "oncoresponse.v1.StudyService/ImportDirectory": _rule(_C, _SUBMIT),
         "oncoresponse.v1.StudyService/ImportDicomWeb": _rule(_C, _SUBMIT),
+        "oncoresponse.v1.StudyService/FindDicomWebStudies": _rule(_R, _SUBMIT),
         "oncoresponse.v1.StudyService/GetStudy": _rule(_R, _READ, _SUBMIT, _STAGE),
         "oncoresponse.v1.StudyService/ListStudies": _rule(_R, _READ),
+        "oncoresponse.v1.StudyService/ReadInstances": _rule(_R, _ADMINISTER),
         "oncoresponse.v1.StudyService/DeleteStudy": _rule(_D, _ADMINISTER),
         "oncoresponse.v1.AssessmentService/CreateAssessment": _rule(_C, _SUBMIT),
         "oncoresponse.v1.AssessmentService/GetAssessment": _rule(_R, _READ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import getpass
+import itertools
 import json
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from oncoresponse.access.caller import Caller, Identification
 from oncoresponse.access.roles import AccessRole
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.errors import ConfigurationError
+from oncoresponse.storage.audit_archive import archive_rows, archived_rows
 from oncoresponse.storage.audit_store import AuditStore, PatientDigests, audit_rows, verify
 
 app = typer.Typer(help="The audit record.", no_args_is_help=True)
@@ -29,10 +31,24 @@ _DEFAULT_DATA_DIRECTORY = Path.home() / ".local" / "share" / "oncoresponse"
 
 @app.command("verify")
 def verify_record(
-    data_dir: _DataDirectory = _DEFAULT_DATA_DIRECTORY, database_url: _DatabaseUrl = "", anchor: _Anchor = None
+    data_dir: _DataDirectory = _DEFAULT_DATA_DIRECTORY,
+    database_url: _DatabaseUrl = "",
+    anchor: _Anchor = None,
+    archive: Annotated[
+        list[Path] | None, typer.Option("--archive", help="File of an archive; the oldest one first, repeatable.")
+    ] = None,
 ) -> None:
-    """Walk the chain; exit status 1 names the first broken link. Rows cut at the end show by the anchor alone."""
-    found = verify(audit_rows(_url(data_dir, database_url)), anchor)
+    """Walk the chain; exit status 1 names the first broken link. Rows cut at the end show by the anchor alone.
+
+    That it was walked, and what was found, goes into the record too.
+    """
+    url = _url(data_dir, database_url)
+    found = verify(itertools.chain(archived_rows(archive or ()), audit_rows(url)), anchor)
+    _record(
+        url,
+        _digests(data_dir),
+        _event("oncoresponse audit verify", outcome="AUDIT_CHAIN_BROKEN" if found.fault else "OK"),
+    )
     span = f", {found.first_time} to {found.last_time}" if found.count else ""
     typer.echo(f"{found.count} events in one chain{span}")
     if found.fault:
@@ -58,9 +74,9 @@ def list_events(
     if issuer and not patient:
         raise ConfigurationError("--issuer belongs to a Patient ID: give --patient too.")
     url = _url(data_dir, database_url)
-    digests = PatientDigests(data_dir / "secrets" / "audit.key")
+    digests = _digests(data_dir)
     wanted = IndexedPatient(patient_id=patient, issuer_of_patient_id=issuer)
-    _record_reading(url, digests, (wanted,) if patient else ())
+    _record(url, digests, _event("oncoresponse audit list", (wanted,) if patient else ()))
     alone, both = digests.of(wanted)
     for row in audit_rows(url):
         event = row.values
@@ -88,7 +104,7 @@ def export_events(
 ) -> None:
     """Events as FHIR AuditEvent in the shapes of IHE BALP. That they were exported goes into the record too."""
     url = _url(data_dir, database_url)
-    _record_reading(url, PatientDigests(data_dir / "secrets" / "audit.key"), (), "oncoresponse audit export")
+    _record(url, _digests(data_dir), _event("oncoresponse audit export"))
     written = 0
     out.touch(0o600)
     with out.open("w", encoding="utf-8") as file:
@@ -102,23 +118,55 @@ def export_events(
     typer.echo(f"{written} AuditEvents in {out}")
 
 
-def _record_reading(
-    url: str, digests: PatientDigests, patients: tuple[IndexedPatient, ...], operation: str = "oncoresponse audit list"
+@app.command("archive")
+def archive_events(
+    before: Annotated[datetime.datetime, typer.Option(help="UTC; events from before this time are moved.")],
+    out: Annotated[Path, typer.Option(help="New file: the rows as JSON lines. Keep it as long as the law asks.")],
+    data_dir: _DataDirectory = _DEFAULT_DATA_DIRECTORY,
+    database_url: _DatabaseUrl = "",
 ) -> None:
+    """Move old events from the database to a file; the chain goes through both (``verify --archive``)."""
+    url = _url(data_dir, database_url)
+    store = AuditStore(url, _digests(data_dir))
+    try:
+        moved = archive_rows(
+            url, store, _utc(before), out, _event("oncoresponse audit archive", action=AuditAction.DELETE)
+        )
+    finally:
+        store.close()
+    if not moved.count:
+        typer.echo("No event is older. No file was written.")
+        return
+    typer.echo(f"{moved.count} events, up to row {moved.last}, in {out}. Verify with --archive {out}.")
+
+
+def _digests(data_dir: Path) -> PatientDigests:
+    return PatientDigests(data_dir / "secrets" / "audit.key", make=False)
+
+
+def _event(
+    operation: str,
+    patients: tuple[IndexedPatient, ...] = (),
+    *,
+    action: AuditAction = AuditAction.READ,
+    outcome: str = "OK",
+) -> AuditEvent:
+    return AuditEvent(
+        time=datetime.datetime.now(datetime.UTC),
+        caller=Caller(f"os:{getpass.getuser()}", frozenset({AccessRole.ADMINISTER}), Identification.ANONYMOUS),
+        address="local",
+        action=action,
+        operation=operation,
+        outcome=outcome,
+        correlation_id=accepted_correlation_id(""),
+        patients=patients,
+    )
+
+
+def _record(url: str, digests: PatientDigests, event: AuditEvent) -> None:
     store = AuditStore(url, digests)
     try:
-        store.record(
-            AuditEvent(
-                time=datetime.datetime.now(datetime.UTC),
-                caller=Caller(f"os:{getpass.getuser()}", frozenset({AccessRole.ADMINISTER}), Identification.ANONYMOUS),
-                address="local",
-                action=AuditAction.READ,
-                operation=operation,
-                outcome="OK",
-                correlation_id=accepted_correlation_id(""),
-                patients=patients,
-            )
-        )
+        store.record(event)
     finally:
         store.close()
 

@@ -28,6 +28,7 @@ from oncoresponse.cli import measure_contour as measure_contour_command
 from oncoresponse.cli import model_control as model_control_command
 from oncoresponse.cli import models as models_command
 from oncoresponse.cli import monitor as monitor_command
+from oncoresponse.cli import pacs as pacs_commands
 from oncoresponse.cli import predict as predict_command
 from oncoresponse.cli import replay as replay_command
 from oncoresponse.cli import series as series_command
@@ -68,6 +69,7 @@ app.add_typer(audit_command.app, name="audit")
 app.command("sign")(sign_off_command.sign)
 app.command("withdraw")(sign_off_command.withdraw)
 app.add_typer(models_command.app, name="models")
+app.add_typer(pacs_commands.app, name="pacs")
 app.add_typer(training_command.app, name="train")
 app.add_typer(users_command.app, name="users")
 

@@ -36,7 +36,7 @@ _Name = Annotated[str, typer.Argument(help="Name of the model.")]
 _ModelsDirectory = Annotated[Path | None, typer.Option("--models-dir", help="Folder of installed models.")]
 _COLUMNS = (
     *("assessment", "create_time", "model_sha256", "state", "study", "study_date", "patient_id"),
-    "issuer_of_patient_id",
+    *("issuer_of_patient_id", "report_status"),
 )
 
 
@@ -193,8 +193,8 @@ def recall(
     client_key: ClientKey = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Who got a model between two days: assessments, patients and how each ended, as a CSV file."""
-    from oncoresponse.v1 import assessment_pb2
+    """Who got a model between two days: assessments, patients, how each ended, status of its report; a CSV file."""
+    from oncoresponse.v1 import assessment_pb2, report_pb2
 
     first, after = start.replace(tzinfo=datetime.UTC), end.replace(tzinfo=datetime.UTC) + datetime.timedelta(days=1)
     assessments, patients = 0, set()
@@ -212,10 +212,13 @@ def recall(
                 *(item.assessment, item.create_time.ToDatetime(datetime.UTC).isoformat(), item.model_sha256),
                 *("not noted yet" if state == "unspecified" else state, item.study, item.study_date),
             )
+            status = report_pb2.ReportStatus.Name(item.report_status).removeprefix("REPORT_STATUS_").lower()
+            without = "not noted yet" if state == "unspecified" else "none"
+            report = without if status == "unspecified" else status
             for patient in item.patients or [None]:
                 who = ("", "") if patient is None else (patient.patient_id, patient.issuer_of_patient_id)
                 patients.add(who)
-                writer.writerow([*fields, *map(_no_formula, who)])
+                writer.writerow([*fields, *map(_no_formula, who), report])
     typer.echo(f"{assessments} assessments of {len(patients - {('', '')})} patients in {out}.")
     typer.echo("The file holds patient data. Keep it as such, and delete it when it is not needed any more.", err=True)
 

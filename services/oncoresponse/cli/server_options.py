@@ -11,6 +11,7 @@ import typer
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.administration_client import AdministrationClient
 from oncoresponse.rpc.client import Client
+from oncoresponse.rpc.pacs_client import PacsClient
 from oncoresponse.rpc.settings import CALLER_VARIABLES
 from oncoresponse.rpc.tls import CallerTls
 
@@ -57,6 +58,13 @@ def connect_administration(
 ) -> AdministrationClient:
     """The same with the calls of administrators. Raises what :func:`connect` raises."""
     return AdministrationClient(server, _usable_tls(ca, certificate, key), token=_token(token_file))
+
+
+def connect_pacs(
+    server: str, ca: Path | None, certificate: Path | None, key: Path | None, token_file: Path | None = None
+) -> PacsClient:
+    """The same with the calls that concern archives. Raises what :func:`connect` raises."""
+    return PacsClient(server, _usable_tls(ca, certificate, key), token=_token(token_file))
 
 
 def _usable_tls(ca: Path | None, certificate: Path | None, key: Path | None) -> CallerTls:

@@ -24,7 +24,7 @@ from oncoresponse.cli.quick_trial import (
     quick_segmentation_settings,
     quick_task,
 )
-from oncoresponse.model.folder import ModelFolder, find_model, raise_version_if_changed, seal_version
+from oncoresponse.model.folder import ModelFolder, find_model, raise_version_if_changed, seal_model_folder, seal_version
 
 app = typer.Typer(help="Train the parts of a model.", no_args_is_help=True)
 
@@ -373,6 +373,13 @@ def _show_response(console: Console, folder: ModelFolder) -> None:
 
 
 def _sealed(model: Path) -> None:
+    from oncoresponse.servers.golden_making import golden_vectors_are_current, make_golden_vectors
+
     raise_version_if_changed(model)
     sealed = seal_version(model)
+    if not golden_vectors_are_current(sealed):
+        typer.echo("Writing golden.json: what networks and features give here for fixed inputs.")
+        make_golden_vectors(model)
+        # Not a version more: nobody has seen the one that was sealed a moment ago.
+        sealed = seal_model_folder(model)
     typer.echo(f"{sealed.definition.name} {sealed.definition.version} sealed: {sealed.sha256}")

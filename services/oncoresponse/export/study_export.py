@@ -19,6 +19,20 @@ from oncoresponse.export.site_pseudonyms import SitePseudonyms
 
 
 @dataclass(frozen=True)
+class Source:
+    """A file to be exported.
+
+    Attributes:
+        path: Where it is.
+        patient: Patient ID and its issuer, where they are known to be others than the file says (a study that was
+            moved to another patient); the pseudonym follows from them.
+    """
+
+    path: Path
+    patient: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
 class ExportedStudies:
     """What was written.
 
@@ -32,12 +46,12 @@ class ExportedStudies:
 
 
 def export_deidentified(
-    sources: Iterable[Path], folder: Path, key: bytes, *, no_burned_in: bool = False
+    sources: Iterable[Source], folder: Path, key: bytes, *, no_burned_in: bool = False
 ) -> ExportedStudies:
     """Write the objects of files without what names the patient, as ``PSEUDONYM/SERIES/INSTANCE.dcm``.
 
     Args:
-        sources: DICOM files; others are left out.
+        sources: Files; those that are not DICOM are left out.
         folder: Empty, or not there yet.
         key: The secret of the site. The same key gives the same pseudonyms, UIDs and dates again.
         no_burned_in: See :func:`~oncoresponse.export.pixel_rules.why_left_out`.
@@ -55,10 +69,12 @@ def export_deidentified(
     with without_pydicom_messages():
         for source in sources:
             try:
-                dataset = dcmread(source)
+                dataset = dcmread(source.path)
             except (InvalidDicomError, OSError, ValueError, EOFError):
                 left_out["a file that cannot be read as DICOM"] += 1
                 continue
+            if source.patient is not None:
+                dataset.PatientID, dataset.IssuerOfPatientID = source.patient
             if reason := why_left_out(dataset, no_burned_in=no_burned_in):
                 left_out[reason] += 1
                 continue

@@ -1,74 +1,43 @@
-"""Import of a study from a DICOMweb server (PS3.18, WADO-RS Retrieve Study)."""
+"""Import of a study from a DICOMweb server (PS3.18, WADO-RS Retrieve Study and Retrieve Series)."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import closing
-from typing import Any
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from dataclasses import dataclass
 
-import requests
 from dicomweb_client.web import DICOMwebClient, _Transaction
 
 from oncoresponse.case.left_out import LeftOutInstance, left_out_instance
 from oncoresponse.dicom.reading import is_media_directory
-from oncoresponse.errors import (
-    DicomError,
-    InvalidRequest,
-    NoImages,
-    OncoResponseError,
-    PacsAccessDenied,
-    PacsAnswerRefused,
-    PeerUnavailable,
-    QuotaExceeded,
-    TlsHandshakeFailed,
-    UrlNotAllowed,
-)
+from oncoresponse.errors import DicomError, PacsAnswerRefused, PeerUnavailable
+from oncoresponse.intake.dicomweb_search import series_of_modalities
+from oncoresponse.intake.dicomweb_session import BLOCK_BYTES, AllowedSession, Target, told_errors
 from oncoresponse.intake.directory_import import ImportCount
-from oncoresponse.intake.metered_connections import Meter, MeteredAdapter
 from oncoresponse.intake.study_settings import StudySettings
 from oncoresponse.storage.study_indexing import ReadObject
 from oncoresponse.storage.study_store import StudyStore
 
-# These log URLs and headers, and the URL of a study holds its UID.
-for _name in ("dicomweb_client", "urllib3"):
-    logging.getLogger(_name).setLevel(logging.CRITICAL)
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_LONGEST_END_BYTES = 200
-# Request Timeout, Too Early, Too Many Requests: the same request may succeed later.
-_PASSING_STATUSES = (408, 425, 429)
-_BLOCK_BYTES = 1024 * 1024
-_MOST_REDIRECTS = 5
 _MOST_LEFT_OUT = 10_000
 
 
-def require_allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
-    """The parsed URL, when it is one of the allowed ones or below one.
+@dataclass(frozen=True)
+class Wanted:
+    """What of a study is retrieved.
 
-    Scheme, host and port must be equal, and the path must begin with the whole segments of the allowed path.
-
-    Raises:
-        UrlNotAllowed: It is not, or it is written in a way that servers read differently.
+    Attributes:
+        study_instance_uid: (0020,000D).
+        series: Series Instance UIDs; empty for no choice by them.
+        modalities: Series of these modalities, which the server is asked for; empty for no choice by them.
     """
-    refused = UrlNotAllowed(
-        "The DICOMweb URL is not one that this server may read. Ask its administrator to allow it.", field="url"
-    )
-    try:
-        parts = urlsplit(url)
-        origin, segments = _origin(parts), _segments(parts)
-        known = [urlsplit(item) for item in allowed]
-        fits = any(_origin(item) == origin and segments[: len(_segments(item))] == _segments(item) for item in known)
-    except ValueError:
-        raise refused from None
-    if not fits or parts.query or parts.fragment:
-        raise refused
-    return parts
+
+    study_instance_uid: str
+    series: tuple[str, ...] = ()
+    modalities: frozenset[str] = frozenset()
 
 
 def import_dicomweb(
-    store: StudyStore, name: str, url: str, study_instance_uid: str, settings: StudySettings, check: ReadObject
+    store: StudyStore, name: str, target: Target, wanted: Wanted, settings: StudySettings, check: ReadObject
 ) -> Iterator[ImportCount]:
     """Retrieve a study and add its instances, reporting after each. One instance at a time is in memory.
 
@@ -79,31 +48,33 @@ def import_dicomweb(
     Args:
         store: Where the study is.
         name: The study.
-        url: Base URL; a user name and password in it are sent as HTTP Basic authentication.
-        study_instance_uid: (0020,000D).
+        target: The server.
+        wanted: What to retrieve.
         settings: The allow-list and the timeouts.
         check: Refuses unreadable DICOM.
 
     Raises:
-        UrlNotAllowed: The URL, or one that it redirects to, is not on the allow-list.
+        UrlNotAllowed: The server redirects to a URL that is not on the allow-list.
         PacsAccessDenied: The server refuses the login, or the study to it.
         PacsTooSlow: The server drips, keeps silent, or takes longer than the settings allow.
         PacsAnswerRefused: It sends a header, redirects, an object or transport without end.
         PeerUnavailable: The server cannot be reached, is busy, or breaks off.
         TlsHandshakeFailed: Its certificate is not trusted.
         InvalidRequest: The URL is that of something else than DICOMweb, or the server refuses the request.
-        NoImages: The server has no such study.
+        NoImages: The server has no such study, or of it no such series.
         QuotaExceeded, DiskFull, StudyAlreadyComplete: See :meth:`StudyStore.add`.
     """
-    parts = require_allowed_url(url, settings.allowed_dicomweb_urls)
-    scheme, host, port = _origin(parts)
-    base_url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{parts.path.rstrip('/')}"
+    series = wanted.series
+    if wanted.modalities:
+        series = series_of_modalities(target, wanted.study_instance_uid, wanted.modalities, settings)
     unreadable: list[LeftOutInstance] = []
     examined = 0
-    with closing(_AllowedSession(settings)) as session:
-        if parts.username is not None:
-            session.auth = (unquote(parts.username), unquote(parts.password or ""))
-        for data in _instances(session, base_url, study_instance_uid, settings):
+    with closing(AllowedSession(settings, target.server)) as session:
+        for data in _instances(session, target, wanted.study_instance_uid, series, settings):
+            if data is None:
+                if unreadable and unreadable[-1].number == examined and not session.ended_whole:
+                    raise PeerUnavailable("The DICOMweb server broke off in the middle of an object. Try again.")
+                continue
             examined += 1
             try:
                 if not is_media_directory(data[:1024]):
@@ -117,94 +88,17 @@ def import_dicomweb(
                         cut="unreadable",
                     ) from None
             yield ImportCount(examined, examined - len(unreadable), len(unreadable))
-        if unreadable and unreadable[-1].number == examined and not session.ended_whole:
-            raise PeerUnavailable("The DICOMweb server broke off in the middle of an object. Try again.")
         yield ImportCount(examined, examined - len(unreadable), len(unreadable), tuple(unreadable))
-
-
-class _AllowedSession(requests.Session):
-    """Follows no redirect off the allow-list, and receives no more than a study and its instances may be large.
-
-    Attributes:
-        ended_whole: Whether the last answer ended with the closing delimiter of its parts (RFC 2046 section 5.1.1).
-    """
-
-    def __init__(self, settings: StudySettings) -> None:
-        super().__init__()
-        self._settings = settings
-        self._responses: list[requests.Response] = []
-        self._meter = Meter(settings.dicomweb_total_seconds, settings.dicomweb_idle_seconds)
-        self._study_bytes = self._instance_bytes = 0
-        self.ended_whole = False
-        self.max_redirects = _MOST_REDIRECTS
-        for scheme in _DEFAULT_PORTS:
-            self.mount(f"{scheme}://", MeteredAdapter(self._meter))
-        self.hooks["response"].append(self._limit)
-
-    def close(self) -> None:
-        # The pool does not know the connection of an answer that nobody has read to its end.
-        for response in self._responses:
-            response.raw.close()
-        super().close()
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        target = super().get_redirect_target(resp)
-        if target is not None:
-            absolute = urlsplit(urljoin(resp.url, target))
-            require_allowed_url(absolute._replace(query="", fragment="").geturl(), self._settings.allowed_dicomweb_urls)
-        return target
-
-    def begin_instance(self) -> None:
-        """The instance before has come whole."""
-        self._instance_bytes = 0
-
-    def _limit(self, response: requests.Response, **_: object) -> None:
-        # The client looks for the end of a part before it hands it on; a part without end would fill the memory.
-        # What is counted is what comes out of a content coding, block by block: a small answer may inflate.
-        self._responses.append(response)
-        iterate = response.iter_content
-        if response.is_redirect or not response.ok:
-            # Nobody looks at the page that explains it, and it may have no end.
-            response.raw.close()
-            response.iter_content = lambda *_, **__: iter(())  # type: ignore[method-assign]
-            return
-
-        def limited(*arguments: Any, **named: Any) -> Iterator[bytes]:
-            end = b""
-            for block in iterate(*arguments, **named):
-                end = (end + block)[-_LONGEST_END_BYTES:]
-                self.ended_whole = end.rstrip().endswith(b"--")
-                self._count(len(block))
-                yield block
-
-        response.iter_content = limited  # type: ignore[method-assign]
-
-    def _count(self, count: int) -> None:
-        self._meter.content()
-        self._study_bytes += count
-        self._instance_bytes += count
-        limit = self._settings.quota_bytes_per_study
-        if self._study_bytes > limit + _BLOCK_BYTES:
-            raise QuotaExceeded(
-                "The study is larger than this server allows. Ask the administrator for more.",
-                scope="study",
-                limit_bytes=limit,
-            )
-        limit = self._settings.dicom_limits.file_bytes
-        if self._instance_bytes > limit + _BLOCK_BYTES:
-            raise PacsAnswerRefused(
-                "The DICOMweb server sends an object larger than a file may be here, or one without end. Check what "
-                "answers at the URL, or ask the administrator for more (dicom_limits, file_bytes).",
-                cut="instance",
-                limit_bytes=limit,
-            )
 
 
 class _Parts(DICOMwebClient):
     """Gives the parts of an answer as they came; the client's own iterator ends at the first that it cannot parse."""
 
-    def iter_parts(self, study_instance_uid: str) -> Iterator[bytes]:
-        url = self._get_studies_url(_Transaction.RETRIEVE, study_instance_uid)
+    def iter_parts(self, study_instance_uid: str, series_instance_uid: str) -> Iterator[bytes]:
+        if series_instance_uid:
+            url = self._get_series_url(_Transaction.RETRIEVE, study_instance_uid, series_instance_uid)
+        else:
+            url = self._get_studies_url(_Transaction.RETRIEVE, study_instance_uid)
         accepted = 'multipart/related; type="application/dicom"; transfer-syntax=*'
         response = self._http_get(url, headers={"Accept": accepted}, stream=True)
         if response.headers["Content-Type"].lower().startswith("application/dicom"):
@@ -214,87 +108,27 @@ class _Parts(DICOMwebClient):
         return parts
 
 
-def _instances(session: _AllowedSession, base_url: str, uid: str, settings: StudySettings) -> Iterator[bytes]:
+def _instances(
+    session: AllowedSession, target: Target, study: str, series: Collection[str], settings: StudySettings
+) -> Iterator[bytes | None]:
+    """Instances, and ``None`` after those of each answer."""
     client = _Parts(
-        base_url,
+        target.base_url,
         session=session,
-        chunk_size=_BLOCK_BYTES,
+        chunk_size=BLOCK_BYTES,
         permissive_uid=True,
         timeout=(settings.dicomweb_connect_timeout_seconds, settings.dicomweb_idle_seconds),
     )
     # The caller repeats the import with the same request_id; waiting here would only hold a thread.
     client.set_http_retry_params(retry=False)
-    try:
-        for part in client.iter_parts(uid):
-            session.begin_instance()
-            yield bytes(part)
-    except requests.TooManyRedirects:
-        raise PacsAnswerRefused(
-            "The DICOMweb server sends from one address to the next. Give the URL at which it answers.", cut="redirects"
-        ) from None
-    except requests.HTTPError as error:
-        raise _refusal(0 if error.response is None else error.response.status_code) from None
-    except requests.exceptions.SSLError:
-        raise TlsHandshakeFailed(
-            "No encrypted connection to the DICOMweb server: its certificate is not of an authority that is trusted "
-            "here, or does not carry the name in the URL. Name the PEM file of the authority in REQUESTS_CA_BUNDLE.",
-            cause="untrusted_authority",
-        ) from None
-    except (requests.RequestException, OSError):
-        raise PeerUnavailable(
-            "The DICOMweb server does not answer, or broke off. Try again; if it goes on, check that it runs."
-        ) from None
-    except (KeyError, ValueError, EOFError):
-        raise InvalidRequest(
-            "What answers at the URL does not answer as a DICOMweb server. Check that the URL is that of the DICOMweb "
-            "service, not of a viewer or a log-in page.",
-            field="url",
-        ) from None
-
-
-def _refusal(status: int) -> OncoResponseError:
-    """The error behind an HTTP status of a server that is reached (RFC 9110 section 15)."""
-    if status in (requests.codes.not_found, requests.codes.gone):
-        # A wrong path below the right host gets the same status as a missing study.
-        return NoImages(
-            "The server answers that there is no such study at this URL. Check the Study Instance UID, and that the "
-            "URL is the base of the DICOMweb service."
-        )
-    if status in (requests.codes.unauthorized, requests.codes.forbidden, requests.codes.proxy_authentication_required):
-        return PacsAccessDenied(
-            "The DICOMweb server refuses the user name or password in the URL, or the study to that user. "
-            "Correct the login, or its rights on that server.",
-            http_status=status,
-        )
-    if 400 <= status < 500 and status not in _PASSING_STATUSES:
-        return InvalidRequest(
-            f"The DICOMweb server refuses the request with HTTP status {status}. Check that the URL is that of its "
-            "DICOMweb service, and that it gives studies as application/dicom.",
-            field="url",
-            http_status=status,
-        )
-    return PeerUnavailable(
-        f"The DICOMweb server answered with HTTP status {status}. Try again later.", http_status=status
-    )
+    with told_errors():
+        for each in series or ("",):
+            for part in client.iter_parts(study, each):
+                session.begin_instance()
+                yield bytes(part)
+            yield None
 
 
 def _blocks(data: bytes) -> Iterator[bytes]:
-    for start in range(0, len(data), _BLOCK_BYTES):
-        yield data[start : start + _BLOCK_BYTES]
-
-
-def _origin(parts: SplitResult) -> tuple[str, str, int]:
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        raise ValueError("not an http or https URL with a host")
-    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme]
-
-
-def _segments(parts: SplitResult) -> list[str]:
-    # Servers and proxies disagree about encoded slashes, backslashes and dots, so such paths are refused.
-    decoded = unquote(parts.path)
-    if "%2f" in parts.path.lower() or "\\" in decoded or "%" in decoded or not decoded.isprintable():
-        raise ValueError("ambiguous path")
-    segments = decoded.strip("/").split("/") if decoded.strip("/") else []
-    if any(segment in ("", ".", "..") for segment in segments):
-        raise ValueError("ambiguous path")
-    return segments
+    for start in range(0, len(data), BLOCK_BYTES):
+        yield data[start : start + BLOCK_BYTES]

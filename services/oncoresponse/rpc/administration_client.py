@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import cached_property
+from pathlib import Path
 
 from oncoresponse.rpc.client import Client, Progress
 from oncoresponse.v1 import (
@@ -14,6 +16,7 @@ from oncoresponse.v1 import (
     model_control_pb2_grpc,
     replay_pb2,
     replay_pb2_grpc,
+    study_pb2,
 )
 
 
@@ -31,6 +34,38 @@ class AdministrationClient(Client):
     @cached_property
     def _replays(self) -> replay_pb2_grpc.ReplayServiceStub:
         return replay_pb2_grpc.ReplayServiceStub(self._channels[self._address])
+
+    def find_studies(self, patient_id: str, issuer: str = "") -> list[study_pb2.Study]:
+        """The complete studies of a patient, newest first; of a patient whose ID several may have, with its issuer."""
+        found: list[study_pb2.Study] = []
+        request = study_pb2.ListStudiesRequest(patient_id=patient_id, issuer_of_patient_id=issuer, complete=True)
+        with self._errors(self._study_address):
+            while True:
+                page = self._studies.ListStudies(request)
+                found += page.studies
+                if not page.next_page_token:
+                    return found
+                request.page_token = page.next_page_token
+
+    def read_instances(self, study: str, folder: Path) -> tuple[list[study_pb2.StudyPatient], list[Path]]:
+        """Write the DICOM files of a study, identities and all, into a folder; gives whose it is, and the files.
+
+        Raises:
+            StudyNotFound, StudyNotComplete: There is none, or not yet.
+        """
+        patients: list[study_pb2.StudyPatient] = []
+        files: list[Path] = []
+        with self._errors(self._study_address), ExitStack() as opened:
+            for message in self._studies.ReadInstances(study_pb2.ReadInstancesRequest(study=study)):
+                if message.HasField("patient"):
+                    patients.append(message.patient)
+                elif message.HasField("header"):
+                    opened.close()
+                    files.append(folder / f"{message.header.sha256}.dcm")
+                    file = opened.enter_context(files[-1].open("xb"))
+                else:
+                    file.write(message.chunk.data)
+        return patients, files
 
     def erase_patient(self, request: administration_pb2.ErasePatientRequest) -> administration_pb2.Erasure:
         """Remove everything of a patient, or say what that would be.

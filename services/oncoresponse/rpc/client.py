@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
@@ -36,6 +37,8 @@ from oncoresponse.v1 import (
 
 _CHUNK_BYTES = 256 * 1024
 _CONNECT_SECONDS = 5.0
+_REWATCH_SECONDS = 120.0
+_REWATCH_PAUSE_SECONDS = 1.0
 
 Progress = Callable[[str, float], None]
 """Called with what happens now and the fraction done, 0 to 1."""
@@ -205,16 +208,34 @@ class Client:
         require_inputs([item.role for item in model.inputs], [item.input_role for item in order.series])
 
     def watch(self, name: str, progress: Progress) -> assessment_pb2.Assessment:
-        """Follow an assessment to its end.
+        """Follow an assessment to its end; where a connection ends before, because of its age or because the service
+        is started anew, it is watched again.
 
         Raises:
+            PeerUnavailable: No service has answered for two minutes.
             OncoResponseError: The assessment failed.
         """
         assessment = assessment_pb2.Assessment(name=name)
-        with self._errors(self._address):
-            for update in self._assessments.WatchAssessment(assessment_pb2.WatchAssessmentRequest(name=name)):
-                assessment = update.assessment
-                progress(assessment.message, assessment.fraction_done)
+        request = assessment_pb2.WatchAssessmentRequest(name=name)
+        revision, lost_since = -1, None
+        while True:
+            try:
+                # The first message is the current state, so nothing is missed between two connections.
+                for update in self._assessments.WatchAssessment(request):
+                    lost_since = None
+                    assessment = update.assessment
+                    if assessment.revision != revision:
+                        revision = assessment.revision
+                        progress(assessment.message, assessment.fraction_done)
+                break
+            except grpc.RpcError as error:
+                now = time.monotonic()
+                lost_since = lost_since or now
+                lost = error.code() is grpc.StatusCode.UNAVAILABLE and revision >= 0
+                if not lost or now - lost_since > _REWATCH_SECONDS:
+                    with self._errors(self._address):
+                        raise
+                time.sleep(_REWATCH_PAUSE_SECONDS)
         if assessment.state == assessment_pb2.ASSESSMENT_STATE_FAILED:
             raise from_status(assessment.error)
         return assessment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
@@ -29,6 +29,7 @@ class HttpSettings(BaseModel):
         body_bytes: Largest body of a request that is no upload.
         upload_bytes: Largest upload, all objects of one request together.
         connections: Open connections; one more is closed.
+        quiet_seconds: A study that came in over HTTP is complete when nothing more of it has come for so long.
         requests: Requests at the same time; one more is answered with BUSY. Health is answered beyond it.
     """
 
@@ -47,6 +48,7 @@ class HttpSettings(BaseModel):
     body_bytes: int = Field(default=1024**2, gt=0)
     upload_bytes: int = Field(default=4 * 1024**3, gt=0)
     connections: int = Field(default=500, ge=1, le=100_000)
+    quiet_seconds: float = Field(default=30.0, gt=0)
     requests: int = Field(default=64, ge=1, le=10_000)
 
     @field_validator("listen")
@@ -90,6 +92,43 @@ class HttpSettings(BaseModel):
                 "127.0.0.1 or ::1. Leave allow_anonymous out, and give callers tokens or certificates.",
                 setting="http",
             )
+
+
+class DicomWebServer(BaseModel):
+    """A DICOMweb server that studies are found on and retrieved from.
+
+    Attributes:
+        url: Base URL of its DICOMweb service.
+        user, password_file: User name, and file with the password, of HTTP Basic authentication.
+        token_file: Instead: file with a bearer token.
+        tls_authority: PEM file of the authority to trust; those that the machine trusts when not given.
+        tls_certificate, tls_key: PEM files to show.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = Field(pattern=r"^https?://[^\s@]+$")
+    user: str = Field(default="", max_length=255)
+    password_file: Path | None = None
+    token_file: Path | None = None
+    tls_authority: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+    @field_validator("password_file", "token_file", "tls_authority", "tls_certificate", "tls_key")
+    @classmethod
+    def _home_folder(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
+
+    @model_validator(mode="after")
+    def _one_login(self) -> DicomWebServer:
+        if bool(self.user) != (self.password_file is not None):
+            raise ValueError("user and password_file belong together")
+        if self.user and self.token_file is not None:
+            raise ValueError("give user and password_file, or token_file")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together")
+        return self
 
 
 class PacsSettings(BaseModel):

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Set
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 import grpc
@@ -14,12 +14,16 @@ import protovalidate
 from google.protobuf.message import Message
 
 from oncoresponse.access.call import correlated
-from oncoresponse.errors import PeerUnavailable
+from oncoresponse.errors import NotAuthenticated, PeerUnavailable
 from oncoresponse.rpc.access_control import Admission, Gate, correlation_id_of, unchecked
 from oncoresponse.rpc.peers import HOSTED_BY, SERVICE_NAMES
 from oncoresponse.rpc.process_log import CALL_FIELDS
 from oncoresponse.rpc.status import DETAILS_KEY, STATUS_OF_KIND, FieldViolations, intended_error, to_status
 
+UNKNOWN_METHOD = "unknown method"
+"""What the audit record and the log say was called where nothing was."""
+METHOD_UNKNOWN = "METHOD_UNKNOWN"
+"""Its outcome there."""
 _HEALTH = "/grpc.health.v1.Health/"
 _Admitted = Callable[[str, grpc.aio.ServicerContext], AbstractAsyncContextManager[Admission]]
 
@@ -79,8 +83,10 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     ) -> grpc.RpcMethodHandler:
         """Wrap the handler of one call."""
         handler = await continuation(details)
-        if handler is None or details.method.startswith(_HEALTH):
+        if details.method.startswith(_HEALTH):
             return handler
+        if handler is None:
+            return grpc.unary_unary_rpc_method_handler(_unknown(self._admitted))
         method, admitted = details.method, self._admitted
         name = method.split("/")[1]
         if (SERVICE_NAMES[HOSTED_BY[name]] if name in HOSTED_BY else name) in self._unable:
@@ -120,6 +126,20 @@ def _refusing(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
         return grpc.unary_stream_rpc_method_handler(stream, *codecs)
     make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
     return make(answer, *codecs)
+
+
+def _unknown(admitted: _Admitted) -> Callable[..., Awaitable[None]]:
+    """For what no service offers: somebody tries doors. The audit record keeps that, not the name that was tried."""
+
+    async def call(_: bytes, context: grpc.aio.ServicerContext) -> None:
+        async with _outcome(UNKNOWN_METHOD, context):
+            # Who is not recognized is not told more than others.
+            with suppress(NotAuthenticated):
+                async with admitted(UNKNOWN_METHOD, context) as admission:
+                    await admission.record(METHOD_UNKNOWN)
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "There is no such method at this address.")
+
+    return call
 
 
 def _unary_answer(

@@ -43,6 +43,7 @@ SERVICE_NAMES = {
 """Names of the services in gRPC's health protocol: those of the front door by their own, of a process that only runs
 stages by the service it stands for."""
 HOSTED_BY = {
+    "oncoresponse.v1.AccessService": Service.STUDY,
     "oncoresponse.v1.ReportService": Service.ASSESSMENT,
     "oncoresponse.v1.ReplayService": Service.ASSESSMENT,
 }

@@ -20,7 +20,7 @@ from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
-from oncoresponse.rpc.edge_settings import Destination, HttpSettings, PacsSettings
+from oncoresponse.rpc.edge_settings import Destination, DicomWebServer, HttpSettings, PacsSettings
 from oncoresponse.rpc.settings_sources import EARLIER_NAMES, PREFIX, EarlierVariables, SettingsFile
 from oncoresponse.rpc.tls import CallerTls, require_readable_pem
 
@@ -143,6 +143,7 @@ class ServerSettings(BaseSettings):
         audit_database_url: Database of the audit record; empty for ``database_url``, or without that for
             ``audit.sqlite`` in ``data_directory``.
         audit_anchor: File that gets number and hash of the newest row of the audit record; best where another owns it.
+        audit_syslog: Syslog daemon that gets them: ``HOST:PORT`` (UDP), or the path of its socket; empty for none.
         judgement_first: Withhold what the model says until a physician has recorded a judgement of the assessment: from
             a caller who may sign, until that caller has; from any other, until somebody has.
         retention_days: Days that data are kept, by kind; 0 keeps them. Fields as :class:`RetentionDays`.
@@ -156,6 +157,8 @@ class ServerSettings(BaseSettings):
         edge_token_file: File with the secret by which the front door knows the edges, for edges that share no data
             folder with it; without it one is made in the data folder.
         http: The HTTP server; absent for none. Fields as :class:`~oncoresponse.rpc.edge_settings.HttpSettings`.
+        dicomweb_servers: DICOMweb servers by a name of your choice; they may be read, as those of ``dicomweb_urls``.
+            Fields of each as :class:`~oncoresponse.rpc.edge_settings.DicomWebServer`.
         pacs: The DICOM receiver; absent for none. Fields as :class:`~oncoresponse.rpc.edge_settings.PacsSettings`.
         destinations: Where results go, by a name of your choice. Fields of each as
             :class:`~oncoresponse.rpc.edge_settings.Destination`.
@@ -211,6 +214,7 @@ class ServerSettings(BaseSettings):
     caller_limits: CallerLimits = CallerLimits()
     audit_database_url: str = ""
     audit_anchor: Path | None = None
+    audit_syslog: str = ""
     judgement_first: bool = False
     retention_days: RetentionDays = RetentionDays()
     garbage_after_seconds: float = Field(default=0.0, ge=0)
@@ -220,6 +224,7 @@ class ServerSettings(BaseSettings):
     worker_beat_seconds: float = Field(default=3.0, ge=0.1, le=5)
     edge_token_file: Path | None = None
     http: HttpSettings | None = None
+    dicomweb_servers: dict[str, DicomWebServer] = {}
     pacs: PacsSettings | None = None
     destinations: dict[str, Destination] = {}
 
@@ -304,10 +309,10 @@ class ServerSettings(BaseSettings):
         """Command line (init) over environment over file; no dotenv, no secrets folder."""
         return init_settings, env_settings, EarlierVariables(settings_cls), SettingsFile(settings_cls)
 
-    @field_validator("listen", "stage_listen")
+    @field_validator("listen", "stage_listen", "audit_syslog")
     @classmethod
     def _host_and_port(cls, value: str, field: ValidationInfo) -> str:
-        if field.field_name == "stage_listen" and not value:
+        if field.field_name != "listen" and (not value or value.startswith("/")):
             return value
         return require_address(value)
 

@@ -16,7 +16,8 @@ CPU_TOLERANCE = 1e-3
 CUDA_TOLERANCE = 0.03
 """Of a probability in half precision, or compiled."""
 
-_FILE = f"{SEGMENTATION_FOLDER}/{NETWORK_FILE}"
+NETWORK_PATH = f"{SEGMENTATION_FOLDER}/{NETWORK_FILE}"
+"""The file of a model folder that names the weights, for which golden vectors are made."""
 _STEP = 5
 
 
@@ -36,7 +37,7 @@ def made_networks(folder: ModelFolder, segmenter: Segmenter) -> GoldenNetworks:
     """What the networks of a folder give here; to be kept with the folder."""
     found = _sampled(segmenter.golden_probabilities(golden_input(segmenter.description.patch_size)))
     return GoldenNetworks(
-        made_for=folder.manifest.files[_FILE],
+        made_for=folder.manifest.files[NETWORK_PATH],
         probabilities=tuple(tuple(round(float(value), 7) for value in member) for member in found),
     )
 
@@ -48,7 +49,7 @@ def require_golden_networks(folder: ModelFolder, segmenter: Segmenter, golden: G
         ModelGoldenMismatch: A probability is another one, or the vectors are of other networks.
         ModelFolderInvalid: The vectors have another shape than what the networks give.
     """
-    require_made_for(folder, golden.made_for, _FILE)
+    require_made_for(folder, golden.made_for, NETWORK_PATH)
     found = _sampled(segmenter.golden_probabilities(golden_input(segmenter.description.patch_size)))
     expected = np.array(golden.probabilities)
     if found.shape != expected.shape:

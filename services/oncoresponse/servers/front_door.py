@@ -35,12 +35,13 @@ def _authentication(settings: ServerSettings, edges: EdgeToken) -> Authenticatio
         return Authentication([])
     if settings.allow_anonymous:
         _log.warning("allow_anonymous is on: whoever is on this machine may read and change everything")
+    http = settings.http_server
     return authentication_of(
         users_file_of(settings.data_directory, settings.users_file),
         oidc=settings.oidc,
         revocations_file=revocations_file_of(settings.data_directory, settings.revocations_file),
         certificate_callers=settings.certificate_callers,
-        asks_for_certificates=settings.tls_client_authority is not None,
+        asks_for_certificates=any(each is not None and each.tls_client_authority for each in (settings, http)),
         allow_anonymous=settings.allow_anonymous,
         before=(edges,),
     )

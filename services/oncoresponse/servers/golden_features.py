@@ -16,7 +16,8 @@ from oncoresponse.model.golden import GoldenFeatures, golden_mismatch, require_m
 TOLERANCE = 1e-6
 """Relative, of each value."""
 
-_SETTINGS = "radiomics/settings.yaml"
+SETTINGS_PATH = "radiomics/settings.yaml"
+"""The file of a model folder for which golden vectors of features are made."""
 _SIZE = (28, 26, 22)
 _SPACING_MM = (2.0, 2.0, 3.0)
 # Mean and swing of intensities that a lesion may have.
@@ -47,7 +48,7 @@ def golden_lesion(quantity: str) -> tuple[sitk.Image, sitk.Image]:
 
 def made_features(folder: ModelFolder, document: FeatureDocument) -> GoldenFeatures:
     """What was computed of the lesion here; to be kept with the folder."""
-    return GoldenFeatures(made_for=folder.manifest.files[_SETTINGS], values=_values(document))
+    return GoldenFeatures(made_for=folder.manifest.files[SETTINGS_PATH], values=_values(document))
 
 
 def require_golden_features(folder: ModelFolder, document: FeatureDocument, golden: GoldenFeatures) -> None:
@@ -56,7 +57,7 @@ def require_golden_features(folder: ModelFolder, document: FeatureDocument, gold
     Raises:
         ModelGoldenMismatch: A value is another one or lacks, or the vectors are of other settings.
     """
-    require_made_for(folder, golden.made_for, _SETTINGS)
+    require_made_for(folder, golden.made_for, SETTINGS_PATH)
     found = _values(document)
     largest = 0.0
     for name, expected in golden.values.items():

@@ -11,13 +11,16 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from oncoresponse.access.call import current_call
+from oncoresponse.case.sign_off import current_status
 from oncoresponse.errors import ModelChangeNotFound, ModelNotFound, ModelStateInvalid, PersonNeeded
 from oncoresponse.model.control import ALL_MODELS, Change, ChangeKind, ModelControl, ModelState
 from oncoresponse.model.folder import find_model, installed_model_names
 from oncoresponse.model.versions import VersionOnDisk, versions_on_disk
 from oncoresponse.rpc.page_tokens import offset_from_token, token_from_offset
+from oncoresponse.rpc.report_message import STATUS_NUMBERS
 from oncoresponse.storage.model_control_store import ModelControlStore, RecalledAssessment
-from oncoresponse.v1 import model_control_pb2, model_control_pb2_grpc, model_pb2
+from oncoresponse.storage.report_store import ReportHistory, ReportStore
+from oncoresponse.v1 import assessment_pb2, model_control_pb2, model_control_pb2_grpc, model_pb2
 
 HEALTH_PREFIX = "model:"
 """Before a model's name in gRPC's health protocol: NOT_SERVING while its release is stopped."""
@@ -34,15 +37,23 @@ class ModelControlServicer(model_control_pb2_grpc.ModelControlServiceServicer):
 
     Args:
         store: The record.
+        reports: Sign-off, for recalls.
         models_directory: Installed models, and the versions kept beside them.
         installed_is_active: An installed folder counts as active; nobody has to be named then.
         set_health: Where it is shown that release of a model is stopped.
     """
 
     def __init__(
-        self, store: ModelControlStore, models_directory: Path, *, installed_is_active: bool, set_health: SetHealth
+        self,
+        store: ModelControlStore,
+        reports: ReportStore,
+        models_directory: Path,
+        *,
+        installed_is_active: bool,
+        set_health: SetHealth,
     ) -> None:
         self._store = store
+        self._reports = reports
         self._models_directory = models_directory
         self._installed_is_active = installed_is_active
         self._set_health = set_health
@@ -58,6 +69,7 @@ class ModelControlServicer(model_control_pb2_grpc.ModelControlServiceServicer):
                     if version.installed:
                         found[name] = (version.version, version.sha256)
             self._store.prepare(found)
+            self._reports.prepare()
 
         await asyncio.to_thread(prepare)
         await self._show_health()
@@ -68,6 +80,7 @@ class ModelControlServicer(model_control_pb2_grpc.ModelControlServiceServicer):
         if self._refreshing is not None:
             self._refreshing.cancel()
         await asyncio.to_thread(self._store.close)
+        await asyncio.to_thread(self._reports.close)
 
     async def ProposeState(
         self, request: model_control_pb2.ProposeStateRequest, context: grpc.aio.ServicerContext
@@ -223,8 +236,9 @@ class ModelControlServicer(model_control_pb2_grpc.ModelControlServiceServicer):
         found = [item for page in await asyncio.to_thread(list, pages) for item in page]
         for item in found:
             call.concerns(f"assessments/{item.assessment}", patients=item.patients)
+        histories = await asyncio.to_thread(self._reports.histories, [item.assessment for item in found])
         for item in found:
-            yield _recalled(item)
+            yield _recalled(item, histories[item.assessment])
 
     async def _decided(
         self, name: str, decide: Callable[[ModelControl], Sequence[Change]]
@@ -321,7 +335,7 @@ def _chosen(name: str, versions: Sequence[VersionOnDisk], sha256: str) -> Versio
     raise ModelNotFound(f"This version of model '{name}' is not on the server. Install it first.")
 
 
-def _recalled(item: RecalledAssessment) -> model_control_pb2.RecallModelResponse:
+def _recalled(item: RecalledAssessment, history: ReportHistory) -> model_control_pb2.RecallModelResponse:
     message = model_control_pb2.RecallModelResponse(
         assessment=f"assessments/{item.assessment}",
         study=item.study,
@@ -336,4 +350,6 @@ def _recalled(item: RecalledAssessment) -> model_control_pb2.RecallModelResponse
     )
     message.state = item.state  # type: ignore[assignment]
     message.create_time.FromMilliseconds(item.create_time_ms)
+    if history.sign_offs or item.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED:
+        message.report_status = STATUS_NUMBERS[current_status(history.sign_offs)]
     return message

@@ -7,7 +7,7 @@ import asyncio
 import grpc
 from oncoradiomics.features import FeatureDocument
 
-from oncoresponse.errors import ModelNotActive, ModelReleaseStopped
+from oncoresponse.errors import JudgementNeeded, ModelNotActive, ModelReleaseStopped
 from oncoresponse.response.answering import MeasuredLesion, answer
 from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.rpc.peers import Peers
@@ -22,8 +22,9 @@ _LOOKUP_SECONDS = 10.0
 class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
     """See ``protos/oncoresponse/v1/response.proto``; works with the models that the stage keeps open."""
 
-    def __init__(self, stage: PredictionStage, peers: Peers | None = None) -> None:
+    def __init__(self, stage: PredictionStage, peers: Peers | None = None, *, judgement_first: bool = False) -> None:
         self._peers = peers
+        self._judgement_first = judgement_first
         self._artifacts = stage.artifacts
         self._known_patients = stage.known_patients
         self._models = stage.models
@@ -32,6 +33,12 @@ class ResponseServicer(response_pb2_grpc.ResponseServiceServicer):
         self, request: response_pb2.PredictResponseRequest, context: grpc.aio.ServicerContext
     ) -> response_pb2.PredictResponseResponse:
         """Predict."""
+        if self._judgement_first:
+            # There is no assessment that somebody could judge first.
+            raise JudgementNeeded(
+                "This installation shows what a model says after a physician has judged without it (judgement_first). "
+                "Create an assessment instead; its prediction is handed out then."
+            )
         if self._peers is not None:
             await self._require_released(request, self._peers)
         return await asyncio.to_thread(self._predict, request)

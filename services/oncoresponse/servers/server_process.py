@@ -27,11 +27,12 @@ from oncoresponse.rpc.server_options import server_options
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.rpc.stage_token import StageToken, stage_token
 from oncoresponse.servers.front_door import gate_of_front_door
+from oncoresponse.servers.process_audit import ProcessAudit
 from oncoresponse.servers.services import SERVICES, Built, Surroundings
 from oncoresponse.servers.stage_servicer import Stage, StageServicer
 from oncoresponse.stages.v1 import stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
-from oncoresponse.storage.audit_store import AuditStore, PatientDigests
+from oncoresponse.storage.audit_store import AuditStore
 from oncoresponse.storage.private_files import mend_modes
 
 _log = logging.getLogger(__name__)
@@ -214,13 +215,12 @@ class ServerProcess:
         await self._health.set("", not_serving if self._unable else serving)
 
     def _audit_store(self) -> AuditStore | None:
-        settings = self._settings
-        if not settings.offers_front_door:
+        if not self._settings.offers_front_door:
             return None
-        digests = PatientDigests(settings.data_directory / "secrets" / "audit.key")
-        store = AuditStore(settings.system_audit_database_url, digests, settings.audit_anchor)
-        self._exit_stack.callback(store.close)
-        return store
+        audit = ProcessAudit(self._settings)
+        self._exit_stack.callback(audit.close)
+        self._exit_stack.push_async_callback(_cancelled, asyncio.create_task(audit.watch()))
+        return audit.store
 
     def _new_server(self, gate: Gate) -> grpc.aio.Server:
         self._exit_stack.callback(gate.close)

@@ -95,12 +95,19 @@ def _model(around: Surroundings) -> Built:
     from oncoresponse.servers.model_control_servicer import ModelControlServicer
     from oncoresponse.servers.model_servicer import ModelServicer
     from oncoresponse.storage.model_control_store import ModelControlStore
+    from oncoresponse.storage.report_store import ReportStore
     from oncoresponse.v1 import model_control_pb2_grpc, model_pb2_grpc
 
     settings = around.settings
     directory, installed = settings.models_directory, settings.installed_is_active
     store = ModelControlStore(settings.system_database_url)
-    control = ModelControlServicer(store, directory, installed_is_active=installed, set_health=around.set_health)
+    control = ModelControlServicer(
+        store,
+        ReportStore(settings.system_database_url),
+        directory,
+        installed_is_active=installed,
+        set_health=around.set_health,
+    )
     servicer = ModelServicer(directory, store, installed_is_active=installed)
     around.offer(model_pb2_grpc.add_ModelServiceServicer_to_server, servicer)
     around.offer(model_control_pb2_grpc.add_ModelControlServiceServicer_to_server, control)
@@ -109,7 +116,8 @@ def _model(around: Surroundings) -> Built:
 
 def _study(around: Surroundings) -> Built:
     from oncoresponse.dicom.pixel_decoding import close_decoders
-    from oncoresponse.intake.study_settings import StudySettings
+    from oncoresponse.intake.study_settings import DicomWebServer, StudySettings
+    from oncoresponse.servers.access_servicer import AccessServicer
     from oncoresponse.servers.conversion_stage import ConversionStage
     from oncoresponse.servers.indexed_study import header_reader
     from oncoresponse.servers.study_check_servicer import StudyCheckServicer
@@ -118,12 +126,13 @@ def _study(around: Surroundings) -> Built:
     from oncoresponse.stages.v1 import patient_data_pb2_grpc, study_check_pb2_grpc
     from oncoresponse.storage.study_patients import StudyPatients
     from oncoresponse.storage.study_store import StudyStore
-    from oncoresponse.v1 import study_pb2_grpc
+    from oncoresponse.v1 import access_pb2_grpc, study_pb2_grpc
 
     settings = around.settings
     study_settings = StudySettings(
         allowed_import_directories=settings.import_directories,
         allowed_dicomweb_urls=settings.dicomweb_urls,
+        dicomweb_servers={name: DicomWebServer(**dict(item)) for name, item in settings.dicomweb_servers.items()},
         quota_bytes_per_study=settings.study_quota_bytes,
         quota_bytes_total=settings.total_quota_bytes,
         dicom_limits=settings.dicom_limits,
@@ -133,7 +142,9 @@ def _study(around: Surroundings) -> Built:
         dicomweb_total_seconds=settings.dicomweb_total_seconds,
     )
     store = StudyStore(settings.data_directory, around.artifacts, study_settings)
-    around.offer(study_pb2_grpc.add_StudyServiceServicer_to_server, StudyServicer(store, study_settings))
+    servicer = StudyServicer(store, study_settings, settings.models_directory)
+    around.offer(study_pb2_grpc.add_StudyServiceServicer_to_server, servicer)
+    around.offer(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessServicer())
     limits = settings.dicom_limits
     patients = StudyPatients(settings.data_directory, around.artifacts, header_reader(limits))
     around.offer_inside(patient_data_pb2_grpc.add_StudyDataServiceServicer_to_server, StudyDataServicer(patients))
@@ -206,7 +217,10 @@ def _response(around: Surroundings) -> Built:
     settings = around.settings
     key = None if settings.fingerprint_key is None else read_key(settings.fingerprint_key)
     stage = PredictionStage(around.artifacts, settings.models_directory, key)
-    around.offer(response_pb2_grpc.add_ResponseServiceServicer_to_server, ResponseServicer(stage, around.peers))
+    around.offer(
+        response_pb2_grpc.add_ResponseServiceServicer_to_server,
+        ResponseServicer(stage, around.peers, judgement_first=around.settings.judgement_first),
+    )
     return Built(stage.make_ready, close=stage.close, stages={"prediction": stage})
 
 

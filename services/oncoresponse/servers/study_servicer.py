@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 
@@ -12,9 +14,13 @@ from oncoresponse.access.call import current_call
 from oncoresponse.case.left_out import LeftOutInstance, unreadable_sentence
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.errors import NoImages
-from oncoresponse.intake.dicomweb_import import import_dicomweb, require_allowed_url
+from oncoresponse.intake.dicomweb_import import Wanted, import_dicomweb
+from oncoresponse.intake.dicomweb_search import StudyFilter as DicomWebFilter
+from oncoresponse.intake.dicomweb_search import find_studies
+from oncoresponse.intake.dicomweb_session import target_of
 from oncoresponse.intake.directory_import import ImportCount, allowed_directory, import_directory
 from oncoresponse.intake.study_settings import StudySettings
+from oncoresponse.model.folder import ModelFolder, find_model
 from oncoresponse.rpc.artifact_messages import artifact_message
 from oncoresponse.servers.indexed_study import header_reader
 from oncoresponse.servers.study_upload import StudyUpload
@@ -24,6 +30,9 @@ from oncoresponse.storage.study_store import InstanceState, StudyStore
 from oncoresponse.v1 import study_pb2, study_pb2_grpc
 
 _DEFAULT_PAGE_SIZE = 50
+CONTOUR_MODALITIES = frozenset({"RTSTRUCT", "SEG"})
+"""Of objects with contours, which an order may name whatever the inputs of its model are."""
+_CHUNK_BYTES = 256 * 1024
 # A progress message for each file would be more traffic than news.
 _FILES_BETWEEN_MESSAGES = 20
 
@@ -31,9 +40,10 @@ _FILES_BETWEEN_MESSAGES = 20
 class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     """See ``protos/oncoresponse/v1/study.proto``. Whatever touches a disk or a network runs in a thread."""
 
-    def __init__(self, store: StudyStore, settings: StudySettings) -> None:
+    def __init__(self, store: StudyStore, settings: StudySettings, models_directory: Path) -> None:
         self._store = store
         self._settings = settings
+        self._models_directory = models_directory
         self._read_object = header_reader(settings.dicom_limits)
         # Threads of their own: a PACS that keeps silent must not hold up uploads and conversions.
         self._import_threads = ThreadPoolExecutor(settings.concurrent_imports, thread_name_prefix="import")
@@ -103,21 +113,51 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         self, request: study_pb2.ImportDicomWebRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[study_pb2.ImportDicomWebResponse]:
         """Take in a study from a DICOMweb server."""
-        require_allowed_url(request.url, self._settings.allowed_dicomweb_urls)
-        purpose = f"dicomweb {request.url} {request.study_instance_uid}"
+        target = target_of(request.url, request.server, self._settings)
+        purpose = f"dicomweb {request.url or request.server} {request.study_instance_uid}"
+        chosen = [request.model, *request.series_instance_uids] if request.model else request.series_instance_uids
+        purpose = " ".join((purpose, *chosen))
+        modalities = await asyncio.to_thread(self._modalities, request.model)
+        wanted = Wanted(request.study_instance_uid, tuple(dict.fromkeys(request.series_instance_uids)), modalities)
         tenant = current_call().caller.tenant
         record = await asyncio.to_thread(self._store.create, request.request_id, purpose, tenant)
         current_call().concerns(record.name)
         if not record.complete:
-            counts = import_dicomweb(
-                self._store, record.name, request.url, request.study_instance_uid, self._settings, self._read_object
-            )
+            counts = import_dicomweb(self._store, record.name, target, wanted, self._settings, self._read_object)
             last = ImportCount()
             async for last in self._import(counts):
                 yield study_pb2.ImportDicomWebResponse(progress=_progress(last))
             record = await asyncio.to_thread(self._complete_import, record.name, last.unreadable)
         await self._own_study(record.name)
         yield study_pb2.ImportDicomWebResponse(study=_study(record))
+
+    async def FindDicomWebStudies(
+        self, request: study_pb2.FindDicomWebStudiesRequest, context: grpc.aio.ServicerContext
+    ) -> study_pb2.FindDicomWebStudiesResponse:
+        """Look for studies on a DICOMweb server."""
+        call = current_call()
+        asked = IndexedPatient(patient_id=request.patient_id, issuer_of_patient_id="")
+        call.concerns(patients=[asked] if request.patient_id else ())
+        target = target_of(request.url, request.server, self._settings)
+        wanted = DicomWebFilter(
+            patient_id=request.patient_id,
+            date_from=request.study_date_from,
+            date_to=request.study_date_to,
+            modality=request.modality,
+            accession_number=request.accession_number,
+            limit=request.limit or _DEFAULT_PAGE_SIZE,
+        )
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._import_threads, find_studies, target, wanted, self._settings)
+        call.concerns(
+            patients=[
+                IndexedPatient(patient_id=item.patient_id, issuer_of_patient_id=item.issuer_of_patient_id)
+                for item in found
+                if item.patient_id
+            ]
+        )
+        studies = [study_pb2.DicomWebStudy(**vars(item)) for item in found]
+        return study_pb2.FindDicomWebStudiesResponse(studies=studies)
 
     async def GetStudy(
         self, request: study_pb2.GetStudyRequest, context: grpc.aio.ServicerContext
@@ -147,6 +187,27 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         names = [study.name for study in page.studies]
         call.concerns(*names, patients=await asyncio.to_thread(self._store.patients_of, names))
         return study_pb2.ListStudiesResponse(studies=map(_study, page.studies), next_page_token=page.next_token)
+
+    async def ReadInstances(
+        self, request: study_pb2.ReadInstancesRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[study_pb2.ReadInstancesResponse]:
+        """Send the files of one study."""
+        await self._own_study(request.study)
+        for patient in current_call().patients:
+            whose = study_pb2.StudyPatient(
+                patient_id=patient.patient_id, issuer_of_patient_id=patient.issuer_of_patient_id
+            )
+            yield study_pb2.ReadInstancesResponse(patient=whose)
+        for artifact in await asyncio.to_thread(self._store.instance_files, request.study):
+            data = await asyncio.to_thread(self._store.read_instance, artifact)
+            header = study_pb2.InstanceHeader(
+                study=request.study, sha256=artifact.sha256, size_bytes=artifact.size_bytes
+            )
+            yield study_pb2.ReadInstancesResponse(header=header)
+            for start in range(0, len(data), _CHUNK_BYTES):
+                part = data[start : start + _CHUNK_BYTES]
+                chunk = study_pb2.InstanceChunk(data=part, crc32=zlib.crc32(part))
+                yield study_pb2.ReadInstancesResponse(chunk=chunk)
 
     async def DeleteStudy(
         self, request: study_pb2.DeleteStudyRequest, context: grpc.aio.ServicerContext
@@ -184,6 +245,13 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         finally:
             if step is not None:
                 step.add_done_callback(lambda done: _close(counts, done))
+
+    def _modalities(self, model: str) -> frozenset[str]:
+        """Of the series that a model may need: its inputs, and contours; none for no model."""
+        if not model:
+            return frozenset()
+        folder = ModelFolder.open(find_model(self._models_directory, model.removeprefix("models/")), verify=False)
+        return frozenset(item.modality for item in folder.imaging.inputs) | CONTOUR_MODALITIES
 
     def _complete_import(self, name: str, unreadable: Sequence[LeftOutInstance] = ()) -> StudyRecord:
         if not self._store.get(name).instance_count:

@@ -17,7 +17,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from oncoresponse.access.audit_event import AuditEvent
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.errors import AuditUnavailable, ConfigurationError
+from oncoresponse.storage.audit_anchor import AuditAnchor, anchored_rows, canonical_json
 from oncoresponse.storage.database_engine import database_engine, migrate_database
 
 BEFORE_THE_FIRST = "0" * 64
@@ -107,9 +108,18 @@ class PatientDigests:
 
     Args:
         key_file: Made with mode 0600 where there is none. Who has it can test whether a Patient ID is in the record.
+        make: Whether one may be made. Another key than that of the record would find nobody.
+
+    Raises:
+        ConfigurationError: There is no key and none may be made, or it is damaged.
     """
 
-    def __init__(self, key_file: Path) -> None:
+    def __init__(self, key_file: Path, *, make: bool = True) -> None:
+        if not make and not key_file.is_file():
+            raise ConfigurationError(
+                "The key of the audit record (secrets/audit.key) is not here. Run the command on the host of the "
+                "server, with its data folder, or restore the key from a backup."
+            )
         self._key = _secret(key_file)
 
     def of(self, patient: IndexedPatient) -> tuple[str, str]:
@@ -136,17 +146,16 @@ class AuditStore:
     Args:
         database_url: ``sqlite:///...`` or ``postgresql://...``.
         digests: Of patients.
-        anchor: File that gets number and hash of the newest row now and then, best on a place that another owns; an
-            anchor that cannot be written is logged, and events are still kept.
+        anchors: Get number and hash of the newest row now and then.
 
     Raises:
         AuditUnavailable: The database cannot be opened.
     """
 
-    def __init__(self, database_url: str, digests: PatientDigests, anchor: Path | None = None) -> None:
-        self._engine = _opened(database_url)
+    def __init__(self, database_url: str, digests: PatientDigests, anchors: Sequence[AuditAnchor] = ()) -> None:
+        self._engine = opened_audit(database_url)
         self._digests = digests
-        self._anchor = anchor
+        self._anchors = anchors
         self._queue: list[_Waiting] = []
         self._queue_lock = threading.Lock()
         self._writing = threading.Lock()
@@ -159,7 +168,7 @@ class AuditStore:
         Raises:
             AuditUnavailable: It cannot be kept.
         """
-        waiting = _Waiting(canonical_json(self._values(event)))
+        waiting = _Waiting(self.text_of(event))
         with self._queue_lock:
             self._queue.append(waiting)
         with self._writing:
@@ -172,11 +181,22 @@ class AuditStore:
                 "The audit record cannot be written, so nothing is handed out. Look at its disk or database."
             ) from waiting.error
 
-    def close(self) -> None:
-        """Write the anchor and close the database."""
+    def anchor(self) -> None:
+        """Tell the anchors of the newest row, unless they know it.
+
+        To be called now and then: where nobody calls a server, no event does it.
+        """
         with self._writing:
             self._write_anchor()
+
+    def close(self) -> None:
+        """Write the anchor and close the database."""
+        self.anchor()
         self._engine.dispose()
+
+    def text_of(self, event: AuditEvent) -> str:
+        """The event as it stands in a row."""
+        return canonical_json(self._values(event))
 
     def _values(self, event: AuditEvent) -> dict[str, object]:
         digests = [self._digests.of(patient) for patient in event.patients]
@@ -200,18 +220,10 @@ class AuditStore:
     def _write(self, batch: list[_Waiting]) -> None:
         try:
             with self._engine.connect() as connection:
-                _exclude_other_appenders(connection)
-                last = connection.execute(_LAST).first()
-                sequence, previous = (int(last[0]), str(last[1])) if last else (0, BEFORE_THE_FIRST)
-                rows = []
-                for waiting in batch:
-                    sequence += 1
-                    own = row_hash(sequence, previous, waiting.event)
-                    rows.append({"sequence": sequence, "event": waiting.event, "previous": previous, "own": own})
-                    previous = own
-                connection.execute(_INSERT, rows)
+                exclude_other_appenders(connection)
+                head = append_rows(connection, [waiting.event for waiting in batch])
                 connection.commit()
-            self._head = sequence, previous
+            self._head = head
         except (SQLAlchemyError, OSError) as error:
             for waiting in batch:
                 waiting.error = error
@@ -223,21 +235,33 @@ class AuditStore:
             self._write_anchor()
 
     def _write_anchor(self) -> None:
-        if self._anchor is None or self._head is None or self._head[0] == self._anchored[0]:
+        if self._head is None or self._head[0] == self._anchored[0]:
             return
         sequence, own = self._head
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        line = canonical_json({"sequence": sequence, "hash": own, "time": now}) + "\n"
         self._anchored = sequence, time.monotonic()
-        try:
-            # Not blocking, should it be a FIFO that nobody reads.
-            file = os.open(self._anchor, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
+        for anchor in self._anchors:
             try:
-                os.write(file, line.encode())
-            finally:
-                os.close(file)
-        except OSError:
-            _log.warning("the anchor of the audit record cannot be written; row %d is not anchored", sequence)
+                anchor.keep(sequence, own)
+            except OSError:
+                _log.warning("an anchor of the audit record cannot be written; row %d is not anchored there", sequence)
+
+
+def append_rows(connection: Connection, events: Sequence[str]) -> tuple[int, str]:
+    """Write rows at the end of the chain, in a transaction that has excluded other appenders.
+
+    Returns:
+        Number and hash of the last one.
+    """
+    last = connection.execute(_LAST).first()
+    sequence, previous = (int(last[0]), str(last[1])) if last else (0, BEFORE_THE_FIRST)
+    rows = []
+    for event in events:
+        sequence += 1
+        own = row_hash(sequence, previous, event)
+        rows.append({"sequence": sequence, "event": event, "previous": previous, "own": own})
+        previous = own
+    connection.execute(_INSERT, rows)
+    return sequence, previous
 
 
 def audit_rows(database_url: str) -> Iterator[AuditRow]:
@@ -246,7 +270,7 @@ def audit_rows(database_url: str) -> Iterator[AuditRow]:
     Raises:
         AuditUnavailable: The database cannot be read.
     """
-    engine, after = _opened(database_url), -(2**62)
+    engine, after = opened_audit(database_url), -(2**62)
     try:
         while True:
             with engine.connect() as connection:
@@ -264,19 +288,26 @@ def audit_rows(database_url: str) -> Iterator[AuditRow]:
 def verify(rows: Iterator[AuditRow], anchor: Path | None = None) -> Verification:
     """Walk the chain.
 
-    That rows were cut off at the end, or everything was written anew, shows by the anchor alone.
+    That rows were cut off at the end, or everything was written anew, shows by the anchor alone. Rows that were
+    archived are missing at the beginning: a row that tells of it has to follow, with the hash of the last of them.
 
     Raises:
         ConfigurationError: The anchor cannot be read.
     """
-    anchors = _anchors(anchor) if anchor is not None else {}
+    anchors = anchored_rows(anchor) if anchor is not None else {}
     count, first_time, last_time, previous = 0, "", "", BEFORE_THE_FIRST
+    archived: tuple[int, str] | None = None
+    sequence = 0
 
     def found(fault: str) -> Verification:
         return Verification(count, first_time, last_time, fault)
 
     for row in rows:
-        expected = count + 1
+        if count == 0 and row.sequence > 1:
+            archived = row.sequence - 1, row.previous_hash
+            sequence, previous = archived
+            anchors = {number: own for number, own in anchors.items() if number > sequence}
+        expected = sequence + 1
         if row.sequence != expected:
             word = "was removed" if row.sequence > expected else "has a number that none can have"
             return found(f"row {min(row.sequence, expected)} {word}")
@@ -286,16 +317,20 @@ def verify(rows: Iterator[AuditRow], anchor: Path | None = None) -> Verification
             return found(f"row {row.sequence} does not follow row {row.sequence - 1}: one was replaced or inserted")
         if anchors.pop(row.sequence, row.own_hash) != row.own_hash:
             return found(f"row {row.sequence} is not the one that was anchored")
-        count, previous, last_time = expected, row.own_hash, _time(row)
+        if archived is not None and row.values.get("remark") == archive_remark(*archived):
+            archived = None
+        count, sequence, previous, last_time = count + 1, expected, row.own_hash, _time(row)
         first_time = first_time or last_time
+    if archived is not None:
+        return found(f"row {archived[0]} was removed, and no row says that it was archived")
     if anchors:
-        return found(f"rows after {count} were cut off: the anchor knows row {max(anchors)}")
+        return found(f"rows after {sequence} were cut off: the anchor knows row {max(anchors)}")
     return found("")
 
 
-def canonical_json(value: object) -> str:
-    """JSON as RFC 8785 writes it, for values of texts and whole numbers whose keys are ASCII."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+def archive_remark(sequence: int, own_hash: str) -> str:
+    """What the row of the record says that tells of an archive: its last row, and the hash of that."""
+    return f"archived up to row {sequence}, {own_hash}"
 
 
 def row_hash(sequence: int, previous: str, event: str) -> str:
@@ -307,22 +342,35 @@ def _time(row: AuditRow) -> str:
     return str(row.values.get("time", ""))
 
 
-def _anchors(path: Path) -> dict[int, str]:
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return {int(line["sequence"]): str(line["hash"]) for line in lines}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError("The anchor of the audit record cannot be read. Give the file of anchors.") from error
-
-
-def _exclude_other_appenders(connection: Connection) -> None:
+def exclude_other_appenders(connection: Connection) -> None:
+    """Until the end of the transaction."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
-def _opened(database_url: str) -> Engine:
+def set_guards(connection: Connection) -> None:
+    """Let the database refuse every change but new rows."""
+    for statement in _SQLITE_GUARDS if connection.dialect.name == "sqlite" else _POSTGRESQL_GUARDS:
+        connection.exec_driver_sql(statement)
+
+
+def lift_guards(connection: Connection) -> None:
+    """The opposite, for the one who has archived rows, until the end of its transaction."""
+    if connection.dialect.name == "sqlite":
+        for name in ("no_update", "no_delete", "no_replace"):
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS audit_event_{name}")
+    else:
+        connection.exec_driver_sql("DROP TRIGGER IF EXISTS audit_event_no_change ON audit_event")
+
+
+def opened_audit(database_url: str) -> Engine:
+    """The database of the record, with its tables and the triggers that refuse changes.
+
+    Raises:
+        AuditUnavailable: It cannot be opened.
+    """
     engine = database_engine(database_url)
     sqlite = engine.dialect.name == "sqlite"
     try:
@@ -339,9 +387,8 @@ def _opened(database_url: str) -> Engine:
 
         migrate_database(engine, "audit")
         with engine.connect() as connection:
-            _exclude_other_appenders(connection)
-            for statement in _SQLITE_GUARDS if sqlite else _POSTGRESQL_GUARDS:
-                connection.exec_driver_sql(statement)
+            exclude_other_appenders(connection)
+            set_guards(connection)
             connection.commit()
     except (SQLAlchemyError, OSError) as error:
         raise AuditUnavailable("The audit record cannot be opened. Look at its disk or database.") from error

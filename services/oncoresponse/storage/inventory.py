@@ -134,6 +134,7 @@ FILES: Mapping[str, Kept] = MappingProxyType(
         r"studies/parts/[0-9a-f-]{36}/[0-9a-f]{64}\.(part|header\.json)": _PART,
         r"studies/copies/.*": _SHORT,
         r"sockets/.*": _SHORT,
+        r"edges/open-studies(\.new)?": Kept(Erased.NEVER_THERE, Kind.NONE, True),
         r"workers/[A-Za-z0-9._-]+\.lock": Kept(Erased.NEVER_THERE, Kind.NONE, False),
         r"secrets/.*": Kept(Erased.NEVER_THERE, Kind.NONE, True),
     }
@@ -142,14 +143,17 @@ FILES: Mapping[str, Kept] = MappingProxyType(
 
 RPCS: Mapping[str, Handles] = MappingProxyType(
     {
+        "oncoresponse.v1.AccessService/GetCaller": Handles.NOTHING,
         "oncoresponse.v1.StudyService/CreateStudy": Handles.NAMES,
         "oncoresponse.v1.StudyService/UploadInstances": Handles.IMAGES,
         "oncoresponse.v1.StudyService/ListInstances": Handles.NAMES,
         "oncoresponse.v1.StudyService/CompleteStudy": Handles.NAMES,
         "oncoresponse.v1.StudyService/ImportDirectory": Handles.IMAGES,
         "oncoresponse.v1.StudyService/ImportDicomWeb": Handles.IMAGES,
+        "oncoresponse.v1.StudyService/FindDicomWebStudies": Handles.IDENTITY,
         "oncoresponse.v1.StudyService/GetStudy": Handles.NAMES,
         "oncoresponse.v1.StudyService/ListStudies": Handles.IDENTITY,
+        "oncoresponse.v1.StudyService/ReadInstances": Handles.IMAGES,
         "oncoresponse.v1.StudyService/DeleteStudy": Handles.NAMES,
         "oncoresponse.v1.AssessmentService/CreateAssessment": Handles.IDENTITY,
         "oncoresponse.v1.AssessmentService/GetAssessment": Handles.RESULTS,

@@ -130,6 +130,22 @@ class StudyStore:
         with self._database.reading() as table:
             return tuple(patient for name in names for patient in table.patients_of(_study_id(name)))
 
+    def instance_files(self, name: str) -> tuple[StoredArtifact, ...]:
+        """The files of a complete study, in the order of its manifest.
+
+        Raises:
+            StudyNotFound, StudyNotComplete: There is none, or not yet.
+        """
+        study = self.get(name)
+        if study.manifest is None:
+            raise StudyNotComplete("The study is not complete. Send every instance, then CompleteStudy.")
+        manifest = self._artifacts.read_document(study.manifest, StudyManifest)
+        return tuple(instance.artifact for instance in manifest.instances)
+
+    def read_instance(self, instance: StoredArtifact) -> bytes:
+        """The bytes of a file, checked against its digest."""
+        return self._artifacts.read_bytes(instance)
+
     def list_page(self, page_size: int, page_token: str = "", wanted: StudyFilter = _EVERY_STUDY) -> StudyPage:
         """Newest first.
 

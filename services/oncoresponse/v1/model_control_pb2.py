@@ -26,9 +26,10 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from oncoresponse.v1 import assessment_pb2 as oncoresponse_dot_v1_dot_assessment__pb2
 from oncoresponse.v1 import model_pb2 as oncoresponse_dot_v1_dot_model__pb2
+from oncoresponse.v1 import report_pb2 as oncoresponse_dot_v1_dot_report__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#oncoresponse/v1/model_control.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a oncoresponse/v1/assessment.proto\x1a\x1boncoresponse/v1/model.proto\"\xad\x04\n\x0bModelChange\x12\x16\n\x06number\x18\x01 \x01(\x03R\x06number\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x35\n\x04kind\x18\x03 \x01(\x0e\x32!.oncoresponse.v1.ModelChange.KindR\x04kind\x12\x14\n\x05model\x18\x04 \x01(\tR\x05model\x12\x18\n\x07version\x18\x05 \x01(\tR\x07version\x12\x16\n\x06sha256\x18\x06 \x01(\tR\x06sha256\x12\x31\n\x05state\x18\x07 \x01(\x0e\x32\x1b.oncoresponse.v1.ModelStateR\x05state\x12\x16\n\x06reason\x18\x08 \x01(\tR\x06reason\x12\x16\n\x06\x63\x61ller\x18\t \x01(\tR\x06\x63\x61ller\x12\x1a\n\x08proposal\x18\n \x01(\x03R\x08proposal\x12\x1f\n\x0bproposed_by\x18\x0b \x01(\tR\nproposedBy\x12\x1c\n\temergency\x18\x0c \x01(\x08R\temergency\x12 \n\x0bunconfirmed\x18\r \x01(\x08R\x0bunconfirmed\"w\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_PROPOSED\x10\x01\x12\x0e\n\nKIND_STATE\x10\x02\x12\x10\n\x0cKIND_STOPPED\x10\x03\x12\x10\n\x0cKIND_RESUMED\x10\x04\x12\x12\n\x0eKIND_CONFIRMED\x10\x05\"\xaf\x01\n\x0cModelVersion\x12\x18\n\x07version\x18\x01 \x01(\tR\x07version\x12\x16\n\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\x1b.oncoresponse.v1.ModelStateR\x05state\x12\x1c\n\tavailable\x18\x04 \x01(\x08R\tavailable\x12\x1c\n\tinstalled\x18\x05 \x01(\x08R\tinstalled\"\xe1\x01\n\x13ProposeStateRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12\x30\n\x06sha256\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$R\x06sha256\x12=\n\x05state\x18\x03 \x01(\x0e\x32\x1b.oncoresponse.v1.ModelStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x05state\x12\"\n\x06reason\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xf4\x03R\x06reason\"L\n\x14ProposeStateResponse\x12\x34\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x06\x63hange\"Z\n\x13\x41pproveStateRequest\x12\x1f\n\x06number\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06number\x12\"\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xf4\x03R\x06reason\"L\n\x14\x41pproveStateResponse\x12\x34\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x06\x63hange\"O\n\x16GetModelControlRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\"\xab\x02\n\x17GetModelControlResponse\x12\x39\n\x08versions\x18\x01 \x03(\x0b\x32\x1d.oncoresponse.v1.ModelVersionR\x08versions\x12#\n\ractive_sha256\x18\x02 \x01(\tR\x0c\x61\x63tiveSha256\x12\'\n\x0frelease_stopped\x18\x03 \x01(\x08R\x0ereleaseStopped\x12\x1f\n\x0bstop_reason\x18\x04 \x01(\tR\nstopReason\x12.\n\x13installed_is_active\x18\x05 \x01(\x08R\x11installedIsActive\x12\x36\n\x07waiting\x18\x06 \x03(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x07waiting\"\xa5\x01\n\x17ListModelChangesRequest\x12\x38\n\x05model\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^(models/[a-z0-9-]{1,63})?$R\x05model\x12\'\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\"z\n\x18ListModelChangesResponse\x12\x36\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x07\x63hanges\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"q\n\x12StopReleaseRequest\x12\x37\n\x05model\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^models/([a-z0-9-]{1,63})$R\x05model\x12\"\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xf4\x03R\x06reason\"K\n\x13StopReleaseResponse\x12\x34\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x06\x63hange\"s\n\x14ResumeReleaseRequest\x12\x37\n\x05model\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^models/([a-z0-9-]{1,63})$R\x05model\x12\"\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xf4\x03R\x06reason\"M\n\x15ResumeReleaseResponse\x12\x34\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x06\x63hange\"\x8f\x01\n\x14RollbackModelRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12\"\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xf4\x03R\x06reason\x12\x1c\n\temergency\x18\x03 \x01(\x08R\temergency\"M\n\x15RollbackModelResponse\x12\x34\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x06\x63hange\"\x9d\x02\n\x12RecallModelRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12\x30\n\x06sha256\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$R\x06sha256\x12L\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x0e\x63reateTimeFrom\x12P\n\x12\x63reate_time_before\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x10\x63reateTimeBefore\"\xc0\x02\n\x13RecallModelResponse\x12\x1e\n\nassessment\x18\x01 \x01(\tR\nassessment\x12\x14\n\x05study\x18\x02 \x01(\tR\x05study\x12;\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12!\n\x0cmodel_sha256\x18\x04 \x01(\tR\x0bmodelSha256\x12\x36\n\x05state\x18\x05 \x01(\x0e\x32 .oncoresponse.v1.AssessmentStateR\x05state\x12<\n\x08patients\x18\x06 \x03(\x0b\x32 .oncoresponse.v1.RecalledPatientR\x08patients\x12\x1d\n\nstudy_date\x18\x07 \x01(\tR\tstudyDate\"a\n\x0fRecalledPatient\x12\x1d\n\npatient_id\x18\x01 \x01(\tR\tpatientId\x12/\n\x14issuer_of_patient_id\x18\x02 \x01(\tR\x11issuerOfPatientId2\x94\x06\n\x13ModelControlService\x12[\n\x0cProposeState\x12$.oncoresponse.v1.ProposeStateRequest\x1a%.oncoresponse.v1.ProposeStateResponse\x12[\n\x0c\x41pproveState\x12$.oncoresponse.v1.ApproveStateRequest\x1a%.oncoresponse.v1.ApproveStateResponse\x12\x64\n\x0fGetModelControl\x12\'.oncoresponse.v1.GetModelControlRequest\x1a(.oncoresponse.v1.GetModelControlResponse\x12g\n\x10ListModelChanges\x12(.oncoresponse.v1.ListModelChangesRequest\x1a).oncoresponse.v1.ListModelChangesResponse\x12X\n\x0bStopRelease\x12#.oncoresponse.v1.StopReleaseRequest\x1a$.oncoresponse.v1.StopReleaseResponse\x12^\n\rResumeRelease\x12%.oncoresponse.v1.ResumeReleaseRequest\x1a&.oncoresponse.v1.ResumeReleaseResponse\x12^\n\rRollbackModel\x12%.oncoresponse.v1.RollbackModelRequest\x1a&.oncoresponse.v1.RollbackModelResponse\x12Z\n\x0bRecallModel\x12#.oncoresponse.v1.RecallModelRequest\x1a$.oncoresponse.v1.RecallModelResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#oncoresponse/v1/model_control.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a oncoresponse/v1/assessment.proto\x1a\x1boncoresponse/v1/model.proto\x1a\x1concoresponse/v1/report.proto\"\xad\x04\n\x0bModelChange\x12\x16\n\x06number\x18\x01 \x01(\x03R\x06number\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x35\n\x04kind\x18\x03 \x01(\x0e\x32!.oncoresponse.v1.ModelChange.KindR\x04kind\x12\x14\n\x05model\x18\x04 \x01(\tR\x05model\x12\x18\n\x07version\x18\x05 \x01(\tR\x07version\x12\x16\n\x06sha256\x18\x06 \x01(\tR\x06sha256\x12\x31\n\x05state\x18\x07 \x01(\x0e\x32\x1b.oncoresponse.v1.ModelStateR\x05state\x12\x16\n\x06reason\x18\x08 \x01(\tR\x06reason\x12\x16\n\x06\x63\x61ller\x18\t \x01(\tR\x06\x63\x61ller\x12\x1a\n\x08proposal\x18\n \x01(\x03R\x08proposal\x12\x1f\n\x0bproposed_by\x18\x0b \x01(\tR\nproposedBy\x12\x1c\n\temergency\x18\x0c \x01(\x08R\temergency\x12 \n\x0bunconfirmed\x18\r \x01(\x08R\x0bunconfirmed\"w\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_PROPOSED\x10\x01\x12\x0e\n\nKIND_STATE\x10\x02\x12\x10\n\x0cKIND_STOPPED\x10\x03\x12\x10\n\x0cKIND_RESUMED\x10\x04\x12\x12\n\x0eKIND_CONFIRMED\x10\x05\"\xaf\x01\n\x0cModelVersion\x12\x18\n\x07version\x18\x01 \x01(\tR\x07version\x12\x16\n\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\x1b.oncoresponse.v1.ModelStateR\x05state\x12\x1c\n\tavailable\x18\x04 \x01(\x08R\tavailable\x12\x1c\n\tinstalled\x18\x05 \x01(\x08R\tinstalled\"\xe1\x01\n\x13ProposeStateRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12\x30\n\x06sha256\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$R\x06sha256\x12=\n\x05state\x18\x03 \x01(\x0e\x32\x1b.oncoresponse.v1.ModelStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x05state\x12\"\n\x06reason\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xf4\x03R\x06reason\"L\n\x14ProposeStateResponse\x12\x34\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x06\x63hange\"Z\n\x13\x41pproveStateRequest\x12\x1f\n\x06number\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x06number\x12\"\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xf4\x03R\x06reason\"L\n\x14\x41pproveStateResponse\x12\x34\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x06\x63hange\"O\n\x16GetModelControlRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\"\xab\x02\n\x17GetModelControlResponse\x12\x39\n\x08versions\x18\x01 \x03(\x0b\x32\x1d.oncoresponse.v1.ModelVersionR\x08versions\x12#\n\ractive_sha256\x18\x02 \x01(\tR\x0c\x61\x63tiveSha256\x12\'\n\x0frelease_stopped\x18\x03 \x01(\x08R\x0ereleaseStopped\x12\x1f\n\x0bstop_reason\x18\x04 \x01(\tR\nstopReason\x12.\n\x13installed_is_active\x18\x05 \x01(\x08R\x11installedIsActive\x12\x36\n\x07waiting\x18\x06 \x03(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x07waiting\"\xa5\x01\n\x17ListModelChangesRequest\x12\x38\n\x05model\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^(models/[a-z0-9-]{1,63})?$R\x05model\x12\'\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\"z\n\x18ListModelChangesResponse\x12\x36\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x07\x63hanges\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"q\n\x12StopReleaseRequest\x12\x37\n\x05model\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^models/([a-z0-9-]{1,63})$R\x05model\x12\"\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xf4\x03R\x06reason\"K\n\x13StopReleaseResponse\x12\x34\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x06\x63hange\"s\n\x14ResumeReleaseRequest\x12\x37\n\x05model\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^models/([a-z0-9-]{1,63})$R\x05model\x12\"\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xf4\x03R\x06reason\"M\n\x15ResumeReleaseResponse\x12\x34\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x06\x63hange\"\x8f\x01\n\x14RollbackModelRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12\"\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xf4\x03R\x06reason\x12\x1c\n\temergency\x18\x03 \x01(\x08R\temergency\"M\n\x15RollbackModelResponse\x12\x34\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x1c.oncoresponse.v1.ModelChangeR\x06\x63hange\"\x9d\x02\n\x12RecallModelRequest\x12\x35\n\x05model\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^models/[a-z0-9-]{1,63}$R\x05model\x12\x30\n\x06sha256\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$R\x06sha256\x12L\n\x10\x63reate_time_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x0e\x63reateTimeFrom\x12P\n\x12\x63reate_time_before\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\x10\x63reateTimeBefore\"\x84\x03\n\x13RecallModelResponse\x12\x1e\n\nassessment\x18\x01 \x01(\tR\nassessment\x12\x14\n\x05study\x18\x02 \x01(\tR\x05study\x12;\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12!\n\x0cmodel_sha256\x18\x04 \x01(\tR\x0bmodelSha256\x12\x36\n\x05state\x18\x05 \x01(\x0e\x32 .oncoresponse.v1.AssessmentStateR\x05state\x12<\n\x08patients\x18\x06 \x03(\x0b\x32 .oncoresponse.v1.RecalledPatientR\x08patients\x12\x1d\n\nstudy_date\x18\x07 \x01(\tR\tstudyDate\x12\x42\n\rreport_status\x18\x08 \x01(\x0e\x32\x1d.oncoresponse.v1.ReportStatusR\x0creportStatus\"a\n\x0fRecalledPatient\x12\x1d\n\npatient_id\x18\x01 \x01(\tR\tpatientId\x12/\n\x14issuer_of_patient_id\x18\x02 \x01(\tR\x11issuerOfPatientId2\x94\x06\n\x13ModelControlService\x12[\n\x0cProposeState\x12$.oncoresponse.v1.ProposeStateRequest\x1a%.oncoresponse.v1.ProposeStateResponse\x12[\n\x0c\x41pproveState\x12$.oncoresponse.v1.ApproveStateRequest\x1a%.oncoresponse.v1.ApproveStateResponse\x12\x64\n\x0fGetModelControl\x12\'.oncoresponse.v1.GetModelControlRequest\x1a(.oncoresponse.v1.GetModelControlResponse\x12g\n\x10ListModelChanges\x12(.oncoresponse.v1.ListModelChangesRequest\x1a).oncoresponse.v1.ListModelChangesResponse\x12X\n\x0bStopRelease\x12#.oncoresponse.v1.StopReleaseRequest\x1a$.oncoresponse.v1.StopReleaseResponse\x12^\n\rResumeRelease\x12%.oncoresponse.v1.ResumeReleaseRequest\x1a&.oncoresponse.v1.ResumeReleaseResponse\x12^\n\rRollbackModel\x12%.oncoresponse.v1.RollbackModelRequest\x1a&.oncoresponse.v1.RollbackModelResponse\x12Z\n\x0bRecallModel\x12#.oncoresponse.v1.RecallModelRequest\x1a$.oncoresponse.v1.RecallModelResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -75,46 +76,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECALLMODELREQUEST'].fields_by_name['create_time_from']._serialized_options = b'\272H\003\310\001\001'
   _globals['_RECALLMODELREQUEST'].fields_by_name['create_time_before']._loaded_options = None
   _globals['_RECALLMODELREQUEST'].fields_by_name['create_time_before']._serialized_options = b'\272H\003\310\001\001'
-  _globals['_MODELCHANGE']._serialized_start=182
-  _globals['_MODELCHANGE']._serialized_end=739
-  _globals['_MODELCHANGE_KIND']._serialized_start=620
-  _globals['_MODELCHANGE_KIND']._serialized_end=739
-  _globals['_MODELVERSION']._serialized_start=742
-  _globals['_MODELVERSION']._serialized_end=917
-  _globals['_PROPOSESTATEREQUEST']._serialized_start=920
-  _globals['_PROPOSESTATEREQUEST']._serialized_end=1145
-  _globals['_PROPOSESTATERESPONSE']._serialized_start=1147
-  _globals['_PROPOSESTATERESPONSE']._serialized_end=1223
-  _globals['_APPROVESTATEREQUEST']._serialized_start=1225
-  _globals['_APPROVESTATEREQUEST']._serialized_end=1315
-  _globals['_APPROVESTATERESPONSE']._serialized_start=1317
-  _globals['_APPROVESTATERESPONSE']._serialized_end=1393
-  _globals['_GETMODELCONTROLREQUEST']._serialized_start=1395
-  _globals['_GETMODELCONTROLREQUEST']._serialized_end=1474
-  _globals['_GETMODELCONTROLRESPONSE']._serialized_start=1477
-  _globals['_GETMODELCONTROLRESPONSE']._serialized_end=1776
-  _globals['_LISTMODELCHANGESREQUEST']._serialized_start=1779
-  _globals['_LISTMODELCHANGESREQUEST']._serialized_end=1944
-  _globals['_LISTMODELCHANGESRESPONSE']._serialized_start=1946
-  _globals['_LISTMODELCHANGESRESPONSE']._serialized_end=2068
-  _globals['_STOPRELEASEREQUEST']._serialized_start=2070
-  _globals['_STOPRELEASEREQUEST']._serialized_end=2183
-  _globals['_STOPRELEASERESPONSE']._serialized_start=2185
-  _globals['_STOPRELEASERESPONSE']._serialized_end=2260
-  _globals['_RESUMERELEASEREQUEST']._serialized_start=2262
-  _globals['_RESUMERELEASEREQUEST']._serialized_end=2377
-  _globals['_RESUMERELEASERESPONSE']._serialized_start=2379
-  _globals['_RESUMERELEASERESPONSE']._serialized_end=2456
-  _globals['_ROLLBACKMODELREQUEST']._serialized_start=2459
-  _globals['_ROLLBACKMODELREQUEST']._serialized_end=2602
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=2604
-  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=2681
-  _globals['_RECALLMODELREQUEST']._serialized_start=2684
-  _globals['_RECALLMODELREQUEST']._serialized_end=2969
-  _globals['_RECALLMODELRESPONSE']._serialized_start=2972
-  _globals['_RECALLMODELRESPONSE']._serialized_end=3292
-  _globals['_RECALLEDPATIENT']._serialized_start=3294
-  _globals['_RECALLEDPATIENT']._serialized_end=3391
-  _globals['_MODELCONTROLSERVICE']._serialized_start=3394
-  _globals['_MODELCONTROLSERVICE']._serialized_end=4182
+  _globals['_MODELCHANGE']._serialized_start=212
+  _globals['_MODELCHANGE']._serialized_end=769
+  _globals['_MODELCHANGE_KIND']._serialized_start=650
+  _globals['_MODELCHANGE_KIND']._serialized_end=769
+  _globals['_MODELVERSION']._serialized_start=772
+  _globals['_MODELVERSION']._serialized_end=947
+  _globals['_PROPOSESTATEREQUEST']._serialized_start=950
+  _globals['_PROPOSESTATEREQUEST']._serialized_end=1175
+  _globals['_PROPOSESTATERESPONSE']._serialized_start=1177
+  _globals['_PROPOSESTATERESPONSE']._serialized_end=1253
+  _globals['_APPROVESTATEREQUEST']._serialized_start=1255
+  _globals['_APPROVESTATEREQUEST']._serialized_end=1345
+  _globals['_APPROVESTATERESPONSE']._serialized_start=1347
+  _globals['_APPROVESTATERESPONSE']._serialized_end=1423
+  _globals['_GETMODELCONTROLREQUEST']._serialized_start=1425
+  _globals['_GETMODELCONTROLREQUEST']._serialized_end=1504
+  _globals['_GETMODELCONTROLRESPONSE']._serialized_start=1507
+  _globals['_GETMODELCONTROLRESPONSE']._serialized_end=1806
+  _globals['_LISTMODELCHANGESREQUEST']._serialized_start=1809
+  _globals['_LISTMODELCHANGESREQUEST']._serialized_end=1974
+  _globals['_LISTMODELCHANGESRESPONSE']._serialized_start=1976
+  _globals['_LISTMODELCHANGESRESPONSE']._serialized_end=2098
+  _globals['_STOPRELEASEREQUEST']._serialized_start=2100
+  _globals['_STOPRELEASEREQUEST']._serialized_end=2213
+  _globals['_STOPRELEASERESPONSE']._serialized_start=2215
+  _globals['_STOPRELEASERESPONSE']._serialized_end=2290
+  _globals['_RESUMERELEASEREQUEST']._serialized_start=2292
+  _globals['_RESUMERELEASEREQUEST']._serialized_end=2407
+  _globals['_RESUMERELEASERESPONSE']._serialized_start=2409
+  _globals['_RESUMERELEASERESPONSE']._serialized_end=2486
+  _globals['_ROLLBACKMODELREQUEST']._serialized_start=2489
+  _globals['_ROLLBACKMODELREQUEST']._serialized_end=2632
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_start=2634
+  _globals['_ROLLBACKMODELRESPONSE']._serialized_end=2711
+  _globals['_RECALLMODELREQUEST']._serialized_start=2714
+  _globals['_RECALLMODELREQUEST']._serialized_end=2999
+  _globals['_RECALLMODELRESPONSE']._serialized_start=3002
+  _globals['_RECALLMODELRESPONSE']._serialized_end=3390
+  _globals['_RECALLEDPATIENT']._serialized_start=3392
+  _globals['_RECALLEDPATIENT']._serialized_end=3489
+  _globals['_MODELCONTROLSERVICE']._serialized_start=3492
+  _globals['_MODELCONTROLSERVICE']._serialized_end=4280
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from oncoresponse.v1 import assessment_pb2 as _assessment_pb2
 from oncoresponse.v1 import model_pb2 as _model_pb2
+from oncoresponse.v1 import report_pb2 as _report_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -200,7 +201,7 @@ class RecallModelRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., sha256: _Optional[str] = ..., create_time_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_time_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RecallModelResponse(_message.Message):
-    __slots__ = ("assessment", "study", "create_time", "model_sha256", "state", "patients", "study_date")
+    __slots__ = ("assessment", "study", "create_time", "model_sha256", "state", "patients", "study_date", "report_status")
     ASSESSMENT_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -208,6 +209,7 @@ class RecallModelResponse(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     PATIENTS_FIELD_NUMBER: _ClassVar[int]
     STUDY_DATE_FIELD_NUMBER: _ClassVar[int]
+    REPORT_STATUS_FIELD_NUMBER: _ClassVar[int]
     assessment: str
     study: str
     create_time: _timestamp_pb2.Timestamp
@@ -215,7 +217,8 @@ class RecallModelResponse(_message.Message):
     state: _assessment_pb2.AssessmentState
     patients: _containers.RepeatedCompositeFieldContainer[RecalledPatient]
     study_date: str
-    def __init__(self, assessment: _Optional[str] = ..., study: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_sha256: _Optional[str] = ..., state: _Optional[_Union[_assessment_pb2.AssessmentState, str]] = ..., patients: _Optional[_Iterable[_Union[RecalledPatient, _Mapping]]] = ..., study_date: _Optional[str] = ...) -> None: ...
+    report_status: _report_pb2.ReportStatus
+    def __init__(self, assessment: _Optional[str] = ..., study: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model_sha256: _Optional[str] = ..., state: _Optional[_Union[_assessment_pb2.AssessmentState, str]] = ..., patients: _Optional[_Iterable[_Union[RecalledPatient, _Mapping]]] = ..., study_date: _Optional[str] = ..., report_status: _Optional[_Union[_report_pb2.ReportStatus, str]] = ...) -> None: ...
 
 class RecalledPatient(_message.Message):
     __slots__ = ("patient_id", "issuer_of_patient_id")

@@ -158,14 +158,64 @@ class ImportDirectoryResponse(_message.Message):
     def __init__(self, progress: _Optional[_Union[ImportProgress, _Mapping]] = ..., study: _Optional[_Union[Study, _Mapping]] = ...) -> None: ...
 
 class ImportDicomWebRequest(_message.Message):
-    __slots__ = ("request_id", "url", "study_instance_uid")
+    __slots__ = ("request_id", "url", "study_instance_uid", "server", "model", "series_instance_uids")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     URL_FIELD_NUMBER: _ClassVar[int]
     STUDY_INSTANCE_UID_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SERIES_INSTANCE_UIDS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     url: str
     study_instance_uid: str
-    def __init__(self, request_id: _Optional[str] = ..., url: _Optional[str] = ..., study_instance_uid: _Optional[str] = ...) -> None: ...
+    server: str
+    model: str
+    series_instance_uids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, request_id: _Optional[str] = ..., url: _Optional[str] = ..., study_instance_uid: _Optional[str] = ..., server: _Optional[str] = ..., model: _Optional[str] = ..., series_instance_uids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class FindDicomWebStudiesRequest(_message.Message):
+    __slots__ = ("url", "server", "patient_id", "study_date_from", "study_date_to", "modality", "accession_number", "limit")
+    URL_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    STUDY_DATE_FROM_FIELD_NUMBER: _ClassVar[int]
+    STUDY_DATE_TO_FIELD_NUMBER: _ClassVar[int]
+    MODALITY_FIELD_NUMBER: _ClassVar[int]
+    ACCESSION_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    server: str
+    patient_id: str
+    study_date_from: str
+    study_date_to: str
+    modality: str
+    accession_number: str
+    limit: int
+    def __init__(self, url: _Optional[str] = ..., server: _Optional[str] = ..., patient_id: _Optional[str] = ..., study_date_from: _Optional[str] = ..., study_date_to: _Optional[str] = ..., modality: _Optional[str] = ..., accession_number: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class FindDicomWebStudiesResponse(_message.Message):
+    __slots__ = ("studies",)
+    STUDIES_FIELD_NUMBER: _ClassVar[int]
+    studies: _containers.RepeatedCompositeFieldContainer[DicomWebStudy]
+    def __init__(self, studies: _Optional[_Iterable[_Union[DicomWebStudy, _Mapping]]] = ...) -> None: ...
+
+class DicomWebStudy(_message.Message):
+    __slots__ = ("study_instance_uid", "patient_id", "issuer_of_patient_id", "study_date", "modalities", "series_count", "instance_count")
+    STUDY_INSTANCE_UID_FIELD_NUMBER: _ClassVar[int]
+    PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    ISSUER_OF_PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    STUDY_DATE_FIELD_NUMBER: _ClassVar[int]
+    MODALITIES_FIELD_NUMBER: _ClassVar[int]
+    SERIES_COUNT_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    study_instance_uid: str
+    patient_id: str
+    issuer_of_patient_id: str
+    study_date: str
+    modalities: _containers.RepeatedScalarFieldContainer[str]
+    series_count: int
+    instance_count: int
+    def __init__(self, study_instance_uid: _Optional[str] = ..., patient_id: _Optional[str] = ..., issuer_of_patient_id: _Optional[str] = ..., study_date: _Optional[str] = ..., modalities: _Optional[_Iterable[str]] = ..., series_count: _Optional[int] = ..., instance_count: _Optional[int] = ...) -> None: ...
 
 class ImportDicomWebResponse(_message.Message):
     __slots__ = ("progress", "study")
@@ -186,6 +236,30 @@ class GetStudyResponse(_message.Message):
     STUDY_FIELD_NUMBER: _ClassVar[int]
     study: Study
     def __init__(self, study: _Optional[_Union[Study, _Mapping]] = ...) -> None: ...
+
+class ReadInstancesRequest(_message.Message):
+    __slots__ = ("study",)
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    def __init__(self, study: _Optional[str] = ...) -> None: ...
+
+class StudyPatient(_message.Message):
+    __slots__ = ("patient_id", "issuer_of_patient_id")
+    PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    ISSUER_OF_PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    patient_id: str
+    issuer_of_patient_id: str
+    def __init__(self, patient_id: _Optional[str] = ..., issuer_of_patient_id: _Optional[str] = ...) -> None: ...
+
+class ReadInstancesResponse(_message.Message):
+    __slots__ = ("header", "chunk", "patient")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    PATIENT_FIELD_NUMBER: _ClassVar[int]
+    header: InstanceHeader
+    chunk: InstanceChunk
+    patient: StudyPatient
+    def __init__(self, header: _Optional[_Union[InstanceHeader, _Mapping]] = ..., chunk: _Optional[_Union[InstanceChunk, _Mapping]] = ..., patient: _Optional[_Union[StudyPatient, _Mapping]] = ...) -> None: ...
 
 class ListStudiesRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "patient_id", "issuer_of_patient_id", "study_date_from", "study_date_to", "modality", "complete")

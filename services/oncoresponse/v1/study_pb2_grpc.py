@@ -72,6 +72,11 @@ class StudyServiceStub:
                 request_serializer=oncoresponse_dot_v1_dot_study__pb2.ImportDicomWebRequest.SerializeToString,
                 response_deserializer=oncoresponse_dot_v1_dot_study__pb2.ImportDicomWebResponse.FromString,
                 _registered_method=True)
+        self.FindDicomWebStudies = channel.unary_unary(
+                '/oncoresponse.v1.StudyService/FindDicomWebStudies',
+                request_serializer=oncoresponse_dot_v1_dot_study__pb2.FindDicomWebStudiesRequest.SerializeToString,
+                response_deserializer=oncoresponse_dot_v1_dot_study__pb2.FindDicomWebStudiesResponse.FromString,
+                _registered_method=True)
         self.GetStudy = channel.unary_unary(
                 '/oncoresponse.v1.StudyService/GetStudy',
                 request_serializer=oncoresponse_dot_v1_dot_study__pb2.GetStudyRequest.SerializeToString,
@@ -81,6 +86,11 @@ class StudyServiceStub:
                 '/oncoresponse.v1.StudyService/ListStudies',
                 request_serializer=oncoresponse_dot_v1_dot_study__pb2.ListStudiesRequest.SerializeToString,
                 response_deserializer=oncoresponse_dot_v1_dot_study__pb2.ListStudiesResponse.FromString,
+                _registered_method=True)
+        self.ReadInstances = channel.unary_stream(
+                '/oncoresponse.v1.StudyService/ReadInstances',
+                request_serializer=oncoresponse_dot_v1_dot_study__pb2.ReadInstancesRequest.SerializeToString,
+                response_deserializer=oncoresponse_dot_v1_dot_study__pb2.ReadInstancesResponse.FromString,
                 _registered_method=True)
         self.DeleteStudy = channel.unary_unary(
                 '/oncoresponse.v1.StudyService/DeleteStudy',
@@ -139,8 +149,16 @@ class StudyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportDicomWeb(self, request, context):
-        """Retrieves a study from a DICOMweb server on the allow-list (WADO-RS), then completes the study.
-        Errors: URL_NOT_ALLOWED, PEER_UNAVAILABLE, NO_IMAGES.
+        """Retrieves a study, or some of its series, from a DICOMweb server that the settings name (WADO-RS), then completes
+        the study. Errors: URL_NOT_ALLOWED, PEER_UNAVAILABLE, PACS_ACCESS_DENIED, NO_IMAGES, MODEL_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindDicomWebStudies(self, request, context):
+        """Looks for studies on a DICOMweb server that the settings name (QIDO-RS). Nothing of them is kept here.
+        Errors: URL_NOT_ALLOWED, PEER_UNAVAILABLE, PACS_ACCESS_DENIED, PACS_ANSWER_REFUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,6 +173,14 @@ class StudyServiceServicer:
 
     def ListStudies(self, request, context):
         """Lists studies, newest first; all, or those of a patient, of a time, or with a modality.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadInstances(self, request, context):
+        """Sends the DICOM files of a complete study as they came, patient and all; for an export, which is de-identified by
+        whoever asks (`oncoresponse export`). Errors: STUDY_NOT_FOUND, STUDY_INCOMPLETE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,6 +226,11 @@ def add_StudyServiceServicer_to_server(servicer, server):
                     request_deserializer=oncoresponse_dot_v1_dot_study__pb2.ImportDicomWebRequest.FromString,
                     response_serializer=oncoresponse_dot_v1_dot_study__pb2.ImportDicomWebResponse.SerializeToString,
             ),
+            'FindDicomWebStudies': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindDicomWebStudies,
+                    request_deserializer=oncoresponse_dot_v1_dot_study__pb2.FindDicomWebStudiesRequest.FromString,
+                    response_serializer=oncoresponse_dot_v1_dot_study__pb2.FindDicomWebStudiesResponse.SerializeToString,
+            ),
             'GetStudy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStudy,
                     request_deserializer=oncoresponse_dot_v1_dot_study__pb2.GetStudyRequest.FromString,
@@ -209,6 +240,11 @@ def add_StudyServiceServicer_to_server(servicer, server):
                     servicer.ListStudies,
                     request_deserializer=oncoresponse_dot_v1_dot_study__pb2.ListStudiesRequest.FromString,
                     response_serializer=oncoresponse_dot_v1_dot_study__pb2.ListStudiesResponse.SerializeToString,
+            ),
+            'ReadInstances': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadInstances,
+                    request_deserializer=oncoresponse_dot_v1_dot_study__pb2.ReadInstancesRequest.FromString,
+                    response_serializer=oncoresponse_dot_v1_dot_study__pb2.ReadInstancesResponse.SerializeToString,
             ),
             'DeleteStudy': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteStudy,
@@ -397,6 +433,33 @@ class StudyService:
             _registered_method=True)
 
     @staticmethod
+    def FindDicomWebStudies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oncoresponse.v1.StudyService/FindDicomWebStudies',
+            oncoresponse_dot_v1_dot_study__pb2.FindDicomWebStudiesRequest.SerializeToString,
+            oncoresponse_dot_v1_dot_study__pb2.FindDicomWebStudiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetStudy(request,
             target,
             options=(),
@@ -440,6 +503,33 @@ class StudyService:
             '/oncoresponse.v1.StudyService/ListStudies',
             oncoresponse_dot_v1_dot_study__pb2.ListStudiesRequest.SerializeToString,
             oncoresponse_dot_v1_dot_study__pb2.ListStudiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadInstances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/oncoresponse.v1.StudyService/ReadInstances',
+            oncoresponse_dot_v1_dot_study__pb2.ReadInstancesRequest.SerializeToString,
+            oncoresponse_dot_v1_dot_study__pb2.ReadInstancesResponse.FromString,
             options,
             channel_credentials,
             insecure,

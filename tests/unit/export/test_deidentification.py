@@ -17,7 +17,7 @@ from oncoresponse.dicom.study import convert_study, read_study
 from oncoresponse.errors import InvalidRequest, NoImages
 from oncoresponse.export.deidentification import deidentified, profile_actions
 from oncoresponse.export.site_pseudonyms import SitePseudonyms
-from oncoresponse.export.study_export import export_deidentified
+from oncoresponse.export.study_export import Source, export_deidentified
 from oncoresponse.model.folder import ModelFolder
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_has_tag, keyword_for_tag
@@ -84,7 +84,7 @@ def planted(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def exported(planted, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "out"
-    export_deidentified(sorted(planted.iterdir()), folder, KEY)
+    export_deidentified(map(Source, sorted(planted.iterdir())), folder, KEY)
     return folder
 
 
@@ -148,7 +148,7 @@ def test_uids_stay_consistent_and_intervals_stay(planted, exported):
 
 
 def test_what_was_exported_is_measured_like_the_source(tmp_path):
-    export_deidentified((path for path in STUDY.rglob("*") if path.is_file()), tmp_path, KEY)
+    export_deidentified((Source(path) for path in STUDY.rglob("*") if path.is_file()), tmp_path, KEY)
     inputs = ModelFolder.open(ROOT / "models" / "sts-petct").imaging.inputs
     source, export = (convert_study(read_study(folder), inputs) for folder in (STUDY, tmp_path))
     assert source.volumes.keys() == export.volumes.keys()
@@ -214,24 +214,24 @@ def test_what_may_hold_text_in_its_pixels_stays(tmp_path, change, declared, leav
             setattr(dataset, keyword, value)
     dataset.save_as(source)
     if leaves:
-        assert len(export_deidentified([source], tmp_path / "out", KEY, no_burned_in=declared).files) == 1
+        assert len(export_deidentified([Source(source)], tmp_path / "out", KEY, no_burned_in=declared).files) == 1
     else:
         with pytest.raises(NoImages):
-            export_deidentified([source], tmp_path / "out", KEY, no_burned_in=declared)
+            export_deidentified([Source(source)], tmp_path / "out", KEY, no_burned_in=declared)
         assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_written_beside_what_is_there(tmp_path, planted):
     (tmp_path / "x").write_text("x")
     with pytest.raises(InvalidRequest):
-        export_deidentified(planted.iterdir(), tmp_path, KEY)
+        export_deidentified(map(Source, planted.iterdir()), tmp_path, KEY)
 
 
 def test_dciodvfy_finds_no_error_that_the_source_has_not(tmp_path, require_installed):
     """Of the study as it is: what was planted elsewhere breaks rules of the standard by itself."""
     require_installed("dicom3tools", "dciodvfy")
     exported = tmp_path / "out"
-    export_deidentified((path for path in STUDY.rglob("*") if path.is_file()), exported, KEY)
+    export_deidentified((Source(path) for path in STUDY.rglob("*") if path.is_file()), exported, KEY)
 
     def errors(path: Path) -> set[str]:
         found = subprocess.run([shutil.which("dciodvfy"), path], capture_output=True, text=True, check=False)
@@ -245,3 +245,15 @@ def test_dciodvfy_finds_no_error_that_the_source_has_not(tmp_path, require_insta
         if dataset.Modality not in seen:
             seen.add(dataset.Modality)
             assert errors(twins[SitePseudonyms(KEY).uid(dataset.SOPInstanceUID)]) <= errors(path)
+
+
+def test_who_was_moved_to_another_patient_leaves_as_that_one(tmp_path, planted):
+    files = sorted(planted.iterdir())
+    moved = [Source(path, ("SOMEBODY-ELSE", "WARD")) for path in files]
+    folders = []
+    for number, sources in enumerate((map(Source, files), moved, moved)):
+        export_deidentified(sources, tmp_path / str(number), KEY)
+        folders.append({path.name for path in (tmp_path / str(number)).iterdir()})
+    assert folders[0].isdisjoint(folders[1])
+    assert folders[1] == folders[2]
+    assert len(folders[1]) == 1

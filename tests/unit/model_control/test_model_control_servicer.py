@@ -15,6 +15,7 @@ from oncoresponse.model.versions import install_version
 from oncoresponse.servers.model_control_servicer import ModelControlServicer
 from oncoresponse.servers.model_servicer import ModelServicer
 from oncoresponse.storage.model_control_store import ModelControlStore
+from oncoresponse.storage.report_store import ReportStore
 from oncoresponse.v1 import model_control_pb2 as control_pb2
 from oncoresponse.v1 import model_pb2
 
@@ -35,12 +36,13 @@ async def test_two_people_bring_a_version_into_use_and_one_goes_back_in_an_emerg
     with (newer / "model.yaml").open("a") as stream:
         stream.write("\n# another version\n")
     seal_model_folder(newer)
-    store, shown = ModelControlStore(f"sqlite:///{tmp_path / 'd.sqlite'}"), {}
+    url, shown = f"sqlite:///{tmp_path / 'd.sqlite'}", {}
+    store, reports = ModelControlStore(url), ReportStore(url)
 
     async def show(name: str, serves: bool) -> None:
         shown[name] = serves
 
-    servicer = ModelControlServicer(store, models, installed_is_active=False, set_health=show)
+    servicer = ModelControlServicer(store, reports, models, installed_is_active=False, set_health=show)
     described = ModelServicer(models, store, installed_is_active=False)
     await servicer.make_ready()
 

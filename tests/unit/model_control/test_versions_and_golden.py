@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from oncoradiomics.features import Feature, FeatureDocument
+from oncoresponse.cli.training import app as training_app
 from oncoresponse.errors import ModelFolderInvalid, ModelGoldenMismatch, ModelStateInvalid
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.folder import ModelFolder, installed_model_names, seal_model_folder
@@ -16,6 +17,8 @@ from oncoresponse.model.golden import golden_vectors
 from oncoresponse.model.versions import install_version, restore_version, versions_on_disk
 from oncoresponse.response.model import ResponseModel
 from oncoresponse.servers.golden_features import require_golden_features
+from oncoresponse.servers.golden_making import golden_vectors_are_current
+from typer.testing import CliRunner
 
 SHIPPED = Path(__file__).parents[3] / "models"
 
@@ -119,3 +122,18 @@ def test_a_folder_without_golden_vectors_is_refused_only_where_they_are_required
     assert golden_vectors(folder).networks is None
     with pytest.raises(ModelGoldenMismatch, match="models golden"):
         golden_vectors(folder, required=True)
+
+
+def test_what_training_seals_has_golden_vectors_of_what_it_sealed(tmp_path):
+    """A model card written anew after a change of the settings: the folder loads where golden vectors are required."""
+    folder = tmp_path / "breast-nac"
+    shutil.copytree(SHIPPED / "breast-nac", folder)
+    assert golden_vectors_are_current(ModelFolder.open(folder))
+    settings = folder / "radiomics" / "settings.yaml"
+    settings.write_text(settings.read_text() + "# Read by two physicists.\n")
+    done = CliRunner().invoke(training_app, ["model-card", "--model", str(folder)])
+    assert done.exit_code == 0, done.output
+    sealed = ModelFolder.open(folder)
+    assert golden_vectors_are_current(sealed)
+    assert golden_vectors(sealed, required=True).features.made_for == sealed.manifest.files["radiomics/settings.yaml"]
+    assert sealed.definition.version != ModelFolder.open(SHIPPED / "breast-nac").definition.version

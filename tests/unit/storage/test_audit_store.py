@@ -18,7 +18,8 @@ from oncoresponse.access.caller import ANONYMOUS
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.cli.audit import app
 from oncoresponse.errors import AuditUnavailable
-from oncoresponse.storage.audit_store import AuditStore, PatientDigests, audit_rows, canonical_json, row_hash, verify
+from oncoresponse.storage.audit_anchor import FileAnchor, canonical_json
+from oncoresponse.storage.audit_store import AuditStore, PatientDigests, audit_rows, row_hash, verify
 from oncoresponse.storage.database_engine import database_engine
 from sqlalchemy import text
 from typer.testing import CliRunner
@@ -38,9 +39,9 @@ for number in range(int(sys.argv[4])):
 """
 
 
-def event(correlation_id="12345678", **values):
+def event(correlation_id="12345678", time=None, **values):
     return AuditEvent(
-        time=datetime.datetime.now(datetime.UTC),
+        time=time or datetime.datetime.now(datetime.UTC),
         caller=ANONYMOUS,
         address="127.0.0.1",
         action=AuditAction.READ,
@@ -54,7 +55,9 @@ def event(correlation_id="12345678", **values):
 
 @pytest.fixture
 def folder(tmp_path):
-    store = AuditStore(url_of(tmp_path), PatientDigests(tmp_path / "secrets" / "audit.key"), tmp_path / "anchor")
+    store = AuditStore(
+        url_of(tmp_path), PatientDigests(tmp_path / "secrets" / "audit.key"), [FileAnchor(tmp_path / "anchor")]
+    )
     for number in range(5):
         store.record(event(f"call-{number:04d}"))
     store.close()
@@ -100,7 +103,7 @@ def test_untouched_record_is_whole(folder):
     [
         ("UPDATE audit_event SET event = replace(event, 'OK', 'NO') WHERE sequence = 3", "row 3 was changed"),
         ("DELETE FROM audit_event WHERE sequence = 2", "row 2 was removed"),
-        ("DELETE FROM audit_event WHERE sequence = 1", "row 1 was removed"),
+        ("DELETE FROM audit_event WHERE sequence = 1", "row 1 was removed, and no row says that it was archived"),
         (
             "INSERT INTO audit_event SELECT 0, event, previous_hash, own_hash FROM audit_event WHERE sequence = 1",
             "row 0 has a number that none can have",
@@ -165,7 +168,7 @@ def test_kill_loses_nothing_that_was_acknowledged(database, tmp_path):
 
 
 def test_no_patient_in_the_clear_and_files_are_the_owners_alone(tmp_path):
-    store = AuditStore(url_of(tmp_path), PatientDigests(tmp_path / "audit.key"), tmp_path / "anchor")
+    store = AuditStore(url_of(tmp_path), PatientDigests(tmp_path / "audit.key"), [FileAnchor(tmp_path / "anchor")])
     store.record(event())
     files = list(tmp_path.iterdir())
     assert any(path.name.endswith("-wal") for path in files)
@@ -191,7 +194,9 @@ def test_locked_database_is_audit_unavailable(tmp_path, monkeypatch):
 
 
 def test_anchor_that_cannot_be_written_is_logged_and_the_event_kept(tmp_path, caplog):
-    store = AuditStore(url_of(tmp_path), PatientDigests(tmp_path / "audit.key"), tmp_path / "absent" / "anchor")
+    store = AuditStore(
+        url_of(tmp_path), PatientDigests(tmp_path / "audit.key"), [FileAnchor(tmp_path / "absent" / "anchor")]
+    )
     store.record(event())
     store.close()
     assert "anchor" in caplog.text
@@ -203,8 +208,8 @@ def test_commands(folder):
     where = ["--data-dir", str(folder)]
     assert run(app, ["verify", *where, "--anchor", str(folder / "anchor")]).exit_code == 0
     found = run(app, ["list", *where, "--patient", PATIENT.patient_id])
-    # The five, and that somebody looks.
-    assert [json.loads(line)["sequence"] for line in found.stdout.splitlines()] == [1, 2, 3, 4, 5, 6]
+    # The five, and that somebody looks; row 6 says that the chain was verified.
+    assert [json.loads(line)["sequence"] for line in found.stdout.splitlines()] == [1, 2, 3, 4, 5, 7]
     assert PATIENT.patient_id not in found.stdout
     other = run(app, ["list", *where, "--patient", PATIENT.patient_id, "--issuer", "ELSEWHERE"])
     assert len(other.stdout.splitlines()) == 1

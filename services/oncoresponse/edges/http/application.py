@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oncoresponse.edges.http.problem import Refusal
@@ -37,20 +36,26 @@ def application(settings: HttpSettings, handlers: Mapping[tuple[str, str], Handl
         Route(path, _Endpoint(handlers[method, path], path, rule, settings), methods=[method])
         for (method, path), rule in ROUTE_RULES.items()
     ]
-    # Errors of routing are told as all others are, by the protection around.
-    inner = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
-    inner.router.redirect_slashes = False
     open_paths = [path for (_, path), rule in ROUTE_RULES.items() if rule.is_open]
-    return Protection(inner, settings, open_paths)
+    return Protection(_Routed(Router(routes, redirect_slashes=False)), settings, open_paths)
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
-    del request
-    if not isinstance(error, HTTPException):
-        raise error
-    if error.status_code == 405:
-        raise Refusal(405, InvalidRequest("This path does not take that method."), dict(error.headers or {})) from None
-    raise Refusal(404, InvalidRequest("Nothing is served at this path. Check the URL.")) from None
+class _Routed:
+    """The routes alone: Starlette's own application would answer errors before the protection sees them."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # By this the router knows that its errors are caught.
+        scope["app"] = self
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            if error.status_code == 405:
+                wrong = InvalidRequest("This path does not take that method.")
+                raise Refusal(405, wrong, dict(error.headers or {})) from None
+            raise Refusal(404, InvalidRequest("Nothing is served at this path. Check the URL.")) from None
 
 
 class _Endpoint:

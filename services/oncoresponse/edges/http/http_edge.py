@@ -10,11 +10,14 @@ from collections.abc import Iterator
 
 import grpc
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.http.application import application
 from oncoresponse.edges.http.connection import connection_class
 from oncoresponse.edges.http.health_routes import HealthRoutes
+from oncoresponse.edges.http.stow import StowRoute
+from oncoresponse.edges.quiet_intake import QuietIntake
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.edge_settings import HttpSettings
 from oncoresponse.rpc.settings import ServerSettings
@@ -44,7 +47,8 @@ class HttpEdge:
         self.address = ""
         self._http = http
         self._front_door = front_door
-        self._drain_seconds = settings.drain_seconds
+        self._settings = settings
+        self._intake: QuietIntake | None = None
         self._server: _Server | None = None
         self._channel: grpc.aio.Channel | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -59,7 +63,26 @@ class HttpEdge:
         listening = _listening(http.listen)
         self._channel = self._front_door.channel()
         health = HealthRoutes(self._channel)
-        handlers = {("GET", "/livez"): health.live, ("GET", "/readyz"): health.ready}
+        self._intake = QuietIntake(
+            self._front_door,
+            self._channel,
+            http.quiet_seconds,
+            self._settings.data_directory / "edges" / "open-studies",
+        )
+        await self._intake.start()
+        stow = StowRoute(
+            self._front_door,
+            self._channel,
+            self._intake,
+            largest_instance_bytes=self._settings.dicom_limits.file_bytes,
+            minimum_free_bytes=self._settings.minimum_free_bytes,
+        )
+        handlers = {
+            ("GET", "/livez"): health.live,
+            ("GET", "/readyz"): health.ready,
+            ("POST", "/dicom-web/studies"): stow.store,
+            ("POST", "/dicom-web/studies/{study}"): stow.store,
+        }
         config = uvicorn.Config(
             application(http, handlers),
             http=connection_class(http),
@@ -72,7 +95,7 @@ class HttpEdge:
             backlog=_BACKLOG,
             h11_max_incomplete_event_size=http.header_bytes,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=max(1, round(self._drain_seconds)),
+            timeout_graceful_shutdown=max(1, round(self._settings.drain_seconds)),
             ssl_certfile=http.tls_certificate,
             ssl_context_factory=None if http.tls_certificate is None else lambda *_: tls_context(http),
             reset_contextvars=True,
@@ -93,6 +116,8 @@ class HttpEdge:
             self._server.should_exit = True
             with contextlib.suppress(asyncio.CancelledError):
                 await self._serving
+        if self._intake is not None:
+            await self._intake.stop()
         if self._channel is not None:
             await self._channel.close()
         self._server = self._serving = self._channel = None
@@ -118,6 +143,13 @@ class _Server(uvicorn.Server):
         """Listens, and says so."""
         await super().startup(sockets)
         self.began.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends the connections that have no request at work at once: TLS would wait for the other side's goodbye."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, H11Protocol) and (connection.cycle is None or connection.cycle.response_complete):
+                connection.transport.abort()
+        await super().shutdown(sockets)
 
 
 def tls_context(http: HttpSettings) -> ssl.SSLContext:

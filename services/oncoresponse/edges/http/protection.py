@@ -155,11 +155,18 @@ def _require_sound(scope: Scope, settings: HttpSettings) -> None:
     """Refuse what servers and proxies read differently.
 
     Raises:
-        Refusal: The header has too many lines, or the path is ambiguous.
+        Refusal: The header has too many lines or is too large.
+        InvalidRequest: The path is ambiguous.
     """
     if len(scope["headers"]) > settings.header_count:
         raise Refusal(
             431, InvalidRequest(f"The header of the request has more than {settings.header_count} lines. Send fewer.")
+        )
+    size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(len(n) + len(v) for n, v in scope["headers"])
+    if size > settings.header_bytes:
+        # Of a header that comes in one piece, the parser of the connection does not look at the size.
+        raise Refusal(
+            431, InvalidRequest(f"The header of the request has more than {settings.header_bytes} bytes. Send fewer.")
         )
     raw: bytes = scope["raw_path"]
     ambiguous = any(code in raw.lower() for code in _NEVER_IN_A_PATH) or b"\\" in raw or b"//" in raw

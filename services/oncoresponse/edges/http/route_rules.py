@@ -1,7 +1,8 @@
 """The one table of routes: which calls of the front door each makes, and so who may use it.
 
-Who the caller is and what the caller may do is decided by the front door. A route that takes in large bodies asks it
-before it reads one (``asks_first``). A test walks every cell of this table, and fails for a route that has no line.
+Who the caller is and what the caller may do is decided by the front door: it says so with the first of these calls, or,
+for a route that takes in uploads, before a byte of the body is read. A test walks every cell of this table, and fails
+for a route that has no line.
 """
 
 from __future__ import annotations
@@ -39,10 +40,17 @@ class RouteRule:
         return frozenset.intersection(*(RPC_RULES[rpc].roles for rpc in self.rpcs)) if self.rpcs else frozenset()
 
 
+_STORE = RouteRule(
+    (f"{_V1}StudyService/CreateStudy", f"{_V1}StudyService/UploadInstances", f"{_V1}StudyService/ListInstances"),
+    is_upload=True,
+)
+
 ROUTE_RULES: Mapping[tuple[str, str], RouteRule] = MappingProxyType(
     {
         ("GET", "/livez"): RouteRule(()),
         ("GET", "/readyz"): RouteRule(()),
+        ("POST", "/dicom-web/studies"): _STORE,
+        ("POST", "/dicom-web/studies/{study}"): _STORE,
     }
 )
 """By method and path. What is not here, is not served."""

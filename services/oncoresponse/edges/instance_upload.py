@@ -1,0 +1,83 @@
+"""Instances of one study to the front door, and what it says of each."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+import grpc
+
+from oncoresponse.edges.front_door import Metadata
+from oncoresponse.errors import ErrorKind
+from oncoresponse.rpc.status import from_rpc_error
+from oncoresponse.v1 import study_pb2, study_pb2_grpc
+
+_CHUNK_BYTES = 256 * 1024
+_CALL_SECONDS = 600.0
+# What the front door says of one file, and not of the study, the caller or itself.
+_OF_ONE_FILE = (ErrorKind.INVALID_INPUT, ErrorKind.DATA_DAMAGED)
+
+
+@dataclass(frozen=True)
+class InstanceFile:
+    """An instance as it came.
+
+    Attributes:
+        file: Its bytes.
+        sha256: Of them, lower-case hexadecimal.
+        size_bytes: How many they are.
+    """
+
+    file: IO[bytes]
+    sha256: str
+    size_bytes: int
+
+
+async def upload_instances(
+    channel: grpc.aio.Channel, metadata: Metadata, study: str, instances: Sequence[InstanceFile]
+) -> dict[str, str]:
+    """Send instances; they are on the disk of the front door when this returns.
+
+    Args:
+        channel: To the front door.
+        metadata: Who sends.
+        study: ``studies/...``.
+        instances: In one stream, with another one after each that is refused.
+
+    Returns:
+        Reason code of the refusal by SHA-256, of those that were refused.
+
+    Raises:
+        grpc.RpcError: It refuses more than single files, or is away. What came before is stored.
+    """
+    stub = study_pb2_grpc.StudyServiceStub(channel)
+    refused: dict[str, str] = {}
+    waiting = list({instance.sha256: instance for instance in instances}.values())
+    while waiting:
+        try:
+            await stub.UploadInstances(_messages(study, waiting), metadata=metadata, timeout=_CALL_SECONDS)
+            break
+        except grpc.RpcError as failure:
+            error = from_rpc_error(failure)
+            if error.kind not in _OF_ONE_FILE:
+                raise
+            listing = study_pb2.ListInstancesRequest(study=study)
+            arrived = await stub.ListInstances(listing, metadata=metadata, timeout=_CALL_SECONDS)
+            finished = {instance.sha256 for instance in arrived.instances if instance.finished}
+            waiting = [instance for instance in waiting if instance.sha256 not in finished]
+            if waiting:
+                # A stream is taken in its order, so it is the first of them.
+                refused[waiting.pop(0).sha256] = error.reason
+    return refused
+
+
+async def _messages(study: str, instances: Sequence[InstanceFile]) -> AsyncIterator[study_pb2.UploadInstancesRequest]:
+    for instance in instances:
+        header = study_pb2.InstanceHeader(study=study, sha256=instance.sha256, size_bytes=instance.size_bytes)
+        yield study_pb2.UploadInstancesRequest(header=header)
+        instance.file.seek(0)
+        while data := await asyncio.to_thread(instance.file.read, _CHUNK_BYTES):
+            yield study_pb2.UploadInstancesRequest(chunk=study_pb2.InstanceChunk(data=data, crc32=zlib.crc32(data)))
