@@ -158,6 +158,11 @@ def test_demo():
         "report.pdf",
         "key-image.png",
         "segmentation.dcm",
+        "structured-report.dcm",
+        "encapsulated-report.dcm",
+        "key-image.dcm",
+        "lesion-surface.dcm",
+        "surfaces.glb",
         "features.json",
         "timings.json",
     } <= names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import itertools
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from threading import Barrier
 
+import pydicom
 import pypdf
 import pytest
 import sqlalchemy
@@ -227,7 +229,19 @@ def test_the_wrong_patient_has_a_way_of_its_own(server, assessments):
     assert not any(each["text"]["div"] in bundle.decode() for each in measured)
     assert all("WITHDRAWN: ENTERED IN ERROR. DO NOT USE." in page for page in page_texts(pdf))
     found = ehr.watch(second.name, silent)
-    assert sorted(found.result.artifacts) == ["report.json", "report.pdf"]
+    assert sorted(found.result.artifacts) == ["rejection-note.dcm", "report.json", "report.pdf"]
+    note = pydicom.dcmread(io.BytesIO(ehr.artifact(second.name, "rejection-note.dcm")))
+    assert note.ConceptNameCodeSequence[0].CodeValue == "113038"
+    rejected = {
+        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for item in note.ContentSequence
+        if "ReferencedSOPSequence" in item
+    }
+    objects = [name for name in second.result.artifacts if name.endswith(".dcm")]
+    assert len(objects) >= 5
+    assert rejected == {
+        pydicom.dcmread(io.BytesIO(ehr.artifact(second.name, name, 1))).SOPInstanceUID for name in objects
+    }
     assert not found.result.HasField("prediction")
     assert not found.result.lesions
     assert "DO NOT USE" in found.result.summary
@@ -332,6 +346,14 @@ def test_signed_amended_and_every_version_stays_as_it_was(strict, assessments):
     conclusion = resource(json.loads(kept[2][0]), "DiagnosticReport")["conclusion"]
     assert "DISAGREES" in conclusion.split("\n")[0]
     assert COMMENT in page_texts(kept[2][1])[0]
+    documented = [
+        pydicom.dcmread(io.BytesIO(ehr.artifact(first.name, "structured-report.dcm", version))) for version in (1, 2, 3)
+    ]
+    assert [each.VerificationFlag for each in documented] == ["UNVERIFIED", "VERIFIED", "VERIFIED"]
+    assert documented[1].VerifyingObserverSequence[0].VerifyingObserverName == "Dr. Ada"
+    for before, after in itertools.pairwise(documented):
+        predecessor = after.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
+        assert predecessor.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == before.SOPInstanceUID
     found = ehr.watch(first.name, silent)
     assert (found.report_status, found.report_version) == (report_pb2.REPORT_STATUS_AMENDED, 3)
     assert found.revision == first.revision + 2

@@ -11,6 +11,13 @@ _OF_PATIENT = frozenset(
         "report-page.json",
         "key-image.png",
         "segmentation.dcm",
+        "structured-report.dcm",
+        "encapsulated-report.dcm",
+        "key-image.dcm",
+        "rejection-note.dcm",
+        "bone-surface.dcm",
+        "surfaces.glb",
+        "distances.json",
         "prediction.json",
         "record.json",
         "timings.json",
@@ -18,7 +25,9 @@ _OF_PATIENT = frozenset(
         "lesion-candidates.png",
     }
 )
-_OF_LESION = frozenset({"segmentation.json", "mask.nrrd", "probability.nrrd", "features.json"})
+_OF_LESION = frozenset(
+    {"segmentation.json", "mask.nrrd", "probability.nrrd", "features.json", "lesion-surface.dcm", "margin-surface.dcm"}
+)
 
 
 def lesion_file_name(name: str, number: int, count: int) -> str:

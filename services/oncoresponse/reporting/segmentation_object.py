@@ -3,82 +3,27 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Sequence
-from datetime import UTC, timedelta, timezone
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from highdicom import AlgorithmIdentificationSequence, PixelMeasuresSequence
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
-from pydicom.valuerep import validate_value
 
 from oncoresponse.case.identifiers import derived_dicom_uid, tracking_identifier, tracking_uid
 from oncoresponse.case.pydicom_messages import without_pydicom_messages
 from oncoresponse.case.volume import Volume
 from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
+from oncoresponse.reporting.dicom_objects.source_study import clean_copy, set_times
 from oncoresponse.reporting.imaging_study import segmentation_series_uid, segmentation_sop_instance_uid
 from oncoresponse.reporting.report_content import ReportContext, ReportedLesion
 
 _INDEX_TOLERANCE = 0.1  # of a voxel: DS rounding and the mean slice spacing of a volume stay far below
 _LONGEST_LABEL = 64  # of an LO
 _SERIES_NUMBER = 9001  # high, so that it sorts behind the acquired series
-_NEEDED = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "FrameOfReferenceUID",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "Rows",
-    "Columns",
-)
-# What a segmentation takes over from the study it belongs to. Nothing else of the source is copied, so no blemish
-# elsewhere can spoil the result.
-_COPIED = (
-    *_NEEDED,
-    "SpecificCharacterSet",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "StudyDescription",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-    "Modality",
-    "Laterality",
-    "PositionReferenceIndicator",
-    "TimezoneOffsetFromUTC",
-)
-_IDENTIFYING = frozenset({"PatientID", "PatientName"})
 _PERSON_NAMES = ("PatientName", "ReferringPhysicianName")
-_MAY_BE_EMPTY = frozenset(
-    {
-        "StudyDate",
-        "StudyTime",
-        "StudyID",
-        "AccessionNumber",
-        "ReferringPhysicianName",
-        "PatientName",
-        "PatientID",
-        "PatientBirthDate",
-        "PatientSex",
-        "PositionReferenceIndicator",
-    }
-)
 
 
 def segmentation_object(context: ReportContext, lesions: Volume, source: Sequence[Dataset]) -> bytes:
@@ -101,7 +46,7 @@ def segmentation_object(context: ReportContext, lesions: Volume, source: Sequenc
         InvalidAttribute: The source images are not of one study and series.
     """
     with without_pydicom_messages():  # a blemish is dealt with below, and a warning would quote it
-        images = [_clean_copy(dataset) for dataset in source]
+        images = [clean_copy(dataset) for dataset in source]
     if not images:
         raise MissingAttribute("The series the tumor was contoured on has no images. Send the complete study.")
     if len({(image.StudyInstanceUID, image.SeriesInstanceUID) for image in images}) != 1:
@@ -144,7 +89,8 @@ def segmentation_object(context: ReportContext, lesions: Volume, source: Sequenc
     for element in names:
         segmentation.add(element)
     _set_dimension_organization(segmentation, context)
-    _set_times(segmentation, context, images[0].get("TimezoneOffsetFromUTC"))
+    if not set_times(segmentation, context.issued, images[0].get("TimezoneOffsetFromUTC")):
+        segmentation.ContentDescription = f"{segmentation.ContentDescription}; made at UTC times"
     buffer = io.BytesIO()
     segmentation.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
@@ -246,84 +192,8 @@ def _segment_label(lesion: ReportedLesion) -> str:
     return label if label and fits else f"Lesion {lesion.number}"
 
 
-def _clean_copy(dataset: Dataset) -> Dataset:
-    """The attributes a segmentation takes over; a value that breaks its VR is left empty, never shortened to fit."""
-    missing = [keyword for keyword in _NEEDED if dataset.get(keyword) in (None, "")]
-    if missing:
-        raise MissingAttribute(
-            f"A source image has no {missing[0]}, so the segmentation cannot refer to it. Send the original images.",
-            keyword=missing[0],
-        )
-    copy = Dataset()
-    for keyword in _COPIED:
-        if keyword not in dataset:
-            continue
-        element = dataset[keyword]
-        if keyword in _NEEDED or keyword == "SpecificCharacterSet" or _is_valid(element):
-            copy[keyword] = element
-        elif keyword in _IDENTIFYING:
-            raise InvalidAttribute(
-                f"{keyword} of the source images breaks DICOM's rules, so the segmentation cannot carry it. "
-                "Correct it in the archive.",
-                keyword=keyword,
-            )
-        elif keyword in _MAY_BE_EMPTY:
-            setattr(copy, keyword, None)
-    for keyword in _MAY_BE_EMPTY - set(copy.dir()):
-        setattr(copy, keyword, None)
-    return copy
-
-
-def _is_valid(element: pydicom.DataElement) -> bool:
-    value = element.value
-    if value is None or value == "":
-        return True
-    values = value if isinstance(value, MultiValue | list) else [value]
-    try:
-        for item in values:
-            # numbers keep the text they were read from, which may be longer than DS or IS allows
-            text = getattr(item, "original_string", None) or str(item)
-            validate_value(element.VR, text, pydicom.config.RAISE)
-    except (ValueError, TypeError):
-        return False
-    return True
-
-
 def _set_dimension_organization(segmentation: Segmentation, context: ReportContext) -> None:
     """Replace the random UID of the dimension organization (PS3.3 C.7.6.17) by one of this assessment."""
     uid = derived_dicom_uid(context.assessment_id, "segmentation-dimensions")
     for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
         item.DimensionOrganizationUID = uid
-
-
-def _set_times(segmentation: Segmentation, context: ReportContext, offset: str | None) -> None:
-    """Replace the clock of the moment by the time of issue, in the time zone that the study states.
-
-    Timezone Offset From UTC (0008,0201) holds for every date and time of an object (PS3.3 C.12.1.1), the study's own
-    included. So where the study states none, none is claimed for it: our times are in UTC, and the content description
-    says so.
-    """
-    zone = _time_zone(offset)
-    issued = context.issued.astimezone(zone or UTC)
-    date, time = issued.strftime("%Y%m%d"), issued.strftime("%H%M%S.%f")
-    for keyword in ("InstanceCreationDate", "ContentDate", "SeriesDate"):
-        if keyword in segmentation:
-            setattr(segmentation, keyword, date)
-    for keyword in ("InstanceCreationTime", "ContentTime", "SeriesTime"):
-        if keyword in segmentation:
-            setattr(segmentation, keyword, time)
-    if zone is not None:
-        segmentation.TimezoneOffsetFromUTC = offset
-    else:
-        segmentation.ContentDescription = f"{segmentation.ContentDescription}; made at UTC times"
-    for item in segmentation.get("ContributingEquipmentSequence", []):
-        if "ContributionDateTime" in item:
-            item.ContributionDateTime = f"{date}{time}{issued.strftime('%z')}"
-
-
-def _time_zone(offset: str | None) -> timezone | None:
-    match = re.fullmatch(r"([+-])(\d{2})(\d{2})", str(offset or "").strip())
-    if match is None:
-        return None
-    minutes = 60 * int(match[2]) + int(match[3])
-    return timezone(timedelta(minutes=-minutes if match[1] == "-" else minutes))

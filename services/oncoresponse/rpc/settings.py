@@ -114,6 +114,7 @@ class ServerSettings(BaseSettings):
             ``tls_key`` when not given. For server certificates that must not act as a client.
         allow_insecure_network: Listen beyond loopback without TLS. For a network you trust, and say so.
         performing_organization: Name of the institution, for DiagnosticReport.performer; empty for none.
+        surgical_margin_mm: Width of the shell around each lesion among the 3D models, on CT; not given: none.
         fingerprint_key: File with the site's secret under which training wrote the fingerprints of its patients;
             without one patients are recognized by their images and measurements alone.
         reflection: Offer gRPC reflection.
@@ -199,6 +200,7 @@ class ServerSettings(BaseSettings):
     dicom_limits: DicomLimits = DEFAULT_LIMITS
     drain_seconds: float = Field(default=30.0, ge=0)
     workflow_retention_days: int = Field(default=90, ge=0, le=36_500)
+    surgical_margin_mm: float | None = Field(default=None, gt=0, le=100)
     stage_listen: str = ""
     stage_token_file: Path | None = None
     allow_anonymous: bool = False

@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import grpc
@@ -25,17 +26,33 @@ from oncoresponse.case.sign_off import (
 )
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.errors import ReportChanged, ReportStatusForbids, SignerNotIdentified
+from oncoresponse.reporting.dicom_objects.signed_objects import rejection_note, verified_report
 from oncoresponse.reporting.report_page import ReportPage
 from oncoresponse.reporting.sign_off import FirstVersion, sign_off_documents
 from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.rpc.report_message import AGREEMENTS, JUDGEMENTS, REASONS
-from oncoresponse.servers.report_view import BUNDLE, PAGE, ReportView, is_of_wrong_patient, require_report
+from oncoresponse.servers.report_view import (
+    BUNDLE,
+    PAGE,
+    REJECTION_NOTE,
+    STRUCTURED_REPORT,
+    ReportView,
+    is_of_wrong_patient,
+    require_report,
+)
 from oncoresponse.storage.artifact_store import ArtifactStore
-from oncoresponse.storage.report_store import BUNDLE_MEDIA_TYPE, PAGE_MEDIA_TYPE, ReportHistory, ReportStore
-from oncoresponse.v1 import assessment_pb2, report_pb2, report_pb2_grpc
+from oncoresponse.storage.report_store import (
+    BUNDLE_MEDIA_TYPE,
+    OBJECT_MEDIA_TYPE,
+    PAGE_MEDIA_TYPE,
+    ReportHistory,
+    ReportStore,
+)
+from oncoresponse.v1 import artifact_pb2, assessment_pb2, report_pb2, report_pb2_grpc
 from oncoresponse.workflow.assessment_records import AssessmentRecords
 
 _PREFIX = "assessments/"
+_OBJECT_ENDING = ".dcm"
 
 _log = logging.getLogger(__name__)
 
@@ -194,8 +211,13 @@ class ReportServicer(report_pb2_grpc.ReportServiceServicer):
             history.judgements,
             history.replaced_by,
         )
-        documents = ((made.bundle, BUNDLE_MEDIA_TYPE), (made.pdf, PAGE_MEDIA_TYPE))
-        bundle, pdf = (
+        objects = self._objects(first, history, sign_off)
+        documents = (
+            (made.bundle, BUNDLE_MEDIA_TYPE),
+            (made.pdf, PAGE_MEDIA_TYPE),
+            *((data, OBJECT_MEDIA_TYPE) for data in objects.values()),
+        )
+        bundle, pdf, *kept = (
             StoredArtifact(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data), media_type=media_type)
             for data, media_type in documents
         )
@@ -206,7 +228,25 @@ class ReportServicer(report_pb2_grpc.ReportServiceServicer):
             for data, media_type in documents:
                 store.put_bytes(data, media_type)
 
-        self._store.append(name, sign_off, asked, (bundle, pdf), keep)
+        self._store.append(name, sign_off, asked, (bundle, pdf), keep, dict(zip(objects, kept, strict=True)))
+
+    def _objects(
+        self, first: Mapping[str, artifact_pb2.ArtifactReference], history: ReportHistory, sign_off: SignOff
+    ) -> dict[str, bytes]:
+        """DICOM objects of a version by file name; none where the chain of an earlier release made no SR."""
+        if STRUCTURED_REPORT not in first:
+            return {}
+        store = self._artifacts
+        report = store.read_bytes(stored_artifact(first[STRUCTURED_REPORT]))
+        if sign_off.status is not ReportStatus.ENTERED_IN_ERROR:
+            return {STRUCTURED_REPORT: verified_report(report, (*history.sign_offs, sign_off))}
+        others = [stored_artifact(first[name]) for name in sorted(first) if name.endswith(_OBJECT_ENDING)]
+        others += [stored for version in history.versions for stored in version.objects.values()]
+        rejected = [
+            report,
+            *(store.read_bytes(stored) for stored in others if stored.sha256 != first[STRUCTURED_REPORT].sha256),
+        ]
+        return {REJECTION_NOTE: rejection_note(rejected, sign_off)}
 
 
 def _signer() -> Caller:

@@ -1,9 +1,10 @@
-"""Report: everything that was found, as FHIR, PDF, PNG and DICOM SEG."""
+"""Report: everything that was found, as FHIR, PDF, PNG, DICOM objects and 3D models."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from oncoradiomics.features import FeatureDocument
@@ -16,19 +17,21 @@ from oncoresponse.case.prediction import Prediction
 from oncoresponse.case.stage_software import StageSoftware
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_description import StudyDescription
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.reporting.compose import compose_report
+from oncoresponse.reporting.dicom_objects.report_objects import report_objects
 from oncoresponse.reporting.lesion_map import lesion_map
 from oncoresponse.reporting.report_content import ReportContext, ReportedLesion, SourceArtifact
 from oncoresponse.servers.indexed_study import headers_of_images
 from oncoresponse.servers.stage_software import stage_software
-from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, ArtifactStore
 from oncoresponse.storage.study_manifest import StudyManifest
 
-_PACKAGES = ("numpy", "SimpleITK", "fhir.resources", "highdicom", "pydicom", "matplotlib", "pillow", "typst")
+_PACKAGES = ("numpy", "SimpleITK", "fhir.resources", "highdicom", "pydicom", "matplotlib", "pillow", "typst", "trimesh")
 _WORDS_OF_MODALITY = {"PT": "PET volume", "CT": "CT volume", "MR": "MR volume"}
 
 
@@ -39,12 +42,20 @@ class ReportStage:
         artifacts: Where documents are read from and written to.
         models_directory: Installed models.
         performing_organization: Name of the institution; empty for none.
+        margin_mm: Width of the shell around lesions on CT, above 0; ``None`` for none.
     """
 
-    def __init__(self, artifacts: ArtifactStore, models_directory: Path, performing_organization: str) -> None:
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        models_directory: Path,
+        performing_organization: str,
+        margin_mm: float | None = None,
+    ) -> None:
         self._artifacts = artifacts
         self._models = ModelCache(models_directory, _folder_itself)
         self._performing_organization = performing_organization or None
+        self._margin_mm = margin_mm
 
     async def make_ready(self) -> None:
         """Nothing to load."""
@@ -88,20 +99,31 @@ class ReportStage:
             replaces=case.order.replaces,
         )
         shown = (image for role in definition.show if (image := case.image(role)) is not None)
-        report = compose_report(
-            context,
-            {image.input_role: store.read_volume(image.volume) for image in shown},
-            lesion_map(store.read_volume(lesion.mask) for lesion in case.lesions if lesion.mask is not None),
-            self._source_headers(case, study, definition.segment_on),
-        )
+        volumes = {image.input_role: store.read_volume(image.volume) for image in shown}
+        lesions = lesion_map(store.read_volume(lesion.mask) for lesion in case.lesions if lesion.mask is not None)
+        headers = self._source_headers(case, study, definition.segment_on)
+        report = compose_report(context, volumes, lesions, headers)
+        objects = report_objects(context, report, lesions, self._ct(case, volumes), headers, self._margin_mm)
         outputs: dict[str, StoredArtifact] = {
             "report.json": store.put_bytes(report.bundle_json, "application/fhir+json"),
             "report.pdf": store.put_bytes(report.pdf, "application/pdf"),
             "report-page.json": store.put_bytes(report.page, "application/json"),
             "key-image.png": store.put_bytes(report.key_image, "image/png"),
-            "segmentation.dcm": store.put_bytes(report.segmentation, "application/dicom"),
+            "segmentation.dcm": store.put_bytes(report.segmentation, DICOM_MEDIA_TYPE),
+            "surfaces.glb": store.put_bytes(objects.scene, "model/gltf-binary"),
         }
+        for name, data in objects.dicom.items():
+            outputs[name] = store.put_bytes(data, DICOM_MEDIA_TYPE)
+        if objects.distances is not None:
+            outputs["distances.json"] = store.put_bytes(objects.distances, "application/json")
         return case.with_changes(outputs=case.outputs | outputs, result_summary=report.summary)
+
+    def _ct(self, case: Case, volumes: Mapping[str, Volume]) -> Volume | None:
+        """The CT of the case: one that is shown, else any other."""
+        found = next((image for image in case.images if image.modality == "CT"), None)
+        if found is None:
+            return None
+        return volumes.get(found.input_role) or self._artifacts.read_volume(found.volume)
 
     def _reported(self, lesion: Lesion) -> ReportedLesion:
         if lesion.mask is None or lesion.summary is None or lesion.features is None:

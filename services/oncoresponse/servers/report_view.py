@@ -33,6 +33,7 @@ from oncoresponse.v1 import artifact_pb2, assessment_pb2, report_pb2
 from oncoresponse.workflow.assessment_records import is_finished
 
 BUNDLE, PDF, PAGE = "report.json", "report.pdf", "report-page.json"
+STRUCTURED_REPORT, REJECTION_NOTE = "structured-report.dcm", "rejection-note.dcm"
 _VERSIONED = (BUNDLE, PDF)
 _PREFIX = "assessments/"
 # What tells the model's answer; a file that is not known here is not shown either.
@@ -44,6 +45,11 @@ _SHOWN_BEFORE_JUDGEMENT = (
     "features",
     "timings",
     "lesion-candidates",
+    "lesion-surface",
+    "margin-surface",
+    "bone-surface",
+    "surfaces",
+    "distances",
 )
 
 
@@ -105,16 +111,17 @@ class ReportView:
         newest = current_version(history.sign_offs)
         asked = version or newest
         withdrawn = current_status(history.sign_offs) is ReportStatus.ENTERED_IN_ERROR
-        found = name in assessment.result.artifacts
+        of_version = history.versions[asked - FIRST_VERSION - 1].artifacts if FIRST_VERSION < asked <= newest else {}
+        found = name in of_version or name in assessment.result.artifacts
         if not found or asked > newest:
             raise ArtifactNotFound("The assessment has no artifact of this name and version. GetReport lists them.")
-        is_notice = withdrawn and name in _VERSIONED and asked == newest
+        is_notice = withdrawn and name in of_version and asked == newest
         if not is_notice and not is_shown_before_judgement(name) and self.withheld(history):
             raise _judgement_needed()
         if withdrawn and not version and not is_notice:
             raise ReportWithdrawn("The report was withdrawn. Name the version that you mean (report_version).")
-        if name in _VERSIONED and asked > FIRST_VERSION:
-            return artifact_message(history.versions[asked - FIRST_VERSION - 1].artifacts[name])
+        if name in of_version:
+            return artifact_message(of_version[name])
         return assessment.result.artifacts[name]
 
     def withheld(self, history: ReportHistory, call: Call | None = None) -> bool:
@@ -150,7 +157,7 @@ class ReportView:
             version=FIRST_VERSION, status=report_pb2.REPORT_STATUS_PRELIMINARY, time=assessment.end_time
         )
         if not withheld:
-            for name in _VERSIONED:
+            for name in (*_VERSIONED, STRUCTURED_REPORT):
                 if name in assessment.result.artifacts:
                     first.artifacts[name].CopyFrom(assessment.result.artifacts[name])
         versions = [version_message(each.sign_off, each.artifacts, withheld=withheld) for each in history.versions]
@@ -195,13 +202,14 @@ class ReportView:
         result = seen.result
         if history.versions:
             for name, stored in history.versions[-1].artifacts.items():
-                if name in result.artifacts:
+                if name in result.artifacts or name == REJECTION_NOTE:
                     result.artifacts[name].CopyFrom(artifact_message(stored))
             result.fhir_bundle.CopyFrom(result.artifacts[BUNDLE])
             lines = status_lines(history.sign_offs, history.replaced_by)
             result.summary = result.summary.replace(NOT_SIGNED, " ".join(lines))
         if status is ReportStatus.ENTERED_IN_ERROR:
-            kept = {name: result.artifacts[name] for name in _VERSIONED if name in result.artifacts}
+            notices = (*_VERSIONED, REJECTION_NOTE)
+            kept = {name: result.artifacts[name] for name in notices if name in result.artifacts}
             summary = "\n".join([WITHDRAWN, *status_lines(history.sign_offs[-1:], history.replaced_by)])
             seen.result.CopyFrom(
                 assessment_pb2.AssessmentResult(fhir_bundle=result.fhir_bundle, artifacts=kept, summary=summary)

@@ -228,7 +228,9 @@ def _reporting(around: Surroundings) -> Built:
     from oncoresponse.servers.report_stage import ReportStage
 
     settings = around.settings
-    stage = ReportStage(around.artifacts, settings.models_directory, settings.performing_organization)
+    stage = ReportStage(
+        around.artifacts, settings.models_directory, settings.performing_organization, settings.surgical_margin_mm
+    )
     return Built(stage.make_ready, close=stage.close, stages={"report": stage})
 
 

@@ -91,6 +91,7 @@ TABLES: Mapping[str, Kept] = MappingProxyType(
         "chart_former_patient": Kept(Erased.WITH_ASSESSMENT, Kind.REPORTS, True, "Patient ID and issuer"),
         "chart_result": _CHART,
         "report_version": _CHART,
+        "report_object": _CHART,
         "report_judgement": _CHART,
         "report_replacement": _CHART,
         "model_use": _CHART,

@@ -7,8 +7,9 @@ refuses it. The one exception is :meth:`ReportStore.delete`, for the erasure of 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import bindparam, text
@@ -29,8 +30,8 @@ from oncoresponse.errors import JudgementAlreadyRecorded, ReportChanged, Request
 from oncoresponse.storage.database_engine import database_engine, exclude_other_writers, migrate_database
 
 _AREA = "reports"
-_KEPT = ("report_version", "report_judgement")
-BUNDLE_MEDIA_TYPE, PAGE_MEDIA_TYPE = "application/fhir+json", "application/pdf"
+_KEPT = ("report_version", "report_judgement", "report_object")
+BUNDLE_MEDIA_TYPE, PAGE_MEDIA_TYPE, OBJECT_MEDIA_TYPE = "application/fhir+json", "application/pdf", "application/dicom"
 
 _REFUSE_SQLITE = """
 CREATE TRIGGER IF NOT EXISTS {table}_is_kept BEFORE UPDATE ON {table}
@@ -57,16 +58,18 @@ class SignedVersion:
     Attributes:
         sign_off: Who did what.
         bundle, page: Its FHIR Bundle and its PDF in the artifact store.
+        objects: Its DICOM objects there, by file name; none of a version that a release before 0.4 made.
     """
 
     sign_off: SignOff
     bundle: StoredArtifact
     page: StoredArtifact
+    objects: Mapping[str, StoredArtifact] = field(default_factory=dict)
 
     @property
     def artifacts(self) -> Mapping[str, StoredArtifact]:
         """By the file names of the artifacts of an assessment."""
-        return {"report.json": self.bundle, "report.pdf": self.page}
+        return {"report.json": self.bundle, "report.pdf": self.page, **self.objects}
 
 
 @dataclass(frozen=True)
@@ -120,12 +123,13 @@ class ReportStore:
         return self.histories([assessment])[assessment]
 
     def histories(self, assessments: Collection[str]) -> dict[str, ReportHistory]:
-        """The same of several, in four queries however many there are."""
+        """The same of several, in five queries however many there are."""
         wanted = list(dict.fromkeys(assessments))
         if not wanted:
             return {}
         with self._engine.connect() as connection:
             versions = _by_assessment(connection, "SELECT * FROM report_version {of} ORDER BY version", wanted)
+            objects = _by_assessment(connection, "SELECT * FROM report_object {of} ORDER BY name", wanted)
             judgements = _by_assessment(
                 connection, "SELECT * FROM report_judgement {of} ORDER BY time_seconds, physician", wanted
             )
@@ -139,7 +143,7 @@ class ReportStore:
             )
         return {
             each: ReportHistory(
-                tuple(map(_signed_version, versions[each])),
+                tuple(_signed_version(row, objects[each]) for row in versions[each]),
                 tuple(map(_judgement, judgements[each])),
                 next((str(row.replaced) for row in replaces[each]), ""),
                 next((str(row.newer) for row in reversed(replaced_by[each])), ""),
@@ -163,6 +167,7 @@ class ReportStore:
         request: tuple[str, str],
         artifacts: tuple[StoredArtifact, StoredArtifact],
         keep: Callable[[], None] = lambda: None,
+        objects: Mapping[str, StoredArtifact] = MappingProxyType({}),
     ) -> int:
         """Add a version after the one before it, if that still is the newest one: of several who try, one succeeds.
 
@@ -172,6 +177,7 @@ class ReportStore:
             request: Its ``request_id`` and the SHA-256 of all that it asks.
             artifacts: FHIR Bundle and PDF of the version.
             keep: Stores their bytes; called once the place of the version is taken, before the transaction ends.
+            objects: DICOM objects of the version, by file name.
 
         Returns:
             The version; where the same request has made one before, that.
@@ -214,6 +220,20 @@ class ReportStore:
                     raise _changed(newest)
                 # On PostgreSQL two may come so far; the key (assessment, version) lets one of them through.
                 connection.execute(statement, row)
+                for name, stored in objects.items():
+                    connection.execute(
+                        text(
+                            "INSERT INTO report_object (assessment, version, name, sha256, size_bytes) "
+                            "VALUES (:assessment, :version, :name, :sha256, :size_bytes)"
+                        ),
+                        {
+                            "assessment": assessment,
+                            "version": sign_off.version,
+                            "name": name,
+                            "sha256": stored.sha256,
+                            "size_bytes": stored.size_bytes,
+                        },
+                    )
                 keep()
                 connection.commit()
                 return sign_off.version
@@ -279,7 +299,7 @@ class ReportStore:
             artifact
             for history in self.histories(assessments).values()
             for version in history.versions
-            for artifact in (version.bundle, version.page)
+            for artifact in version.artifacts.values()
         )
 
     def delete(self, assessments: Collection[str]) -> int:
@@ -297,11 +317,12 @@ class ReportStore:
         with self._engine.begin() as connection:
             for where in (
                 "report_version WHERE assessment",
+                "report_object WHERE assessment",
                 "report_judgement WHERE assessment",
                 "report_replacement WHERE assessment",
                 "report_replacement WHERE replaced",
             ):
-                statement = text(f"DELETE FROM {where} IN :wanted")  # noqa: S608 - one of the four above
+                statement = text(f"DELETE FROM {where} IN :wanted")  # noqa: S608 - one of the five above
                 found = connection.execute(
                     statement.bindparams(bindparam("wanted", expanding=True)), {"wanted": wanted}
                 )
@@ -349,7 +370,7 @@ def _changed(newest: int) -> ReportChanged:
     )
 
 
-def _signed_version(row: Row[Any]) -> SignedVersion:
+def _signed_version(row: Row[Any], objects: Sequence[Row[Any]]) -> SignedVersion:
     return SignedVersion(
         SignOff(
             version=row.version,
@@ -363,6 +384,11 @@ def _signed_version(row: Row[Any]) -> SignedVersion:
         ),
         StoredArtifact(sha256=row.bundle_sha256, size_bytes=row.bundle_bytes, media_type=BUNDLE_MEDIA_TYPE),
         StoredArtifact(sha256=row.page_sha256, size_bytes=row.page_bytes, media_type=PAGE_MEDIA_TYPE),
+        {
+            each.name: StoredArtifact(sha256=each.sha256, size_bytes=each.size_bytes, media_type=OBJECT_MEDIA_TYPE)
+            for each in objects
+            if each.version == row.version
+        },
     )
 
 

@@ -1,0 +1,230 @@
+"""Bone and body by thresholds on CT, and how far a lesion is from them.
+
+Rules, which every result states:
+
+- Bone: voxels of at least 250 HU, parts of at least 1 ml. Contrast medium, metal and calcification may be among them,
+  thin or demineralized bone may be missing. Only what lies within 100 mm of the box around the lesions is looked at.
+- Skin: border of the largest part of at least -300 HU, cavities filled slice by slice, where it does not leave the
+  image. Clothes, table and immobilization that touch the patient count as patient. Not for head and neck, where airways
+  and cavities open to the outside, and a surface would show the face: no mesh of the skin is ever made.
+- A distance is the shortest straight line between surfaces. Where an image ends nearer to the lesion than what was
+  found, that may go on beyond, so that the distance is "at least" the one to the end of the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from skimage.measure import marching_cubes
+
+from oncoresponse.case.quantity import Quantity
+from oncoresponse.case.volume import Volume, require_same_frame_of_reference
+from oncoresponse.errors import InvalidRequest
+from oncoresponse.reporting.surfaces.meshes import Points, index_to_lps, lps_to_index
+
+BONE_HU, BODY_HU = 250.0, -300.0
+SEARCH_MM = 100.0
+_SMALLEST_BONE_MM3 = 1000.0
+_SKIN_PIXEL_MM = 2.0
+_HEAD_AND_NECK = frozenset(
+    {"HEAD", "NECK", "HEADNECK", "HEADANDNECK", "BRAIN", "SKULL", "FACE", "JAW", "ORBIT", "SINUS", "NECKCHEST"}
+    | {"TONGUE", "PHARYNX", "LARYNX", "THYROID", "MAXILLA", "MANDIBLE", "EAR", "EYE", "NOSE", "CSPINE"}
+)
+
+Relation = Literal["exact", "at least", "unknown"]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a lesion is from something.
+
+    Attributes:
+        mm: Shortest distance between the surfaces; 0 where they touch or overlap; ``None`` where it is unknown.
+        relation: ``at least`` where the image ends before; ``unknown`` where the lesion itself reaches its end.
+    """
+
+    mm: float | None
+    relation: Relation
+
+
+@dataclass(frozen=True, eq=False)
+class Tissue:
+    """Voxels of something in a part of a CT.
+
+    Attributes:
+        inside: Axes (k, j, i).
+        grid: Of that part.
+    """
+
+    inside: npt.NDArray[np.bool_]
+    grid: sitk.Image
+
+
+def is_head_and_neck(body_part: str) -> bool:
+    """Whether Body Part Examined (0018,0015) names a part of head or neck."""
+    return "".join(letter for letter in body_part.upper() if letter.isalpha()) in _HEAD_AND_NECK
+
+
+def part_around(ct: Volume, points: Points, margin_mm: float = SEARCH_MM) -> sitk.Image:
+    """The part of a CT around points, with a margin, as far as the image goes.
+
+    Raises:
+        InvalidRequest: The volume is no CT, or no point lies near it.
+    """
+    if ct.quantity is not Quantity.HOUNSFIELD:
+        raise InvalidRequest("Bone and skin are found by Hounsfield units. Pass a CT.")
+    index = lps_to_index(points, ct.image)[:, ::-1]
+    margin = margin_mm / np.array(ct.image.GetSpacing())
+    size = np.array(ct.image.GetSize())
+    low = np.clip(np.floor(index.min(axis=0) - margin), 0, size - 1).astype(int)
+    high = np.clip(np.ceil(index.max(axis=0) + margin), 0, size - 1).astype(int) + 1
+    if (index.max(axis=0) < 0).any() or (index.min(axis=0) > size - 1).any():
+        raise InvalidRequest("The lesion lies outside the CT.")
+    part: sitk.Image = ct.image[tuple(slice(int(first), int(last)) for first, last in zip(low, high, strict=True))]
+    return part
+
+
+def bone(part: sitk.Image) -> Tissue:
+    """Bone by threshold."""
+    found = sitk.GetArrayViewFromImage(part) >= BONE_HU
+    labels, count = ndimage.label(found)
+    if count:
+        volumes = np.bincount(labels.ravel()) * float(np.prod(part.GetSpacing()))
+        kept = volumes >= _SMALLEST_BONE_MM3
+        kept[0] = False
+        found = kept[labels]
+    return Tissue(found, part)
+
+
+def body(ct: Volume, points: Points) -> Tissue:
+    """The patient by threshold: the largest part, cavities filled in each plane of the image.
+
+    Only planes within 100 mm of the points are looked at, and in them pixels of up to 2 mm.
+    """
+    index = lps_to_index(points, ct.image)[:, 0]
+    margin = SEARCH_MM / ct.image.GetSpacing()[2]
+    first = int(np.clip(np.floor(index.min() - margin), 0, ct.image.GetSize()[2] - 1))
+    last = int(np.clip(np.ceil(index.max() + margin), 0, ct.image.GetSize()[2] - 1)) + 1
+    steps = [max(int(_SKIN_PIXEL_MM // spacing), 1) for spacing in ct.image.GetSpacing()[:2]]
+    part = ct.image[:: steps[0], :: steps[1], first:last]
+    labels, count = ndimage.label(sitk.GetArrayViewFromImage(part) >= BODY_HU)
+    if not count:
+        return Tissue(np.zeros(labels.shape, bool), part)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    found = labels == int(np.argmax(sizes))
+    for number, plane in enumerate(found):
+        found[number] = ndimage.binary_fill_holes(plane)
+    return Tissue(found, part)
+
+
+def distance_to_bone(lesion: Points, inside: Points, tissue: Tissue, whole: sitk.Image) -> Distance:
+    """Distance of a lesion to bone.
+
+    Args:
+        lesion: Points of its surface, LPS mm.
+        inside: Centres of its voxels.
+        tissue: From :func:`bone`, in the part of the CT around the lesion.
+        whole: The CT.
+    """
+    return _distance(lesion, tissue, whole, touches=_any_inside(inside, tissue))
+
+
+def distance_to_skin(lesion: Points, inside: Points, tissue: Tissue, whole: sitk.Image) -> Distance:
+    """Distance of a lesion to the skin, from within the body; 0 for one that is not wholly in it.
+
+    Args:
+        lesion: Points of its surface, LPS mm.
+        inside: Centres of its voxels.
+        tissue: From :func:`body`, in the planes around the lesion.
+        whole: The CT.
+    """
+    return _distance(lesion, tissue, whole, touches=not _all_inside(inside, tissue))
+
+
+def _distance(lesion: Points, tissue: Tissue, whole: sitk.Image, *, touches: bool) -> Distance:
+    to_end = _to_end_of_image(lesion, whole)
+    if to_end <= 0:
+        return Distance(None, "unknown")
+    if touches:
+        return Distance(0.0, "exact")
+    border = _border(tissue)
+    # Beyond the search margin nothing was looked at, though the image may go on.
+    known = min(to_end, SEARCH_MM)
+    nearest = float(cKDTree(border).query(lesion)[0].min()) if len(border) else np.inf
+    if nearest <= known:
+        return Distance(round(nearest, 1), "exact")
+    return Distance(round(float(known), 1), "at least")
+
+
+def _border(tissue: Tissue) -> Points:
+    """Points of the surface halfway between voxels inside and outside; none where the image ends."""
+    inside = tissue.inside
+    if not inside.any() or inside.all() or min(inside.shape) < 2:
+        return np.zeros((0, 3))
+    vertices = marching_cubes(inside.astype(np.float32), 0.5)[0]  # type: ignore[no-untyped-call]
+    return index_to_lps(vertices, tissue.grid)
+
+
+def _to_end_of_image(points: Points, grid: sitk.Image) -> float:
+    """Shortest distance to the outermost voxel centres, 0 or less at them: a surface is seen between centres only."""
+    index = lps_to_index(points, grid)
+    size = np.array(grid.GetSize()[::-1])
+    spacing = np.array(grid.GetSpacing()[::-1])
+    return float(min((index * spacing).min(), ((size - 1 - index) * spacing).min()))
+
+
+def _any_inside(points: Points, tissue: Tissue) -> bool:
+    return bool(_sampled(points, tissue).any())
+
+
+def _all_inside(points: Points, tissue: Tissue) -> bool:
+    return bool(_sampled(points, tissue).all())
+
+
+def _sampled(points: Points, tissue: Tissue) -> npt.NDArray[np.bool_]:
+    """What the nearest voxel of each point holds, of points on the grid."""
+    nearest = np.rint(lps_to_index(points, tissue.grid)).astype(int)
+    on_grid = ((nearest >= 0) & (nearest < tissue.inside.shape)).all(axis=1)
+    found: npt.NDArray[np.bool_] = tissue.inside[tuple(nearest[on_grid].T)]
+    return found
+
+
+def margin_shell(
+    inside: npt.NDArray[np.bool_], lesion: Volume, ct: Volume, width_mm: float
+) -> tuple[npt.NDArray[np.bool_], sitk.Image]:
+    """Voxels of a lesion and of everything within a width of it, on a grid that holds all of them.
+
+    Args:
+        inside: Voxels of the lesion, axes (k, j, i).
+        lesion: Map of lesions, whose grid they are on.
+        ct: In the same frame of reference: a margin is planned on CT alone, where distances are those of the body.
+        width_mm: More than 0.
+
+    Raises:
+        InvalidRequest: The width is not above 0, or the image is no CT.
+        FrameOfReferenceMismatch: Lesion and CT cannot be compared.
+    """
+    require_same_frame_of_reference(lesion, ct)
+    if not 0 < width_mm <= SEARCH_MM or ct.quantity is not Quantity.HOUNSFIELD:
+        raise InvalidRequest("A margin is more than 0 and at most 100 mm wide, and planned on CT.")
+    spacing = np.array(lesion.image.GetSpacing())
+    pad = np.ceil(width_mm / spacing).astype(int) + 1
+    where = np.argwhere(inside)
+    low, high = where.min(axis=0), where.max(axis=0) + 1
+    part = inside[tuple(slice(first, last) for first, last in zip(low, high, strict=True))]
+    around = np.pad(part, [(int(each), int(each)) for each in pad[::-1]])
+    grid = sitk.Image([int(each) for each in around.shape[::-1]], sitk.sitkUInt8)
+    grid.SetSpacing(lesion.image.GetSpacing())
+    grid.SetDirection(lesion.image.GetDirection())
+    first = [float(each) for each in (low - pad[::-1])[::-1]]
+    grid.SetOrigin(lesion.image.TransformContinuousIndexToPhysicalPoint(first))
+    apart = ndimage.distance_transform_edt(~around, sampling=spacing[::-1])
+    # From the surface, which lies half a voxel outside the centres that the transform counts from.
+    return apart <= width_mm + spacing.mean() / 2, grid
