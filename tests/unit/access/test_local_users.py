@@ -83,7 +83,11 @@ def test_changes_hold_from_the_next_call_on(file):
         caller(users, other)
 
 
-@pytest.mark.parametrize("broken", [b"users: [", b"users: 5", b"\xff\xfeu", b"users: []\nother: 1", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "broken",
+    [b"users: [", b"users: 5", b"\xff\xfeu", b"users: []\nother: 1", b"[" * 100_000],
+    ids=["open", "number", "encoding", "unknown key", "deep"],
+)
 def test_a_broken_file_leaves_what_was_known(file, caplog, broken):
     token = add_user(file, "ward", [READ])
     users = LocalUsers(file)
