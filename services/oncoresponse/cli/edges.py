@@ -19,7 +19,7 @@ def edges(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log each call (no patient data).")] = False,
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
 ) -> None:
-    """Run the edges that the settings name (http, pacs, destinations) until SIGTERM.
+    """Run the edges that the settings name (http, pacs) until SIGTERM.
 
     Prints where each listens, then 'ready'. They show the token of the edges: from the data folder of the server, or
     from edge_token_file. What they trust and show beside it are the settings tls_authority, tls_client_certificate and

@@ -124,7 +124,7 @@ def serve(
 ) -> None:
     """Run the services until SIGTERM. Prints 'ready HOST:PORT' when all of them can work.
 
-    The edges that the settings name (http, pacs, destinations) run beside them, in a process that takes in studies and
+    The edges that the settings name (http, pacs) run beside them, in a process that takes in studies and
     runs assessments; before 'ready' there is a line for each that listens.
     """
     if end_with_parent and data_dir is None:

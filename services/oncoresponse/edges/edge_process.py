@@ -54,9 +54,7 @@ class EdgeProcess:
             )
         self._edges = _edges_of(settings, self._front_door)
         if not self._edges:
-            raise ConfigurationError(
-                "The settings name no edge, so there is nothing to run. Give http, pacs or destinations."
-            )
+            raise ConfigurationError("The settings name no edge, so there is nothing to run. Give http or pacs.")
         self._started: list[Edge] = []
 
     @property

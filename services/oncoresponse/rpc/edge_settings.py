@@ -194,9 +194,3 @@ class PacsSettings(BaseModel):
                 "Set tls_certificate and tls_key, or allow_insecure_network for a network that is protected otherwise.",
                 setting="pacs",
             )
-
-
-class Destination(BaseModel):
-    """Where results go."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")

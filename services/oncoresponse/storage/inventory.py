@@ -134,7 +134,7 @@ FILES: Mapping[str, Kept] = MappingProxyType(
         r"studies/parts/[0-9a-f-]{36}/[0-9a-f]{64}\.(part|header\.json)": _PART,
         r"studies/copies/.*": _SHORT,
         r"sockets/.*": _SHORT,
-        r"edges/open-studies(\.new)?": Kept(Erased.NEVER_THERE, Kind.NONE, True),
+        r"edges/open-studies(-pacs)?(\.new)?": Kept(Erased.NEVER_THERE, Kind.NONE, True),
         r"workers/[A-Za-z0-9._-]+\.lock": Kept(Erased.NEVER_THERE, Kind.NONE, False),
         r"secrets/.*": Kept(Erased.NEVER_THERE, Kind.NONE, True),
     }
