@@ -14,7 +14,7 @@ from pydicom.valuerep import PersonName
 from oncoresponse.case.identifiers import derived_dicom_uid
 from oncoresponse.case.pydicom_messages import without_pydicom_messages
 from oncoresponse.errors import InvalidAttribute, MissingAttribute
-from oncoresponse.reporting.dicom_objects.source_study import clean_copy, set_times
+from oncoresponse.reporting.dicom_objects.source_study import OF_STUDY, clean_copy, set_times
 from oncoresponse.reporting.imaging_study import segmentation_sop_instance_uid
 from oncoresponse.reporting.report_content import ReportContext
 
@@ -29,24 +29,7 @@ SERIES_NUMBERS = {
 """High, so that they sort behind the acquired series; 9001 is the segmentation."""
 
 _IMPLEMENTATION_CLASS_UID = UID(derived_dicom_uid("implementation"))
-# Patient and General Study, and where the study was made (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2).
-_OF_STUDY = (
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "StudyDescription",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-)
+_OF_STUDY = ("StudyInstanceUID", *OF_STUDY)
 _PERSON_NAMES = frozenset({"PatientName", "ReferringPhysicianName"})
 _LONG_STRING, _SHORT_STRING = 64, 16
 

@@ -24,11 +24,7 @@ _NEEDED = (
     "Rows",
     "Columns",
 )
-# What a result takes over from the study it belongs to. Nothing else of the source is copied, so no blemish
-# elsewhere can spoil the result.
-_COPIED = (
-    *_NEEDED,
-    "SpecificCharacterSet",
+OF_STUDY = (
     "StudyDate",
     "StudyTime",
     "StudyID",
@@ -43,6 +39,14 @@ _COPIED = (
     "PatientAge",
     "PatientSize",
     "PatientWeight",
+)
+"""Of Patient, General Study and Patient Study (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2)."""
+# What a result takes over from the study it belongs to. Nothing else of the source is copied, so no blemish
+# elsewhere can spoil the result.
+_COPIED = (
+    *_NEEDED,
+    "SpecificCharacterSet",
+    *OF_STUDY,
     "Modality",
     "Laterality",
     "PositionReferenceIndicator",
