@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fast coverage fhir-server oidc-server check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers bench-audit trial-database-pause trial-worker-loss soak fuzz clean
+.PHONY: demo test test-fast coverage fhir-server oidc-server check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers bench-audit bench-pacs trial-database-pause trial-worker-loss soak fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -106,6 +106,10 @@ bench-radiomics: $(VENV)/installed
 # What 0, 10, 200 and 1,000 watchers cost.
 bench-watchers: $(VENV)/installed
 	$(BIN)/python tests/reliability/watchers.py
+
+# Receiving by C-STORE side by side with dcmtk's storescp.
+bench-pacs: $(VENV)/installed
+	$(BIN)/python -m benchmarks.pacs
 
 # What a line of the audit record costs on SQLite and PostgreSQL, beside a plain INSERT.
 bench-audit: $(VENV)/installed

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import io
 import logging
+import socket
 import ssl
 from collections import defaultdict
 from collections.abc import Mapping
@@ -103,6 +104,7 @@ class Receiver:
                 entity.add_supported_context(context.abstract_syntax, AllTransferSyntaxes)
         entity.add_supported_context(VERIFICATION)
         handlers: list[Any] = [
+            (evt.EVT_CONN_OPEN, self._opened_connection),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_DATA_RECV, self._data),
@@ -130,6 +132,12 @@ class Receiver:
                 association.abort()
             self._server.shutdown()
             self._server = None
+
+    def _opened_connection(self, event: Event) -> None:
+        """An answer is small and goes out at once: the sender waits for it before the next object."""
+        connection = event.assoc.dul.socket
+        if connection is not None and connection.socket is not None:
+            connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _requested(self, event: Event) -> None:
         """A title that has to come from elsewhere is rejected like one that is not known."""
