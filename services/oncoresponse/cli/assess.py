@@ -245,7 +245,14 @@ def _covariates(items: list[str]) -> dict[str, float]:
 def _print_result(assessment: assessment_pb2.Assessment, written: list[Path], out: Path, seconds: float) -> None:
     console = Console(highlight=False)
     console.print()
-    console.print(assessment.result.summary, markup=False, soft_wrap=True)
+    if assessment.prediction_withheld:
+        console.print(
+            "What the model says is withheld until a physician has judged without it: oncoresponse judge "
+            f"{assessment.name}",
+            soft_wrap=True,
+        )
+    else:
+        console.print(assessment.result.summary, markup=False, soft_wrap=True)
     console.print()
     if len(assessment.result.lesions) > 1:
         console.print(lesion_table(assessment.result))

@@ -63,7 +63,7 @@ _ChangedContour = Annotated[
 def report(
     assessment: _Assessment,
     server: _Server,
-    out: Annotated[Path | None, typer.Option(help="Folder for report.json and report.pdf of that version.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the files of that version.")] = None,
     version: Annotated[int, typer.Option(help="Version to fetch; the newest when not given.", min=0)] = 0,
     ca: CertificateAuthority = None,
     client_certificate: ClientCertificate = None,
@@ -76,9 +76,12 @@ def report(
         _print(found)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-            for name in ("report.json", "report.pdf"):
-                (out / name).write_bytes(client.artifact(assessment, name, version or found.version))
-            typer.echo(f"Version {version or found.version} is in {out}: report.json, report.pdf")
+            wanted = version or found.version
+            objects = {name for each in found.versions if each.version == wanted for name in each.artifacts}
+            names = sorted({"report.json", "report.pdf"} | objects)
+            for name in names:
+                (out / name).write_bytes(client.artifact(assessment, name, wanted))
+            typer.echo(f"Version {version or found.version} is in {out}: {', '.join(names)}")
 
 
 def sign(

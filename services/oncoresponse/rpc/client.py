@@ -15,7 +15,7 @@ import grpc
 
 from oncoresponse.case.directory_walk import files_below
 from oncoresponse.dicom.file_kind import HEAD_BYTES, is_dicom, is_media_directory
-from oncoresponse.errors import ConfigurationError, OncoResponseError
+from oncoresponse.errors import ConfigurationError, ModelNotActive, OncoResponseError
 from oncoresponse.model.request_rules import require_covariates, require_images, require_inputs
 from oncoresponse.rpc.addresses import host_of, is_loopback
 from oncoresponse.rpc.caller_metadata import CallerMetadata
@@ -203,6 +203,12 @@ class Client:
         self._require_connection(self._model_address)
         with self._errors(self._model_address):
             model = self._models.GetModel(model_pb2.GetModelRequest(name=f"models/{order.model}"), timeout=60).model
+        if model.state != model_pb2.MODEL_STATE_ACTIVE:
+            raise ModelNotActive(
+                "No version of this model is active. Two people make one active: 'oncoresponse models propose' and "
+                "'oncoresponse models approve'.",
+                model=model.name,
+            )
         require_images(bool(model.inputs))
         require_covariates([item.name for item in model.covariates], order.covariates)
         require_inputs([item.role for item in model.inputs], [item.input_role for item in order.series])

@@ -350,6 +350,9 @@ def _recalled(item: RecalledAssessment, history: ReportHistory) -> model_control
     )
     message.state = item.state  # type: ignore[assignment]
     message.create_time.FromMilliseconds(item.create_time_ms)
+    if history.sign_offs and not item.state:
+        # How it ended is noted when somebody looks; nobody signs what did not succeed.
+        message.state = assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
     if history.sign_offs or item.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED:
         message.report_status = STATUS_NUMBERS[current_status(history.sign_offs)]
     return message
