@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -66,7 +67,7 @@ class DistanceDocument(Tolerant):
         research_use_statement: Shown wherever a distance is shown.
     """
 
-    unit: str = "mm"
+    unit: Literal["mm"]
     lesions: tuple[LesionDistances, ...]
     margin_mm: float | None = None
     rules: tuple[str, ...] = RULES
@@ -134,7 +135,10 @@ def surface_models(
     document = None
     if distances:
         document = DistanceDocument(
-            lesions=tuple(distances), margin_mm=margin_mm, research_use_statement=research_use_statement
+            unit="mm",
+            lesions=tuple(distances),
+            margin_mm=margin_mm,
+            research_use_statement=research_use_statement,
         )
     return SurfaceModels(meshes, glb(meshes), document)
 
