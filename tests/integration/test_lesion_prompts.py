@@ -128,7 +128,11 @@ def test_large_scan_asks_a_physician_and_goes_on_with_both_choices(client, asses
     asked, folder = assess(twin_study)
     assert asked.state == assessment_pb2.ASSESSMENT_STATE_LESION_CHOICE_NEEDED
     assert not asked.result.HasField("prediction")
-    assert {path.name for path in folder.iterdir()} == {"lesion-candidates.json", "lesion-candidates.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "lesion-candidates.json",
+        "lesion-candidates.png",
+        "record.json",
+    }
     assert (folder / "lesion-candidates.png").read_bytes().startswith(b"\x89PNG")
     document = json.loads((folder / "lesion-candidates.json").read_text())
     assert len(document["candidates"]) == len(asked.lesion_candidates)
@@ -183,7 +187,12 @@ def test_every_structure_is_a_lesion_and_each_is_what_it_is_alone(assess, two_le
     assert {path.name for path in folder.glob("*-[0-9].*")} == {
         f"{name}-{number}.{ending}"
         for number in (1, 2)
-        for name, ending in (("mask", "nrrd"), ("segmentation", "json"), ("features", "json"))
+        for name, ending in (
+            ("mask", "nrrd"),
+            ("segmentation", "json"),
+            ("features", "json"),
+            ("lesion-surface", "dcm"),
+        )
     }
     second = study_pb2.SuppliedContour(structure_name="GTV-2")
     alone, folder_alone = assess(two_lesions, Selection(contour=second))

@@ -203,7 +203,8 @@ class Client:
         self._require_connection(self._model_address)
         with self._errors(self._model_address):
             model = self._models.GetModel(model_pb2.GetModelRequest(name=f"models/{order.model}"), timeout=60).model
-        if model.state != model_pb2.MODEL_STATE_ACTIVE:
+        # An earlier release does not say.
+        if model.state not in (model_pb2.MODEL_STATE_UNSPECIFIED, model_pb2.MODEL_STATE_ACTIVE):
             raise ModelNotActive(
                 "No version of this model is active. Two people make one active: 'oncoresponse models propose' and "
                 "'oncoresponse models approve'.",
