@@ -474,8 +474,10 @@ def test_forged_metadata_of_an_edge_is_not_passed_on(base, submitter, data):
 def test_the_log_names_routes_and_neither_studies_nor_tokens(server, base, submitter, tokens):
     study = slices("STOW-LOG", 1)[0]
     store(base, submitter, multipart(as_bytes(study)), f"/dicom-web/studies/{study.StudyInstanceUID}?name=STOW-LOG")
-    log = server.log.read_text()
-    assert "POST /dicom-web/studies/{study} 200" in log
+    # The line is written when the answer is out, so a moment after it is read here.
+    deadline = time.monotonic() + 30
+    while "POST /dicom-web/studies/{study} 200" not in (log := server.log.read_text()):
+        assert time.monotonic() < deadline
     assert not any(word in log for word in ("STOW-", study.StudyInstanceUID, tokens[AccessRole.SUBMIT]))
 
 

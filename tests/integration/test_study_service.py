@@ -55,7 +55,14 @@ async def test_upload_of_a_series(study_service, upload_messages, pet_files, tmp
     assert complete.complete
     assert (complete.instance_count, complete.size_bytes) == (len(PET), sum(map(len, pet_files)))
     assert (await study_service.stub.CompleteStudy(request)).study == complete
-    assert (await study_service.stub.GetStudy(study_pb2.GetStudyRequest(name=study))).study == complete
+    described = (await study_service.stub.GetStudy(study_pb2.GetStudyRequest(name=study))).study
+    assert sum(series.instance_count for series in described.series) == len(PET)
+    (series,) = [each for each in described.series if each.modality == "PT"]
+    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in PET]
+    first = next(header for header in headers if header.Modality == "PT")
+    assert (series.series_description, series.accession_number) == (first.SeriesDescription, first.AccessionNumber)
+    described.ClearField("series")
+    assert described == complete
     manifest = study_service.artifacts.read_document(stored_artifact(complete.manifest), StudyManifest)
     stored = {study_service.artifacts.read_bytes(item.artifact) for item in manifest.instances}
     assert stored == set(pet_files)
