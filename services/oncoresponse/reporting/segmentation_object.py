@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from highdicom import AlgorithmIdentificationSequence, PixelMeasuresSequence
+from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
@@ -18,10 +19,16 @@ from oncoresponse.case.volume import Volume
 from oncoresponse.errors import EmptyMask, GeometryMismatch, InvalidAttribute, MissingAttribute
 from oncoresponse.reporting.dicom_objects.source_study import clean_copy, set_times
 from oncoresponse.reporting.imaging_study import segmentation_series_uid, segmentation_sop_instance_uid
+from oncoresponse.reporting.key_image import CONTOUR_COLOR
 from oncoresponse.reporting.report_content import ReportContext, ReportedLesion
 
 _INDEX_TOLERANCE = 0.1  # of a voxel: DS rounding and the mean slice spacing of a volume stay far below
 _LONGEST_LABEL = 64  # of an LO
+_COLORS = tuple(
+    CIELabColor.from_string(color)
+    for color in (CONTOUR_COLOR, "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+)
+"""Okabe-Ito palette: neighbors are told apart by every kind of color vision; begun again after seven lesions."""
 _SERIES_NUMBER = 9001  # high, so that it sorts behind the acquired series
 _PERSON_NAMES = ("PatientName", "ReferringPhysicianName")
 
@@ -182,6 +189,7 @@ def _segment(context: ReportContext, lesion: ReportedLesion) -> SegmentDescripti
         algorithm_identification=algorithm,
         tracking_uid=tracking_uid(context.assessment_id, lesion.number),
         tracking_id=tracking_identifier(context.assessment_id, lesion.number),
+        display_color=_COLORS[(lesion.number - 1) % len(_COLORS)],
     )
 
 

@@ -21,6 +21,7 @@ from oncoresponse.errors import InvalidAttribute, MissingAttribute
 from oncoresponse.reporting.compose import Report
 from oncoresponse.reporting.dicom_objects.archive_object import SourceSeries, source_series
 from oncoresponse.reporting.dicom_objects.documents import encapsulated_report, key_image_object
+from oncoresponse.reporting.dicom_objects.measurement_codes import meaning
 from oncoresponse.reporting.dicom_objects.signed_objects import REJECTION_TITLES, rejection_note, verified_report
 from oncoresponse.reporting.dicom_objects.structured_report import structured_report
 from oncoresponse.reporting.dicom_objects.surface_object import surface_object
@@ -179,6 +180,12 @@ def test_measures_have_public_codes_and_ucum_units(objects: dict[str, bytes]) ->
     assert (13.1, "1") in [value for (scheme, _, _), value in found.items() if scheme == "99ONCORESPONSE"]
     schemes = {item.CodingSchemeDesignator for item in document.CodingSchemeIdentificationSequence}
     assert schemes == {"IBSI", "99ONCORESPONSE"}
+
+
+def test_long_words_are_cut_between_words_and_that_shows() -> None:
+    cut = meaning("Longest straight line between two points of the outline of the contour in one slice")
+    assert cut == "Longest straight line between two points of the outline of ..."
+    assert len(cut) <= 64
 
 
 def _prediction_group(data: bytes) -> tuple[dict[str, float], list[str], list[str]]:

@@ -15,6 +15,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from highdicom.color import CIELabColor
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume
 from oncoresponse.dicom.contour_request import ContourRequest
@@ -288,6 +289,8 @@ def test_each_lesion_is_a_segment_with_its_own_voxels(two_lesion_report: Report,
     assert [item.SegmentLabel for item in dataset.SegmentSequence] == ["Lesion 1", "GTV-2"]
     assert [item.SegmentAlgorithmType for item in dataset.SegmentSequence] == ["AUTOMATIC", "SEMIAUTOMATIC"]
     assert len({item.TrackingUID for item in dataset.SegmentSequence}) == 2
+    colors = [CIELabColor.from_dicom_value(item.RecommendedDisplayCIELabValue) for item in dataset.SegmentSequence]
+    assert [color.to_rgb() for color in colors] == [(213, 94, 0), (0, 114, 178)]
     numbers = np.asarray(two_lesions.array)
     for number in (1, 2):
         volume = highdicom.seg.segread(io.BytesIO(two_lesion_report.segmentation)).get_volume(segment_numbers=[number])

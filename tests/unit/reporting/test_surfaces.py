@@ -15,6 +15,7 @@ from oncoresponse.errors import InvalidRequest
 from oncoresponse.reporting.surfaces.anatomy import is_head_and_neck, margin_shell
 from oncoresponse.reporting.surfaces.meshes import STL_HEADER, index_to_lps, lps_to_index, stl, surface
 from oncoresponse.reporting.surfaces.surface_models import SurfaceModels, surface_models
+from scipy.spatial import cKDTree
 
 FRAME, SERIES = "1.2.3", "1.2.3.4"
 OBLIQUE = np.array(sitk.VersorTransform((0.3, -0.5, 0.8), 0.7).GetMatrix()).reshape(3, 3)
@@ -167,6 +168,70 @@ def test_a_lesion_in_bone_touches_it() -> None:
     found = surface_models(inside, ct, research_use_statement="x").distances
     assert found is not None
     assert (found.lesions[0].bone, found.lesions[0].bone_mm) == ("exact", 0.0)
+
+
+def legs(*, lesion_at: float) -> SurfaceModels:
+    """Two legs that are apart, of radius 30 mm at -38 mm and 26 mm at 38 mm, and a lesion of radius 6 mm."""
+    image = grid("straight", (150.0, 90.0, 60.0))
+    where = places(image)
+    values = np.full(where.shape[:-1], -1000, np.int16)
+    values[np.hypot(where[..., 0] + 38, where[..., 1]) <= 30] = 40
+    values[np.hypot(where[..., 0] - 38, where[..., 1]) <= 26] = 40
+    lesion = np.linalg.norm(where - np.array([lesion_at, 0, 0]), axis=-1) <= 6
+    return surface_models(
+        filled(image, lesion.astype(np.uint8), Quantity.MASK),
+        filled(image, values, Quantity.HOUNSFIELD),
+        research_use_statement="x",
+    )
+
+
+@pytest.mark.parametrize(("lesion_at", "to_skin"), [(-38.0, 24.0), (38.0, 20.0)])
+def test_skin_is_that_of_the_limb_that_the_lesion_is_in(lesion_at: float, to_skin: float) -> None:
+    found = legs(lesion_at=lesion_at).distances
+    assert found is not None
+    assert found.lesions[0].skin == "exact"
+    assert found.lesions[0].skin_mm == pytest.approx(to_skin, abs=2)
+
+
+@pytest.mark.parametrize(("lesion_at", "expected"), [(60.0, ("exact", 0.0)), (66.5, ("unknown", None))])
+def test_a_lesion_that_reaches_out_of_the_limb_touches_skin_and_one_outside_has_none(
+    lesion_at: float, expected: tuple[str, float | None]
+) -> None:
+    found = legs(lesion_at=lesion_at).distances
+    assert found is not None
+    assert (found.lesions[0].skin, found.lesions[0].skin_mm) == expected
+
+
+def test_a_nodule_in_the_lung_is_in_the_chest_and_not_a_body_of_its_own() -> None:
+    image = grid("straight")
+    where = places(image)
+    values = np.full(where.shape[:-1], -1000, np.int16)
+    values[(np.abs(where) <= 38).all(axis=-1)] = 40
+    values[(np.abs(where) <= 25).all(axis=-1)] = -850
+    nodule = np.linalg.norm(where, axis=-1) <= 8
+    values[nodule] = 30
+    found = surface_models(
+        filled(image, nodule.astype(np.uint8), Quantity.MASK),
+        filled(image, values, Quantity.HOUNSFIELD),
+        research_use_statement="x",
+    ).distances
+    assert found is not None
+    assert (found.lesions[0].skin, found.lesions[0].skin_mm) == ("exact", pytest.approx(30, abs=2))
+
+
+def test_the_mesh_of_bone_lies_within_two_millimetres_of_what_distances_are_measured_to() -> None:
+    image = grid("anisotropic")
+    where = places(image)
+    ring = np.hypot(where[..., 0], where[..., 1])
+    values = np.full(ring.shape, 40, np.int16)
+    values[(ring >= 20) & (ring <= 30)] = 900
+    lesion = filled(image, (np.linalg.norm(where, axis=-1) <= 8).astype(np.uint8), Quantity.MASK)
+    ct = filled(image, values, Quantity.HOUNSFIELD)
+    shown = surface_models(lesion, ct, research_use_statement="x").meshes["bone"]
+    exact = surface(values >= 250, image)
+    assert len(shown.faces) < len(exact.faces)
+    apart, _ = cKDTree(np.asarray(exact.vertices)).query(np.asarray(shown.vertices))
+    assert apart.max() < 2.0
 
 
 @pytest.mark.parametrize("body_part", ["HEAD", "Head and Neck", "NECK"])

@@ -8,6 +8,7 @@ C.12.1, Coding Scheme Identification Sequence).
 from __future__ import annotations
 
 import hashlib
+import textwrap
 from dataclasses import dataclass
 
 from highdicom.sr import CodedConcept
@@ -110,8 +111,8 @@ def unit_code(unit: str) -> CodedConcept:
 
 
 def meaning(text: str) -> str:
-    """A text as Code Meaning: one line of at most 64 characters."""
-    return " ".join(text.replace("\\", "/").split())[:_LONGEST_MEANING].strip()
+    """A text as Code Meaning: one line of at most 64 characters; what is left out after a word shows as ``...``."""
+    return textwrap.shorten(text.replace("\\", "/"), _LONGEST_MEANING, placeholder=" ...")
 
 
 def coding_schemes() -> list[Dataset]:

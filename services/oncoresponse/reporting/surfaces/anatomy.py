@@ -4,16 +4,19 @@ Rules, which every result states:
 
 - Bone: voxels of at least 250 HU, parts of at least 1 ml. Contrast medium, metal and calcification may be among them,
   thin or demineralized bone may be missing. Only what lies within 100 mm of the box around the lesions is looked at.
-- Skin: border of the largest part of at least -300 HU, cavities filled slice by slice, where it does not leave the
-  image. Clothes, table and immobilization that touch the patient count as patient. Not for head and neck, where airways
-  and cavities open to the outside, and a surface would show the face: no mesh of the skin is ever made.
+- Skin: border of the largest part of at least -300 HU that holds at least half of the lesion (limbs may be apart),
+  cavities filled slice by slice, where it does not leave the image. Clothes, table and immobilization that touch the
+  patient count as patient. Not for head and neck, where airways and cavities open to the outside, and a surface would
+  show the face: no mesh of the skin is ever made.
 - A distance is the shortest straight line between surfaces. Where an image ends nearer to the lesion than what was
   found, that may go on beyond, so that the distance is "at least" the one to the end of the image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -30,8 +33,9 @@ from oncoresponse.reporting.surfaces.meshes import Points, index_to_lps, lps_to_
 
 BONE_HU, BODY_HU = 250.0, -300.0
 SEARCH_MM = 100.0
+SKIN_PIXEL_MM = 2.0
 _SMALLEST_BONE_MM3 = 1000.0
-_SKIN_PIXEL_MM = 2.0
+_SMALLEST_BODY_PART = 0.05  # of the largest: a limb, not a nodule in a lung that the image cuts open
 _HEAD_AND_NECK = frozenset(
     {"HEAD", "NECK", "HEADNECK", "HEADANDNECK", "BRAIN", "SKULL", "FACE", "JAW", "ORBIT", "SINUS", "NECKCHEST"}
     | {"TONGUE", "PHARYNX", "LARYNX", "THYROID", "MAXILLA", "MANDIBLE", "EAR", "EYE", "NOSE", "CSPINE"}
@@ -46,7 +50,8 @@ class Distance:
 
     Attributes:
         mm: Shortest distance between the surfaces; 0 where they touch or overlap; ``None`` where it is unknown.
-        relation: ``at least`` where the image ends before; ``unknown`` where the lesion itself reaches its end.
+        relation: ``at least`` where the image ends before; ``unknown`` where the lesion itself reaches its end, and for
+            skin where it lies in nothing that counts as patient.
     """
 
     mm: float | None
@@ -102,26 +107,44 @@ def bone(part: sitk.Image) -> Tissue:
     return Tissue(found, part)
 
 
-def body(ct: Volume, points: Points) -> Tissue:
-    """The patient by threshold: the largest part, cavities filled in each plane of the image.
+def bodies(ct: Volume, lesions: Sequence[Points]) -> list[Tissue | None]:
+    """The patient around each lesion by threshold, cavities filled in each plane of the image.
 
-    Only planes within 100 mm of the points are looked at, and in them pixels of up to 2 mm.
+    Limbs may be apart: it is the largest part that holds at least half of the lesion. Only planes within 100 mm of the
+    lesions are looked at, and in them pixels of up to 2 mm.
+
+    Args:
+        ct: In Hounsfield units.
+        lesions: Centres of the voxels of each.
+
+    Returns:
+        In the order of the lesions; ``None`` for one that lies in no part.
     """
-    index = lps_to_index(points, ct.image)[:, 0]
+    index = lps_to_index(np.concatenate(lesions), ct.image)[:, 0]
     margin = SEARCH_MM / ct.image.GetSpacing()[2]
     first = int(np.clip(np.floor(index.min() - margin), 0, ct.image.GetSize()[2] - 1))
     last = int(np.clip(np.ceil(index.max() + margin), 0, ct.image.GetSize()[2] - 1)) + 1
-    steps = [max(int(_SKIN_PIXEL_MM // spacing), 1) for spacing in ct.image.GetSpacing()[:2]]
+    steps = [max(int(SKIN_PIXEL_MM // spacing), 1) for spacing in ct.image.GetSpacing()[:2]]
     part = ct.image[:: steps[0], :: steps[1], first:last]
-    labels, count = ndimage.label(sitk.GetArrayViewFromImage(part) >= BODY_HU)
-    if not count:
-        return Tissue(np.zeros(labels.shape, bool), part)
+    labels, _ = ndimage.label(sitk.GetArrayViewFromImage(part) >= BODY_HU)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    found = labels == int(np.argmax(sizes))
-    for number, plane in enumerate(found):
-        found[number] = ndimage.binary_fill_holes(plane)
-    return Tissue(found, part)
+    large = [
+        int(label)
+        for label in np.argsort(-sizes, kind="stable")
+        if sizes[label] > 0 and sizes[label] >= _SMALLEST_BODY_PART * sizes.max()
+    ]
+
+    @cache
+    def filled(label: int) -> Tissue:
+        return Tissue(np.stack([ndimage.binary_fill_holes(plane) for plane in labels == label]), part)
+
+    def around(lesion: Points) -> Tissue | None:
+        held = (label for label in large if 2 * np.count_nonzero(_sampled(lesion, filled(label))) >= len(lesion))
+        label = next(held, None)
+        return None if label is None else filled(label)
+
+    return [around(lesion) for lesion in lesions]
 
 
 def distance_to_bone(lesion: Points, inside: Points, tissue: Tissue, whole: sitk.Image) -> Distance:
@@ -136,15 +159,17 @@ def distance_to_bone(lesion: Points, inside: Points, tissue: Tissue, whole: sitk
     return _distance(lesion, tissue, whole, touches=_any_inside(inside, tissue))
 
 
-def distance_to_skin(lesion: Points, inside: Points, tissue: Tissue, whole: sitk.Image) -> Distance:
-    """Distance of a lesion to the skin, from within the body; 0 for one that is not wholly in it.
+def distance_to_skin(lesion: Points, inside: Points, tissue: Tissue | None, whole: sitk.Image) -> Distance:
+    """Distance of a lesion to the skin, from within the body; 0 for one that is not wholly in it, unknown without one.
 
     Args:
         lesion: Points of its surface, LPS mm.
         inside: Centres of its voxels.
-        tissue: From :func:`body`, in the planes around the lesion.
+        tissue: From :func:`bodies`, in the planes around the lesion.
         whole: The CT.
     """
+    if tissue is None:
+        return Distance(None, "unknown")
     return _distance(lesion, tissue, whole, touches=not _all_inside(inside, tissue))
 
 

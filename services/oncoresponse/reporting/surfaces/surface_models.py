@@ -16,9 +16,10 @@ from oncoresponse.reporting.surfaces.anatomy import (
     BODY_HU,
     BONE_HU,
     SEARCH_MM,
+    SKIN_PIXEL_MM,
     Distance,
     Relation,
-    body,
+    bodies,
     bone,
     distance_to_bone,
     distance_to_skin,
@@ -33,9 +34,13 @@ _SHOWN_BONE_PIXEL_MM = 2.0
 RULES = (
     f"Bone: at least {BONE_HU:.0f} HU, parts of at least 1 ml, within {SEARCH_MM:.0f} mm; contrast medium, metal and "
     "calcification may be among it, thin bone may be missing.",
-    f"Skin: border of the largest part of at least {BODY_HU:.0f} HU; clothes and table that touch count as patient.",
-    "Distance: shortest straight line between surfaces, to one voxel; 'at least' where the image or the search ends "
-    "nearer; 'unknown' where the lesion reaches the border of the CT.",
+    f"Skin: border of the largest part of at least {BODY_HU:.0f} HU that holds at least half of the lesion; clothes "
+    "and table that touch count as patient.",
+    "Distance: shortest straight line between surfaces, to one voxel, of skin to one of at most "
+    f"{SKIN_PIXEL_MM:.0f} mm; 'at least' where the image or the search ends nearer; 'unknown' where the lesion reaches "
+    "the border of the CT, and for skin where it lies outside the patient.",
+    f"Mesh of bone: made in pixels of {_SHOWN_BONE_PIXEL_MM:.0f} mm, lies within about {_SHOWN_BONE_PIXEL_MM:.0f} mm "
+    "of the surface that distances are measured to, and lacks what is thinner.",
     "The position of the CT is that of the scan. For planning, not for navigation.",
 )
 
@@ -120,15 +125,18 @@ def surface_models(
         if _meets(everything, ct.image):
             part = part_around(ct, everything)
             hard = bone(part)
-            patient = None if any(map(is_head_and_neck, body_parts)) else body(ct, everything)
-            for number in found:
+            voxels = [index_to_lps(np.argwhere(numbers == number).astype(float), lesions.image) for number in found]
+            shows_face = any(map(is_head_and_neck, body_parts))
+            patients = [] if shows_face else bodies(ct, voxels)
+            for place, number in enumerate(found):
                 if margin_mm is not None:
                     inside, grid = margin_shell(numbers == number, lesions, ct, margin_mm)
                     meshes[f"margin-{number}"] = surface(inside, grid, smoothing_steps=_SMOOTHING_STEPS)
-                voxels = index_to_lps(np.argwhere(numbers == number).astype(float), lesions.image)
                 exact = np.asarray(surface(numbers == number, lesions.image).vertices)
-                to_bone = distance_to_bone(exact, voxels, hard, ct.image)
-                to_skin = None if patient is None else distance_to_skin(exact, voxels, patient, ct.image)
+                to_bone = distance_to_bone(exact, voxels[place], hard, ct.image)
+                to_skin = None
+                if not shows_face:
+                    to_skin = distance_to_skin(exact, voxels[place], patients[place], ct.image)
                 distances.append(_entry(number, to_bone, to_skin))
             if hard.inside.any() and (shown := _shown_bone(part)) is not None:
                 meshes["bone"] = shown
