@@ -12,7 +12,7 @@ import trimesh
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume
 from oncoresponse.errors import InvalidRequest
-from oncoresponse.reporting.surfaces.anatomy import is_head_and_neck, margin_shell
+from oncoresponse.reporting.surfaces.anatomy import _nearest, is_head_and_neck, margin_shell
 from oncoresponse.reporting.surfaces.meshes import STL_HEADER, index_to_lps, lps_to_index, stl, surface
 from oncoresponse.reporting.surfaces.surface_models import SurfaceModels, surface_models
 from scipy.spatial import cKDTree
@@ -79,6 +79,14 @@ def test_distances_of_the_phantom_are_right_to_one_voxel(name: str) -> None:
     assert (entry.bone, entry.skin) == ("exact", "exact")
     assert entry.bone_mm == pytest.approx(12, abs=voxel)
     assert entry.skin_mm == pytest.approx(30, abs=max(voxel, 2.0))
+
+
+def test_the_nearest_of_many_points_is_found() -> None:
+    numbers = np.random.default_rng(3)
+    for _ in range(20):
+        some, others = numbers.normal(0, 5, (500, 3)), numbers.normal(20, 5, (700, 3))
+        every = np.linalg.norm(some[:, None] - others[None], axis=-1)
+        assert _nearest(some, others) == pytest.approx(every.min(), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", GRIDS)
