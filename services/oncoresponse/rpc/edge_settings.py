@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -193,4 +193,91 @@ class PacsSettings(BaseModel):
                 f"Receiving DICOM on {self.listen} without TLS would let patient data cross the network unencrypted. "
                 "Set tls_certificate and tls_key, or allow_insecure_network for a network that is protected otherwise.",
                 setting="pacs",
+            )
+
+
+class Destination(BaseModel):
+    """Where results are sent: a PACS.
+
+    Attributes:
+        kind: ``stow`` (DICOMweb STOW-RS, PS3.18 section 10.5) or ``c-store`` (PS3.4 annex B).
+        server: With ``stow``: name in ``dicomweb_servers``; its login is used.
+        address: With ``c-store``: ``HOST:PORT``.
+        ae_title: With ``c-store``: title that is called.
+        calling_ae_title: With ``c-store``: title that calls.
+        tls_authority: With ``c-store``: PEM file of the authority to trust; with it, or with a certificate, TLS 1.2 at
+            least is spoken, and nothing else.
+        tls_certificate, tls_key: PEM files to show.
+        storage_commitment: With ``c-store``: ask for storage commitment (PS3.4 annex J); what the peer does not commit
+            to is sent again. Its answer comes on the same association or to the receiver (``pacs``), which then has to
+            run in the same process.
+        commitment_seconds: Longest wait for that answer.
+        objects: File names of artifacts that are sent, with ``*`` and ``?`` as in a shell; all DICOM objects when not
+            given.
+        connect_seconds: Longest wait for a connection.
+        idle_seconds: Longest wait for the answer to one object.
+        parallel: Deliveries at the same time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["stow", "c-store"]
+    server: str = Field(default="", max_length=63)
+    address: str = ""
+    ae_title: str = Field(default="", pattern=f"{_AE_TITLE}|^$")
+    calling_ae_title: str = Field(default="ONCORESPONSE", pattern=_AE_TITLE)
+    tls_authority: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    storage_commitment: bool = False
+    commitment_seconds: float = Field(default=60.0, gt=0, le=3600)
+    objects: tuple[Annotated[str, Field(max_length=64)], ...] = Field(default=("*.dcm",), min_length=1, max_length=50)
+    connect_seconds: float = Field(default=10.0, gt=0, le=600)
+    idle_seconds: float = Field(default=60.0, gt=0, le=3600)
+    parallel: int = Field(default=2, ge=1, le=20)
+
+    @field_validator("tls_authority", "tls_certificate", "tls_key")
+    @classmethod
+    def _home_folder(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Destination:
+        if self.kind == "stow":
+            if not self.server:
+                raise ValueError("stow needs server, a name in dicomweb_servers")
+            if self.address or self.ae_title or self.storage_commitment or self.tls_authority or self.tls_certificate:
+                raise ValueError("with stow, address, ae_title, TLS files and storage_commitment do not apply")
+            return self
+        if self.server:
+            raise ValueError("server belongs to stow")
+        if not self.ae_title:
+            raise ValueError("c-store needs ae_title")
+        require_address(self.address)
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together")
+        return self
+
+    @property
+    def uses_tls(self) -> bool:
+        """With ``c-store``: whether TLS is spoken."""
+        return self.tls_authority is not None or self.tls_certificate is not None
+
+    def require_safe_sending(self, *, allow_insecure_network: bool) -> None:
+        """Refuse to send patient data in the clear to a network.
+
+        Args:
+            allow_insecure_network: Setting of the server.
+
+        Raises:
+            ConfigurationError: The address is not loopback, and there is no TLS; or a file cannot be used.
+        """
+        require_readable_pem(authority=self.tls_authority, certificate=self.tls_certificate, key=self.tls_key)
+        if self.kind == "c-store" and not self.uses_tls and not is_loopback(host_of(self.address)):
+            if allow_insecure_network:
+                return
+            raise ConfigurationError(
+                f"Sending DICOM to {self.address} without TLS would let patient data cross the network unencrypted. Set "
+                "tls_authority, or allow_insecure_network for a network that is protected otherwise.",
+                setting="destinations",
             )

@@ -20,7 +20,7 @@ from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
-from oncoresponse.rpc.edge_settings import DicomWebServer, HttpSettings, PacsSettings
+from oncoresponse.rpc.edge_settings import Destination, DicomWebServer, HttpSettings, PacsSettings
 from oncoresponse.rpc.settings_sources import EARLIER_NAMES, PREFIX, EarlierVariables, SettingsFile
 from oncoresponse.rpc.tls import CallerTls, require_readable_pem
 
@@ -160,6 +160,8 @@ class ServerSettings(BaseSettings):
         dicomweb_servers: DICOMweb servers by a name of your choice; they may be read, as those of ``dicomweb_urls``.
             Fields of each as :class:`~oncoresponse.rpc.edge_settings.DicomWebServer`.
         pacs: The DICOM receiver; absent for none. Fields as :class:`~oncoresponse.rpc.edge_settings.PacsSettings`.
+        destinations: Where results are sent, by a name of your choice, which ``deliver_to`` of a rule or a request
+            says. Fields of each as :class:`~oncoresponse.rpc.edge_settings.Destination`.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
@@ -224,6 +226,7 @@ class ServerSettings(BaseSettings):
     http: HttpSettings | None = None
     dicomweb_servers: dict[str, DicomWebServer] = {}
     pacs: PacsSettings | None = None
+    destinations: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], Destination] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -351,7 +354,7 @@ class ServerSettings(BaseSettings):
     @property
     def runs_edges(self) -> bool:
         """Whether a process with these settings runs edges: they are set, and all that they call runs in it."""
-        named = self.http is not None or self.pacs is not None
+        named = self.http is not None or self.pacs is not None or bool(self.destinations)
         return named and {Service.STUDY, Service.ASSESSMENT} <= set(self.services)
 
     @property
