@@ -277,7 +277,7 @@ class Destination(BaseModel):
             if allow_insecure_network:
                 return
             raise ConfigurationError(
-                f"Sending DICOM to {self.address} without TLS would let patient data cross the network unencrypted. Set "
-                "tls_authority, or allow_insecure_network for a network that is protected otherwise.",
+                f"Sending DICOM to {self.address} without TLS would let patient data cross the network unencrypted. "
+                "Set tls_authority, or allow_insecure_network for a network that is protected otherwise.",
                 setting="destinations",
             )
