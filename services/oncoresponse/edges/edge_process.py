@@ -8,6 +8,9 @@ import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
+from oncoresponse.edges.delivery.commitment import CommitmentResults
+from oncoresponse.edges.delivery.delivery_edge import DeliveryEdge
+from oncoresponse.edges.delivery.destinations import senders_of
 from oncoresponse.edges.edge import Edge
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.http.http_edge import HttpEdge
@@ -23,10 +26,13 @@ _log = logging.getLogger(__name__)
 def _edges_of(settings: ServerSettings, front_door: FrontDoor) -> list[Edge]:
     """The edges that the settings name, in the order in which they start. A new edge has its lines here."""
     edges: list[Edge] = []
+    results = CommitmentResults()
     if settings.http_server is not None:
         edges.append(HttpEdge(settings, settings.http_server, front_door))
     if settings.pacs is not None:
-        edges.append(PacsEdge(settings, settings.pacs, front_door))
+        edges.append(PacsEdge(settings, settings.pacs, front_door, results))
+    if settings.destinations:
+        edges.append(DeliveryEdge(front_door, senders_of(settings, results)))
     return edges
 
 
@@ -54,7 +60,9 @@ class EdgeProcess:
             )
         self._edges = _edges_of(settings, self._front_door)
         if not self._edges:
-            raise ConfigurationError("The settings name no edge, so there is nothing to run. Give http or pacs.")
+            raise ConfigurationError(
+                "The settings name no edge, so there is nothing to run. Give http, pacs or destinations."
+            )
         self._started: list[Edge] = []
 
     @property

@@ -22,6 +22,7 @@
     │   ├── UrlNotAllowed               URL_NOT_ALLOWED
     │   ├── PacsAccessDenied            PACS_ACCESS_DENIED
     │   ├── PacsAnswerRefused           PACS_ANSWER_REFUSED
+    │   ├── DeliveryRefused             DELIVERY_REFUSED
     │   ├── PredictionNotFound          PREDICTION_NOT_FOUND
     │   ├── PredictionAlreadyRecorded   PREDICTION_ALREADY_RECORDED
     │   ├── PredictionTableInvalid      PREDICTION_TABLE_INVALID
@@ -104,6 +105,7 @@
         ├── AuditUnavailable            AUDIT_UNAVAILABLE
         ├── PeerUnavailable             PEER_UNAVAILABLE
         ├── PacsTooSlow                 PACS_TOO_SLOW
+        ├── CommitmentOutstanding       COMMITMENT_OUTSTANDING
         ├── DeadlineExceeded            DEADLINE_EXCEEDED
         ├── Cancelled                   CANCELLED
         ├── ResumedWithoutProgress      RESUMED_WITHOUT_PROGRESS
@@ -128,6 +130,7 @@ from oncoresponse.errors.request import (
     AssessmentNotFound,
     AssessmentNotReplayable,
     ChecksumMismatch,
+    DeliveryRefused,
     ErasureChanged,
     InvalidRequest,
     JudgementAlreadyRecorded,
@@ -162,6 +165,7 @@ from oncoresponse.errors.service import (
     AuditUnavailable,
     Busy,
     Cancelled,
+    CommitmentOutstanding,
     ConfigurationError,
     DeadlineExceeded,
     DeclaredLost,
@@ -249,6 +253,7 @@ __all__ = [
     "Busy",
     "Cancelled",
     "ChecksumMismatch",
+    "CommitmentOutstanding",
     "ConfigurationError",
     "ContourAmbiguous",
     "ContourError",
@@ -259,6 +264,7 @@ __all__ = [
     "ContradictoryTimes",
     "DeadlineExceeded",
     "DeclaredLost",
+    "DeliveryRefused",
     "DicomError",
     "DicomLimitExceeded",
     "DiskFull",

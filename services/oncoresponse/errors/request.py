@@ -121,6 +121,13 @@ class PacsAnswerRefused(RequestError):
     reason = "PACS_ANSWER_REFUSED"
 
 
+class DeliveryRefused(RequestError):
+    """A destination does not take what is sent to it, and will not until somebody changes it."""
+
+    reason = "DELIVERY_REFUSED"
+    kind = ErrorKind.WRONG_STATE
+
+
 class PredictionNotFound(RequestError):
     """Monitoring holds no prediction of this assessment, so there is nothing an outcome could belong to."""
 

@@ -135,6 +135,12 @@ class PacsTooSlow(ServiceError):
     reason = "PACS_TOO_SLOW"
 
 
+class CommitmentOutstanding(ServiceError):
+    """A destination has taken objects and has not committed to keep them (yet)."""
+
+    reason = "COMMITMENT_OUTSTANDING"
+
+
 class RateLimited(ServiceError):
     """The caller asks more often than the installation allows one caller."""
 

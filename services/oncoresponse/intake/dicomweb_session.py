@@ -6,14 +6,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import requests
 
 from oncoresponse.errors import (
-    ConfigurationError,
     InvalidRequest,
     NoImages,
     OncoResponseError,
@@ -24,7 +22,8 @@ from oncoresponse.errors import (
     TlsHandshakeFailed,
     UrlNotAllowed,
 )
-from oncoresponse.intake.metered_connections import Meter, MeteredAdapter
+from oncoresponse.http_client.metered_connections import Meter, MeteredAdapter
+from oncoresponse.http_client.server_login import log_in
 from oncoresponse.intake.study_settings import DicomWebServer, StudySettings
 
 # These log URLs and headers, and the URL of a study holds its UID.
@@ -137,7 +136,7 @@ class AllowedSession(requests.Session):
         self.hooks["response"].append(self._limit)
         self._authority = None if server is None else server.tls_authority
         if server is not None:
-            self._log_in(server)
+            log_in(self, server, setting="dicomweb_servers")
 
     def expect_documents(self, largest_bytes: int) -> None:
         """Answers are documents from now on, and no larger than this together."""
@@ -162,14 +161,6 @@ class AllowedSession(requests.Session):
         """See requests; the authority of the settings comes before that of the environment."""
         own = verify if self._authority is None else str(self._authority)
         return super().merge_environment_settings(url, proxies, stream, own, cert)
-
-    def _log_in(self, server: DicomWebServer) -> None:
-        if server.tls_certificate is not None and server.tls_key is not None:
-            self.cert = (str(server.tls_certificate), str(server.tls_key))
-        if server.token_file is not None:
-            self.auth = _Bearer(_secret(server.token_file))
-        elif server.user:
-            self.auth = (server.user.encode(), _secret(server.password_file).encode())  # type: ignore[assignment]
 
     def begin_instance(self) -> None:
         """The instance before has come whole."""
@@ -221,38 +212,6 @@ class AllowedSession(requests.Session):
                 cut="instance",
                 limit_bytes=limit,
             )
-
-
-class _Bearer(requests.auth.AuthBase):
-    """Sends a token; requests takes it away where an answer redirects to another host."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
-def _secret(file: Path | None) -> str:
-    """What a file holds, read anew each time, so that it can be changed while the server runs.
-
-    Raises:
-        ConfigurationError: It cannot be read, is empty, or others may read it.
-    """
-    try:
-        if file is None or file.stat().st_mode & 0o077:
-            raise OSError
-        text = file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError):
-        text = ""
-    if not text:
-        raise ConfigurationError(
-            "The file with the password or token of a DICOMweb server cannot be read, is empty, or can be read by "
-            "others. Give it to the user of the service alone (chmod 600).",
-            setting="dicomweb_servers",
-        )
-    return text
 
 
 @contextmanager

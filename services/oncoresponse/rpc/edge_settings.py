@@ -214,6 +214,7 @@ class Destination(BaseModel):
         commitment_seconds: Longest wait for that answer.
         objects: File names of artifacts that are sent, with ``*`` and ``?`` as in a shell; all DICOM objects when not
             given.
+        omit: Those that are not, of these.
         connect_seconds: Longest wait for a connection.
         idle_seconds: Longest wait for the answer to one object.
         parallel: Deliveries at the same time.
@@ -232,6 +233,7 @@ class Destination(BaseModel):
     storage_commitment: bool = False
     commitment_seconds: float = Field(default=60.0, gt=0, le=3600)
     objects: tuple[Annotated[str, Field(max_length=64)], ...] = Field(default=("*.dcm",), min_length=1, max_length=50)
+    omit: tuple[Annotated[str, Field(max_length=64)], ...] = Field(default=(), max_length=50)
     connect_seconds: float = Field(default=10.0, gt=0, le=600)
     idle_seconds: float = Field(default=60.0, gt=0, le=3600)
     parallel: int = Field(default=2, ge=1, le=20)

@@ -8,6 +8,7 @@ import uuid
 
 import grpc
 
+from oncoresponse.edges.delivery.commitment import CommitmentResults
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.pacs.receiver import Receiver
 from oncoresponse.edges.pacs.routing import Rule, Rules, SeriesFacts, StudyFacts, choose, read_rules
@@ -29,6 +30,7 @@ class PacsEdge:
         settings: Of the process.
         pacs: Of the receiver.
         front_door: Whom it calls.
+        results: Takes what archives say of storage commitment.
 
     Raises:
         ConfigurationError: It would take patient data in the clear, or the rules have faults.
@@ -36,12 +38,15 @@ class PacsEdge:
 
     name = "pacs"
 
-    def __init__(self, settings: ServerSettings, pacs: PacsSettings, front_door: FrontDoor) -> None:
+    def __init__(
+        self, settings: ServerSettings, pacs: PacsSettings, front_door: FrontDoor, results: CommitmentResults
+    ) -> None:
         pacs.require_safe_listening(allow_insecure_network=settings.allow_insecure_network)
         self.address = ""
         self._settings = settings
         self._pacs = pacs
         self._front_door = front_door
+        self._results = results
         self._rules: Rules | None = None if pacs.rules is None else read_rules(pacs.rules)
         self._channel: grpc.aio.Channel | None = None
         self._intake: QuietIntake | None = None
@@ -64,6 +69,7 @@ class PacsEdge:
             self._front_door,
             self._channel,
             self._intake,
+            self._results,
             largest_instance_bytes=self._settings.dicom_limits.file_bytes,
         )
         port = self._receiver.start()

@@ -24,6 +24,7 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
+from oncoresponse.edges.delivery.commitment import STORAGE_COMMITMENT, CommitmentResults
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.instance_header import instance_header
 from oncoresponse.edges.instance_upload import InstanceFile, upload_instances
@@ -63,6 +64,7 @@ class Receiver:
         front_door: Whom it calls.
         channel: To it.
         intake: Gathers objects to studies.
+        results: Takes what archives say of storage commitment.
         largest_instance_bytes: Of one object; who sends a larger one is cut off.
     """
 
@@ -72,6 +74,7 @@ class Receiver:
         front_door: FrontDoor,
         channel: grpc.aio.Channel,
         intake: StudyIntake,
+        results: CommitmentResults,
         *,
         largest_instance_bytes: int,
     ) -> None:
@@ -79,6 +82,7 @@ class Receiver:
         self._front_door = front_door
         self._channel = channel
         self._intake = intake
+        self._results = results
         self._largest_bytes = largest_instance_bytes
         self._opened: dict[Association, dict[str, str]] = defaultdict(dict)
         self._received: dict[Association, int] = defaultdict(int)
@@ -103,12 +107,15 @@ class Receiver:
             if context.abstract_syntax is not None:
                 entity.add_supported_context(context.abstract_syntax, AllTransferSyntaxes)
         entity.add_supported_context(VERIFICATION)
+        # An archive answers as the provider of the class (PS3.4 section J.3.3), on an association that it opens.
+        entity.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
         handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, self._opened_connection),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_DATA_RECV, self._data),
             (evt.EVT_C_STORE, self._store),
+            (evt.EVT_N_EVENT_REPORT, self._results.report),
             (evt.EVT_CONN_CLOSE, self._closed),
         ]
         host, _, port = settings.listen.rpartition(":")

@@ -23,15 +23,23 @@ _LARGEST_HEADER_BYTES = 1024**2
 _LARGEST_OVERHEAD_BYTES = 16 * 1024**2
 
 
+_TOO_LONG = (
+    "The DICOMweb server takes longer for the study than one import may take. Import fewer series at once, or ask the "
+    "administrator for more time."
+)
+
+
 class Meter:
-    """What one import may take of time, and of bytes that are no content.
+    """What an exchange may take of time, and of bytes that are no content.
 
     Args:
         total_seconds: For all answers together.
         idle_seconds: Longest time to wait for a kibibyte.
+        too_long: What to say when it takes longer than that.
     """
 
-    def __init__(self, total_seconds: float, idle_seconds: float) -> None:
+    def __init__(self, total_seconds: float, idle_seconds: float, too_long: str = _TOO_LONG) -> None:
+        self._too_long = too_long
         self._deadline = time.monotonic() + total_seconds
         self._idle_seconds = idle_seconds
         self._waited_seconds = 0.0
@@ -59,11 +67,7 @@ class Meter:
         """
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise _too_slow(
-                "The DICOMweb server takes longer for the study than one import may take. Import fewer series at once, "
-                "or ask the administrator for more time.",
-                "dicomweb_total_seconds",
-            )
+            raise _too_slow(self._too_long, "dicomweb_total_seconds")
         if self._waited_seconds >= self._idle_seconds:
             raise _too_slow(
                 "The DICOMweb server sends nothing, or almost nothing. Try again; if it goes on, check that server.",

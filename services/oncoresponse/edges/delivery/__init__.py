@@ -1,0 +1,1 @@
+"""Sends what the service says is to be sent, and tells it what came of that."""

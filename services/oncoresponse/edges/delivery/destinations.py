@@ -1,0 +1,33 @@
+"""The senders that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from oncoresponse.edges.delivery.c_store import CStoreSender
+from oncoresponse.edges.delivery.commitment import CommitmentResults
+from oncoresponse.edges.delivery.sending import DeliverySender
+from oncoresponse.edges.delivery.stow import StowSender, server_of
+from oncoresponse.rpc.settings import ServerSettings
+
+
+def senders_of(settings: ServerSettings, results: CommitmentResults) -> Mapping[str, tuple[DeliverySender, int]]:
+    """A sender for each destination, and how many deliveries it sends at the same time.
+
+    Args:
+        settings: Of the process.
+        results: Where the receiver hands in what archives say of storage commitment.
+
+    Raises:
+        ConfigurationError: A destination would get patient data in the clear, or names a server that is not there.
+    """
+    senders: dict[str, tuple[DeliverySender, int]] = {}
+    for name, destination in settings.destinations.items():
+        destination.require_safe_sending(allow_insecure_network=settings.allow_insecure_network)
+        sender: DeliverySender
+        if destination.kind == "stow":
+            sender = StowSender(destination, server_of(destination, settings.dicomweb_servers, name))
+        else:
+            sender = CStoreSender(destination, results)
+        senders[name] = (sender, destination.parallel)
+    return senders

@@ -1,0 +1,107 @@
+"""What a sender is given and what it says, whatever protocol it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from oncoresponse.errors import DeliveryRefused, OncoResponseError
+from oncoresponse.v1 import delivery_pb2
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One file to be sent.
+
+    Attributes:
+        file_name: Key of the artifact.
+        data: Its bytes.
+        stored: The destination took it at an earlier attempt; it is not sent again.
+    """
+
+    file_name: str
+    data: bytes = field(repr=False)
+    stored: bool = False
+
+
+@dataclass(frozen=True)
+class FileOutcome:
+    """What came of one file.
+
+    Attributes:
+        stored: The destination has it.
+        committed: It has promised to keep it.
+        error: Why not; ``None`` where nothing is wrong.
+        permanent: Whether trying again cannot help.
+    """
+
+    stored: bool = False
+    committed: bool = False
+    error: OncoResponseError | None = None
+    permanent: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an attempt.
+
+    Attributes:
+        files: By name, of those that were tried.
+        error: What ended the attempt as a whole; ``None`` where nothing did.
+        permanent: Whether trying again cannot help, of ``error``.
+        retry_after_seconds: When the destination asked to be tried again; ``None`` where it did not.
+        receipt: What the destination calls what it holds.
+    """
+
+    files: Mapping[str, FileOutcome]
+    error: OncoResponseError | None = None
+    permanent: bool = False
+    retry_after_seconds: float | None = None
+    receipt: Mapping[str, str] = field(default_factory=dict)
+
+
+class DeliverySender(Protocol):
+    """Sends to one destination. What it is asked may block."""
+
+    def takes(self, file: delivery_pb2.DeliveryFile) -> bool:
+        """Whether a file is for this destination."""
+
+    def send(self, delivery: delivery_pb2.Delivery, parcels: Sequence[Parcel]) -> Outcome:
+        """Send what is not stored yet. Raises nothing that belongs to the destination: the outcome says it."""
+
+
+def settlement(leased: delivery_pb2.LeasedDelivery, outcome: Outcome) -> delivery_pb2.SettleDeliveryRequest:
+    """An outcome as the service is told it.
+
+    An attempt failed where it as a whole, or any file, did. Where nothing but refusals for good is left, so is the
+    delivery.
+    """
+    request = delivery_pb2.SettleDeliveryRequest(
+        name=leased.delivery.name, lease_token=leased.lease_token, receipt=dict(outcome.receipt)
+    )
+    for name, file in outcome.files.items():
+        told = request.files.add(file_name=name, stored=file.stored, committed=file.committed)
+        if file.error is not None:
+            told.reason = file.error.message
+    failed = [file for file in outcome.files.values() if file.error is not None]
+    error, permanent = outcome.error, outcome.permanent
+    if error is None and failed:
+        passing = [file for file in failed if not file.permanent]
+        error = (passing or failed)[0].error
+        permanent = not passing
+        if permanent:
+            error = DeliveryRefused(
+                f"The destination refuses {len(failed)} of {len(leased.delivery.files)} files. The delivery says which "
+                "and why; correct the destination, then resend, or leave these files out (omit).",
+                refused=len(failed),
+            )
+    if error is not None:
+        request.failure.reason, request.failure.message, request.failure.permanent = (
+            error.reason,
+            error.message[:1000],
+            permanent,
+        )
+        if outcome.retry_after_seconds is not None:
+            request.failure.retry_after.FromMilliseconds(int(1000 * outcome.retry_after_seconds))
+    return request
