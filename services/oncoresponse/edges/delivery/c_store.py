@@ -173,9 +173,9 @@ class CStoreSender:
         result = self._results.wait(transaction, max(left, 0.0))
         if result is None:
             raise CommitmentOutstanding(
-                "The PACS has not answered the request for storage commitment in time (commitment_seconds). It is asked "
-                "again. Check that it knows the address of this AE title, and that the receiver (pacs) runs beside this "
-                "destination."
+                "The PACS has not answered the request for storage commitment in time (commitment_seconds). It is "
+                "asked again. Check that it knows the address of this AE title, and that the receiver (pacs) runs "
+                "beside this destination."
             )
         lacking = uncommitted(result, [item.sop_instance for item in stored])
         for item in stored:
@@ -208,8 +208,8 @@ def _not_established(association: Association, destination: Destination) -> Onco
         return PeerUnavailable("The PACS rejects the association. It may be busy, or not know this AE title.")
     if destination.uses_tls:
         return TlsHandshakeFailed(
-            "No encrypted connection to the PACS. Check that it runs, speaks TLS 1.2 or newer at that port, and that its "
-            "certificate is of the authority (tls_authority) and carries the host name of its address.",
+            "No encrypted connection to the PACS. Check that it runs, speaks TLS 1.2 or newer at that port, and that "
+            "its certificate is of the authority (tls_authority) and carries the host name of its address.",
             cause="no_connection",
         )
     return PeerUnavailable("The PACS does not answer at its address, or broke off.")
