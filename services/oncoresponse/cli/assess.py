@@ -88,6 +88,13 @@ def assess(
     replaces: Annotated[
         str, typer.Option(help="With --server: earlier assessment of this patient that the new one replaces.")
     ] = "",
+    deliver_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DESTINATION",
+            help="With --server: a destination of its settings that the report goes to; once for each.",
+        ),
+    ] = None,
     models_dir: Annotated[
         Path | None, typer.Option(help="Installed models, for the server that is started here.")
     ] = None,
@@ -106,6 +113,8 @@ def assess(
         raise ConfigurationError("Give --contour to measure in the contour, or --lesion-contour to segment around it.")
     if replaces and server is None:
         raise ConfigurationError("Only the server that holds the earlier assessment can replace it: give --server.")
+    if deliver_to and server is None:
+        raise ConfigurationError("Only a server that goes on running sends results by itself: give --server.")
     contours = supplied_contours(
         contour_uid, structure or (), every_structure=every_structure, wanted=contour or lesion_contour
     )
@@ -118,6 +127,7 @@ def assess(
         patient_reference=patient_reference,
         series=selected_series(series or []),
         replaces=replaces,
+        deliver_to=tuple(deliver_to or ()),
     )
     require_valid_order(order)
     study_files(study_dir)

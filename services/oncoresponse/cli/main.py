@@ -20,6 +20,7 @@ import oncoresponse
 from oncoresponse.cli import administration as administration_commands
 from oncoresponse.cli import assess as assess_command
 from oncoresponse.cli import audit as audit_command
+from oncoresponse.cli import deliveries as deliveries_command
 from oncoresponse.cli import doctor as doctor_command
 from oncoresponse.cli import edges as edges_command
 from oncoresponse.cli import export as export_command
@@ -68,6 +69,7 @@ app.command("series")(series_command.series)
 app.add_typer(audit_command.app, name="audit")
 app.command("sign")(sign_off_command.sign)
 app.command("withdraw")(sign_off_command.withdraw)
+app.add_typer(deliveries_command.app, name="deliveries")
 app.add_typer(models_command.app, name="models")
 app.add_typer(pacs_commands.app, name="pacs")
 app.add_typer(training_command.app, name="train")

@@ -11,6 +11,7 @@ import typer
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.administration_client import AdministrationClient
 from oncoresponse.rpc.client import Client
+from oncoresponse.rpc.delivery_client import DeliveryClient
 from oncoresponse.rpc.pacs_client import PacsClient
 from oncoresponse.rpc.settings import CALLER_VARIABLES
 from oncoresponse.rpc.tls import CallerTls
@@ -58,6 +59,13 @@ def connect_administration(
 ) -> AdministrationClient:
     """The same with the calls of administrators. Raises what :func:`connect` raises."""
     return AdministrationClient(server, _usable_tls(ca, certificate, key), token=_token(token_file))
+
+
+def connect_deliveries(
+    server: str, ca: Path | None, certificate: Path | None, key: Path | None, token_file: Path | None = None
+) -> DeliveryClient:
+    """The same with the calls about what is sent to others. Raises what :func:`connect` raises."""
+    return DeliveryClient(server, _usable_tls(ca, certificate, key), token=_token(token_file))
 
 
 def connect_pacs(

@@ -22,6 +22,10 @@
     │   ├── UrlNotAllowed               URL_NOT_ALLOWED
     │   ├── PacsAccessDenied            PACS_ACCESS_DENIED
     │   ├── PacsAnswerRefused           PACS_ANSWER_REFUSED
+    │   ├── DestinationUnknown          DESTINATION_UNKNOWN
+    │   ├── DeliveryNotFound            DELIVERY_NOT_FOUND
+    │   ├── DeliveryStateForbids        DELIVERY_STATE_FORBIDS
+    │   ├── DeliveryLeaseLost           DELIVERY_LEASE_LOST
     │   ├── DeliveryRefused             DELIVERY_REFUSED
     │   ├── PredictionNotFound          PREDICTION_NOT_FOUND
     │   ├── PredictionAlreadyRecorded   PREDICTION_ALREADY_RECORDED
@@ -130,7 +134,11 @@ from oncoresponse.errors.request import (
     AssessmentNotFound,
     AssessmentNotReplayable,
     ChecksumMismatch,
+    DeliveryLeaseLost,
+    DeliveryNotFound,
     DeliveryRefused,
+    DeliveryStateForbids,
+    DestinationUnknown,
     ErasureChanged,
     InvalidRequest,
     JudgementAlreadyRecorded,
@@ -264,7 +272,11 @@ __all__ = [
     "ContradictoryTimes",
     "DeadlineExceeded",
     "DeclaredLost",
+    "DeliveryLeaseLost",
+    "DeliveryNotFound",
     "DeliveryRefused",
+    "DeliveryStateForbids",
+    "DestinationUnknown",
     "DicomError",
     "DicomLimitExceeded",
     "DiskFull",

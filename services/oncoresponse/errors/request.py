@@ -121,6 +121,31 @@ class PacsAnswerRefused(RequestError):
     reason = "PACS_ANSWER_REFUSED"
 
 
+class DestinationUnknown(RequestError):
+    """The settings name no destination of this name."""
+
+    reason = "DESTINATION_UNKNOWN"
+
+
+class DeliveryNotFound(RequestError):
+    reason = "DELIVERY_NOT_FOUND"
+    kind = ErrorKind.NOT_FOUND
+
+
+class DeliveryStateForbids(RequestError):
+    """A delivery is in a state in which this cannot be asked of it."""
+
+    reason = "DELIVERY_STATE_FORBIDS"
+    kind = ErrorKind.WRONG_STATE
+
+
+class DeliveryLeaseLost(RequestError):
+    """Who sends a delivery no longer has it for itself."""
+
+    reason = "DELIVERY_LEASE_LOST"
+    kind = ErrorKind.ABORTED
+
+
 class DeliveryRefused(RequestError):
     """A destination does not take what is sent to it, and will not until somebody changes it."""
 

@@ -59,6 +59,7 @@ class Order:
         patient_reference: FHIR reference of the patient in the EHR, ``Patient/...``; empty for none.
         series: Series to use where several of the study fit.
         replaces: Earlier assessment of the same patient that this one replaces, ``assessments/...``; empty for none.
+        deliver_to: Destinations of the settings of the server that the report goes to.
     """
 
     model: str
@@ -71,6 +72,7 @@ class Order:
     patient_reference: str = ""
     series: tuple[study_pb2.SeriesSelection, ...] = ()
     replaces: str = ""
+    deliver_to: tuple[str, ...] = ()
 
 
 class Client:
@@ -367,6 +369,7 @@ def _assessment_request(study: str, order: Order, request_id: str) -> assessment
         series=order.series,
         lesions=order.lesions,
         replaces=order.replaces,
+        deliver_to=order.deliver_to,
     )
     for name, value in sorted(order.covariates.items()):
         request.covariates.add(name=name, value=value)

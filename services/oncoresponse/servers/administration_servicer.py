@@ -24,6 +24,7 @@ from oncoresponse.stages.v1 import patient_data_pb2
 from oncoresponse.storage import chart_patients
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.database_engine import database_engine
+from oncoresponse.storage.delivery_store import DeliveryStore
 from oncoresponse.storage.erasure_store import ErasureStore
 from oncoresponse.storage.model_control_store import ModelControlStore
 from oncoresponse.storage.report_store import ReportStore
@@ -65,8 +66,16 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         self._store = ErasureStore(self._engine, settings.executor_id)
         self._reports = ReportStore(settings.system_database_url)
         self._models = ModelControlStore(settings.system_database_url)
+        self._deliveries = DeliveryStore(settings.system_database_url)
         self._erasure = PatientErasure(
-            self._engine, self._peers, self.sweep, self._store, self._reports, self._models, identify_older
+            self._engine,
+            self._peers,
+            self.sweep,
+            self._store,
+            self._reports,
+            self._models,
+            self._deliveries,
+            identify_older,
         )
         self._retention = Retention(settings.retention_days, self._engine, self._peers, self.sweep, self._erasure)
         self._looking: asyncio.Task[None] | None = None
@@ -75,6 +84,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         """Make the tables, and go on by itself with what a crash interrupted, last sweeps and the daily retention."""
         await asyncio.to_thread(self._store.prepare)
         await asyncio.to_thread(self._reports.prepare)
+        await asyncio.to_thread(self._deliveries.prepare)
         await asyncio.to_thread(chart_patients.keep_no_statistics, self._engine)
         self._looking = asyncio.create_task(self._look())
 
@@ -86,6 +96,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
                 await self._looking
         self._reports.close()
         self._models.close()
+        self._deliveries.close()
         await asyncio.to_thread(self._engine.dispose)
 
     async def ErasePatient(

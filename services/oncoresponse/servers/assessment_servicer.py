@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Literal
 
 import grpc
@@ -16,6 +16,7 @@ from oncoresponse.errors import (
     ArtifactNotFound,
     AssessmentNotFinished,
     ChecksumMismatch,
+    DestinationUnknown,
     DicomError,
     ModelNotActive,
     PatientMismatch,
@@ -59,7 +60,9 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         view: ReportView,
         control: ModelControlStore | None = None,
         lock: DatabaseLock | None = None,
+        destinations: Collection[str] = (),
     ) -> None:
+        self._destinations = frozenset(destinations)
         self._control = control
         self._records = records
         self._lock = lock or DatabaseLock("sqlite://")
@@ -75,6 +78,12 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         call = current_call()
         call.concerns(request.study, request.model)
         await self._lock.require_free()
+        if unknown := sorted(set(request.deliver_to) - self._destinations):
+            raise DestinationUnknown(
+                "The settings of the server name no such destination (destinations). Use one that they name, or ask "
+                "the administrator for it.",
+                destination=unknown[0],
+            )
         tenant = call.caller.tenant
         if (existing := await self._records.find(request, tenant)) is not None:
             return assessment_pb2.CreateAssessmentResponse(assessment=await self._linked(existing, request.replaces))

@@ -25,6 +25,7 @@ from oncoresponse.servers.data_peers import DataPeers
 from oncoresponse.servers.storage_sweep import StorageSweep, in_words
 from oncoresponse.storage import chart_patients
 from oncoresponse.storage.database_compaction import compact_database
+from oncoresponse.storage.delivery_store import DeliveryStore
 from oncoresponse.storage.erasure_store import ErasureRecord, ErasureState, ErasureStore, WhatGoes
 from oncoresponse.storage.model_control_store import ModelControlStore
 from oncoresponse.storage.reachability import reachable
@@ -80,6 +81,7 @@ class PatientErasure:
         store: Erasures that were begun.
         reports: What was signed.
         models: Which assessment a model was used for.
+        deliveries: What was sent to others.
         identify_older: Notes whose the studies are that an earlier release assessed.
     """
 
@@ -91,6 +93,7 @@ class PatientErasure:
         store: ErasureStore,
         reports: ReportStore,
         models: ModelControlStore,
+        deliveries: DeliveryStore,
         identify_older: Callable[[], Awaitable[None]],
     ) -> None:
         self._engine = engine
@@ -100,6 +103,7 @@ class PatientErasure:
         self._identify_older = identify_older
         self._reports = reports
         self._models = models
+        self._deliveries = deliveries
         self._one_at_a_time = asyncio.Lock()
 
     async def plan_patient(self, patient: IndexedPatient, *, any_issuer: bool) -> Plan:
@@ -239,6 +243,7 @@ class PatientErasure:
         await self._peers.forget_records(assessments, dry_run=False)
         await asyncio.to_thread(remove_runs, self._engine, assessments)
         await asyncio.to_thread(self._reports.delete, assessments)
+        await asyncio.to_thread(self._deliveries.delete, assessments)
         await asyncio.to_thread(self._models.forget_use, assessments)
         await asyncio.to_thread(chart_patients.forget_assessments, self._engine, assessments)
         await self._sweep.remove(artifacts)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import grpc
+from sqlalchemy.engine import Connection
 
 from oncoresponse.access.call import current_call
 from oncoresponse.access.caller import Caller
@@ -34,6 +35,7 @@ from oncoresponse.rpc.report_message import AGREEMENTS, JUDGEMENTS, REASONS
 from oncoresponse.servers.report_view import (
     BUNDLE,
     PAGE,
+    PDF,
     REJECTION_NOTE,
     STRUCTURED_REPORT,
     ReportView,
@@ -41,6 +43,8 @@ from oncoresponse.servers.report_view import (
     require_report,
 )
 from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.delivery_rows import DeliveryEvent
+from oncoresponse.storage.delivery_store import add_version
 from oncoresponse.storage.report_store import (
     BUNDLE_MEDIA_TYPE,
     OBJECT_MEDIA_TYPE,
@@ -53,6 +57,11 @@ from oncoresponse.workflow.assessment_records import AssessmentRecords
 
 _PREFIX = "assessments/"
 _OBJECT_ENDING = ".dcm"
+_EVENTS = {
+    ReportStatus.FINAL: DeliveryEvent.SIGNED,
+    ReportStatus.AMENDED: DeliveryEvent.AMENDED,
+    ReportStatus.ENTERED_IN_ERROR: DeliveryEvent.WITHDRAWN,
+}
 
 _log = logging.getLogger(__name__)
 
@@ -228,7 +237,13 @@ class ReportServicer(report_pb2_grpc.ReportServiceServicer):
             for data, media_type in documents:
                 store.put_bytes(data, media_type)
 
-        self._store.append(name, sign_off, asked, (bundle, pdf), keep, dict(zip(objects, kept, strict=True)))
+        stored_objects = dict(zip(objects, kept, strict=True))
+        of_version = {BUNDLE: bundle, PDF: pdf, **stored_objects}
+
+        def deliver(connection: Connection) -> None:
+            add_version(connection, name, sign_off.version, _EVENTS[sign_off.status], of_version)
+
+        self._store.append(name, sign_off, asked, (bundle, pdf), keep, stored_objects, deliver)
 
     def _objects(
         self, first: Mapping[str, artifact_pb2.ArtifactReference], history: ReportHistory, sign_off: SignOff

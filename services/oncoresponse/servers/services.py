@@ -257,13 +257,21 @@ def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.administration_servicer import AdministrationServicer
     from oncoresponse.servers.assessment_replay import AssessmentReplay
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
+    from oncoresponse.servers.delivery_servicer import DeliveryServicer
     from oncoresponse.servers.replay_servicer import ReplayServicer
     from oncoresponse.servers.report_servicer import ReportServicer
     from oncoresponse.servers.report_view import ReportView
     from oncoresponse.storage.database_lock import DatabaseLock
+    from oncoresponse.storage.delivery_store import DeliveryStore
     from oncoresponse.storage.model_control_store import ModelControlStore
     from oncoresponse.storage.report_store import ReportStore
-    from oncoresponse.v1 import administration_pb2_grpc, assessment_pb2_grpc, replay_pb2_grpc, report_pb2_grpc
+    from oncoresponse.v1 import (
+        administration_pb2_grpc,
+        assessment_pb2_grpc,
+        delivery_pb2_grpc,
+        replay_pb2_grpc,
+        report_pb2_grpc,
+    )
     from oncoresponse.workflow.assessment_records import QUEUE, AssessmentRecords
     from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
     from oncoresponse.workflow.database_health import watch_database
@@ -272,7 +280,8 @@ def _assessment(around: Surroundings) -> Built:
 
     settings, peers = around.settings, around.peers
     provide_recording_peers(peers)
-    provide_surroundings(ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds))
+    deliveries = DeliveryStore(settings.system_database_url, judgement_first=settings.judgement_first)
+    provide_surroundings(ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds, deliveries))
     records = AssessmentRecords(settings, around.artifacts, around.fail)
     gate = ReleaseGate(peers, settings.system_database_url, settings.executor_id, QUEUE)
     provide_release_gate(gate)
@@ -280,10 +289,11 @@ def _assessment(around: Surroundings) -> Built:
     store = ReportStore(settings.system_database_url)
     view = ReportView(store, judgement_first=settings.judgement_first)
     lock = DatabaseLock(settings.system_database_url)
-    servicer = AssessmentServicer(records, around.artifacts, peers, store, view, control, lock)
+    servicer = AssessmentServicer(records, around.artifacts, peers, store, view, control, lock, settings.destinations)
     around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
     reports = ReportServicer(records, around.artifacts, store, view)
     around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
+    around.offer(delivery_pb2_grpc.add_DeliveryServiceServicer_to_server, DeliveryServicer(records, deliveries))
     administration = AdministrationServicer(settings, around.artifacts, peers, records, servicer.identify_older)
     around.offer(administration_pb2_grpc.add_AdministrationServiceServicer_to_server, administration)
     replay = AssessmentReplay(records, around.artifacts, peers, administration.sweep, settings.stage_timeout_seconds)
@@ -297,6 +307,7 @@ def _assessment(around: Surroundings) -> Built:
         await records.launch()
         await asyncio.to_thread(control.prepare, {})
         await reports.make_ready()
+        await asyncio.to_thread(deliveries.prepare)
         await administration.make_ready()
         gate.start()
 
@@ -307,6 +318,7 @@ def _assessment(around: Surroundings) -> Built:
         if launched:
             await records.close()
         await reports.close()
+        await asyncio.to_thread(deliveries.close)
         control.close()
 
     return Built(

@@ -168,6 +168,7 @@ class ReportStore:
         artifacts: tuple[StoredArtifact, StoredArtifact],
         keep: Callable[[], None] = lambda: None,
         objects: Mapping[str, StoredArtifact] = MappingProxyType({}),
+        along: Callable[[Connection], None] = lambda _: None,
     ) -> int:
         """Add a version after the one before it, if that still is the newest one: of several who try, one succeeds.
 
@@ -178,6 +179,7 @@ class ReportStore:
             artifacts: FHIR Bundle and PDF of the version.
             keep: Stores their bytes; called once the place of the version is taken, before the transaction ends.
             objects: DICOM objects of the version, by file name.
+            along: Writes what belongs to the version in the same transaction.
 
         Returns:
             The version; where the same request has made one before, that.
@@ -234,6 +236,7 @@ class ReportStore:
                             "size_bytes": stored.size_bytes,
                         },
                     )
+                along(connection)
                 keep()
                 connection.commit()
                 return sign_off.version

@@ -218,6 +218,7 @@ class AssessmentRecords:
             stages=stages,
             case=await asyncio.to_thread(self._artifacts.put_document, case),
             correlation_id=current_correlation_id(),
+            deliver_to=tuple(request.deliver_to),
         )
         attributes = {
             "request_sha256": fingerprint,

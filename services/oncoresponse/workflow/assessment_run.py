@@ -34,6 +34,7 @@ class AssessmentRun(_Stored):
         stages: The plan that the model declared when the assessment was created.
         case: The case before the first stage.
         correlation_id: Of the call that created it: what is done for it is logged under the same one.
+        deliver_to: Destinations that the report goes to.
     """
 
     assessment_id: str
@@ -42,6 +43,7 @@ class AssessmentRun(_Stored):
     stages: tuple[str, ...]
     case: StoredArtifact
     correlation_id: str = ""
+    deliver_to: tuple[str, ...] = ()
 
 
 class StageFailure(_Stored):

@@ -9,10 +9,12 @@ third time it fails and gives its place in the queue to others.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 
 from dbos import DBOS
+from google.protobuf.json_format import ParseDict
 
 from oncoresponse.access.call import correlated
 from oncoresponse.case.stored_artifact import StoredArtifact
@@ -22,6 +24,8 @@ from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.status import intended_error
 from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.delivery_store import DeliveryStore
+from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.assessment_result import assessment_result
 from oncoresponse.workflow.assessment_run import AssessmentRun, Json, StageFailure, StageOutcome
 from oncoresponse.workflow.earlier_requests import is_of_earlier_release, run_of_earlier_release
@@ -40,10 +44,13 @@ class ChainSurroundings:
     peers: Peers
     artifacts: ArtifactStore
     stage_timeout_seconds: float
+    deliveries: DeliveryStore | None = None
 
 
 _surroundings: ChainSurroundings | None = None
 _RESUMED_IN_VAIN = 3
+# Each waits longer: the database may be away for minutes, and the result is there already.
+_DELIVER_ATTEMPTS = 20
 
 
 def provide_surroundings(surroundings: ChainSurroundings | None) -> None:
@@ -90,6 +97,8 @@ async def _plan(run: Json, asked: AssessmentRun) -> Json:
             return await collect_step(run, case.model_dump(mode="json"), seconds)
     await pass_release_gate(asked.model)
     result = await collect_step(run, case.model_dump(mode="json"), seconds)
+    if asked.deliver_to:
+        await deliver_step(run, result["result"])
     await start_recording(asked.assessment_id, result["recording"])
     return {"result": result["result"]}
 
@@ -143,6 +152,17 @@ async def collect_step(run: Json, case: Json, seconds: dict[str, float]) -> Json
     return assessment_result(
         AssessmentRun.model_validate(run), StoredArtifact.model_validate(case), _around().artifacts, seconds
     )
+
+
+@DBOS.step(name="deliver", retries_allowed=True, max_attempts=_DELIVER_ATTEMPTS, interval_seconds=1.0, backoff_rate=1.5)
+async def deliver_step(run: Json, result: Json) -> None:
+    """Write down that the report is to be sent; again after a crash, once in all."""
+    asked, deliveries = AssessmentRun.model_validate(run), _around().deliveries
+    if deliveries is None:
+        raise RuntimeError("a run with deliver_to needs a store of deliveries")
+    message = ParseDict(result, assessment_pb2.AssessmentResult())
+    artifacts = {name: stored_artifact(reference) for name, reference in message.artifacts.items()}
+    await asyncio.to_thread(deliveries.add_first, asked.assessment_id, asked.deliver_to, artifacts)
 
 
 def resumed_since_progress(starts: int, starts_at_progress: int) -> int:
