@@ -14,10 +14,10 @@ Rules, which every result states:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from skimage.measure import marching_cubes
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume, require_same_frame_of_reference
 from oncoresponse.errors import InvalidRequest
+from oncoresponse.reporting.lesion_distances import Relation
 from oncoresponse.reporting.surfaces.meshes import Points, index_to_lps, lps_to_index
 
 BONE_HU, BODY_HU = 250.0, -300.0
@@ -41,8 +42,6 @@ _HEAD_AND_NECK = frozenset(
     {"HEAD", "NECK", "HEADNECK", "HEADANDNECK", "BRAIN", "SKULL", "FACE", "JAW", "ORBIT", "SINUS", "NECKCHEST"}
     | {"TONGUE", "PHARYNX", "LARYNX", "THYROID", "MAXILLA", "MANDIBLE", "EAR", "EYE", "NOSE", "CSPINE"}
 )
-
-Relation = Literal["exact", "at least", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,8 @@ def _distance(lesion: Points, tissue: Tissue, whole: sitk.Image, *, touches: boo
     nearest = _nearest(lesion, border) if len(border) else np.inf
     if nearest <= known:
         return Distance(round(nearest, 1), "exact")
-    return Distance(round(float(known), 1), "at least")
+    # Down, as more than this is not known.
+    return Distance(math.floor(10 * float(known) + 1e-6) / 10, "at least")
 
 
 def _nearest(some: Points, others: Points) -> float:

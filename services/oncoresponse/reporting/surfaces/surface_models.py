@@ -12,13 +12,13 @@ import trimesh
 
 from oncoresponse.case.document import Tolerant
 from oncoresponse.case.volume import Volume
+from oncoresponse.reporting.lesion_distances import NOT_COMPUTED, LesionDistances
 from oncoresponse.reporting.surfaces.anatomy import (
     BODY_HU,
     BONE_HU,
     SEARCH_MM,
     SKIN_PIXEL_MM,
     Distance,
-    Relation,
     bodies,
     bone,
     distance_to_bone,
@@ -43,22 +43,6 @@ RULES = (
     "of the surface that distances are measured to, and lacks what is thinner.",
     "The position of the CT is that of the scan. For planning, not for navigation.",
 )
-
-
-class LesionDistances(Tolerant):
-    """Distances of one lesion.
-
-    Attributes:
-        lesion: Number of it.
-        bone_mm, bone: Value and relation; see :class:`~oncoresponse.reporting.surfaces.anatomy.Distance`.
-        skin_mm, skin: The same; ``not computed`` for head and neck.
-    """
-
-    lesion: int
-    bone_mm: float | None
-    bone: Relation
-    skin_mm: float | None
-    skin: Relation | str
 
 
 class DistanceDocument(Tolerant):
@@ -157,7 +141,8 @@ def _entry(number: int, to_bone: Distance, to_skin: Distance | None) -> LesionDi
         bone_mm=to_bone.mm,
         bone=to_bone.relation,
         skin_mm=None if to_skin is None else to_skin.mm,
-        skin="not computed" if to_skin is None else to_skin.relation,
+        skin=NOT_COMPUTED if to_skin is None else to_skin.relation,
+        skin_not_computed="head or neck" if to_skin is None else "",
     )
 
 
