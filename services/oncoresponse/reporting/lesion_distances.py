@@ -22,8 +22,8 @@ REASONS = {
 """Why no distance to skin was computed: code in the document, and words."""
 
 DISTANCE_METHOD = (
-    "Distances: shortest line between surfaces on CT, bone by at least 250 HU, skin as border of the body by -300 HU; "
-    "for planning, not for navigation."
+    "Distances: shortest line between surfaces on CT (bone from 250 HU, skin as border of the body from -300 HU; at "
+    "least, ≥, where the image or the search ends); for planning, not for navigation."
 )
 
 
@@ -108,10 +108,5 @@ def distance_lines(distances: LesionDistances | None) -> list[tuple[str, str, st
 
 
 def distance_sentences(distances: LesionDistances | None) -> list[str]:
-    """Why a distance is missing, or is at least what is said."""
-    reported = reported_distances(distances)
-    said = [f"{item.title}: {item.absent}." for item in reported if item.absent]
-    bounds = [item.title for item in reported if item.is_lower_bound]
-    if bounds:
-        said.append(f"{' and '.join(bounds).capitalize()}: at least (≥), as the image or the search ends there.")
-    return said
+    """Why a distance is missing."""
+    return [f"{item.title}: {item.absent}." for item in reported_distances(distances) if item.absent]

@@ -8,7 +8,6 @@ from oncoresponse.case.readable_numbers import readable_unit
 from oncoresponse.reporting.lesion_distances import UNIT, distance_sentences, reported_distances
 from oncoresponse.reporting.lesion_wording import (
     contour_sentence,
-    distance_method,
     lower_bound_sentence,
     measure_text,
     of_lesions,
@@ -64,14 +63,13 @@ def lesion_table(context: ReportContext, fixed: Json) -> Json:
 
 
 def contour_texts(context: ReportContext) -> list[str]:
-    """What is said of each contour and of distances; of several lesions of which the same is said, once."""
+    """What is said of each contour and of missing distances; of several lesions of which the same is said, once."""
     said = (
         (lesion, text)
         for lesion in context.lesions
         for text in (lower_bound_sentence(lesion), contour_sentence(lesion), *distance_sentences(lesion.distances))
     )
-    method = distance_method(context)
-    return [*of_lesions(context, said), *([method] if method else [])]
+    return of_lesions(context, said)
 
 
 def _shown_lesions(context: ReportContext) -> list[ReportedLesion]:

@@ -18,7 +18,7 @@ from oncoresponse.case.readable_numbers import inside_sentence, significant, spo
 from oncoresponse.reporting.key_image import Panel, panel_content, panel_png
 from oncoresponse.reporting.lesion_distances import distance_lines
 from oncoresponse.reporting.lesion_table import contour_texts, lesion_table
-from oncoresponse.reporting.lesion_wording import COMPARE_FIRST, Line, measure_lines, of_lesions
+from oncoresponse.reporting.lesion_wording import COMPARE_FIRST, Line, distance_method, measure_lines, of_lesions
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.report_page import ReportPage
 from oncoresponse.reporting.typesetting import displayable, words
@@ -124,7 +124,9 @@ def _contours(context: ReportContext, fixed: Json) -> str:
     shown = [_shortened(first, longest)]
     while others and len(" ".join((*shown, others[0]))) <= longest:
         shown.append(others.pop(0))
-    return " ".join(shown) + (f" {fixed['more'].format(count=len(others))}" if others else "")
+    shown += [fixed["more"].format(count=len(others))] if others else []
+    method = distance_method(context)
+    return " ".join([*shown, *([method] if method else [])])
 
 
 def _to_check(context: ReportContext, fixed: Json) -> list[str]:

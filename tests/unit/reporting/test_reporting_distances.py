@@ -145,6 +145,7 @@ def test_page_summary_and_conclusion_show_them(context: ReportContext, make_two_
     assert table["columns"][place + 1] == "To skin, mm"
     # 35.9 mm rounded up would be more than is known.
     assert [row[place : place + 2] for row in table["rows"]] == [["12", "≥ 35"], ["unknown", "not computed"]]
+    assert page_content(context)["contour"].endswith(DISTANCE_METHOD)
     single = dataclasses.replace(context, lesions=context.lesions[:1], totals=())
     assert page_content(single)["measures"][-2:] == [
         {"title": "Distance to bone", "value": "12", "unit": "mm"},
@@ -152,7 +153,7 @@ def test_page_summary_and_conclusion_show_them(context: ReportContext, make_two_
     ]
     for text in (conclusion(context), readable_summary(context)):
         assert text.count(DISTANCE_METHOD) == 1
-        assert "at least (≥), as the image or the search ends there" in text
+        assert "Distance to bone: unknown, as the CT cuts the lesion." in text
         assert "Distance to skin: not computed in head and neck." in text
     assert "Distance to skin ≥ 35 mm" in conclusion(context)
     without = make_two_lesions()
