@@ -17,7 +17,7 @@ UNIT = "mm"
 
 REASONS = {
     "head or neck": "not computed in head and neck",
-    "region not stated": "not computed, as the study does not say which part of the body it shows",
+    "may be head or neck": "not computed, as the lesion may lie in head or neck, for all the study says",
 }
 """Why no distance to skin was computed: code in the document, and words."""
 

@@ -17,6 +17,7 @@ from oncoresponse.reporting.dicom_objects.documents import encapsulated_report, 
 from oncoresponse.reporting.dicom_objects.structured_report import structured_report
 from oncoresponse.reporting.dicom_objects.surface_object import surface_object
 from oncoresponse.reporting.report_content import ReportContext
+from oncoresponse.reporting.surfaces.body_region import stated_region
 from oncoresponse.reporting.surfaces.meshes import stl
 from oncoresponse.reporting.surfaces.surface_models import SurfaceModels, surface_models
 from oncoresponse.reporting.wording import research_use_statement
@@ -56,7 +57,7 @@ def reported_surfaces(
     models = surface_models(
         lesions,
         ct,
-        body_parts=[series.body_part_examined or "" for series in context.study.series],
+        region=stated_region(context.study),
         margin_mm=margin_mm,
         research_use_statement=research_use_statement(context),
     )
