@@ -20,7 +20,12 @@ from oncoresponse.case.sign_off import Agreement, ReportStatus, SignOff, Withdra
 from oncoresponse.case.volume import Volume
 from oncoresponse.reporting.compose import Report
 from oncoresponse.reporting.dicom_objects.report_objects import report_objects, reported_surfaces
-from oncoresponse.reporting.dicom_objects.signed_objects import rejection_note, verified_report
+from oncoresponse.reporting.dicom_objects.signed_objects import (
+    rejection_note,
+    replacement_note,
+    signed_page_object,
+    verified_report,
+)
 from oncoresponse.reporting.report_content import ReportContext
 from pydicom.dataset import Dataset
 
@@ -114,6 +119,8 @@ def objects(
     )
     made["segmentation.dcm"] = two_lesion_report.segmentation
     made["verified.dcm"] = verified_report(made["structured-report.dcm"], [signed])
+    made["verified-page.dcm"] = signed_page_object(made["encapsulated-report.dcm"], [signed], two_lesion_report.pdf)
+    made["replacement-note.dcm"] = replacement_note([made["structured-report.dcm"], made["verified.dcm"]], signed)
     return made | {"rejection-note.dcm": rejection_note(list(made.values()), withdrawn)}
 
 

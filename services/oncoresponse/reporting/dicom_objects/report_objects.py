@@ -22,7 +22,7 @@ from oncoresponse.reporting.surfaces.meshes import stl
 from oncoresponse.reporting.surfaces.surface_models import SurfaceModels, surface_models
 from oncoresponse.reporting.wording import research_use_statement
 
-STRUCTURED_REPORT, REJECTION_NOTE = "structured-report.dcm", "rejection-note.dcm"
+STRUCTURED_REPORT, ENCAPSULATED_REPORT = "structured-report.dcm", "encapsulated-report.dcm"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def report_objects(
     segmentation = dcmread(io.BytesIO(report.segmentation), stop_before_pixels=True)
     made = {
         STRUCTURED_REPORT: structured_report(context, source, report.segmentation),
-        "encapsulated-report.dcm": encapsulated_report(context, source, report.pdf),
+        ENCAPSULATED_REPORT: encapsulated_report(context, source, report.pdf),
         "key-image.dcm": key_image_object(context, source, report.key_image),
     }
     made_from = str(segmentation.SOPClassUID), str(segmentation.SOPInstanceUID)
