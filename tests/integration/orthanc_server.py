@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,10 @@ USER, PASSWORD = "radiology", "s3cret:word@1"
 
 @dataclass(frozen=True)
 class Orthanc:
-    """A running server."""
+    """A running server; ``dicom_port`` where it speaks DICOM too."""
 
     origin: str
+    dicom_port: int = 0
 
     def url(self, user: str = "", password: str = PASSWORD) -> str:
         """Of its DICOMweb service; with a login where a user is named."""
@@ -58,23 +59,38 @@ def free_port() -> int:
 
 @contextmanager
 def running_orthanc(
-    folder: Path, require_installed: Callable[..., None], port: int = 0, **dicom_web: object
+    folder: Path,
+    require_installed: Callable[..., None],
+    port: int = 0,
+    dicom: Mapping[str, object] | None = None,
+    **dicom_web: object,
 ) -> Iterator[Orthanc]:
-    """Starts it, on a free port where none is given; ``dicom_web`` are settings of the plugin."""
+    """Starts it, on a free port where none is given.
+
+    Args:
+        folder: For what it stores.
+        require_installed: The fixture.
+        port: For HTTP.
+        dicom: Settings of its DICOM server, which runs where they are given.
+        dicom_web: Settings of the plugin.
+    """
     require_installed("orthanc", "Orthanc")
     require_installed("orthanc-dicomweb", str(PLUGIN))
     port = port or free_port()
+    dicom_port = 0 if dicom is None else int(str(dicom.get("DicomPort", 0))) or free_port()
     settings = {
         "Name": "Test",
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),
         "HttpBindAddresses": ["127.0.0.1"],
         "HttpPort": port,
-        "DicomServerEnabled": False,
+        "DicomServerEnabled": dicom is not None,
         "AuthenticationEnabled": True,
         "RegisteredUsers": {USER: PASSWORD},
         "Plugins": [str(PLUGIN)],
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/", **dicom_web},
+        **(dicom or {}),
+        **({"DicomPort": dicom_port} if dicom_port else {}),
     }
     path = folder / "orthanc.json"
     path.write_text(json.dumps(settings))
@@ -91,7 +107,7 @@ def running_orthanc(
         # Its log would fill the pipe.
         reader = threading.Thread(target=process.stderr.read)
         reader.start()
-        yield Orthanc(f"http://127.0.0.1:{port}")
+        yield Orthanc(f"http://127.0.0.1:{port}", dicom_port)
     finally:
         process.terminate()
         process.wait(30)

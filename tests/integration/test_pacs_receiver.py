@@ -23,7 +23,9 @@ from pynetdicom import AE
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CT, PET = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.128"
 # pynetdicom leaves the socket of an association that was rejected to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:.*unclosed <socket:pytest.PytestUnraisableExceptionWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <(socket|ssl):pytest.PytestUnraisableExceptionWarning"
+)
 SERVICES = "study,assessment,model,monitoring,response"
 RULES = {
     "rules": [

@@ -89,6 +89,8 @@ class CStoreSender:
             except (InvalidDicomError, EOFError, ValueError):
                 refused = DeliveryRefused("The object cannot be read as DICOM, so it is not sent by C-STORE.")
                 files[parcel.file_name] = FileOutcome(error=refused, permanent=True)
+        if not objects:
+            return Outcome(files)
         try:
             association = self._associate(objects)
             try:
