@@ -172,6 +172,15 @@ def page_texts(data):
     return [" ".join(page.extract_text().split()) for page in pypdf.PdfReader(io.BytesIO(data)).pages]
 
 
+def rejected_by(note):
+    """SOP Instance UIDs that a rejection note names."""
+    return {
+        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for item in note.ContentSequence
+        if "ReferencedSOPSequence" in item
+    }
+
+
 def documents(client, assessment, version):
     return tuple(client.artifact(assessment.name, name, version) for name in ("report.json", "report.pdf"))
 
@@ -232,14 +241,9 @@ def test_the_wrong_patient_has_a_way_of_its_own(server, assessments):
     assert sorted(found.result.artifacts) == ["rejection-note.dcm", "report.json", "report.pdf"]
     note = pydicom.dcmread(io.BytesIO(ehr.artifact(second.name, "rejection-note.dcm")))
     assert note.ConceptNameCodeSequence[0].CodeValue == "113038"
-    rejected = {
-        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
-        for item in note.ContentSequence
-        if "ReferencedSOPSequence" in item
-    }
     objects = [name for name in second.result.artifacts if name.endswith(".dcm")]
     assert len(objects) >= 5
-    assert rejected == {
+    assert rejected_by(note) == {
         pydicom.dcmread(io.BytesIO(ehr.artifact(second.name, name, 1))).SOPInstanceUID for name in objects
     }
     assert not found.result.HasField("prediction")
@@ -354,6 +358,15 @@ def test_signed_amended_and_every_version_stays_as_it_was(strict, assessments):
     for before, after in itertools.pairwise(documented):
         predecessor = after.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
         assert predecessor.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == before.SOPInstanceUID
+    pages = [
+        pydicom.dcmread(io.BytesIO(ehr.artifact(first.name, "encapsulated-report.dcm", version)))
+        for version in (1, 2, 3)
+    ]
+    assert [each.VerificationFlag for each in pages] == ["UNVERIFIED", "VERIFIED", "VERIFIED"]
+    assert [each.EncapsulatedDocument[: each.EncapsulatedDocumentLength] for each in pages] == [pdf for _, pdf in kept]
+    note = pydicom.dcmread(io.BytesIO(ehr.artifact(first.name, "rejection-note.dcm", 3)))
+    assert note.ConceptNameCodeSequence[0].CodeValue == "113001"
+    assert rejected_by(note) == {each.SOPInstanceUID for each in (*documented[:2], *pages[:2])}
     found = ehr.watch(first.name, silent)
     assert (found.report_status, found.report_version) == (report_pb2.REPORT_STATUS_AMENDED, 3)
     assert found.revision == first.revision + 2

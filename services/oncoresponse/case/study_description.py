@@ -20,6 +20,14 @@ class PatientIdentity(Tolerant):
     weight_kg: float | None = None
 
 
+class CodedRegion(Tolerant):
+    """An item of Anatomic Region Sequence (0008,2218), as found."""
+
+    value: str
+    scheme: str
+    meaning: str = ""
+
+
 class SeriesDescription(Tolerant):
     """One image series that forms one regular volume.
 
@@ -33,6 +41,7 @@ class SeriesDescription(Tolerant):
         contrast_agent: Contrast/Bolus Agent (0018,0010), as found; ``None`` where none is named.
         magnetic_field_strength_t: Of MR: DICOM (0018,0087).
         body_part_examined: DICOM (0018,0015), as found.
+        anatomic_regions: Of its first image.
         laterality: DICOM (0020,0060), or (0020,0062) of the images; as found, never derived from pixels.
         instance_sha256: Digest of each file, same order; finds the file in the store.
     """
@@ -53,6 +62,7 @@ class SeriesDescription(Tolerant):
     suv_method: str | None = None
     acquisition_date_time: str | None = None
     body_part_examined: str | None = None
+    anatomic_regions: tuple[CodedRegion, ...] = ()
     laterality: str | None = None
     input_role: str = ""
     chosen_because: str | None = None
@@ -66,6 +76,7 @@ class StudyDescription(Tolerant):
 
     Attributes:
         study_date_time: ISO 8601 without zone where the study gives none (DICOM DA + TM).
+        description: DICOM (0008,1030), as found.
         series: The chosen image series, one for each input of the model that was found.
         warnings: What was odd but not wrong enough to refuse, in plain sentences without PHI.
     """
@@ -74,6 +85,7 @@ class StudyDescription(Tolerant):
     accession_number: str | None = None
     study_date_time: str | None = None
     timezone_offset: str | None = None
+    description: str | None = None
     patient: PatientIdentity
     series: tuple[SeriesDescription, ...]
     warnings: tuple[str, ...] = ()

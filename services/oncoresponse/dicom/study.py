@@ -15,7 +15,7 @@ from pathlib import Path
 
 from oncoresponse.case.case import SelectedSeries
 from oncoresponse.case.directory_walk import files_below
-from oncoresponse.case.study_description import SeriesDescription, StudyDescription
+from oncoresponse.case.study_description import CodedRegion, SeriesDescription, StudyDescription
 from oncoresponse.case.volume import Volume
 from oncoresponse.dicom import attributes
 from oncoresponse.dicom.computed_tomography import convert_computed_tomography
@@ -175,6 +175,7 @@ def convert_study(
         accession_number=attributes.text(first.dataset, "AccessionNumber"),
         study_date_time=_iso_date_time(first, "StudyDate", "StudyTime"),
         timezone_offset=attributes.text(first.dataset, "TimezoneOffsetFromUTC"),
+        description=attributes.text(first.dataset, "StudyDescription"),
         patient=single_patient(study.instances),
         series=tuple(descriptions),
         warnings=warnings,
@@ -262,6 +263,7 @@ def _describe(input_role: str, chosen: ChosenSeries, conversion: SuvConversion |
         suv_method=conversion.method if conversion else None,
         acquisition_date_time=min(times, default=None),
         body_part_examined=attributes.text(first.dataset, "BodyPartExamined"),
+        anatomic_regions=_anatomic_regions(first),
         laterality=attributes.text(first.dataset, "ImageLaterality") or attributes.text(first.dataset, "Laterality"),
         input_role=input_role,
         chosen_because=chosen.reason,
@@ -269,6 +271,21 @@ def _describe(input_role: str, chosen: ChosenSeries, conversion: SuvConversion |
         instance_sha256=tuple(instance.sha256 for instance in instances),
         warnings=tuple(warnings),
     )
+
+
+def _anatomic_regions(instance: Instance) -> tuple[CodedRegion, ...]:
+    """An unreadable one is no reason to refuse the study."""
+    try:
+        return tuple(
+            CodedRegion(
+                value=attributes.text(item, "CodeValue") or "",
+                scheme=attributes.text(item, "CodingSchemeDesignator") or "",
+                meaning=attributes.text(item, "CodeMeaning") or "",
+            )
+            for item in attributes.items(instance.dataset, "AnatomicRegionSequence")
+        )
+    except InvalidAttribute:
+        return ()
 
 
 def _different_sides(series: Sequence[SeriesDescription]) -> tuple[str, ...]:

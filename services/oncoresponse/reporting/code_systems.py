@@ -63,6 +63,9 @@ RADIOLOGY_LOINC = Code(LOINC, "LP29684-5", "Radiology")
 RADIOLOGY = Code(DIAGNOSTIC_SERVICE, "RAD", "Radiology")
 DIAGNOSTIC_IMAGING_STUDY = Code(LOINC, "18748-4", "Diagnostic imaging study")
 
+UNKNOWN = Code(DATA_ABSENT_REASON, "unknown", "Unknown")
+NOT_PERFORMED = Code(DATA_ABSENT_REASON, "not-performed", "Not Performed")
+
 VOLUME = Code(SNOMED, "118565006", "Volume")
 SUV_BODY_WEIGHT = Code(DCM, "126401", "SUVbw")
 METABOLIC_VOLUME = Code(DCM, "126032", "Metabolic Volume")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from oncoresponse.case.readable_numbers import readable_unit
+from oncoresponse.reporting.lesion_distances import UNIT, distance_sentences, reported_distances
 from oncoresponse.reporting.lesion_wording import (
     contour_sentence,
     lower_bound_sentence,
@@ -39,12 +40,15 @@ def lesion_table(context: ReportContext, fixed: Json) -> Json:
     shown = _shown_lesions(context)
     columns = [fixed["lesion_number"], fixed["lesion_label"]]
     columns += [_title(context, name, fixed) for name in names]
+    distances = [name for name in fixed["lesion_distances"] if any(lesion.distances for lesion in context.lesions)]
+    columns += [f"{fixed['lesion_distances'][name]}, {UNIT}" for name in distances]
     columns.append(fixed["lesion_review"])
     rows = [
         [
             str(lesion.number),
             lesion.label if len(lesion.label) <= _LONGEST_LABEL else f"{lesion.label[: _LONGEST_LABEL - 1]}…",
             *(_value(lesion, name) for name in names),
+            *(_distance(lesion, name) for name in distances),
             fixed["review_needed"] if lesion.segmentation.asks_for_review else "",
         ]
         for lesion in shown
@@ -59,11 +63,11 @@ def lesion_table(context: ReportContext, fixed: Json) -> Json:
 
 
 def contour_texts(context: ReportContext) -> list[str]:
-    """What is said of each contour; of several lesions of which the same is said, once."""
+    """What is said of each contour and of missing distances; of several lesions of which the same is said, once."""
     said = (
         (lesion, text)
         for lesion in context.lesions
-        for text in (lower_bound_sentence(lesion), contour_sentence(lesion))
+        for text in (lower_bound_sentence(lesion), contour_sentence(lesion), *distance_sentences(lesion.distances))
     )
     return of_lesions(context, said)
 
@@ -90,3 +94,7 @@ def _value(lesion: ReportedLesion, name: str) -> str:
     text = measure_text(lesion, measure)
     across = lesion.measure(_PERPENDICULAR)
     return f"{text} × {measure_text(lesion, across)}" if name == _LONGEST and across is not None else text
+
+
+def _distance(lesion: ReportedLesion, name: str) -> str:
+    return next((item.text for item in reported_distances(lesion.distances) if item.name == name), "")

@@ -10,6 +10,7 @@ from oncoradiomics.features import MEASURE_NAMES, Measure
 from oncoresponse.case.case import LesionMeasure
 from oncoresponse.case.readable_numbers import percent, readable_unit
 from oncoresponse.case.totals import PART_OF_TOTAL
+from oncoresponse.reporting.lesion_distances import DISTANCE_METHOD, distance_lines
 from oncoresponse.reporting.report_content import ReportContext, ReportedLesion
 
 COMPARE_FIRST = "Compare contour and images, and correct the contour, before using any figure of this report."
@@ -77,13 +78,13 @@ def measure_title(measure: Measure) -> str:
 
 
 def measure_lines(lesion: ReportedLesion) -> list[Line]:
-    """Title, value and unit of each measure, the well-known ones first."""
+    """Title, value and unit of each measure, the well-known ones first, then distances."""
     known = [measure for name in MEASURE_NAMES if (measure := lesion.measure(name)) is not None]
     others = [measure for measure in lesion.features.measures if measure.name not in MEASURE_NAMES]
     return [
         (measure_title(measure), measure_text(lesion, measure), readable_unit(measure.unit))
         for measure in known + others
-    ]
+    ] + distance_lines(lesion.distances)
 
 
 def measure_text(lesion: ReportedLesion, measure: Measure) -> str:
@@ -155,6 +156,11 @@ def contour_sentences(lesion: ReportedLesion) -> list[str]:
     """Everything said of a contour, the heaviest first."""
     said = (review_sentence(lesion), lower_bound_sentence(lesion), contour_sentence(lesion))
     return [text for text in said if text]
+
+
+def distance_method(context: ReportContext) -> str | None:
+    """How distances were measured; ``None`` where there are none."""
+    return DISTANCE_METHOD if any(lesion.distances is not None for lesion in context.lesions) else None
 
 
 def of_lesion(context: ReportContext, lesion: ReportedLesion, text: str) -> str:

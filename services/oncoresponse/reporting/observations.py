@@ -6,6 +6,7 @@ from fhir.resources.R4B.observation import Observation
 
 from oncoresponse.case.identifiers import lesion_part
 from oncoresponse.reporting.devices import Algorithm
+from oncoresponse.reporting.distance_observations import distance_observations, is_distance_role
 from oncoresponse.reporting.fhir_identifiers import full_url
 from oncoresponse.reporting.lesion_observations import lesion_observations, total_observations
 from oncoresponse.reporting.prediction_observations import model_inputs_observation, predicted_response_observation
@@ -17,6 +18,7 @@ def observations(context: ReportContext, devices: dict[str, Algorithm]) -> dict[
     found: dict[str, Observation] = {}
     for lesion in context.lesions:
         found |= lesion_observations(context, lesion, devices["measures"])
+        found |= distance_observations(context, lesion, devices["measures"])
     totals = total_observations(context, devices["measures"])
     found |= totals
     prediction = context.prediction
@@ -37,6 +39,8 @@ def basis_roles(context: ReportContext, results: dict[str, Observation]) -> list
     def is_basis(role: str) -> bool:
         if role in ("model-inputs", "predicted-response"):
             return True
+        if is_distance_role(role):  # measured on another image, and never an input
+            return False
         focus = results[role].focus
         if focus is None:
             return context.predicts_from_totals

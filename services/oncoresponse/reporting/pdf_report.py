@@ -16,8 +16,9 @@ from oncoresponse.case.answer_words import answer_line
 from oncoresponse.case.prediction import Contribution, Prediction
 from oncoresponse.case.readable_numbers import inside_sentence, significant, spoken_value
 from oncoresponse.reporting.key_image import Panel, panel_content, panel_png
+from oncoresponse.reporting.lesion_distances import distance_lines
 from oncoresponse.reporting.lesion_table import contour_texts, lesion_table
-from oncoresponse.reporting.lesion_wording import COMPARE_FIRST, measure_lines, of_lesions
+from oncoresponse.reporting.lesion_wording import COMPARE_FIRST, Line, distance_method, measure_lines, of_lesions
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.report_page import ReportPage
 from oncoresponse.reporting.typesetting import displayable, words
@@ -99,10 +100,7 @@ def page_content(context: ReportContext) -> Json:
         "distrust_heading": fixed["distrust_without_call" if _without_call(context) else "distrust"],
         "distrust": [_shortened(text, _LONGEST_SENTENCE) for text in distrusted],
         "lesions": lesion_table(context, fixed) if context.has_several_lesions else None,
-        "measures": [
-            {"title": title, "value": value, "unit": unit}
-            for title, value, unit in measure_lines(context.main_lesion)[:_MEASURES_SHOWN]
-        ],
+        "measures": [{"title": title, "value": value, "unit": unit} for title, value, unit in _shown_measures(context)],
         "contour": _contours(context, fixed),
         "inputs": _inputs(context.prediction, fixed),
         "check": _to_check(context, fixed),
@@ -110,6 +108,12 @@ def page_content(context: ReportContext) -> Json:
         "footer": _footer(context),
         "closing": fixed["closing"],
     }
+
+
+def _shown_measures(context: ReportContext) -> list[Line]:
+    """The first measures, and the distances always: a surgeon looks for them."""
+    lines, distances = measure_lines(context.main_lesion), distance_lines(context.main_lesion.distances)
+    return [*[line for line in lines if line not in distances][:_MEASURES_SHOWN], *distances]
 
 
 def _contours(context: ReportContext, fixed: Json) -> str:
@@ -120,7 +124,9 @@ def _contours(context: ReportContext, fixed: Json) -> str:
     shown = [_shortened(first, longest)]
     while others and len(" ".join((*shown, others[0]))) <= longest:
         shown.append(others.pop(0))
-    return " ".join(shown) + (f" {fixed['more'].format(count=len(others))}" if others else "")
+    shown += [fixed["more"].format(count=len(others))] if others else []
+    method = distance_method(context)
+    return " ".join([*shown, *([method] if method else [])])
 
 
 def _to_check(context: ReportContext, fixed: Json) -> list[str]:

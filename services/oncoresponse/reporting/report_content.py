@@ -18,6 +18,7 @@ from oncoresponse.case.prediction import Prediction
 from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model.definition import ImagingResponse
+from oncoresponse.reporting.lesion_distances import LesionDistances
 
 _PATIENT_REFERENCE = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}")
 _SERVICE_REQUEST_REFERENCE = re.compile(r"ServiceRequest/[A-Za-z0-9.-]{1,64}")
@@ -47,12 +48,14 @@ class ReportedLesion:
         label: Name of the structure in the contour that came with the study; empty for any other.
         features: Features and measures.
         segmentation: How the contour came to be.
+        distances: To bone and skin; ``None`` without a CT in the frame of reference of the lesions.
     """
 
     number: int
     label: str
     features: FeatureDocument
     segmentation: SegmentationSummary
+    distances: LesionDistances | None = None
 
     @property
     def contour_is_automatic(self) -> bool:

@@ -16,9 +16,11 @@ from oncoresponse.case.answer_words import WEAK, answer_line, strength
 from oncoresponse.case.prediction import Answer, Contribution, Prediction
 from oncoresponse.case.readable_numbers import inside_sentence, percent, significant, spoken_value
 from oncoresponse.errors import ModelFolderInvalid
+from oncoresponse.reporting.lesion_distances import distance_sentences
 from oncoresponse.reporting.lesion_wording import (
     Line,
     contour_sentences,
+    distance_method,
     lesion_name,
     measure_lines,
     of_lesions,
@@ -260,11 +262,12 @@ def conclusion(context: ReportContext) -> str:
         lines.append(f"All lesions: {spoken_lines(total_lines(context))}.")
     for lesion in context.lesions:
         named = lesion_name(lesion) if context.has_several_lesions else "Measures"
-        contour = " ".join(contour_sentences(lesion))
+        contour = " ".join((*contour_sentences(lesion), *distance_sentences(lesion.distances)))
         # One line a lesion where they have to be told apart.
         measured = f"{named}: {spoken_lines(measure_lines(lesion))}."
         lines += [f"{measured} {contour}"] if context.has_several_lesions else [measured, contour]
     lines += [
+        *([method] if (method := distance_method(context)) else []),
         *([f"Please check: {' '.join(noted)}"] if (noted := warnings(context)) else []),
         f"Limits: {' '.join(reasons_to_distrust(context))}",
         f"{sentence(research_use_statement(context))} {NOT_SIGNED}",
@@ -285,9 +288,10 @@ def readable_summary(context: ReportContext) -> str:
         if context.has_several_lesions:
             lines.append(lesion_name(lesion))
         lines += [*_in_columns(measure_lines(lesion)), "", *contour_sentences(lesion)]
+        lines += distance_sentences(lesion.distances)
         if lesion is not context.lesions[-1]:
             lines.append("")
-    lines += [*warnings(context), ""]
+    lines += [*([method] if (method := distance_method(context)) else []), *warnings(context), ""]
     prediction = context.prediction
     if prediction is None:
         lines.append("No response prediction was made.")

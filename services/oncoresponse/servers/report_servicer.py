@@ -6,7 +6,7 @@ import asyncio
 import datetime
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -27,13 +27,19 @@ from oncoresponse.case.sign_off import (
 )
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.errors import ReportChanged, ReportStatusForbids, SignerNotIdentified
-from oncoresponse.reporting.dicom_objects.signed_objects import rejection_note, verified_report
+from oncoresponse.reporting.dicom_objects.signed_objects import (
+    rejection_note,
+    replacement_note,
+    signed_page_object,
+    verified_report,
+)
 from oncoresponse.reporting.report_page import ReportPage
 from oncoresponse.reporting.sign_off import FirstVersion, sign_off_documents
 from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.rpc.report_message import AGREEMENTS, JUDGEMENTS, REASONS
 from oncoresponse.servers.report_view import (
     BUNDLE,
+    ENCAPSULATED_REPORT,
     PAGE,
     PDF,
     REJECTION_NOTE,
@@ -220,7 +226,7 @@ class ReportServicer(report_pb2_grpc.ReportServiceServicer):
             history.judgements,
             history.replaced_by,
         )
-        objects = self._objects(first, history, sign_off)
+        objects = self._objects(first, history, sign_off, made.pdf)
         documents = (
             (made.bundle, BUNDLE_MEDIA_TYPE),
             (made.pdf, PAGE_MEDIA_TYPE),
@@ -246,22 +252,43 @@ class ReportServicer(report_pb2_grpc.ReportServiceServicer):
         self._store.append(name, sign_off, asked, (bundle, pdf), keep, stored_objects, deliver)
 
     def _objects(
-        self, first: Mapping[str, artifact_pb2.ArtifactReference], history: ReportHistory, sign_off: SignOff
+        self,
+        first: Mapping[str, artifact_pb2.ArtifactReference],
+        history: ReportHistory,
+        sign_off: SignOff,
+        pdf: bytes,
     ) -> dict[str, bytes]:
         """DICOM objects of a version by file name; none where the chain of an earlier release made no SR."""
         if STRUCTURED_REPORT not in first:
             return {}
         store = self._artifacts
-        report = store.read_bytes(stored_artifact(first[STRUCTURED_REPORT]))
-        if sign_off.status is not ReportStatus.ENTERED_IN_ERROR:
-            return {STRUCTURED_REPORT: verified_report(report, (*history.sign_offs, sign_off))}
-        others = [stored_artifact(first[name]) for name in sorted(first) if name.endswith(_OBJECT_ENDING)]
-        others += [stored for version in history.versions for stored in version.objects.values()]
-        rejected = [
-            report,
-            *(store.read_bytes(stored) for stored in others if stored.sha256 != first[STRUCTURED_REPORT].sha256),
+        made_first = {name: stored_artifact(first[name]) for name in sorted(first) if name.endswith(_OBJECT_ENDING)}
+        # The SR leads, of which the identifiers of a note are made.
+        versions = [
+            {STRUCTURED_REPORT: made_first[STRUCTURED_REPORT]} | made_first,
+            *(version.objects for version in history.versions),
         ]
-        return {REJECTION_NOTE: rejection_note(rejected, sign_off)}
+        if sign_off.status is ReportStatus.ENTERED_IN_ERROR:
+            return {REJECTION_NOTE: rejection_note(self._read_objects(versions), sign_off)}
+        sign_offs = (*history.sign_offs, sign_off)
+        made = {STRUCTURED_REPORT: verified_report(store.read_bytes(made_first[STRUCTURED_REPORT]), sign_offs)}
+        if ENCAPSULATED_REPORT in made_first:
+            page = store.read_bytes(made_first[ENCAPSULATED_REPORT])
+            made[ENCAPSULATED_REPORT] = signed_page_object(page, sign_offs, pdf)
+        if sign_off.status is ReportStatus.AMENDED:
+            amended = [each.status is ReportStatus.AMENDED for each in history.sign_offs]
+            # What an earlier note has rejected is not rejected again.
+            not_yet = versions[-1:] if any(amended) else versions
+            replaced = [{name: each[name] for name in made if name in each} for each in not_yet]
+            made[REJECTION_NOTE] = replacement_note(self._read_objects(replaced), sign_off)
+        return made
+
+    def _read_objects(self, versions: Sequence[Mapping[str, StoredArtifact]]) -> list[bytes]:
+        """The objects of versions, without notes, each once."""
+        kept = {
+            stored.sha256: stored for objects in versions for name, stored in objects.items() if name != REJECTION_NOTE
+        }
+        return [self._artifacts.read_bytes(stored) for stored in kept.values()]
 
 
 def _signer() -> Caller:

@@ -23,7 +23,7 @@ from oncoresponse.model.cache import ModelCache
 from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.reporting.compose import compose_report
-from oncoresponse.reporting.dicom_objects.report_objects import report_objects
+from oncoresponse.reporting.dicom_objects.report_objects import report_objects, reported_surfaces
 from oncoresponse.reporting.lesion_map import lesion_map
 from oncoresponse.reporting.report_content import ReportContext, ReportedLesion, SourceArtifact
 from oncoresponse.servers.indexed_study import headers_of_images
@@ -102,8 +102,9 @@ class ReportStage:
         volumes = {image.input_role: store.read_volume(image.volume) for image in shown}
         lesions = lesion_map(store.read_volume(lesion.mask) for lesion in case.lesions if lesion.mask is not None)
         headers = self._source_headers(case, study, definition.segment_on)
+        models, context = reported_surfaces(context, lesions, self._ct(case, volumes), self._margin_mm)
         report = compose_report(context, volumes, lesions, headers)
-        objects = report_objects(context, report, lesions, self._ct(case, volumes), headers, self._margin_mm)
+        objects = report_objects(context, report, models, headers)
         outputs: dict[str, StoredArtifact] = {
             "report.json": store.put_bytes(report.bundle_json, "application/fhir+json"),
             "report.pdf": store.put_bytes(report.pdf, "application/pdf"),

@@ -33,7 +33,8 @@ from oncoresponse.v1 import artifact_pb2, assessment_pb2, report_pb2
 from oncoresponse.workflow.assessment_records import is_finished
 
 BUNDLE, PDF, PAGE = "report.json", "report.pdf", "report-page.json"
-STRUCTURED_REPORT, REJECTION_NOTE = "structured-report.dcm", "rejection-note.dcm"
+STRUCTURED_REPORT, ENCAPSULATED_REPORT = "structured-report.dcm", "encapsulated-report.dcm"
+REJECTION_NOTE = "rejection-note.dcm"
 _VERSIONED = (BUNDLE, PDF)
 _PREFIX = "assessments/"
 # What tells the model's answer; a file that is not known here is not shown either.
@@ -157,7 +158,7 @@ class ReportView:
             version=FIRST_VERSION, status=report_pb2.REPORT_STATUS_PRELIMINARY, time=assessment.end_time
         )
         if not withheld:
-            for name in (*_VERSIONED, STRUCTURED_REPORT):
+            for name in (*_VERSIONED, STRUCTURED_REPORT, ENCAPSULATED_REPORT):
                 if name in assessment.result.artifacts:
                     first.artifacts[name].CopyFrom(assessment.result.artifacts[name])
         versions = [version_message(each.sign_off, each.artifacts, withheld=withheld) for each in history.versions]

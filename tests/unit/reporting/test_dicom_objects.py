@@ -22,7 +22,13 @@ from oncoresponse.reporting.compose import Report
 from oncoresponse.reporting.dicom_objects.archive_object import SourceSeries, source_series
 from oncoresponse.reporting.dicom_objects.documents import encapsulated_report, key_image_object
 from oncoresponse.reporting.dicom_objects.measurement_codes import meaning
-from oncoresponse.reporting.dicom_objects.signed_objects import REJECTION_TITLES, rejection_note, verified_report
+from oncoresponse.reporting.dicom_objects.signed_objects import (
+    REJECTION_TITLES,
+    rejection_note,
+    replacement_note,
+    signed_page_object,
+    verified_report,
+)
 from oncoresponse.reporting.dicom_objects.structured_report import structured_report
 from oncoresponse.reporting.dicom_objects.surface_object import surface_object
 from oncoresponse.reporting.report_content import ReportContext
@@ -32,7 +38,9 @@ from PIL import Image
 from pydicom.dataset import Dataset
 
 MakeContext = Callable[..., ReportContext]
-KINDS = ["structured report", "page", "key image", "surface", "signed", "amended", "note"]
+KINDS = ["structured report", "page", "key image", "surface", "signed", "amended", "signed page", "amended page"]
+KINDS += ["replacement note", "note"]
+DOCUMENTS = ["structured report", "page", "signed", "signed page"]
 SIGNED = SignOff(
     2, ReportStatus.FINAL, "oidc:7", "Weiß, Zoë^^", datetime(2026, 11, 24, 9, 0, tzinfo=UTC), Agreement.AGREE
 )
@@ -65,7 +73,15 @@ def made_of(context: ReportContext, source: SourceSeries, report: Report, lesion
         "signed": verified_report(first, [SIGNED]),
         "amended": verified_report(first, [SIGNED, AMENDED]),
     }
-    return objects | {"note": rejection_note([first, report.segmentation, *objects.values()], WITHDRAWN)}
+    # Any PDF would do for what is looked at here; the longer one has an odd number of bytes.
+    odd = report.pdf + b"\n" * (1 + len(report.pdf) % 2)
+    objects["signed page"] = signed_page_object(objects["page"], [SIGNED], report.pdf)
+    objects["amended page"] = signed_page_object(objects["page"], [SIGNED, AMENDED], odd)
+    note = rejection_note([first, report.segmentation, *objects.values()], WITHDRAWN)
+    return objects | {
+        "replacement note": replacement_note([objects[kind] for kind in DOCUMENTS], AMENDED),
+        "note": note,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +105,7 @@ def test_dciodvfy_finds_no_error(
     assert [line for line in said if line.startswith("Error")] == []
 
 
-@pytest.mark.parametrize("kind", ["structured report", "signed", "amended", "note"])
+@pytest.mark.parametrize("kind", ["structured report", "signed", "amended", "replacement note", "note"])
 def test_dsrdump_reads_every_document(
     objects: dict[str, bytes], kind: str, tmp_path: Path, require_installed: Callable[..., None]
 ) -> None:
@@ -104,7 +120,8 @@ def test_dsrdump_reads_every_document(
         "structured report": ("Volume", "Verification Flag   : UNVERIFIED"),
         "signed": ("Volume", "Verification Flag   : VERIFIED"),
         "amended": ("Volume", "Verifying Observer"),
-        "note": ("Incorrect Modality Worklist Entry",),
+        "replacement note": ("Rejected for Quality Reasons", "Replaced by version 3"),
+        "note": ("Incorrect Modality Worklist Entry", "Withdrawn: the images"),
     }
     assert all(text in read_by.stdout for text in expected[kind])
 
@@ -266,19 +283,45 @@ def test_signing_verifies_and_amending_names_what_was_before(objects: dict[str, 
     assert any("DISAGREES" in text and "Necrosis." in text for text in texts)
 
 
+def test_a_signed_page_is_verified_and_names_the_page_before(objects: dict[str, bytes]) -> None:
+    first, signed, amended = (read(objects[kind]) for kind in ("page", "signed page", "amended page"))
+    assert [each.VerificationFlag for each in (first, signed, amended)] == ["UNVERIFIED", "VERIFIED", "VERIFIED"]
+    for before, made in ((first, signed), (signed, amended)):
+        predecessor = made.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
+        assert predecessor.SeriesInstanceUID == before.SeriesInstanceUID
+        assert predecessor.ReferencedSOPSequence[0].ReferencedSOPClassUID == before.SOPClassUID
+        assert predecessor.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == before.SOPInstanceUID
+        assert made.BurnedInAnnotation == "YES"
+        assert len(made.EncapsulatedDocument) % 2 == 0
+        assert made.EncapsulatedDocument[: made.EncapsulatedDocumentLength].startswith(b"%PDF")
+    assert signed.DocumentTitle == "Tumor assessment, final, version 2, research use only"
+    assert amended.DocumentTitle == "Tumor assessment, amended, version 3, research use only"
+    assert amended.EncapsulatedDocumentLength % 2 == 1
+    assert (signed.ContentDate, amended.ContentDate) == ("20261124", "20261125")
+
+
+def test_a_replacement_note_names_the_replaced_documents(objects: dict[str, bytes]) -> None:
+    made = read(objects["replacement note"])
+    assert made.ConceptNameCodeSequence[0].CodeValue == "113001"
+    assert _named(made) == {read(objects[kind]).SOPInstanceUID for kind in DOCUMENTS}
+
+
+def _named(note: Dataset) -> set[str]:
+    return {
+        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for item in note.ContentSequence
+        if "ReferencedSOPSequence" in item
+    }
+
+
 @pytest.mark.parametrize("reason", WithdrawalReason)
 def test_a_rejection_note_names_every_object_and_why(objects: dict[str, bytes], reason: WithdrawalReason) -> None:
-    kept = [objects[kind] for kind in KINDS[:-1]]
+    kept = [objects[kind] for kind in KINDS if "note" not in kind]
     note = rejection_note(kept, dataclasses.replace(WITHDRAWN, reason=reason))
     made = read(note)
     title = made.ConceptNameCodeSequence[0]
     assert (title.CodeValue, title.CodingSchemeDesignator) == (REJECTION_TITLES[reason].value, "DCM")
-    named = {
-        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
-        for item in made.ContentSequence
-        if "ReferencedSOPSequence" in item
-    }
-    assert named == {read(data).SOPInstanceUID for data in kept}
+    assert _named(made) == {read(data).SOPInstanceUID for data in kept}
 
 
 def test_names_are_written_in_unicode_whatever_they_were_read_in(

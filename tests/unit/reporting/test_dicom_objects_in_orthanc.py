@@ -19,8 +19,13 @@ from dicomweb_client.web import DICOMwebClient
 from oncoresponse.case.sign_off import Agreement, ReportStatus, SignOff, WithdrawalReason
 from oncoresponse.case.volume import Volume
 from oncoresponse.reporting.compose import Report
-from oncoresponse.reporting.dicom_objects.report_objects import report_objects
-from oncoresponse.reporting.dicom_objects.signed_objects import rejection_note, verified_report
+from oncoresponse.reporting.dicom_objects.report_objects import report_objects, reported_surfaces
+from oncoresponse.reporting.dicom_objects.signed_objects import (
+    rejection_note,
+    replacement_note,
+    signed_page_object,
+    verified_report,
+)
 from oncoresponse.reporting.report_content import ReportContext
 from pydicom.dataset import Dataset
 
@@ -105,8 +110,8 @@ def objects(
     pet_series: list[Dataset],
 ) -> dict[str, bytes]:
     """Everything that one assessment puts into the archive, the segmentation and what follows a signature included."""
-    context = make_two_lesions()
-    made = dict(report_objects(context, two_lesion_report, two_lesions, ct, pet_series, margin_mm=10.0).dicom)
+    models, context = reported_surfaces(make_two_lesions(), two_lesions, ct, margin_mm=10.0)
+    made = dict(report_objects(context, two_lesion_report, models, pet_series).dicom)
     assert {"lesion-surface-1.dcm", "lesion-surface-2.dcm", "margin-surface-2.dcm", "bone-surface.dcm"} <= set(made)
     signed = SignOff(2, ReportStatus.FINAL, "oidc:7", "Dr. Ada", context.issued, Agreement.AGREE)
     withdrawn = SignOff(
@@ -114,6 +119,8 @@ def objects(
     )
     made["segmentation.dcm"] = two_lesion_report.segmentation
     made["verified.dcm"] = verified_report(made["structured-report.dcm"], [signed])
+    made["verified-page.dcm"] = signed_page_object(made["encapsulated-report.dcm"], [signed], two_lesion_report.pdf)
+    made["replacement-note.dcm"] = replacement_note([made["structured-report.dcm"], made["verified.dcm"]], signed)
     return made | {"rejection-note.dcm": rejection_note(list(made.values()), withdrawn)}
 
 

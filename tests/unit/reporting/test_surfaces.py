@@ -12,11 +12,13 @@ import trimesh
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume
 from oncoresponse.errors import InvalidRequest
-from oncoresponse.reporting.surfaces.anatomy import _nearest, is_head_and_neck, margin_shell
+from oncoresponse.reporting.surfaces.anatomy import _nearest, margin_shell
+from oncoresponse.reporting.surfaces.body_region import BodyRegion
 from oncoresponse.reporting.surfaces.meshes import STL_HEADER, index_to_lps, lps_to_index, stl, surface
 from oncoresponse.reporting.surfaces.surface_models import SurfaceModels, surface_models
 from scipy.spatial import cKDTree
 
+ELSEWHERE = BodyRegion.ELSEWHERE
 FRAME, SERIES = "1.2.3", "1.2.3.4"
 OBLIQUE = np.array(sitk.VersorTransform((0.3, -0.5, 0.8), 0.7).GetMatrix()).reshape(3, 3)
 GRIDS = {
@@ -68,7 +70,8 @@ def phantom(name: str, *, open_end: bool = False) -> tuple[Volume, Volume]:
 
 def made(name: str, **changes: object) -> SurfaceModels:
     lesion, ct = phantom(name)
-    return surface_models(lesion, ct, research_use_statement="Research use only.", **changes)  # type: ignore[arg-type]
+    changes = {"region": ELSEWHERE, "research_use_statement": "Research use only."} | changes
+    return surface_models(lesion, ct, **changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", GRIDS)
@@ -135,7 +138,7 @@ def test_lesion_and_ct_may_be_on_different_grids(other: str) -> None:
     where = index_to_lps(np.argwhere(np.ones(image.GetSize()[::-1], bool)).astype(float), image)
     inside = np.linalg.norm(where - np.array([10.0, -20.0, 30.0]), axis=1).reshape(image.GetSize()[::-1]) <= 8
     lesion = filled(image, inside.astype(np.uint8), Quantity.MASK)
-    found = surface_models(lesion, ct, research_use_statement="x").distances
+    found = surface_models(lesion, ct, region=ELSEWHERE, research_use_statement="x").distances
     assert found is not None
     assert found.lesions[0].bone_mm == pytest.approx(12, abs=max(GRIDS[other][1]))
 
@@ -144,7 +147,9 @@ def test_where_the_image_ends_first_it_is_at_least_that() -> None:
     lesion, ct = phantom("straight", open_end=True)
     values = np.array(ct.array)
     values[values > 250] = 40
-    found = surface_models(lesion, filled(ct.image, values, Quantity.HOUNSFIELD), research_use_statement="x").distances
+    found = surface_models(
+        lesion, filled(ct.image, values, Quantity.HOUNSFIELD), region=ELSEWHERE, research_use_statement="x"
+    ).distances
     assert found is not None
     entry = found.lesions[0]
     assert (entry.bone, entry.skin) == ("at least", "at least")
@@ -155,7 +160,7 @@ def test_bone_beyond_the_end_of_the_image_may_be_nearer_than_what_is_seen() -> N
     lesion, ct = phantom("straight")
     shifted = np.asarray(lesion.array)
     moved = filled(lesion.image, np.roll(shifted, 30, axis=1), Quantity.MASK)  # 6.5 mm before the end of the image
-    found = surface_models(moved, ct, research_use_statement="x").distances
+    found = surface_models(moved, ct, region=ELSEWHERE, research_use_statement="x").distances
     assert found is not None
     assert found.lesions[0].bone == "at least"
     assert found.lesions[0].bone_mm == pytest.approx(6.5, abs=1)
@@ -164,7 +169,7 @@ def test_bone_beyond_the_end_of_the_image_may_be_nearer_than_what_is_seen() -> N
 def test_of_a_lesion_that_the_image_cuts_nothing_is_known() -> None:
     lesion, ct = phantom("straight")
     cut = filled(lesion.image, np.roll(np.asarray(lesion.array), 40, axis=0), Quantity.MASK)
-    found = surface_models(cut, ct, research_use_statement="x").distances
+    found = surface_models(cut, ct, region=ELSEWHERE, research_use_statement="x").distances
     assert found is not None
     assert (found.lesions[0].bone, found.lesions[0].bone_mm) == ("unknown", None)
     assert (found.lesions[0].skin, found.lesions[0].skin_mm) == ("unknown", None)
@@ -173,7 +178,7 @@ def test_of_a_lesion_that_the_image_cuts_nothing_is_known() -> None:
 def test_a_lesion_in_bone_touches_it() -> None:
     lesion, ct = phantom("straight")
     inside = filled(lesion.image, np.roll(np.asarray(lesion.array), 20, axis=2), Quantity.MASK)
-    found = surface_models(inside, ct, research_use_statement="x").distances
+    found = surface_models(inside, ct, region=ELSEWHERE, research_use_statement="x").distances
     assert found is not None
     assert (found.lesions[0].bone, found.lesions[0].bone_mm) == ("exact", 0.0)
 
@@ -189,6 +194,7 @@ def legs(*, lesion_at: float) -> SurfaceModels:
     return surface_models(
         filled(image, lesion.astype(np.uint8), Quantity.MASK),
         filled(image, values, Quantity.HOUNSFIELD),
+        region=ELSEWHERE,
         research_use_statement="x",
     )
 
@@ -221,6 +227,7 @@ def test_a_nodule_in_the_lung_is_in_the_chest_and_not_a_body_of_its_own() -> Non
     found = surface_models(
         filled(image, nodule.astype(np.uint8), Quantity.MASK),
         filled(image, values, Quantity.HOUNSFIELD),
+        region=ELSEWHERE,
         research_use_statement="x",
     ).distances
     assert found is not None
@@ -235,24 +242,11 @@ def test_the_mesh_of_bone_lies_within_two_millimetres_of_what_distances_are_meas
     values[(ring >= 20) & (ring <= 30)] = 900
     lesion = filled(image, (np.linalg.norm(where, axis=-1) <= 8).astype(np.uint8), Quantity.MASK)
     ct = filled(image, values, Quantity.HOUNSFIELD)
-    shown = surface_models(lesion, ct, research_use_statement="x").meshes["bone"]
+    shown = surface_models(lesion, ct, region=ELSEWHERE, research_use_statement="x").meshes["bone"]
     exact = surface(values >= 250, image)
     assert len(shown.faces) < len(exact.faces)
     apart, _ = cKDTree(np.asarray(exact.vertices)).query(np.asarray(shown.vertices))
     assert apart.max() < 2.0
-
-
-@pytest.mark.parametrize("body_part", ["HEAD", "Head and Neck", "NECK"])
-def test_no_skin_is_looked_for_in_head_and_neck(body_part: str) -> None:
-    models = made("straight", body_parts=["", body_part])
-    assert models.distances is not None
-    assert (models.distances.lesions[0].skin, models.distances.lesions[0].skin_mm) == ("not computed", None)
-    assert models.distances.lesions[0].bone == "exact"
-
-
-@pytest.mark.parametrize("body_part", ["", "LEG", "CHEST", "WHOLEBODY"])
-def test_other_parts_are_no_head_and_neck(body_part: str) -> None:
-    assert not is_head_and_neck(body_part)
 
 
 def test_no_mesh_is_ever_made_of_the_skin() -> None:
@@ -276,7 +270,7 @@ def test_without_a_ct_in_the_same_frame_only_lesions_are_made() -> None:
     lesion, ct = phantom("straight")
     elsewhere = Volume(ct.image, ct.quantity, "1.2.9", SERIES)
     for image in (None, elsewhere):
-        models = surface_models(lesion, image, margin_mm=5.0, research_use_statement="x")
+        models = surface_models(lesion, image, margin_mm=5.0, region=ELSEWHERE, research_use_statement="x")
         assert list(models.meshes) == ["lesion-1"]
         assert models.distances is None
 

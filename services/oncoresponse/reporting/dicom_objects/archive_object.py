@@ -25,6 +25,7 @@ SERIES_NUMBERS = {
     "surfaces": 9005,
     "verified-report": 9006,
     "rejection-note": 9007,
+    "verified-page": 9008,
 }
 """High, so that they sort behind the acquired series; 9001 is the segmentation."""
 

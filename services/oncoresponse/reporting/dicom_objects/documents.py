@@ -36,6 +36,7 @@ def encapsulated_report(context: ReportContext, source: SourceSeries, pdf: bytes
     made.RecognizableVisualFeatures = "NO"
     made.AcquisitionDateTime = None
     made.DocumentTitle = _TITLE
+    made.VerificationFlag = "UNVERIFIED"
     made.ConceptNameCodeSequence = [code_item("18748-4", "LN", "Diagnostic imaging study")]
     made.SourceInstanceSequence = references(source)
     set_sources(made, source)

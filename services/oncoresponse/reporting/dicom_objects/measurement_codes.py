@@ -115,6 +115,10 @@ def meaning(text: str) -> str:
     return textwrap.shorten(text.replace("\\", "/"), _LONGEST_MEANING, placeholder=" ...")
 
 
+AT_LEAST = private("at-least", "At least")
+"""Qualifier of a number that is a lower bound."""
+
+
 def coding_schemes() -> list[Dataset]:
     """Items of the Coding Scheme Identification Sequence for what is not of DICOM's own table."""
     named = (

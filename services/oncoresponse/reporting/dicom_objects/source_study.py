@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.valuerep import validate_value
+from pydicom.valuerep import PersonName, validate_value
 
 from oncoresponse.errors import InvalidAttribute, MissingAttribute
 
@@ -45,7 +45,6 @@ OF_STUDY = (
 # elsewhere can spoil the result.
 _COPIED = (
     *_NEEDED,
-    "SpecificCharacterSet",
     *OF_STUDY,
     "Modality",
     "Laterality",
@@ -72,6 +71,8 @@ _MAY_BE_EMPTY = frozenset(
 def clean_copy(dataset: Dataset) -> Dataset:
     """The attributes that a result takes over; a value that breaks its VR is left empty, never shortened to fit.
 
+    Texts are Unicode (ISO_IR 192) whatever the source was written in: writers and viewers stumble over code extensions.
+
     Raises:
         MissingAttribute: An image lacks what a reference to it needs.
         InvalidAttribute: The identity of the patient breaks DICOM's rules.
@@ -87,8 +88,10 @@ def clean_copy(dataset: Dataset) -> Dataset:
         if keyword not in dataset:
             continue
         element = dataset[keyword]
-        if keyword in _NEEDED or keyword == "SpecificCharacterSet" or _is_valid(element):
-            copy[keyword] = element
+        if keyword in _NEEDED or _is_valid(element):
+            # A PersonName keeps the bytes it was read from; a new one is encoded anew.
+            is_name = element.VR == "PN" and element.value
+            copy.add_new(element.tag, element.VR, PersonName(str(element.value)) if is_name else element.value)
         elif keyword in _IDENTIFYING:
             raise InvalidAttribute(
                 f"{keyword} of the source images breaks DICOM's rules, so no result can carry it. "
@@ -99,6 +102,7 @@ def clean_copy(dataset: Dataset) -> Dataset:
             setattr(copy, keyword, None)
     for keyword in _MAY_BE_EMPTY - set(copy.dir()):
         setattr(copy, keyword, None)
+    copy.SpecificCharacterSet = "ISO_IR 192"
     return copy
 
 
@@ -109,8 +113,10 @@ def _is_valid(element: pydicom.DataElement) -> bool:
     values = value if isinstance(value, MultiValue | list) else [value]
     try:
         for item in values:
-            # numbers keep the text they were read from, which may be longer than DS or IS allows
-            text = getattr(item, "original_string", None) or str(item)
+            # Numbers keep the text they were read from, which may be longer than DS or IS allows. Names keep bytes, of
+            # which there are more than the characters that are counted.
+            kept = getattr(item, "original_string", None)
+            text = kept if isinstance(kept, str) and kept else str(item)
             validate_value(element.VR, text, pydicom.config.RAISE)
     except (ValueError, TypeError):
         return False

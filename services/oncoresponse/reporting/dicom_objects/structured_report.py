@@ -29,6 +29,7 @@ from oncoresponse.reporting.dicom_objects.archive_object import (
     set_equipment,
 )
 from oncoresponse.reporting.dicom_objects.measurement_codes import (
+    AT_LEAST,
     coding_schemes,
     feature_code,
     measure_code,
@@ -36,6 +37,7 @@ from oncoresponse.reporting.dicom_objects.measurement_codes import (
     unit_code,
 )
 from oncoresponse.reporting.dicom_objects.source_study import set_times
+from oncoresponse.reporting.lesion_distances import DISTANCE_METHOD, UNIT, distance_sentences, reported_distances
 from oncoresponse.reporting.lesion_wording import (
     contour_sentences,
     is_lower_bound,
@@ -175,12 +177,15 @@ def _lesion_group(
         finding_type=codes.SCT.Mass,
         finding_category=codes.SCT.MorphologicallyAbnormalStructure,
         algorithm_id=_algorithm(made_by["measures"]),
-        measurements=[*_measures(lesion), *_features(context, lesion, made_by["radiomics"])],
+        measurements=[*_measures(lesion), *_distances(lesion), *_features(context, lesion, made_by["radiomics"])],
+        qualitative_evaluations=_absent_distances(lesion) or None,
     )
     bounds = [measure_title(item) for item in lesion.features.measures if is_lower_bound(lesion, item)]
     said = [
         *([f"At least, as only a part is seen: {', '.join(bounds)}."] if bounds else []),
         *contour_sentences(lesion),
+        *distance_sentences(lesion.distances),
+        *([DISTANCE_METHOD] if lesion.distances else []),
     ]
     if lesion.label:
         said.append(f"Name of the structure in the contour that came with the study: {lesion.label}")
@@ -202,6 +207,42 @@ def _measures(lesion: ReportedLesion) -> list[sr.Measurement]:
             )
         )
     return found
+
+
+def _distances(lesion: ReportedLesion) -> list[sr.Measurement]:
+    """To bone and skin, where there is a value, with a qualifier where it is a lower bound.
+
+    Numeric Value Qualifier (0040,A301) takes CID 42, which may be extended and has no code for a lower bound (PS3.3
+    C.18.1). DCM 121243 "Distance from skin" stands among the measures of a breast alone (CID 6165), and none stands for
+    bone, so both names are ours.
+    """
+    return [
+        sr.Measurement(
+            name=private(item.name, item.title),
+            value=_decimal(item.mm),
+            unit=unit_code(UNIT),
+            qualifier=AT_LEAST if item.is_lower_bound else None,
+            method=private("distance_method", "Shortest line between surfaces on CT"),
+        )
+        for item in reported_distances(lesion.distances)
+        if item.mm is not None
+    ]
+
+
+def _absent_distances(lesion: ReportedLesion) -> list[sr.QualitativeEvaluation]:
+    """That a distance has no value, as a code of CID 42.
+
+    A NUM item with an empty Measured Value Sequence would say the same (PS3.3 C.18.1), but highdicom 0.28 then cannot
+    read the whole document.
+    """
+    return [
+        sr.QualitativeEvaluation(
+            name=private(item.name, item.title),
+            value=codes.DCM.ValueUnknown if item.was_tried else codes.DCM.MeasurementNotAttempted,
+        )
+        for item in reported_distances(lesion.distances)
+        if item.mm is None
+    ]
 
 
 def _features(context: ReportContext, lesion: ReportedLesion, engine: Algorithm) -> list[sr.Measurement]:

@@ -6,18 +6,18 @@ Rules, which every result states:
   thin or demineralized bone may be missing. Only what lies within 100 mm of the box around the lesions is looked at.
 - Skin: border of the largest part of at least -300 HU that holds at least half of the lesion (limbs may be apart),
   cavities filled slice by slice, where it does not leave the image. Clothes, table and immobilization that touch the
-  patient count as patient. Not for head and neck, where airways and cavities open to the outside, and a surface would
-  show the face: no mesh of the skin is ever made.
+  patient count as patient. Not for head and neck (:mod:`~oncoresponse.reporting.surfaces.body_region`), where airways
+  and cavities open to the outside, and a surface would show the face: no mesh of the skin is ever made.
 - A distance is the shortest straight line between surfaces. Where an image ends nearer to the lesion than what was
   found, that may go on beyond, so that the distance is "at least" the one to the end of the image.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from skimage.measure import marching_cubes
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume, require_same_frame_of_reference
 from oncoresponse.errors import InvalidRequest
+from oncoresponse.reporting.lesion_distances import Relation
 from oncoresponse.reporting.surfaces.meshes import Points, index_to_lps, lps_to_index
 
 BONE_HU, BODY_HU = 250.0, -300.0
@@ -37,12 +38,6 @@ SKIN_PIXEL_MM = 2.0
 _SMALLEST_BONE_MM3 = 1000.0
 _FIRST_LOOK = 64  # points
 _SMALLEST_BODY_PART = 0.05  # of the largest: a limb, not a nodule in a lung that the image cuts open
-_HEAD_AND_NECK = frozenset(
-    {"HEAD", "NECK", "HEADNECK", "HEADANDNECK", "BRAIN", "SKULL", "FACE", "JAW", "ORBIT", "SINUS", "NECKCHEST"}
-    | {"TONGUE", "PHARYNX", "LARYNX", "THYROID", "MAXILLA", "MANDIBLE", "EAR", "EYE", "NOSE", "CSPINE"}
-)
-
-Relation = Literal["exact", "at least", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -70,11 +65,6 @@ class Tissue:
 
     inside: npt.NDArray[np.bool_]
     grid: sitk.Image
-
-
-def is_head_and_neck(body_part: str) -> bool:
-    """Whether Body Part Examined (0018,0015) names a part of head or neck."""
-    return "".join(letter for letter in body_part.upper() if letter.isalpha()) in _HEAD_AND_NECK
 
 
 def part_around(ct: Volume, points: Points, margin_mm: float = SEARCH_MM) -> sitk.Image:
@@ -186,7 +176,8 @@ def _distance(lesion: Points, tissue: Tissue, whole: sitk.Image, *, touches: boo
     nearest = _nearest(lesion, border) if len(border) else np.inf
     if nearest <= known:
         return Distance(round(nearest, 1), "exact")
-    return Distance(round(float(known), 1), "at least")
+    # Down, as more than this is not known.
+    return Distance(math.floor(10 * float(known) + 1e-6) / 10, "at least")
 
 
 def _nearest(some: Points, others: Points) -> float:

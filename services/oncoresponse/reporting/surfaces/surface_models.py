@@ -12,21 +12,21 @@ import trimesh
 
 from oncoresponse.case.document import Tolerant
 from oncoresponse.case.volume import Volume
+from oncoresponse.reporting.lesion_distances import NOT_COMPUTED, LesionDistances
 from oncoresponse.reporting.surfaces.anatomy import (
     BODY_HU,
     BONE_HU,
     SEARCH_MM,
     SKIN_PIXEL_MM,
     Distance,
-    Relation,
     bodies,
     bone,
     distance_to_bone,
     distance_to_skin,
-    is_head_and_neck,
     margin_shell,
     part_around,
 )
+from oncoresponse.reporting.surfaces.body_region import BodyRegion, lungs_lie_above
 from oncoresponse.reporting.surfaces.meshes import Points, glb, index_to_lps, surface
 
 _SMOOTHING_STEPS = 5
@@ -35,7 +35,7 @@ RULES = (
     f"Bone: at least {BONE_HU:.0f} HU, parts of at least 1 ml, within {SEARCH_MM:.0f} mm; contrast medium, metal and "
     "calcification may be among it, thin bone may be missing.",
     f"Skin: border of the largest part of at least {BODY_HU:.0f} HU that holds at least half of the lesion; clothes "
-    "and table that touch count as patient.",
+    "and table that touch count as patient. Not computed in head and neck, nor where the lesion may lie there.",
     "Distance: shortest straight line between surfaces, to one voxel, of skin to one of at most "
     f"{SKIN_PIXEL_MM:.0f} mm; 'at least' where the image or the search ends nearer; 'unknown' where the lesion reaches "
     "the border of the CT, and for skin where it lies outside the patient.",
@@ -43,22 +43,6 @@ RULES = (
     "of the surface that distances are measured to, and lacks what is thinner.",
     "The position of the CT is that of the scan. For planning, not for navigation.",
 )
-
-
-class LesionDistances(Tolerant):
-    """Distances of one lesion.
-
-    Attributes:
-        lesion: Number of it.
-        bone_mm, bone: Value and relation; see :class:`~oncoresponse.reporting.surfaces.anatomy.Distance`.
-        skin_mm, skin: The same; ``not computed`` for head and neck.
-    """
-
-    lesion: int
-    bone_mm: float | None
-    bone: Relation
-    skin_mm: float | None
-    skin: Relation | str
 
 
 class DistanceDocument(Tolerant):
@@ -98,7 +82,7 @@ def surface_models(
     lesions: Volume,
     ct: Volume | None,
     *,
-    body_parts: Sequence[str] = (),
+    region: BodyRegion = BodyRegion.NOT_KNOWN,
     margin_mm: float | None = None,
     research_use_statement: str,
 ) -> SurfaceModels:
@@ -107,7 +91,8 @@ def surface_models(
     Args:
         lesions: From :func:`~oncoresponse.reporting.lesion_map.lesion_map`.
         ct: In Hounsfield units, on any grid; ``None``, or one in another frame of reference: lesions alone.
-        body_parts: Body Part Examined (0018,0015) of the series; where one is of head or neck, no skin is looked for.
+        region: What the study says of the part of the body. In head or neck no skin is looked for; where it is not
+            known, only around lesions with lungs above them.
         margin_mm: Width of a shell around each lesion, above 0; made only with a CT.
         research_use_statement: Goes into the document.
 
@@ -126,8 +111,9 @@ def surface_models(
             part = part_around(ct, everything)
             hard = bone(part)
             voxels = [index_to_lps(np.argwhere(numbers == number).astype(float), lesions.image) for number in found]
-            shows_face = any(map(is_head_and_neck, body_parts))
-            patients = [] if shows_face else bodies(ct, voxels)
+            regions = _regions(region, ct, voxels)
+            has_skin = [each is BodyRegion.ELSEWHERE for each in regions]
+            patients = bodies(ct, voxels) if any(has_skin) else []
             for place, number in enumerate(found):
                 if margin_mm is not None:
                     inside, grid = margin_shell(numbers == number, lesions, ct, margin_mm)
@@ -135,9 +121,9 @@ def surface_models(
                 exact = np.asarray(surface(numbers == number, lesions.image).vertices)
                 to_bone = distance_to_bone(exact, voxels[place], hard, ct.image)
                 to_skin = None
-                if not shows_face:
+                if has_skin[place]:
                     to_skin = distance_to_skin(exact, voxels[place], patients[place], ct.image)
-                distances.append(_entry(number, to_bone, to_skin))
+                distances.append(_entry(number, to_bone, to_skin, regions[place]))
             if hard.inside.any() and (shown := _shown_bone(part)) is not None:
                 meshes["bone"] = shown
     document = None
@@ -151,13 +137,20 @@ def surface_models(
     return SurfaceModels(meshes, glb(meshes), document)
 
 
-def _entry(number: int, to_bone: Distance, to_skin: Distance | None) -> LesionDistances:
+def _regions(stated: BodyRegion, ct: Volume, lesions: Sequence[Points]) -> list[BodyRegion]:
+    if stated is not BodyRegion.NOT_KNOWN:
+        return [stated for _ in lesions]
+    return [BodyRegion.ELSEWHERE if is_below else BodyRegion.NOT_KNOWN for is_below in lungs_lie_above(ct, lesions)]
+
+
+def _entry(number: int, to_bone: Distance, to_skin: Distance | None, region: BodyRegion) -> LesionDistances:
     return LesionDistances(
         lesion=number,
         bone_mm=to_bone.mm,
         bone=to_bone.relation,
         skin_mm=None if to_skin is None else to_skin.mm,
-        skin="not computed" if to_skin is None else to_skin.relation,
+        skin=NOT_COMPUTED if to_skin is None else to_skin.relation,
+        skin_not_computed=region.value if to_skin is None else "",
     )
 
 
