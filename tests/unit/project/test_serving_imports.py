@@ -27,7 +27,7 @@ def serving_modules() -> list[str]:
 
 def test_segmentation_is_served_without_monai():
     """Neither by an import at the top of a module nor by what such a module imports in its turn."""
-    names = serving_modules()
+    names = [name for name in serving_modules() if name.split(".")[1] == "segmentation" or name.endswith("_stage")]
     assert {"oncoresponse.segmentation.network", "oncoresponse.servers.segmentation_stage"} <= set(names)
     program = (
         "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint('monai' in sys.modules)"
