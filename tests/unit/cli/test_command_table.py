@@ -34,20 +34,14 @@ def test_a_slip_is_answered_with_a_suggestion():
     assert "'assess'" in shown.output
 
 
-@pytest.mark.parametrize(
-    ("arguments", "left_out"),
-    [
-        (["serve", "--help"], {"sqlalchemy", "protovalidate", "pydantic_settings", "oncoresponse.cli.assess"}),
-        (["series", "--help"], {"sqlalchemy", "protovalidate", "pydantic_settings", "oncoresponse.cli.audit"}),
-    ],
-    ids=str,
-)
-def test_a_command_loads_its_own_libraries_alone(arguments, left_out):
+@pytest.mark.parametrize("name", ["serve", "series"])
+def test_a_command_loads_its_own_libraries_alone(name):
     program = (
         "import sys\nfrom oncoresponse.cli.main import app\n"
         "app(sys.argv[1:], standalone_mode=False)\nprint(*sys.modules, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", program, name, "--help"], capture_output=True, text=True, cwd=ROOT)
     loaded = set(done.stderr.split())
     assert "oncoresponse.cli.command_table" in loaded, done.stderr
-    assert not loaded & left_out
+    others = {"oncoresponse.cli.assess", "oncoresponse.cli.audit", "oncoresponse.cli.users"}
+    assert not loaded & {"sqlalchemy", "protovalidate", "pydantic_settings", *others}
