@@ -7,6 +7,8 @@ import os
 # Two test processes on two cores: a library that takes all cores for itself only makes the other one wait.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+    # Each child process of a server costs seconds to start.
+    os.environ["ONCORESPONSE_RADIOMICS_PROCESSES"] = "1"
 
 import base64
 import datetime

@@ -23,7 +23,7 @@ from oncoresponse.v1 import study_pb2
 
 from tests.acceptance.documented import ROOT, commands_of, run
 
-PATIENTS, FEW = 24, 6
+PATIENTS, FEW = 24, 4
 
 SHORT_SEGMENTATION = {
     "folds": 2,
@@ -168,18 +168,25 @@ def test_demo():
     } <= names
 
 
+@pytest.fixture(scope="module")
+def machine(serve_for_module, tmp_path_factory):
+    """A server with the shipped models, as the first page starts it: its address and its data folder."""
+    data = tmp_path_factory.mktemp("machine") / "data"
+    return serve_for_module("--listen", "127.0.0.1:0", "--data-dir", str(data)).wait_until_ready(), data
+
+
 @pytest.mark.xdist_group("one machine")
-def test_one_machine(checkout, serve):
+def test_one_machine(checkout, machine):
+    """A server that a command starts for itself is in the demo, and where a network is brought along."""
     serve_here, _, example, assess, assess_contour, show, doctor = RUN["one machine"]
     assert "--listen" in serve_here
-    server = serve("--listen", "127.0.0.1:0", "--data-dir", str(checkout / "data"))
-    address = server.wait_until_ready()
+    address, _ = machine
     printed = run(example, checkout, replaced={"127.0.0.1:50051": address})
     assert "100%" in printed
     assert (checkout / "report.json").stat().st_size > 10_000
     assert "Tumor volume" in run(assess, checkout, "--server", address)
     assert "definition differs" in run(RUN["a contour on MR"][1], checkout, "--server", address)
-    assert "RTSTRUCT" in run(assess_contour, checkout)  # with a server of its own
+    assert "RTSTRUCT" in run(assess_contour, checkout, "--server", address)
     assert "Not for clinical decisions" in " ".join(run(show, checkout).split())  # wherever the line is wrapped
     assert "WRONG" not in run(doctor, checkout, "--data-dir", str(checkout))
 
@@ -384,8 +391,8 @@ def test_the_next_visit_is_forecast(checkout):
     assert (checkout / "forecast.csv").read_text().splitlines()[1].startswith("A,126,5.00,0.00,")
 
 
-@pytest.mark.xdist_group("documented monitoring")
-def test_monitoring(tmp_path, serve):
+@pytest.mark.xdist_group("one machine")
+def test_monitoring(tmp_path, machine):
     predict, outcome, ask_server, ask_database = RUN["monitoring"]
     # A checkout of its own: monitoring is of one version of a model, and the training tests make new ones.
     checkout = tmp_path
@@ -397,8 +404,7 @@ def test_monitoring(tmp_path, serve):
     (checkout / "inputs.csv").write_text(f"{','.join(['id', *columns])}\n{','.join(['1', *values])}\n")
     assert "Research use only" in run(predict, checkout)
     assert len((checkout / "predictions.csv").read_text().splitlines()) == 2
-    data = checkout / "data-of-monitoring"
-    address = serve("--listen", "127.0.0.1:0", "--data-dir", str(data)).wait_until_ready()
+    address, data = machine
     client = Client(address)
     study = client.upload_study(ROOT / "examples" / "STS_032", lambda *_: None)
     order = Order("sts-petct", contour=study_pb2.SuppliedContour())

@@ -17,63 +17,17 @@ from rich.console import Console
 from rich.markup import escape
 
 import oncoresponse
-from oncoresponse.cli import administration as administration_commands
-from oncoresponse.cli import assess as assess_command
-from oncoresponse.cli import audit as audit_command
-from oncoresponse.cli import deliveries as deliveries_command
-from oncoresponse.cli import doctor as doctor_command
-from oncoresponse.cli import edges as edges_command
-from oncoresponse.cli import export as export_command
-from oncoresponse.cli import forecast as forecast_command
-from oncoresponse.cli import measure_contour as measure_contour_command
-from oncoresponse.cli import model_control as model_control_command
-from oncoresponse.cli import models as models_command
-from oncoresponse.cli import monitor as monitor_command
-from oncoresponse.cli import pacs as pacs_commands
-from oncoresponse.cli import predict as predict_command
-from oncoresponse.cli import replay as replay_command
-from oncoresponse.cli import series as series_command
-from oncoresponse.cli import sign_off as sign_off_command
-from oncoresponse.cli import training as training_command
-from oncoresponse.cli import users as users_command
+from oncoresponse.cli.command_table import TableGroup
 from oncoresponse.cli.parent_process import ending_with_parent
 from oncoresponse.errors import ConfigurationError, OncoResponseError
 from oncoresponse.rpc.status import FieldViolations
 
 app = typer.Typer(
+    cls=TableGroup,
     help="Tumor study in as DICOM, therapy-response report out as FHIR. Research use only.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command("amend")(sign_off_command.amend)
-app.command("assess")(assess_command.assess)
-app.command("delete-assessment")(administration_commands.delete_assessment)
-app.command("doctor")(doctor_command.doctor)
-app.command("edges")(edges_command.edges)
-app.command("erase-patient")(administration_commands.erase_patient)
-app.command("evaluate")(training_command.evaluate)
-app.command("export")(export_command.export)
-app.command("forecast")(forecast_command.forecast)
-app.command("judge")(sign_off_command.judge)
-app.command("measure-contour")(measure_contour_command.measure_contour)
-app.command("merge-patients")(administration_commands.merge_patients)
-app.command("monitor")(monitor_command.monitor)
-app.command("move-study")(administration_commands.move_study)
-app.command("predict")(predict_command.predict)
-app.command("recall")(model_control_command.recall)
-app.command("record-outcome")(monitor_command.record_outcome)
-app.command("replay")(replay_command.replay)
-app.command("report")(sign_off_command.report)
-app.command("retention")(administration_commands.retention)
-app.command("series")(series_command.series)
-app.add_typer(audit_command.app, name="audit")
-app.command("sign")(sign_off_command.sign)
-app.command("withdraw")(sign_off_command.withdraw)
-app.add_typer(deliveries_command.app, name="deliveries")
-app.add_typer(models_command.app, name="models")
-app.add_typer(pacs_commands.app, name="pacs")
-app.add_typer(training_command.app, name="train")
-app.add_typer(users_command.app, name="users")
 
 _errors = Console(stderr=True)
 # By name, since the module is __main__ where it is run, and the text of foreign loggers is withheld.
@@ -159,6 +113,7 @@ def serve(
 
 
 def _serve(verbose: bool, settings: Path | None, *, roles: str | None, **overrides: object) -> bool:
+    from oncoresponse.cli.edges import say_addresses
     from oncoresponse.edges.edge_process import EdgeProcess
     from oncoresponse.rpc.process_log import log_to_standard_error
     from oncoresponse.rpc.settings import load_settings
@@ -188,7 +143,7 @@ def _serve(verbose: bool, settings: Path | None, *, roles: str | None, **overrid
         if process.stage_address:
             print(f"stages {process.stage_address}")
         for running in edges:
-            edges_command.say_addresses(running)
+            say_addresses(running)
         print(f"ready {address}", flush=True)
 
     async def main() -> bool:

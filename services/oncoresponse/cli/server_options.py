@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from oncoresponse.errors import ConfigurationError
-from oncoresponse.rpc.administration_client import AdministrationClient
-from oncoresponse.rpc.client import Client
-from oncoresponse.rpc.delivery_client import DeliveryClient
-from oncoresponse.rpc.pacs_client import PacsClient
-from oncoresponse.rpc.settings import CALLER_VARIABLES
-from oncoresponse.rpc.tls import CallerTls
+from oncoresponse.rpc.caller_variables import CALLER_VARIABLES
+
+if TYPE_CHECKING:
+    from oncoresponse.rpc.administration_client import AdministrationClient
+    from oncoresponse.rpc.client import Client
+    from oncoresponse.rpc.delivery_client import DeliveryClient
+    from oncoresponse.rpc.pacs_client import PacsClient
+    from oncoresponse.rpc.tls import CallerTls
 
 _CA, _CERTIFICATE, _KEY, _TOKEN, _TOKEN_FILE = CALLER_VARIABLES
 
@@ -51,6 +53,8 @@ def connect(
         ConfigurationError: A TLS file or the token file is missing, unreadable, or of another kind; or the token would
             cross a network unencrypted.
     """
+    from oncoresponse.rpc.client import Client
+
     return Client(server, _usable_tls(ca, certificate, key), token=_token(token_file))
 
 
@@ -58,6 +62,8 @@ def connect_administration(
     server: str, ca: Path | None, certificate: Path | None, key: Path | None, token_file: Path | None = None
 ) -> AdministrationClient:
     """The same with the calls of administrators. Raises what :func:`connect` raises."""
+    from oncoresponse.rpc.administration_client import AdministrationClient
+
     return AdministrationClient(server, _usable_tls(ca, certificate, key), token=_token(token_file))
 
 
@@ -65,6 +71,8 @@ def connect_deliveries(
     server: str, ca: Path | None, certificate: Path | None, key: Path | None, token_file: Path | None = None
 ) -> DeliveryClient:
     """The same with the calls about what is sent to others. Raises what :func:`connect` raises."""
+    from oncoresponse.rpc.delivery_client import DeliveryClient
+
     return DeliveryClient(server, _usable_tls(ca, certificate, key), token=_token(token_file))
 
 
@@ -72,10 +80,14 @@ def connect_pacs(
     server: str, ca: Path | None, certificate: Path | None, key: Path | None, token_file: Path | None = None
 ) -> PacsClient:
     """The same with the calls that concern archives. Raises what :func:`connect` raises."""
+    from oncoresponse.rpc.pacs_client import PacsClient
+
     return PacsClient(server, _usable_tls(ca, certificate, key), token=_token(token_file))
 
 
 def _usable_tls(ca: Path | None, certificate: Path | None, key: Path | None) -> CallerTls:
+    from oncoresponse.rpc.tls import CallerTls
+
     tls = CallerTls(ca, certificate, key)
     if ca is None and tls.is_wanted:
         raise ConfigurationError(

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from oncoresponse.cli.server_options import CertificateAuthority, ClientCertificate, ClientKey, TokenFile, connect
 from oncoresponse.errors import ConfigurationError
-from oncoresponse.rpc.client import Client
 from oncoresponse.v1 import report_pb2
+
+if TYPE_CHECKING:
+    from oncoresponse.rpc.client import Client
 
 _Assessment = Annotated[str, typer.Argument(help="Resource name of the assessment, assessments/...")]
 _Server = Annotated[str, typer.Option(help="HOST:PORT of a running server.")]

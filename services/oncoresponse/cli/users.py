@@ -14,7 +14,8 @@ from oncoresponse.access import local_users, revocations
 from oncoresponse.access.installed import revocations_file_of, users_file_of
 from oncoresponse.access.roles import USER_ROLES, AccessRole
 from oncoresponse.errors import ConfigurationError
-from oncoresponse.rpc.settings import CALLER_VARIABLES, ServerSettings, load_settings
+from oncoresponse.rpc.caller_variables import CALLER_VARIABLES
+from oncoresponse.rpc.settings import ServerSettings, load_settings
 
 _WIDEST = 200
 

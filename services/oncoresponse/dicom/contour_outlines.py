@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from skimage.measure import approximate_polygon, grid_points_in_poly
+from skimage.measure import grid_points_in_poly
 
 Points = npt.NDArray[np.float64]
 
@@ -110,6 +110,9 @@ def _thinned(path: Points) -> Points:
     """A closed path of very many points with those it needs, because each point is compared with each edge."""
     if len(path) <= _MANY_POINTS:
         return path
+    # Here, because it takes all of scipy.signal along, which takes a second.
+    from skimage.measure import approximate_polygon
+
     kept: Points = approximate_polygon(np.vstack([path, path[:1]]), SAME_OUTLINE_MM / 10)[:-1]  # type: ignore[no-untyped-call]
     return kept
 

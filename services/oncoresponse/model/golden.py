@@ -33,15 +33,17 @@ class GoldenFeatures(Strict):
 
 
 class GoldenNetworks(Strict):
-    """Probabilities at some voxels of the input that :mod:`oncoresponse.segmentation.golden` makes.
+    """Probabilities at some voxels of the inputs that :mod:`oncoresponse.segmentation.golden` makes.
 
     Attributes:
         made_for: SHA-256 of ``network.json``, which names the weights.
-        probabilities: For each network of the ensemble, in its order.
+        probabilities: For each network of the ensemble, in its order, of an input of the size of the training patches.
+        small: The same of a small input; ``None`` in vectors that were made before there was one.
     """
 
     made_for: str
     probabilities: tuple[tuple[float, ...], ...] = Field(min_length=1)
+    small: tuple[tuple[float, ...], ...] | None = Field(default=None, min_length=1)
 
 
 class GoldenVectors(Strict):

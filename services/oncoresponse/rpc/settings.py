@@ -20,17 +20,14 @@ from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
+from oncoresponse.rpc.caller_variables import CALLER_VARIABLES, PREFIX
 from oncoresponse.rpc.edge_settings import Destination, DicomWebServer, HttpSettings, PacsSettings
-from oncoresponse.rpc.settings_sources import EARLIER_NAMES, PREFIX, EarlierVariables, SettingsFile
+from oncoresponse.rpc.settings_sources import EARLIER_NAMES, EarlierVariables, SettingsFile
 from oncoresponse.rpc.tls import CallerTls, require_readable_pem
 
 # A database that was away has answered by then, or the step is run again.
 _NOTED_WITHIN_SECONDS = 600.0
 _HOST_AND_PORT = r"[^\s,{}\"]+:[0-9]{1,5}"
-CALLER_VARIABLES = tuple(
-    f"{PREFIX}{name}" for name in ("CA", "CLIENT_CERTIFICATE", "CLIENT_KEY", "TOKEN", "TOKEN_FILE")
-)
-"""Environment variables of commands that call a server; no settings of a server."""
 
 
 class Service(StrEnum):

@@ -11,9 +11,8 @@ import yaml
 from pydantic_settings import PydanticBaseSettingsSource
 
 from oncoresponse.errors import ConfigurationError
+from oncoresponse.rpc.caller_variables import PREFIX
 
-PREFIX = "ONCORESPONSE_"
-"""Before the name of a setting in the environment."""
 EARLIER_NAMES = {"roles": "services"}
 """Settings by the name that they had before release 0.3.0; still read."""
 

@@ -179,8 +179,13 @@ class Segmenter:
         return self.device.type == "cpu" and not self._compiled
 
     def golden_probabilities(self, array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Probabilities of each network, axes (network, k, j, i), of an array as the networks read it."""
-        return self._predict(self._networks, array)
+        """Probabilities of each network, axes (network, k, j, i), of an array as the networks read it.
+
+        Other than a study, the array is not padded to the size of the training patches.
+        """
+        return predict_probabilities(
+            self._networks, array, self.description.network, self._inference, self.device, minimum_size=1
+        )
 
     def needs_prompt(self, images: InputImages) -> bool:
         """Whether the scan shows so much of the body that somebody has to say which lesion is meant."""

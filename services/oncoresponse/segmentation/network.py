@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from monai.networks.nets.segresnet_ds import SegResNetDS
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
@@ -22,6 +21,7 @@ from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.errors import ModelFolderInvalid, ModelHashMismatch
 from oncoresponse.segmentation.lesion_prompt import LesionPoint, LesionPrompt
 from oncoresponse.segmentation.preprocessing import PreprocessingSettings
+from oncoresponse.segmentation.segresnet import SegResNetDS
 
 NETWORK_FILE = "network.json"
 
@@ -38,7 +38,7 @@ class NetworkSettings(_Frozen):
     """Architecture: a residual encoder with a light decoder (SegResNet, Myronenko 2018, arXiv:1810.11654).
 
     Attributes:
-        architecture: Only ``SegResNetDS`` (MONAI) is known.
+        architecture: Only ``SegResNetDS``, as MONAI calls it, is known.
         initial_filters: Feature maps at full resolution; doubled at each level.
         blocks_down: Residual blocks at each resolution of the encoder; the decoder has one at each.
         normalization: ``instance`` was measured better here (docs/segmentation.md); ``batch`` keeps what a voxel looks
@@ -48,7 +48,7 @@ class NetworkSettings(_Frozen):
 
     architecture: Literal["SegResNetDS"] = "SegResNetDS"
     initial_filters: int = Field(default=12, gt=0)
-    blocks_down: tuple[int, ...] = (1, 2, 2, 4)
+    blocks_down: tuple[int, ...] = Field(default=(1, 2, 2, 4), min_length=2)
     normalization: Literal["batch", "instance"] = "instance"
     deep_supervision_levels: int = Field(default=3, ge=1)
 
@@ -170,16 +170,14 @@ def build_network(settings: NetworkSettings) -> torch.nn.Module:
 
     In training mode the output is a list, one for each level of deep supervision, the finest first.
     """
-    network: torch.nn.Module = SegResNetDS(
-        spatial_dims=3,
-        init_filters=settings.initial_filters,
+    return SegResNetDS(
         in_channels=INPUT_CHANNELS,
         out_channels=1,
-        norm=settings.normalization,
+        initial_filters=settings.initial_filters,
         blocks_down=settings.blocks_down,
-        dsdepth=settings.deep_supervision_levels,
+        normalization=settings.normalization,
+        deep_supervision_levels=settings.deep_supervision_levels,
     )
-    return network
 
 
 def save_weights(network: torch.nn.Module, path: Path) -> WeightsFile:

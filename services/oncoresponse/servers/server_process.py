@@ -6,9 +6,10 @@ import asyncio
 import functools
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -77,7 +78,7 @@ class ServerProcess:
         self.edge_token = ""
 
     async def start(self) -> None:
-        """Listen, then make the services ready one after another; assessments last, when all they call is ready.
+        """Listen, then make the services ready side by side; assessments last, when all they call is ready.
 
         Raises:
             ConfigurationError: The address is taken or would expose patient data, there is no model, or a service that
@@ -131,18 +132,15 @@ class ServerProcess:
             reflection.enable_server_reflection((*own, *hosted, health_name, reflection.SERVICE_NAME), front)
         for server in self._servers:
             await server.start()
-        for service, running in built.items():
-            self._exit_stack.push_async_callback(running.close)
-            self._running.append(running)
-            if service is Service.ASSESSMENT:
-                # Before the workflow goes on with what a crash left unfinished, so that it finds whom it calls.
-                await peers.wait_until_serving([each for each in Service if each not in (service, Service.MONITORING)])
-                if Service.MONITORING not in (*settings.services, *settings.addresses):
-                    _log.warning("predictions are not recorded for monitoring: the service has no address")
-            await running.make_ready()
-            ready_stages.update(running.stages)
-            self._unable.discard(SERVICE_NAMES[service])
-            await self._health.set(SERVICE_NAMES[service], health_pb2.HealthCheckResponse.SERVING)
+        called = {service: running for service, running in built.items() if service is not Service.ASSESSMENT}
+        await _together(*(self._make_ready(*item, ready_stages) for item in called.items()))
+        if Service.ASSESSMENT in built:
+            # Before the workflow goes on with what a crash left unfinished, so that it finds whom it calls.
+            needed = [each for each in Service if each not in (Service.ASSESSMENT, Service.MONITORING)]
+            await peers.wait_until_serving(needed)
+            if Service.MONITORING not in (*settings.services, *settings.addresses):
+                _log.warning("predictions are not recorded for monitoring: the service has no address")
+            await self._make_ready(Service.ASSESSMENT, built[Service.ASSESSMENT], ready_stages)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         for service, running in built.items():
             if running.watch is not None:
@@ -151,6 +149,14 @@ class ServerProcess:
         if self._beside is not None:
             await self._beside_stack.enter_async_context(self._beside(self))
         _log.info("serving %s on %s", ", ".join(settings.services), self.address)
+
+    async def _make_ready(self, service: Service, running: Built, ready_stages: dict[str, Stage]) -> None:
+        self._exit_stack.push_async_callback(running.close)
+        self._running.append(running)
+        await running.make_ready()
+        ready_stages.update(running.stages)
+        self._unable.discard(SERVICE_NAMES[service])
+        await self._health.set(SERVICE_NAMES[service], health_pb2.HealthCheckResponse.SERVING)
 
     async def _set_health(self, name: str, serves: bool) -> None:
         kind = health_pb2.HealthCheckResponse
@@ -248,6 +254,17 @@ class ServerProcess:
                 f"Cannot listen on {listen}. Another process may use the port, or a TLS file is unreadable."
             ) from error
         return f"{host}:{port}"
+
+
+async def _together(*coroutines: Coroutine[Any, Any, None]) -> None:
+    """Await all; where one fails, the others are cancelled and over before its error is raised."""
+    tasks = [asyncio.create_task(each) for each in coroutines]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

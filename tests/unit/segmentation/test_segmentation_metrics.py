@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oncoresponse.segmentation.metrics import (
     dice,
-    hausdorff_95_mm,
     mean_binary_entropy,
     soft_dice_confidence,
     volume_error_percent,
 )
+from oncoresponse.segmentation.training.surface_distance import hausdorff_95_mm
 from scipy import ndimage
 from scipy.spatial import cKDTree
 

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 import torch
-from monai.inferers.utils import sliding_window_inference
 
 from oncoresponse.errors import ModelFolderInvalid
 from oncoresponse.segmentation.device import gpu_memory_errors
@@ -29,6 +28,7 @@ from oncoresponse.segmentation.external.declaration import (
 )
 from oncoresponse.segmentation.external.lesion_network import LesionNetwork
 from oncoresponse.segmentation.input_images import InputImages
+from oncoresponse.segmentation.sliding_window import sliding_window_logits
 
 Predictor = Callable[[torch.Tensor], torch.Tensor]
 """Float32 of axes (1, channel, three of space) to the network's raw output on the same space axes."""
@@ -95,18 +95,14 @@ class DeclaredNetwork(LesionNetwork):
             inside = [slice(before, before + count) for (before, _), count in zip(padding, shape, strict=True)]
             first, second, third = inside
             return self._checked(padded)[..., first, second, third]
-        logits = sliding_window_inference(
+        return sliding_window_logits(
             inputs.to(self._device),
             size,
-            sw_batch_size=1,
-            predictor=self._checked,
+            self._checked,
             overlap=self._windows.overlap,
-            mode=self._windows.weighting,
-            padding_mode="constant",
-            cval=self._windows.padding,
+            weighting=self._windows.weighting,
+            padding=self._windows.padding,
         )
-        assert isinstance(logits, torch.Tensor)  # noqa: S101 (one output, no dictionary)
-        return logits
 
     def _checked(self, window: torch.Tensor) -> torch.Tensor:
         with torch.autocast(self._device.type, torch.float16, enabled=self._device.type == "cuda"):

@@ -26,7 +26,7 @@ from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.segmentation.lesion_prompt import LesionPrompt, prompt_channels
 from oncoresponse.segmentation.mask_checks import measure_mask
 from oncoresponse.segmentation.mask_selection import mask_from_probability
-from oncoresponse.segmentation.metrics import dice, hausdorff_95_mm, volume_error_percent
+from oncoresponse.segmentation.metrics import dice, volume_error_percent
 from oncoresponse.segmentation.network import (
     NETWORK_FILE,
     MaskSettings,
@@ -38,6 +38,7 @@ from oncoresponse.segmentation.training.cohort import cohort_patients, cohort_sh
 from oncoresponse.segmentation.training.evaluation_figures import Case, draw_cases, draw_cross_validation
 from oncoresponse.segmentation.training.image_free_baseline import ellipsoid_within_borders
 from oncoresponse.segmentation.training.out_of_fold import BOX_ERROR_MM, OutOfFold, segment_out_of_fold
+from oncoresponse.segmentation.training.surface_distance import hausdorff_95_mm
 from oncoresponse.segmentation.training.thresholds import fixed_suv, share_of_maximum
 from oncoresponse.segmentation.uncertainty import (
     UncertaintyMeasures,
