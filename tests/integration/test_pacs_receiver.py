@@ -59,7 +59,7 @@ def settings(tmp_path_factory):
     pacs = {"listen": f"127.0.0.1:{port}", "callers": callers, "quiet_seconds": 1.0, "associations": 3}
     file = folder / "settings.yaml"
     limits = {"file_bytes": 8 * 1024**2}
-    file.write_text(yaml.safe_dump({"pacs": {**pacs, "rules": str(folder / "rules.yaml")}, "dicom_limits": limits}))
+    file.write_text(yaml.safe_dump({"pacs": pacs, "rules": str(folder / "rules.yaml"), "dicom_limits": limits}))
     return file, port, folder / "data"
 
 

@@ -148,7 +148,6 @@ class PacsSettings(BaseModel):
         quiet_seconds: A study is whole when nothing more of it has come for so long.
         associations: Open at the same time; one more is rejected as a passing condition.
         idle_seconds: An association on which nothing happens for so long is ended.
-        rules: File that says which studies start which model; without it they are kept, and nothing is started.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -162,14 +161,13 @@ class PacsSettings(BaseModel):
     quiet_seconds: float = Field(default=30.0, gt=0, le=86_400)
     associations: int = Field(default=20, ge=1, le=1000)
     idle_seconds: float = Field(default=60.0, gt=0)
-    rules: Path | None = None
 
     @field_validator("listen")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
         return require_address(value)
 
-    @field_validator("tls_certificate", "tls_key", "tls_client_authority", "rules")
+    @field_validator("tls_certificate", "tls_key", "tls_client_authority")
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser()

@@ -162,6 +162,8 @@ class ServerSettings(BaseSettings):
         pacs: The DICOM receiver; absent for none. Fields as :class:`~oncoresponse.rpc.edge_settings.PacsSettings`.
         destinations: Where results are sent, by a name of your choice, which ``deliver_to`` of a rule or a request
             says. Fields of each as :class:`~oncoresponse.rpc.edge_settings.Destination`.
+        rules: File that says which studies that come in by ``pacs`` or ``http`` start which model; without it they are
+            kept, and nothing is started.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
@@ -227,6 +229,7 @@ class ServerSettings(BaseSettings):
     dicomweb_servers: dict[str, DicomWebServer] = {}
     pacs: PacsSettings | None = None
     destinations: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], Destination] = {}
+    rules: Path | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -292,6 +295,7 @@ class ServerSettings(BaseSettings):
         "users_file",
         "revocations_file",
         "audit_anchor",
+        "rules",
     )
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:

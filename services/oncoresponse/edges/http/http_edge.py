@@ -18,6 +18,7 @@ from oncoresponse.edges.http.connection import connection_class
 from oncoresponse.edges.http.health_routes import HealthRoutes
 from oncoresponse.edges.http.stow import StowRoute
 from oncoresponse.edges.quiet_intake import QuietIntake
+from oncoresponse.edges.rule_runner import RuleRunner
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.edge_settings import HttpSettings
 from oncoresponse.rpc.settings import ServerSettings
@@ -35,7 +36,7 @@ class HttpEdge:
         front_door: Whom it calls.
 
     Raises:
-        ConfigurationError: It would offer patient data in the clear, or a TLS file cannot be used.
+        ConfigurationError: It would offer patient data in the clear, or a TLS file or the rules cannot be used.
     """
 
     name = "http"
@@ -48,6 +49,7 @@ class HttpEdge:
         self._http = http
         self._front_door = front_door
         self._settings = settings
+        self._rules = RuleRunner(settings, front_door)
         self._intake: QuietIntake | None = None
         self._server: _Server | None = None
         self._channel: grpc.aio.Channel | None = None
@@ -68,6 +70,7 @@ class HttpEdge:
             self._channel,
             http.quiet_seconds,
             self._settings.data_directory / "edges" / "open-studies",
+            completed=self._completed,
         )
         await self._intake.start()
         stow = StowRoute(
@@ -125,6 +128,12 @@ class HttpEdge:
     def ready(self) -> bool:
         """Whether it listens."""
         return self._serving is not None and not self._serving.done()
+
+    async def _completed(self, study: str, sender: str) -> None:
+        # A caller is no AE title, whatever it is called.
+        del sender
+        if self._channel is not None:
+            await self._rules.run(self._channel, study)
 
 
 class _Server(uvicorn.Server):
