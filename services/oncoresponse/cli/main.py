@@ -31,6 +31,7 @@ from oncoresponse.cli import monitor as monitor_command
 from oncoresponse.cli import pacs as pacs_commands
 from oncoresponse.cli import predict as predict_command
 from oncoresponse.cli import replay as replay_command
+from oncoresponse.cli import routes as routes_commands
 from oncoresponse.cli import series as series_command
 from oncoresponse.cli import sign_off as sign_off_command
 from oncoresponse.cli import training as training_command
@@ -70,6 +71,7 @@ app.command("sign")(sign_off_command.sign)
 app.command("withdraw")(sign_off_command.withdraw)
 app.add_typer(models_command.app, name="models")
 app.add_typer(pacs_commands.app, name="pacs")
+app.add_typer(routes_commands.app, name="routes")
 app.add_typer(training_command.app, name="train")
 app.add_typer(users_command.app, name="users")
 

@@ -176,7 +176,7 @@ def require_destinations(rules: Rules, destinations: Collection[str]) -> None:
     for rule in rules.rules:
         if unknown := sorted(set(rule.deliver_to) - set(destinations)):
             raise ConfigurationError(
-                f"Rule {rule.name} delivers to {', '.join(unknown)}, which is none of the destinations in the settings.",
+                f"Rule {rule.name} delivers to {', '.join(unknown)}, which is no destination of the settings.",
                 setting="rules",
             )
 
