@@ -15,12 +15,15 @@ import grpc
 import pydicom
 import pytest
 import yaml
+from oncoresponse.cli.main import app
 from oncoresponse.storage.audit_store import audit_rows
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, study_pb2, study_pb2_grpc
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
+from typer.testing import CliRunner
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 CT, PET = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.128"
 # pynetdicom leaves the socket of an association that was rejected to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
@@ -36,7 +39,9 @@ RULES = {
             "model": "sts-petct",
             "planned_treatment": "As the board decided",
             "use_contour": True,
+            "priority": "urgent",
         },
+        {"name": "lung", "when": {"calling_ae_titles": ["LUNG1"]}, "model": "no-such-model"},
     ]
 }
 
@@ -52,7 +57,7 @@ def collected() -> Iterator[None]:
 def settings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pacs")
     (folder / "rules.yaml").write_text(yaml.safe_dump(RULES))
-    callers = {"PETCT1": "", "MR2": "", "ELSEWHERE": "192.0.2.7"}
+    callers = {"PETCT1": "", "MR2": "", "LUNG1": "", "ELSEWHERE": "192.0.2.7"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -155,11 +160,49 @@ def test_what_storescu_sends_is_assessed_by_the_rule_that_fits(server, settings,
     }
     assert ("edges", "127.0.0.1") in callers
 
-    # The same again, and a slice of the same study that comes later: studies of their own, never a change.
-    storescu(port, files[:1], "-R")
-    late = until(lambda: [each for each in studies(server) if each.complete and each.name != study.name])
-    assert [each.instance_count for each in late] == [1]
-    assert study in studies(server)
+    # What is here already makes no version; one slice more makes one, with all that came before, and changes nothing.
+    assert "E:" not in storescu(port, files[:1], "-R")
+    uid, series = str(dataset.StudyInstanceUID), generate_uid()
+    late = a_slice(StudyInstanceUID=uid, SeriesInstanceUID=series, Modality="OT", SOPClassUID=SECONDARY_CAPTURE)
+    association = associate(port, SECONDARY_CAPTURE)
+    assert association.send_c_store(late).Status == 0x0000
+    association.release()
+    (version,) = until(lambda: [each for each in studies(server) if each.complete and each.name != study.name])
+    assert (version.instance_count, version.supersedes) == (len(files) + 1, study.name)
+    (kept,) = [each for each in studies(server) if each.name == study.name]
+    assert kept.superseded_by == version.name
+    kept.superseded_by = ""
+    assert kept == study
+    (newer,) = until(lambda: [each for each in assessments(server) if each.study == version.name])
+    assert newer.replaces == assessment.name
+    listed = received(server)
+    assert listed[version.name] == ["PETCT1", "started", "sarcoma", newer.name]
+    assert listed[study.name] == ["PETCT1", "started", "sarcoma", assessment.name]
+    # Other content under a SOP Instance UID of an earlier version is none of a newer one either; nor another patient's.
+    changed = pydicom.dcmread(images[0])
+    changed.InstanceNumber = 9999
+    association = associate(port, str(changed.SOPClassUID))
+    del changed[0x00200010]
+    assert association.send_c_store(changed).Status == 0x0111
+    assert association.send_c_store(a_slice(StudyInstanceUID=uid, PatientID="SOMEBODY-ELSE")).Status == 0xA900
+    association.release()
+
+
+def received(server, *options: str) -> dict[str, list[str]]:
+    """What ``oncoresponse pacs received`` lists, by study: AE title, state, and what else it says."""
+    said = CliRunner().invoke(app, ["pacs", "received", "--server", server.address, *options])
+    assert said.exit_code == 0, said.output
+    rows = [line.split() for line in said.output.splitlines() if "studies/" in line]
+    return {row[-1]: row[2:-1] for row in rows}
+
+
+def test_a_rule_whose_model_is_not_there_is_listed_with_the_reason(server, settings):
+    _, port, _ = settings
+    association = associate(port, aet="LUNG1")
+    assert association.send_c_store(a_slice()).Status == 0x0000
+    association.release()
+    (row,) = until(lambda: received(server, "--state", "refused").values())
+    assert row == ["LUNG1", "refused", "lung", "MODEL_NOT_FOUND"]
 
 
 def test_a_study_that_no_rule_fits_is_kept_and_said(server, settings):
@@ -171,6 +214,7 @@ def test_a_study_that_no_rule_fits_is_kept_and_said(server, settings):
     (study,) = until(lambda: [each for each in studies(server) if each.complete and each.name not in before])
     until(lambda: f"{study.name} fits no rule" in server.log.read_text())
     assert study.name not in {each.study for each in assessments(server)}
+    assert received(server)[study.name] == ["MR2", "kept", "NO_RULE_FITS"]
 
 
 def test_who_may_not_send_is_rejected(server, settings):

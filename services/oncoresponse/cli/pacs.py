@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from oncoresponse.cli.server_options import (
     connect_pacs,
 )
 from oncoresponse.errors import ConfigurationError
-from oncoresponse.v1 import study_pb2
+from oncoresponse.v1 import intake_pb2, study_pb2
 
 app = typer.Typer(help="Studies of an archive.", no_args_is_help=True)
 
@@ -93,6 +94,41 @@ def retrieve(
     finally:
         client.close()
     print(f"{found.name}: {found.instance_count} instances, {' '.join(found.modalities)}")
+
+
+@app.command()
+def received(
+    server: Server,
+    state: Annotated[str, typer.Option(help="Only these: waiting, started, kept or refused.")] = "",
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=1000)] = 50,
+    ca: CertificateAuthority = None,
+    client_certificate: ClientCertificate = None,
+    client_key: ClientKey = None,
+    token_file: TokenFile = None,
+) -> None:
+    """List what came in by C-STORE and over HTTP, newest first: what the rules made of it, or why nothing."""
+    if state not in ("", "waiting", "started", "kept", "refused"):
+        raise ConfigurationError("--state is waiting, started, kept or refused.")
+    wanted = f"RECEIVED_STATE_{state.upper() or 'UNSPECIFIED'}"
+    request = intake_pb2.ListReceivedStudiesRequest(page_size=limit, state=wanted)
+    client = connect_pacs(server, ca, client_certificate, client_key, token_file)
+    try:
+        studies = client.received_studies(request)
+    finally:
+        client.close()
+    table = Table("Complete", "From", "State", "Rule", "Assessment", "Reason", "Priors", "Study", box=None)
+    for study in studies:
+        table.add_row(
+            study.complete_time.ToDatetime(tzinfo=datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
+            study.ae_title if study.way == intake_pb2.RECEIVED_WAY_C_STORE else "http",
+            intake_pb2.ReceivedState.Name(study.state).removeprefix("RECEIVED_STATE_").lower(),
+            study.rule,
+            study.assessment,
+            study.reason,
+            str(study.prior_count or ""),
+            study.study,
+        )
+    Console(width=250, highlight=False).print(table if studies else "Nothing has come in.")
 
 
 def _place(archive: str) -> dict[str, str]:

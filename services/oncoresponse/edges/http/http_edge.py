@@ -22,6 +22,7 @@ from oncoresponse.edges.rule_runner import RuleRunner
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.edge_settings import HttpSettings
 from oncoresponse.rpc.settings import ServerSettings
+from oncoresponse.v1 import intake_pb2
 
 _BACKLOG = 256
 _KEEP_ALIVE_SECONDS = 15
@@ -49,7 +50,7 @@ class HttpEdge:
         self._http = http
         self._front_door = front_door
         self._settings = settings
-        self._rules = RuleRunner(settings, front_door)
+        self._rules = RuleRunner(settings, front_door, intake_pb2.RECEIVED_WAY_HTTP)
         self._intake: QuietIntake | None = None
         self._server: _Server | None = None
         self._channel: grpc.aio.Channel | None = None
@@ -72,6 +73,7 @@ class HttpEdge:
             self._settings.data_directory / "edges" / "open-studies",
             completed=self._completed,
         )
+        self._rules.start(self._channel)
         await self._intake.start()
         stow = StowRoute(
             self._front_door,
@@ -121,6 +123,7 @@ class HttpEdge:
                 await self._serving
         if self._intake is not None:
             await self._intake.stop()
+        await self._rules.stop()
         if self._channel is not None:
             await self._channel.close()
         self._server = self._serving = self._channel = None
@@ -132,8 +135,7 @@ class HttpEdge:
     async def _completed(self, study: str, sender: str) -> None:
         # A caller is no AE title, whatever it is called.
         del sender
-        if self._channel is not None:
-            await self._rules.run(self._channel, study)
+        await self._rules.received(study)
 
 
 class _Server(uvicorn.Server):

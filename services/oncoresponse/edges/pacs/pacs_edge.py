@@ -13,6 +13,7 @@ from oncoresponse.edges.quiet_intake import QuietIntake
 from oncoresponse.edges.rule_runner import RuleRunner
 from oncoresponse.rpc.edge_settings import PacsSettings
 from oncoresponse.rpc.settings import ServerSettings
+from oncoresponse.v1 import intake_pb2
 
 
 class PacsEdge:
@@ -39,7 +40,7 @@ class PacsEdge:
         self._pacs = pacs
         self._front_door = front_door
         self._results = results
-        self._rules = RuleRunner(settings, front_door)
+        self._rules = RuleRunner(settings, front_door, intake_pb2.RECEIVED_WAY_C_STORE)
         self._channel: grpc.aio.Channel | None = None
         self._intake: QuietIntake | None = None
         self._receiver: Receiver | None = None
@@ -55,6 +56,7 @@ class PacsEdge:
         self._intake = QuietIntake(
             self._front_door, self._channel, self._pacs.quiet_seconds, record, completed=self._completed
         )
+        self._rules.start(self._channel)
         await self._intake.start()
         self._receiver = Receiver(
             self._pacs,
@@ -73,6 +75,7 @@ class PacsEdge:
             await asyncio.to_thread(self._receiver.stop)
         if self._intake is not None:
             await self._intake.stop()
+        await self._rules.stop()
         if self._channel is not None:
             await self._channel.close()
         self._receiver = self._channel = None
@@ -82,5 +85,4 @@ class PacsEdge:
         return self._receiver is not None
 
     async def _completed(self, study: str, sender: str) -> None:
-        if self._channel is not None:
-            await self._rules.run(self._channel, study, sender.removeprefix("ae:"))
+        await self._rules.received(study, sender.removeprefix("ae:"))
