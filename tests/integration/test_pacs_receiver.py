@@ -7,8 +7,10 @@ import gc
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import grpc
@@ -21,6 +23,8 @@ from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, study_pb2, stud
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 from typer.testing import CliRunner
+
+from tests.integration.orthanc_server import free_port, running_orthanc
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -41,6 +45,12 @@ RULES = {
             "use_contour": True,
             "priority": "urgent",
         },
+        {
+            "name": "follow-up",
+            "when": {"calling_ae_titles": ["FOLLOWUP"]},
+            "model": "sts-petct",
+            "priors": {"from": "archive", "modalities": ["CT"], "count": 1},
+        },
         {"name": "lung", "when": {"calling_ae_titles": ["LUNG1"]}, "model": "no-such-model"},
     ]
 }
@@ -57,14 +67,14 @@ def collected() -> Iterator[None]:
 def settings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pacs")
     (folder / "rules.yaml").write_text(yaml.safe_dump(RULES))
-    callers = {"PETCT1": "", "MR2": "", "LUNG1": "", "ELSEWHERE": "192.0.2.7"}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    callers = {"PETCT1": "", "MR2": "", "LUNG1": "", "FOLLOWUP": "", "ORTHANC": "", "ELSEWHERE": "192.0.2.7"}
+    port, archive = free_port(), free_port()
+    peers = {"archive": {"address": f"127.0.0.1:{archive}", "ae_title": "ORTHANC"}}
     pacs = {"listen": f"127.0.0.1:{port}", "callers": callers, "quiet_seconds": 1.0, "associations": 3}
     file = folder / "settings.yaml"
     limits = {"file_bytes": 8 * 1024**2}
-    file.write_text(yaml.safe_dump({"pacs": pacs, "rules": str(folder / "rules.yaml"), "dicom_limits": limits}))
+    content = {"pacs": pacs, "rules": str(folder / "rules.yaml"), "dicom_limits": limits, "dicom_peers": peers}
+    file.write_text(yaml.safe_dump(content))
     return file, port, folder / "data"
 
 
@@ -215,6 +225,73 @@ def test_a_study_that_no_rule_fits_is_kept_and_said(server, settings):
     until(lambda: f"{study.name} fits no rule" in server.log.read_text())
     assert study.name not in {each.study for each in assessments(server)}
     assert received(server)[study.name] == ["MR2", "kept", "NO_RULE_FITS"]
+
+
+def command(*arguments: object) -> str:
+    """What a command prints."""
+    line = [sys.executable, "-m", "oncoresponse.cli.main", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_earlier_studies_are_fetched_from_an_archive_and_start_nothing(server, settings, tmp_path, require_installed):
+    file, port, _ = settings
+    archive = int(yaml.safe_load(file.read_text())["dicom_peers"]["archive"]["address"].rpartition(":")[2])
+    here = {"here": ["ONCORESPONSE", "127.0.0.1", port]}
+    dicom = {"DicomAet": "ORTHANC", "DicomPort": archive, "DicomModalities": here, "DicomCheckCalledAet": True}
+    kept = {
+        day: a_slice(PatientID=patient, StudyDate=day, Modality=modality)
+        for day, patient, modality in (
+            ("20190101", "PRIOR-1", "CT"),
+            ("20200101", "PRIOR-1", "CT"),
+            ("20200601", "PRIOR-1", "OT"),
+            ("20200701", "PRIOR-10", "CT"),
+            ("20300101", "PRIOR-1", "CT"),
+        )
+    }
+    follow_up = a_slice(PatientID="PRIOR-1", StudyDate="20210101")
+    with running_orthanc(tmp_path, require_installed, dicom=dicom) as orthanc:
+        for dataset in kept.values():
+            orthanc.ask("POST", "/instances", data=as_bytes(dataset))
+        association = associate(port, aet="FOLLOWUP")
+        assert association.send_c_store(follow_up).Status == 0x0000
+        association.release()
+        rows = until(
+            lambda: (
+                (found := [row for row in received(server).values() if row[0] in ("FOLLOWUP", "ORTHANC")])
+                and len(found) == 2
+                and "waiting" not in str(found)
+                and found
+            )
+        )
+        # One was fetched before the assessment was asked for, which has no PET; the fetched one starts nothing.
+        assert sorted(rows) == [
+            ["FOLLOWUP", "refused", "follow-up", "REQUIRED_SERIES_MISSING", "1"],
+            ["ORTHANC", "kept", "FETCHED"],
+        ]
+        assert studies_of(server, "20200101") == 1
+
+        by_dicom = ("--peer", "archive", "--settings", file)
+        said = command("pacs", "find", *by_dicom, "--patient", "PRIOR-1", "--date", "-20201231", "--modality", "CT")
+        found = [line.split() for line in said.splitlines() if "PRIOR-1" in line]
+        oldest = kept["20190101"].StudyInstanceUID
+        assert sorted(row[:2] + row[-1:] for row in found) == [
+            ["20190101", "PRIOR-1", oldest],
+            ["20200101", "PRIOR-1", kept["20200101"].StudyInstanceUID],
+        ]
+        assert "1 objects" in command("pacs", "retrieve", *by_dicom, "--study", oldest)
+        until(lambda: studies_of(server, "20190101"))
+    assert [row for row in received(server).values() if row[0] == "ORTHANC"] == [["ORTHANC", "kept", "FETCHED"]] * 2
+
+
+def as_bytes(dataset: pydicom.Dataset) -> bytes:
+    buffer = BytesIO()
+    dataset.save_as(buffer)
+    return buffer.getvalue()
+
+
+def studies_of(server, date: str) -> int:
+    """How many complete studies have this date."""
+    return sum(each.complete and each.study_date == date for each in studies(server))
 
 
 def test_who_may_not_send_is_rejected(server, settings):

@@ -63,6 +63,8 @@ def _say(choice: Choice) -> None:
 def _order(rule: Rule) -> str:
     parts = [f"model {rule.model}", f"priority {rule.priority}"]
     parts.append(f"deliver to {', '.join(rule.deliver_to)}" if rule.deliver_to else "deliver to nobody")
+    if rule.priors is not None:
+        parts.append(f"after {rule.priors.count} earlier from {rule.priors.peer}")
     if rule.use_contour:
         parts.append("with the contour of the study")
     return "; ".join(parts)

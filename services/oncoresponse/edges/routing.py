@@ -93,6 +93,22 @@ class Conditions(BaseModel):
         return ""
 
 
+class PriorsWanted(BaseModel):
+    """Earlier studies of the patient that are fetched before the assessment starts. They start nothing themselves.
+
+    Attributes:
+        peer: Written ``from``: name of one of ``dicom_peers`` in the settings.
+        modalities: Each is in the earlier study.
+        count: At most this many, the newest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    peer: _Name = Field(alias="from")
+    modalities: _Patterns = ()
+    count: int = Field(default=1, ge=1, le=20)
+
+
 class Rule(BaseModel):
     """One rule.
 
@@ -104,6 +120,7 @@ class Rule(BaseModel):
         use_contour: A contour that comes with the study is used, instead of the network.
         priority: What waits for a worker is begun in this order: ``stat``, ``urgent``, ``routine``.
         deliver_to: Names of ``destinations`` in the settings that the results are sent to.
+        priors: Earlier studies of the patient that are fetched first; ``None`` for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -115,6 +132,7 @@ class Rule(BaseModel):
     use_contour: bool = False
     priority: Priority = "routine"
     deliver_to: tuple[_Name, ...] = Field(default=(), max_length=20)
+    priors: PriorsWanted | None = None
 
     @field_validator("deliver_to")
     @classmethod

@@ -6,13 +6,24 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from oncoresponse.edges.front_door import FrontDoor
-from oncoresponse.edges.routing import Rule, Rules, SeriesFacts, StudyFacts, choose, read_rules, require_destinations
-from oncoresponse.errors import AssessmentNotFinished, AssessmentNotFound, ErrorKind
+from oncoresponse.edges.pacs.priors import PriorFetcher
+from oncoresponse.edges.routing import (
+    PriorsWanted,
+    Rule,
+    Rules,
+    SeriesFacts,
+    StudyFacts,
+    choose,
+    read_rules,
+    require_destinations,
+)
+from oncoresponse.errors import AssessmentNotFinished, AssessmentNotFound, ErrorKind, OncoResponseError
 from oncoresponse.rpc.settings import ServerSettings
 from oncoresponse.rpc.status import from_rpc_error
 from oncoresponse.v1 import (
@@ -31,9 +42,26 @@ _LONGEST_PAUSE_SECONDS = 60.0
 # Worth another try, until it works.
 _PASSING = (ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE, ErrorKind.EXHAUSTED, ErrorKind.CANCELLED)
 # What is noted of a study that nothing is started for.
-_NO_RULES, _NO_RULE_FITS = "NO_RULES", "NO_RULE_FITS"
+_NO_RULES, _NO_RULE_FITS, _FETCHED = "NO_RULES", "NO_RULE_FITS", "FETCHED"
+# After these tries, half a minute, an assessment starts without the earlier studies.
+_PRIOR_TRIES = 5
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Priors:
+    """How far earlier studies are fetched for one study.
+
+    Attributes:
+        done: Nothing more is tried.
+        tries: So far.
+        reason: Reason code of why there are none.
+    """
+
+    done: bool = False
+    tries: int = 0
+    reason: str = ""
 
 
 class RuleRunner:
@@ -46,18 +74,23 @@ class RuleRunner:
         settings: Say where the rules are.
         front_door: Whom it calls.
         way: How what it is told of has come.
+        priors: Fetches earlier studies.
 
     Raises:
-        ConfigurationError: The rules have faults, or name a destination that is not in the settings.
+        ConfigurationError: The rules have faults, or name a destination or an archive that is not in the settings.
     """
 
-    def __init__(self, settings: ServerSettings, front_door: FrontDoor, way: intake_pb2.ReceivedWay) -> None:
+    def __init__(
+        self, settings: ServerSettings, front_door: FrontDoor, way: intake_pb2.ReceivedWay, priors: PriorFetcher
+    ) -> None:
         self._front_door = front_door
         self._way = way
         self._rules: Rules | None = None
         if settings.rules is not None:
             self._rules = read_rules(settings.rules)
             require_destinations(self._rules, settings.destinations)
+            priors.require_known(self._rules)
+        self._priors = priors
         self._channel: grpc.aio.Channel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_hand: set[str] = set()
@@ -78,19 +111,20 @@ class RuleRunner:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._channel = None
 
-    async def received(self, study: str, calling_ae_title: str = "") -> None:
+    async def received(self, study: str, calling_ae_title: str = "", *, fetched: bool = False) -> None:
         """Note a study that has come in whole, and begin what the rules say of it; again after a crash, the same.
 
         Args:
             study: ``studies/...``.
             calling_ae_title: Who sent it; empty where it did not come by C-STORE.
+            fetched: The installation asked for it, so that it starts nothing.
 
         Raises:
             grpc.RpcError: The front door does not note it.
         """
         noted = intake_pb2.ReceivedStudy(study=study, ae_title=calling_ae_title, way=self._way)
-        if self._rules is None:
-            await self._note(noted, intake_pb2.RECEIVED_STATE_KEPT, reason=_NO_RULES)
+        if fetched or self._rules is None:
+            await self._note(noted, intake_pb2.RECEIVED_STATE_KEPT, reason=_FETCHED if fetched else _NO_RULES)
             return
         await self._note(noted, intake_pb2.RECEIVED_STATE_WAITING)
         self._begin(self._carry_out(noted))
@@ -131,12 +165,12 @@ class RuleRunner:
             self._in_hand.discard(noted.study)
 
     async def _done(self, noted: intake_pb2.ReceivedStudy) -> None:
-        pause = _FIRST_PAUSE_SECONDS
+        pause, priors = _FIRST_PAUSE_SECONDS, _Priors()
         while True:
             try:
-                await self._attempt(noted)
-            except grpc.RpcError as failure:
-                error = from_rpc_error(failure)
+                await self._attempt(noted, priors)
+            except (grpc.RpcError, OncoResponseError) as failure:
+                error = from_rpc_error(failure) if isinstance(failure, grpc.RpcError) else failure
                 passing = error.kind in _PASSING or error.reason == AssessmentNotFinished.reason
                 _log.warning("%s: what the rules say is not done: %s", noted.study, error.reason)
                 state = intake_pb2.RECEIVED_STATE_WAITING if passing else intake_pb2.RECEIVED_STATE_REFUSED
@@ -153,7 +187,7 @@ class RuleRunner:
             else:
                 return
 
-    async def _attempt(self, noted: intake_pb2.ReceivedStudy) -> None:
+    async def _attempt(self, noted: intake_pb2.ReceivedStudy, priors: _Priors) -> None:
         rules = self._rules
         if rules is None:
             await self._note(noted, intake_pb2.RECEIVED_STATE_KEPT, reason=_NO_RULES)
@@ -165,9 +199,26 @@ class RuleRunner:
             await self._note(noted, intake_pb2.RECEIVED_STATE_KEPT, reason=_NO_RULE_FITS)
             return
         noted.rule = choice.rule.name
+        if choice.rule.priors is not None and not priors.done:
+            await self._fetch(noted, choice.rule.priors, priors)
         created = await self._assessment(study, choice.rule)
         _log.info("%s: rule %s started %s", study.name, choice.rule.name, created)
-        await self._note(noted, intake_pb2.RECEIVED_STATE_STARTED, assessment=created)
+        await self._note(noted, intake_pb2.RECEIVED_STATE_STARTED, assessment=created, reason=priors.reason)
+
+    async def _fetch(self, noted: intake_pb2.ReceivedStudy, wanted: PriorsWanted, priors: _Priors) -> None:
+        """Earlier studies; an archive that does not give them holds up the assessment for a while and not for ever."""
+        request = intake_pb2.DescribeReceivedStudyRequest(study=noted.study)
+        stub = intake_pb2_grpc.IntakeServiceStub(self._channel)
+        held = await stub.DescribeReceivedStudy(request, **self._call)
+        priors.tries += 1
+        try:
+            noted.prior_count = await self._priors.fetch(wanted, held)
+        except OncoResponseError as error:
+            if error.kind in _PASSING and priors.tries < _PRIOR_TRIES:
+                raise
+            _log.warning("%s: earlier studies were not fetched: %s", noted.study, error.reason)
+            priors.reason = error.reason
+        priors.done = True
 
     async def _assessment(self, study: study_pb2.Study, rule: Rule) -> str:
         stub = assessment_pb2_grpc.AssessmentServiceStub(self._channel)

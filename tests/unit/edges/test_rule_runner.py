@@ -11,6 +11,7 @@ import pytest
 import yaml
 from oncoresponse.edges import rule_runner
 from oncoresponse.edges.front_door import FrontDoor
+from oncoresponse.edges.pacs.priors import PriorFetcher
 from oncoresponse.edges.routing import Rule
 from oncoresponse.edges.rule_runner import RuleRunner, assessment_request
 from oncoresponse.errors import (
@@ -56,6 +57,10 @@ def test_a_rule_says_everything_of_the_assessment():
     assert request.deliver_to == ["archive"]
 
 
+def runner_of(settings: ServerSettings, door: FrontDoor, way: int = intake_pb2.RECEIVED_WAY_HTTP) -> RuleRunner:
+    return RuleRunner(settings, door, way, PriorFetcher(settings))
+
+
 def test_rules_that_deliver_to_nobody_keep_an_edge_from_starting(tmp_path):
     path = tmp_path / "rules.yaml"
     path.write_text(
@@ -63,9 +68,9 @@ def test_rules_that_deliver_to_nobody_keep_an_edge_from_starting(tmp_path):
     )
     door = FrontDoor("127.0.0.1:1", "token")
     with pytest.raises(ConfigurationError, match="archive"):
-        RuleRunner(ServerSettings(rules=path), door, intake_pb2.RECEIVED_WAY_HTTP)
+        runner_of(ServerSettings(rules=path), door)
     destination = {"kind": "c-store", "address": "127.0.0.1:104", "ae_title": "ARCHIVE"}
-    RuleRunner(ServerSettings(rules=path, destinations={"archive": destination}), door, intake_pb2.RECEIVED_WAY_HTTP)
+    runner_of(ServerSettings(rules=path, destinations={"archive": destination}), door)
 
 
 class Door(
@@ -139,7 +144,7 @@ def runner(tmp_path, monkeypatch):
         await server.start()
         front = FrontDoor(f"127.0.0.1:{port}", "token")
         channel = front.channel()
-        rules = RuleRunner(ServerSettings(rules=path), front, intake_pb2.RECEIVED_WAY_C_STORE)
+        rules = runner_of(ServerSettings(rules=path), front, intake_pb2.RECEIVED_WAY_C_STORE)
         rules.start(channel)
         yield rules
         await rules.stop()

@@ -17,6 +17,7 @@ from oncoresponse.edges.http.application import application
 from oncoresponse.edges.http.connection import connection_class
 from oncoresponse.edges.http.health_routes import HealthRoutes
 from oncoresponse.edges.http.stow import StowRoute
+from oncoresponse.edges.pacs.priors import PriorFetcher
 from oncoresponse.edges.quiet_intake import QuietIntake
 from oncoresponse.edges.rule_runner import RuleRunner
 from oncoresponse.errors import ConfigurationError
@@ -35,6 +36,7 @@ class HttpEdge:
         settings: Of the process.
         http: Of the server, TLS files included.
         front_door: Whom it calls.
+        priors: Fetches earlier studies.
 
     Raises:
         ConfigurationError: It would offer patient data in the clear, or a TLS file or the rules cannot be used.
@@ -42,7 +44,9 @@ class HttpEdge:
 
     name = "http"
 
-    def __init__(self, settings: ServerSettings, http: HttpSettings, front_door: FrontDoor) -> None:
+    def __init__(
+        self, settings: ServerSettings, http: HttpSettings, front_door: FrontDoor, priors: PriorFetcher
+    ) -> None:
         http.require_safe_listening(
             allow_insecure_network=settings.allow_insecure_network, allow_anonymous=settings.allow_anonymous
         )
@@ -50,7 +54,7 @@ class HttpEdge:
         self._http = http
         self._front_door = front_door
         self._settings = settings
-        self._rules = RuleRunner(settings, front_door, intake_pb2.RECEIVED_WAY_HTTP)
+        self._rules = RuleRunner(settings, front_door, intake_pb2.RECEIVED_WAY_HTTP, priors)
         self._intake: QuietIntake | None = None
         self._server: _Server | None = None
         self._channel: grpc.aio.Channel | None = None

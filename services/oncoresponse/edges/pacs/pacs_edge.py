@@ -8,7 +8,8 @@ import grpc
 
 from oncoresponse.edges.delivery.commitment import CommitmentResults
 from oncoresponse.edges.front_door import FrontDoor
-from oncoresponse.edges.pacs.receiver import Receiver
+from oncoresponse.edges.pacs.priors import PriorFetcher
+from oncoresponse.edges.pacs.receiver import FETCHED, Receiver
 from oncoresponse.edges.quiet_intake import QuietIntake
 from oncoresponse.edges.rule_runner import RuleRunner
 from oncoresponse.rpc.edge_settings import PacsSettings
@@ -24,6 +25,7 @@ class PacsEdge:
         pacs: Of the receiver.
         front_door: Whom it calls.
         results: Takes what archives say of storage commitment.
+        priors: Fetches earlier studies.
 
     Raises:
         ConfigurationError: It would take patient data in the clear, or the rules have faults.
@@ -32,7 +34,12 @@ class PacsEdge:
     name = "pacs"
 
     def __init__(
-        self, settings: ServerSettings, pacs: PacsSettings, front_door: FrontDoor, results: CommitmentResults
+        self,
+        settings: ServerSettings,
+        pacs: PacsSettings,
+        front_door: FrontDoor,
+        results: CommitmentResults,
+        priors: PriorFetcher,
     ) -> None:
         pacs.require_safe_listening(allow_insecure_network=settings.allow_insecure_network)
         self.address = ""
@@ -40,7 +47,8 @@ class PacsEdge:
         self._pacs = pacs
         self._front_door = front_door
         self._results = results
-        self._rules = RuleRunner(settings, front_door, intake_pb2.RECEIVED_WAY_C_STORE)
+        self._rules = RuleRunner(settings, front_door, intake_pb2.RECEIVED_WAY_C_STORE, priors)
+        self._priors = priors
         self._channel: grpc.aio.Channel | None = None
         self._intake: QuietIntake | None = None
         self._receiver: Receiver | None = None
@@ -64,6 +72,7 @@ class PacsEdge:
             self._channel,
             self._intake,
             self._results,
+            self._priors.has_asked,
             largest_instance_bytes=self._settings.dicom_limits.file_bytes,
         )
         port = self._receiver.start()
@@ -85,4 +94,5 @@ class PacsEdge:
         return self._receiver is not None
 
     async def _completed(self, study: str, sender: str) -> None:
-        await self._rules.received(study, sender.removeprefix("ae:"))
+        kind, _, title = sender.partition(":")
+        await self._rules.received(study, title, fetched=kind == FETCHED)
