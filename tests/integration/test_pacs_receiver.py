@@ -21,7 +21,7 @@ from oncoresponse.cli.main import app
 from oncoresponse.storage.audit_store import audit_rows
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, study_pb2, study_pb2_grpc
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-from pynetdicom import AE
+from pynetdicom import AE, _config
 from typer.testing import CliRunner
 
 from tests.integration.orthanc_server import free_port, running_orthanc
@@ -33,6 +33,7 @@ CT, PET = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.128"
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <(socket|ssl):pytest.PytestUnraisableExceptionWarning"
 )
+QUOTA_BYTES = 16 * 1024**2
 SERVICES = "study,assessment,model,monitoring,response"
 RULES = {
     "rules": [
@@ -74,6 +75,7 @@ def settings(tmp_path_factory):
     file = folder / "settings.yaml"
     limits = {"file_bytes": 8 * 1024**2}
     content = {"pacs": pacs, "rules": str(folder / "rules.yaml"), "dicom_limits": limits, "dicom_peers": peers}
+    content["study_quota_bytes"] = QUOTA_BYTES
     file.write_text(yaml.safe_dump(content))
     return file, port, folder / "data"
 
@@ -111,10 +113,12 @@ def storescu(port: int, files: Sequence[Path], *options: str, aet: str = "PETCT1
     return done.stdout + done.stderr
 
 
-def associate(port: int, *classes: str, aet: str = "PETCT1", called: str = "ONCORESPONSE"):
+def associate(
+    port: int, *classes: str, aet: str = "PETCT1", called: str = "ONCORESPONSE", syntax: str = ExplicitVRLittleEndian
+):
     entity = AE(ae_title=aet)
     for uid in classes or (CT,):
-        entity.add_requested_context(uid, ExplicitVRLittleEndian)
+        entity.add_requested_context(uid, syntax)
     return entity.associate("127.0.0.1", port, ae_title=called)
 
 
@@ -335,6 +339,42 @@ def test_each_fault_has_its_status_and_nothing_is_mixed(server, settings):
     association.release()
     found = [each for each in studies(server) if not each.complete and not each.supersedes]
     assert len(found) == 1
+
+
+def test_a_command_that_names_another_class_or_instance_than_its_data_set(server, settings, tmp_path, monkeypatch):
+    """A file of which file meta and data set disagree; the command has what file meta says."""
+    _, port, _ = settings
+    monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
+    names = {study.name for study in studies(server)}
+    syntax = a_slice().file_meta.TransferSyntaxUID
+    association = until(lambda: (found := associate(port, CT, PET, syntax=syntax)).is_established and found)
+    for keyword, value, status in (
+        ("MediaStorageSOPClassUID", PET, 0xA900),
+        ("MediaStorageSOPInstanceUID", generate_uid(), 0xC000),
+    ):
+        dataset = a_slice()
+        setattr(dataset.file_meta, keyword, value)
+        dataset.save_as(tmp_path / "slice.dcm", enforce_file_format=False)
+        assert association.send_c_store(tmp_path / "slice.dcm").Status == status
+    association.release()
+    assert {study.name for study in studies(server)} == names
+
+
+def test_a_study_beyond_its_quota_is_refused_as_a_lack_of_room_and_what_fits_is_kept(server, settings):
+    _, port, _ = settings
+    names = {study.name for study in studies(server)}
+    association = until(lambda: (found := associate(port, aet="MR2")).is_established and found)
+    first = a_slice(Rows=4096, Columns=800, PixelData=bytes(4096 * 800 * 2))
+    uid = first.StudyInstanceUID
+    again = [a_slice(StudyInstanceUID=uid, Rows=4096, Columns=800, PixelData=bytes(4096 * 800 * 2)) for _ in range(2)]
+    small = a_slice(StudyInstanceUID=uid)
+    answers = [association.send_c_store(dataset).Status for dataset in (first, *again, small)]
+    assert answers == [0x0000, 0x0000, 0xA700, 0x0000]
+    association.release()
+    (study,) = until(lambda: [each for each in studies(server) if each.complete and each.name not in names])
+    assert study.instance_count == 3
+    assert study.size_bytes < QUOTA_BYTES
+    assert "the front door takes no object: QUOTA_EXCEEDED" in server.log.read_text()
 
 
 def test_half_an_object_is_none(server, settings):
