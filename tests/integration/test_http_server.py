@@ -78,7 +78,17 @@ def server(serve_for_module, silent_stages, data, tokens, archive_port):
     password.chmod(0o600)
     url = f"http://127.0.0.1:{archive_port}/dicom-web"
     archive = {"archive": {"url": url, "user": USER, "password_file": str(password)}}
-    more = {"addresses": silent_stages.address, "dicomweb_servers": archive, **limits}
+    rules = data / "rules.yaml"
+    rules.write_text(
+        yaml.safe_dump({"rules": [{"name": "sarcoma", "when": {"modalities": ["PT"]}, "model": "sts-petct"}]})
+    )
+    more = {
+        "rules": str(rules),
+        "model_activation": "installed",
+        "addresses": silent_stages.address,
+        "dicomweb_servers": archive,
+        **limits,
+    }
     settings.write_text(yaml.safe_dump({"http": http, **more}))
     arguments = ("--services", SERVICES, "--listen", "127.0.0.1:0", "--stage-listen", "127.0.0.1:0")
     process = serve_for_module(*arguments, "--data-dir", str(data), settings=settings, anonymous=False)
@@ -268,9 +278,37 @@ def test_each_bad_instance_is_named_with_its_reason_and_the_good_ones_are_stored
     assert store(base, submitter, multipart(as_bytes(other_content))).status_code == 200
     (study,) = completed(server, tokens, "STOW-3")
     assert study.instance_count == 3
-    # What comes later makes a new study and does not change that one.
+    # The same again changes nothing; what comes later makes a new version and does not change that one.
     assert store(base, submitter, multipart(as_bytes(other_content))).status_code == 200
-    assert sorted(found.instance_count for found in completed(server, tokens, "STOW-3", 2)) == [1, 3]
+    assert store(base, submitter, multipart(as_bytes(slices("STOW-3", 5)[4]))).status_code == 200
+    found = completed(server, tokens, "STOW-3", 2)
+    assert sorted(each.instance_count for each in found) == [3, 4]
+    assert [each.supersedes for each in found if each.instance_count == 4] == [study.name]
+
+
+def received(server, tokens, study: str) -> list[str]:
+    """What the list says of a study that came in, once the rules were carried out."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        listed = command("pacs", "received", "--server", server.address, token=tokens[AccessRole.READ])
+        for line in listed.splitlines():
+            if study in line and "waiting" not in line:
+                return line.split()[2:-1]
+    raise AssertionError("the rules were not carried out")
+
+
+def test_the_rules_hold_for_what_comes_over_http_too(server, base, tokens, submitter):
+    pet = slices("STOW-5")
+    assert store(base, submitter, multipart(*map(as_bytes, pet))).status_code == 200
+    (study,) = completed(server, tokens, "STOW-5")
+    assert received(server, tokens, study.name) == ["http", "refused", "sarcoma", "REQUIRED_SERIES_MISSING"]
+    # The CT comes late: a version with both, which the model can work with.
+    late = [pydicom.dcmread(path) for path in sorted((ROOT / "examples" / "STS_019" / "CT").glob("*.dcm"))[:3]]
+    for dataset in late:
+        dataset.StudyInstanceUID, dataset.PatientID = pet[0].StudyInstanceUID, "STOW-5"
+    assert store(base, submitter, multipart(*map(as_bytes, late))).status_code == 200
+    version = next(each for each in completed(server, tokens, "STOW-5", 2) if each.supersedes == study.name)
+    assert received(server, tokens, version.name)[:3] == ["http", "started", "sarcoma"]
 
 
 def test_an_instance_of_another_study_than_the_path_and_one_that_is_too_large(base, submitter):

@@ -7,25 +7,33 @@ import gc
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import grpc
 import pydicom
 import pytest
 import yaml
+from oncoresponse.cli.main import app
 from oncoresponse.storage.audit_store import audit_rows
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, study_pb2, study_pb2_grpc
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-from pynetdicom import AE
+from pynetdicom import AE, _config
+from typer.testing import CliRunner
+
+from tests.integration.orthanc_server import free_port, running_orthanc
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 CT, PET = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.128"
 # pynetdicom leaves the socket of an association that was rejected to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <(socket|ssl):pytest.PytestUnraisableExceptionWarning"
 )
+QUOTA_BYTES = 16 * 1024**2
 SERVICES = "study,assessment,model,monitoring,response"
 RULES = {
     "rules": [
@@ -36,7 +44,15 @@ RULES = {
             "model": "sts-petct",
             "planned_treatment": "As the board decided",
             "use_contour": True,
+            "priority": "urgent",
         },
+        {
+            "name": "follow-up",
+            "when": {"calling_ae_titles": ["FOLLOWUP"]},
+            "model": "sts-petct",
+            "priors": {"from": "archive", "modalities": ["CT"], "count": 1},
+        },
+        {"name": "lung", "when": {"calling_ae_titles": ["LUNG1"]}, "model": "no-such-model"},
     ]
 }
 
@@ -52,14 +68,15 @@ def collected() -> Iterator[None]:
 def settings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pacs")
     (folder / "rules.yaml").write_text(yaml.safe_dump(RULES))
-    callers = {"PETCT1": "", "MR2": "", "ELSEWHERE": "192.0.2.7"}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    callers = {"PETCT1": "", "MR2": "", "LUNG1": "", "FOLLOWUP": "", "ORTHANC": "", "ELSEWHERE": "192.0.2.7"}
+    port, archive = free_port(), free_port()
+    peers = {"archive": {"address": f"127.0.0.1:{archive}", "ae_title": "ORTHANC"}}
     pacs = {"listen": f"127.0.0.1:{port}", "callers": callers, "quiet_seconds": 1.0, "associations": 3}
     file = folder / "settings.yaml"
     limits = {"file_bytes": 8 * 1024**2}
-    file.write_text(yaml.safe_dump({"pacs": {**pacs, "rules": str(folder / "rules.yaml")}, "dicom_limits": limits}))
+    content = {"pacs": pacs, "rules": str(folder / "rules.yaml"), "dicom_limits": limits, "dicom_peers": peers}
+    content["study_quota_bytes"] = QUOTA_BYTES
+    file.write_text(yaml.safe_dump(content))
     return file, port, folder / "data"
 
 
@@ -96,10 +113,12 @@ def storescu(port: int, files: Sequence[Path], *options: str, aet: str = "PETCT1
     return done.stdout + done.stderr
 
 
-def associate(port: int, *classes: str, aet: str = "PETCT1", called: str = "ONCORESPONSE"):
+def associate(
+    port: int, *classes: str, aet: str = "PETCT1", called: str = "ONCORESPONSE", syntax: str = ExplicitVRLittleEndian
+):
     entity = AE(ae_title=aet)
     for uid in classes or (CT,):
-        entity.add_requested_context(uid, ExplicitVRLittleEndian)
+        entity.add_requested_context(uid, syntax)
     return entity.associate("127.0.0.1", port, ae_title=called)
 
 
@@ -155,11 +174,49 @@ def test_what_storescu_sends_is_assessed_by_the_rule_that_fits(server, settings,
     }
     assert ("edges", "127.0.0.1") in callers
 
-    # The same again, and a slice of the same study that comes later: studies of their own, never a change.
-    storescu(port, files[:1], "-R")
-    late = until(lambda: [each for each in studies(server) if each.complete and each.name != study.name])
-    assert [each.instance_count for each in late] == [1]
-    assert study in studies(server)
+    # What is here already makes no version; one slice more makes one, with all that came before, and changes nothing.
+    assert "E:" not in storescu(port, files[:1], "-R")
+    uid, series = str(dataset.StudyInstanceUID), generate_uid()
+    late = a_slice(StudyInstanceUID=uid, SeriesInstanceUID=series, Modality="OT", SOPClassUID=SECONDARY_CAPTURE)
+    association = associate(port, SECONDARY_CAPTURE)
+    assert association.send_c_store(late).Status == 0x0000
+    association.release()
+    (version,) = until(lambda: [each for each in studies(server) if each.complete and each.name != study.name])
+    assert (version.instance_count, version.supersedes) == (len(files) + 1, study.name)
+    (kept,) = [each for each in studies(server) if each.name == study.name]
+    assert kept.superseded_by == version.name
+    kept.superseded_by = ""
+    assert kept == study
+    (newer,) = until(lambda: [each for each in assessments(server) if each.study == version.name])
+    assert newer.replaces == assessment.name
+    listed = received(server)
+    assert listed[version.name] == ["PETCT1", "started", "sarcoma", newer.name]
+    assert listed[study.name] == ["PETCT1", "started", "sarcoma", assessment.name]
+    # Other content under a SOP Instance UID of an earlier version is none of a newer one either; nor another patient's.
+    changed = pydicom.dcmread(images[0])
+    changed.InstanceNumber = 9999
+    association = associate(port, str(changed.SOPClassUID))
+    del changed[0x00200010]
+    assert association.send_c_store(changed).Status == 0x0111
+    assert association.send_c_store(a_slice(StudyInstanceUID=uid, PatientID="SOMEBODY-ELSE")).Status == 0xA900
+    association.release()
+
+
+def received(server, *options: str) -> dict[str, list[str]]:
+    """What ``oncoresponse pacs received`` lists, by study: AE title, state, and what else it says."""
+    said = CliRunner().invoke(app, ["pacs", "received", "--server", server.address, *options])
+    assert said.exit_code == 0, said.output
+    rows = [line.split() for line in said.output.splitlines() if "studies/" in line]
+    return {row[-1]: row[2:-1] for row in rows}
+
+
+def test_a_rule_whose_model_is_not_there_is_listed_with_the_reason(server, settings):
+    _, port, _ = settings
+    association = associate(port, aet="LUNG1")
+    assert association.send_c_store(a_slice()).Status == 0x0000
+    association.release()
+    (row,) = until(lambda: received(server, "--state", "refused").values())
+    assert row == ["LUNG1", "refused", "lung", "MODEL_NOT_FOUND"]
 
 
 def test_a_study_that_no_rule_fits_is_kept_and_said(server, settings):
@@ -171,6 +228,74 @@ def test_a_study_that_no_rule_fits_is_kept_and_said(server, settings):
     (study,) = until(lambda: [each for each in studies(server) if each.complete and each.name not in before])
     until(lambda: f"{study.name} fits no rule" in server.log.read_text())
     assert study.name not in {each.study for each in assessments(server)}
+    assert received(server)[study.name] == ["MR2", "kept", "NO_RULE_FITS"]
+
+
+def command(*arguments: object) -> str:
+    """What a command prints."""
+    line = [sys.executable, "-m", "oncoresponse.cli.main", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_earlier_studies_are_fetched_from_an_archive_and_start_nothing(server, settings, tmp_path, require_installed):
+    file, port, _ = settings
+    archive = int(yaml.safe_load(file.read_text())["dicom_peers"]["archive"]["address"].rpartition(":")[2])
+    here = {"here": ["ONCORESPONSE", "127.0.0.1", port]}
+    dicom = {"DicomAet": "ORTHANC", "DicomPort": archive, "DicomModalities": here, "DicomCheckCalledAet": True}
+    kept = {
+        day: a_slice(PatientID=patient, StudyDate=day, Modality=modality)
+        for day, patient, modality in (
+            ("20190101", "PRIOR-1", "CT"),
+            ("20200101", "PRIOR-1", "CT"),
+            ("20200601", "PRIOR-1", "OT"),
+            ("20200701", "PRIOR-10", "CT"),
+            ("20300101", "PRIOR-1", "CT"),
+        )
+    }
+    follow_up = a_slice(PatientID="PRIOR-1", StudyDate="20210101")
+    with running_orthanc(tmp_path, require_installed, dicom=dicom) as orthanc:
+        for dataset in kept.values():
+            orthanc.ask("POST", "/instances", data=as_bytes(dataset))
+        association = associate(port, aet="FOLLOWUP")
+        assert association.send_c_store(follow_up).Status == 0x0000
+        association.release()
+        rows = until(
+            lambda: (
+                (found := [row for row in received(server).values() if row[0] in ("FOLLOWUP", "ORTHANC")])
+                and len(found) == 2
+                and "waiting" not in str(found)
+                and found
+            )
+        )
+        # One was fetched before the assessment was asked for, which has no PET; the fetched one starts nothing.
+        assert sorted(rows) == [
+            ["FOLLOWUP", "refused", "follow-up", "REQUIRED_SERIES_MISSING", "1"],
+            ["ORTHANC", "kept", "FETCHED"],
+        ]
+        assert studies_of(server, "20200101") == 1
+
+        by_dicom = ("--peer", "archive", "--settings", file)
+        said = command("pacs", "find", *by_dicom, "--patient", "PRIOR-1", "--date", "-20201231", "--modality", "CT")
+        found = [line.split() for line in said.splitlines() if "PRIOR-1" in line]
+        oldest = kept["20190101"].StudyInstanceUID
+        assert sorted(row[:2] + row[-1:] for row in found) == [
+            ["20190101", "PRIOR-1", oldest],
+            ["20200101", "PRIOR-1", kept["20200101"].StudyInstanceUID],
+        ]
+        assert "1 objects" in command("pacs", "retrieve", *by_dicom, "--study", oldest)
+        until(lambda: studies_of(server, "20190101"))
+    assert [row for row in received(server).values() if row[0] == "ORTHANC"] == [["ORTHANC", "kept", "FETCHED"]] * 2
+
+
+def as_bytes(dataset: pydicom.Dataset) -> bytes:
+    buffer = BytesIO()
+    dataset.save_as(buffer)
+    return buffer.getvalue()
+
+
+def studies_of(server, date: str) -> int:
+    """How many complete studies have this date."""
+    return sum(each.complete and each.study_date == date for each in studies(server))
 
 
 def test_who_may_not_send_is_rejected(server, settings):
@@ -212,8 +337,44 @@ def test_each_fault_has_its_status_and_nothing_is_mixed(server, settings):
     del nameless.StudyInstanceUID
     assert association.send_c_store(nameless).Status == 0xC000
     association.release()
-    found = [each for each in studies(server) if not each.complete]
+    found = [each for each in studies(server) if not each.complete and not each.supersedes]
     assert len(found) == 1
+
+
+def test_a_command_that_names_another_class_or_instance_than_its_data_set(server, settings, tmp_path, monkeypatch):
+    """A file of which file meta and data set disagree; the command has what file meta says."""
+    _, port, _ = settings
+    monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
+    names = {study.name for study in studies(server)}
+    syntax = a_slice().file_meta.TransferSyntaxUID
+    association = until(lambda: (found := associate(port, CT, PET, syntax=syntax)).is_established and found)
+    for keyword, value, status in (
+        ("MediaStorageSOPClassUID", PET, 0xA900),
+        ("MediaStorageSOPInstanceUID", generate_uid(), 0xC000),
+    ):
+        dataset = a_slice()
+        setattr(dataset.file_meta, keyword, value)
+        dataset.save_as(tmp_path / "slice.dcm", enforce_file_format=False)
+        assert association.send_c_store(tmp_path / "slice.dcm").Status == status
+    association.release()
+    assert {study.name for study in studies(server)} == names
+
+
+def test_a_study_beyond_its_quota_is_refused_as_a_lack_of_room_and_what_fits_is_kept(server, settings):
+    _, port, _ = settings
+    names = {study.name for study in studies(server)}
+    association = until(lambda: (found := associate(port, aet="MR2")).is_established and found)
+    first = a_slice(Rows=4096, Columns=800, PixelData=bytes(4096 * 800 * 2))
+    uid = first.StudyInstanceUID
+    again = [a_slice(StudyInstanceUID=uid, Rows=4096, Columns=800, PixelData=bytes(4096 * 800 * 2)) for _ in range(2)]
+    small = a_slice(StudyInstanceUID=uid)
+    answers = [association.send_c_store(dataset).Status for dataset in (first, *again, small)]
+    assert answers == [0x0000, 0x0000, 0xA700, 0x0000]
+    association.release()
+    (study,) = until(lambda: [each for each in studies(server) if each.complete and each.name not in names])
+    assert study.instance_count == 3
+    assert study.size_bytes < QUOTA_BYTES
+    assert "the front door takes no object: QUOTA_EXCEEDED" in server.log.read_text()
 
 
 def test_half_an_object_is_none(server, settings):

@@ -39,6 +39,7 @@ GROUPS = {
     "deliveries": "deliveries",
     "models": "models",
     "pacs": "pacs",
+    "routes": "routes",
     "train": "training",
     "users": "users",
 }

@@ -15,6 +15,7 @@ from oncoresponse.edges.edge import Edge
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.http.http_edge import HttpEdge
 from oncoresponse.edges.pacs.pacs_edge import PacsEdge
+from oncoresponse.edges.pacs.priors import PriorFetcher
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback
 from oncoresponse.rpc.settings import ServerSettings
@@ -26,11 +27,11 @@ _log = logging.getLogger(__name__)
 def _edges_of(settings: ServerSettings, front_door: FrontDoor) -> list[Edge]:
     """The edges that the settings name, in the order in which they start. A new edge has its lines here."""
     edges: list[Edge] = []
-    results = CommitmentResults()
+    results, priors = CommitmentResults(), PriorFetcher(settings)
     if settings.http_server is not None:
-        edges.append(HttpEdge(settings, settings.http_server, front_door))
+        edges.append(HttpEdge(settings, settings.http_server, front_door, priors))
     if settings.pacs is not None:
-        edges.append(PacsEdge(settings, settings.pacs, front_door, results))
+        edges.append(PacsEdge(settings, settings.pacs, front_door, results, priors))
     if settings.destinations:
         edges.append(DeliveryEdge(front_door, senders_of(settings, results)))
     return edges

@@ -18,7 +18,7 @@ from oncoresponse.edges.instance_header import InstanceHeader
 from oncoresponse.edges.received_study import Sender
 from oncoresponse.errors import ErrorKind
 from oncoresponse.rpc.status import from_rpc_error
-from oncoresponse.v1 import study_pb2, study_pb2_grpc
+from oncoresponse.v1 import intake_pb2, intake_pb2_grpc, study_pb2, study_pb2_grpc
 
 _NAMESPACE = uuid.UUID("0e3a5a4e-5d0c-5e52-8f5d-3f1f7a0c9b1d")
 _CALL_SECONDS = 60.0
@@ -36,7 +36,7 @@ class _OpenStudy:
     name: str
     sender: str
     senders: int = 0
-    patient: tuple[str, str] | None = None
+    patients: set[tuple[str, str]] = field(default_factory=set)
     digests: dict[str, str] = field(default_factory=dict)
     ending: asyncio.Task[None] | None = None
 
@@ -45,7 +45,8 @@ class QuietIntake:
     """See :class:`~oncoresponse.edges.received_study.StudyIntake`.
 
     Which study of the front door belongs to a UID follows from sender and UID, so that it is found again after a
-    restart. A study that is complete never changes: what comes later goes into a new one.
+    restart. A study that is complete never changes: what comes later goes into a new version, which holds the instances
+    of the earlier one too. Where nothing comes that the earlier one does not have, there is no new version.
 
     Args:
         front_door: Studies are completed there by the edges.
@@ -68,6 +69,7 @@ class QuietIntake:
         self._completed = completed
         self._front_door = front_door
         self._stub = study_pb2_grpc.StudyServiceStub(channel)
+        self._intake = intake_pb2_grpc.IntakeServiceStub(channel)
         self._quiet_seconds = quiet_seconds
         self._open: dict[tuple[str, str], _OpenStudy] = {}
         self._opening: dict[tuple[str, str], asyncio.Lock] = {}
@@ -93,7 +95,7 @@ class QuietIntake:
         async with self._opening.setdefault(key, asyncio.Lock()):
             study = self._open.get(key)
             if study is None:
-                study = self._open[key] = _OpenStudy(await self._new_study(sender, study_instance_uid), sender.name)
+                study = self._open[key] = await self._opened(sender, study_instance_uid)
                 self._left.pop(study.name, None)
                 await self._write()
             study.senders += 1
@@ -105,9 +107,9 @@ class QuietIntake:
     def conflict(self, sender: Sender, header: InstanceHeader, sha256: str) -> str:
         """See there."""
         study = self._open[sender.name, header.study_instance_uid]
-        if study.patient is None:
-            study.patient = header.patient
-        if study.patient != header.patient:
+        if not study.patients:
+            study.patients.add(header.patient)
+        if not any(_is_same_patient(header.patient, known) for known in study.patients):
             return "PATIENT_MISMATCH"
         known = study.digests.setdefault(header.sop_instance_uid, sha256)
         return "" if known == sha256 else "DUPLICATE_INSTANCE"
@@ -135,16 +137,25 @@ class QuietIntake:
                 await task
         self._open.clear()
 
-    async def _new_study(self, sender: Sender, study_instance_uid: str) -> str:
-        """The first study of this sender and UID that is not complete."""
-        generation = 0
+    async def _opened(self, sender: Sender, study_instance_uid: str) -> _OpenStudy:
+        """The first version of this sender and UID that is not complete, with what it holds already."""
+        generation, earlier = 0, ""
         while True:
             request_id = str(uuid.uuid5(_NAMESPACE, f"{sender.name}\n{study_instance_uid}\n{generation}"))
-            request = study_pb2.CreateStudyRequest(request_id=request_id)
+            request = study_pb2.CreateStudyRequest(request_id=request_id, supersedes=earlier)
             answer = await self._stub.CreateStudy(request, metadata=sender.metadata, timeout=_CALL_SECONDS)
             if not answer.study.complete:
-                return str(answer.study.name)
-            generation += 1
+                break
+            generation, earlier = generation + 1, answer.study.name
+        study = _OpenStudy(str(answer.study.name), sender.name)
+        if answer.study.instance_count:
+            describe = intake_pb2.DescribeReceivedStudyRequest(study=study.name)
+            held = await self._intake.DescribeReceivedStudy(
+                describe, metadata=self._front_door.own_metadata, timeout=_CALL_SECONDS
+            )
+            study.digests = {uid: sha256 for sha256, uid in held.sop_instance_uids.items()}
+            study.patients = {(each.patient_id, each.issuer_of_patient_id) for each in held.patients}
+        return study
 
     async def _end(self, key: tuple[str, str], study: _OpenStudy) -> None:
         await asyncio.sleep(self._quiet_seconds)
@@ -175,6 +186,24 @@ class QuietIntake:
             lines = (f"{name} {sender}\n" for name, sender in sorted(known.items()))
             await asyncio.to_thread(_replace, self._record, "".join(lines))
 
+    async def _is_new(self, name: str, count: int) -> bool:
+        """Whether a study holds more than the one that it supersedes."""
+        metadata = self._front_door.own_metadata
+        study = await self._stub.GetStudy(
+            study_pb2.GetStudyRequest(name=name), metadata=metadata, timeout=_CALL_SECONDS
+        )
+        if not study.study.supersedes:
+            return True
+        try:
+            earlier = await self._stub.GetStudy(
+                study_pb2.GetStudyRequest(name=study.study.supersedes), metadata=metadata, timeout=_CALL_SECONDS
+            )
+        except grpc.RpcError as failure:
+            if from_rpc_error(failure).kind is ErrorKind.NOT_FOUND:
+                return True
+            raise
+        return count > int(earlier.study.instance_count)
+
     async def _complete(self, study: str, sender: str) -> bool:
         """Whether nothing is left to do."""
         metadata = self._front_door.own_metadata
@@ -182,7 +211,7 @@ class QuietIntake:
             listing = study_pb2.ListInstancesRequest(study=study)
             arrived = await self._stub.ListInstances(listing, metadata=metadata, timeout=_CALL_SECONDS)
             count = sum(instance.finished for instance in arrived.instances)
-            if count:
+            if count and await self._is_new(study, count):
                 request = study_pb2.CompleteStudyRequest(study=study, instance_count=count)
                 await self._stub.CompleteStudy(request, metadata=metadata, timeout=_CALL_SECONDS)
                 if self._completed is not None:
@@ -192,6 +221,11 @@ class QuietIntake:
             _log.warning("a study that came in could not be completed: %s", error.reason)
             return error.kind not in _PASSING
         return True
+
+
+def _is_same_patient(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether Patient IDs agree; an issuer counts where both are known."""
+    return one[0] == other[0] and (one[1] == other[1] or not one[1] or not other[1])
 
 
 def _replace(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ class Sender:
     """Who sends.
 
     Attributes:
-        name: Stable and unique: of the caller, or ``ae:`` and a title.
+        name: Stable and unique: of the caller, or ``ae:`` or ``fetched:`` and a title.
         metadata: Of the calls that are made for them.
     """
 

@@ -148,7 +148,6 @@ class PacsSettings(BaseModel):
         quiet_seconds: A study is whole when nothing more of it has come for so long.
         associations: Open at the same time; one more is rejected as a passing condition.
         idle_seconds: An association on which nothing happens for so long is ended.
-        rules: File that says which studies start which model; without it they are kept, and nothing is started.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -162,14 +161,13 @@ class PacsSettings(BaseModel):
     quiet_seconds: float = Field(default=30.0, gt=0, le=86_400)
     associations: int = Field(default=20, ge=1, le=1000)
     idle_seconds: float = Field(default=60.0, gt=0)
-    rules: Path | None = None
 
     @field_validator("listen")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
         return require_address(value)
 
-    @field_validator("tls_certificate", "tls_key", "tls_client_authority", "rules")
+    @field_validator("tls_certificate", "tls_key", "tls_client_authority")
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser()
@@ -282,4 +280,71 @@ class Destination(BaseModel):
                 f"Sending DICOM to {self.address} without TLS would let patient data cross the network unencrypted. "
                 "Set tls_authority, or allow_insecure_network for a network that is protected otherwise.",
                 setting="destinations",
+            )
+
+
+class DicomPeer(BaseModel):
+    """An archive that is asked for studies by C-FIND and C-MOVE (PS3.4 annex C).
+
+    What it is asked to send comes to the receiver (``pacs``): the archive has to know that one's AE title and address,
+    and the receiver the archive's AE title (``callers``).
+
+    Attributes:
+        address: ``HOST:PORT``.
+        ae_title: Title that is called.
+        calling_ae_title: Title that calls.
+        tls_authority: PEM file of the authority to trust; with it, or with a certificate, TLS 1.2 at least is spoken,
+            and nothing else.
+        tls_certificate, tls_key: PEM files to show.
+        connect_seconds: Longest wait for a connection.
+        idle_seconds: Longest wait for the next answer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str
+    ae_title: str = Field(pattern=_AE_TITLE)
+    calling_ae_title: str = Field(default="ONCORESPONSE", pattern=_AE_TITLE)
+    tls_authority: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    connect_seconds: float = Field(default=10.0, gt=0, le=600)
+    idle_seconds: float = Field(default=60.0, gt=0, le=3600)
+
+    @field_validator("address")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        return require_address(value)
+
+    @field_validator("tls_authority", "tls_certificate", "tls_key")
+    @classmethod
+    def _home_folder(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
+
+    @model_validator(mode="after")
+    def _both_files(self) -> DicomPeer:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together")
+        return self
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether TLS is spoken."""
+        return self.tls_authority is not None or self.tls_certificate is not None
+
+    def require_safe_calling(self, *, allow_insecure_network: bool) -> None:
+        """Refuse to ask for patient data in the clear over a network.
+
+        Args:
+            allow_insecure_network: Setting of the server.
+
+        Raises:
+            ConfigurationError: The address is not loopback, and there is no TLS; or a file cannot be used.
+        """
+        require_readable_pem(authority=self.tls_authority, certificate=self.tls_certificate, key=self.tls_key)
+        if not (self.uses_tls or allow_insecure_network or is_loopback(host_of(self.address))):
+            raise ConfigurationError(
+                f"Asking {self.address} for studies without TLS would let patient data cross the network unencrypted. "
+                "Set tls_authority, or allow_insecure_network for a network that is protected otherwise.",
+                setting="dicom_peers",
             )

@@ -1,11 +1,11 @@
-"""A client with what concerns archives: finding studies there, and retrieving them."""
+"""A client with what concerns archives: finding studies there, retrieving them, and what came by itself."""
 
 from __future__ import annotations
 
 import uuid
 
 from oncoresponse.rpc.client import Client, Progress
-from oncoresponse.v1 import study_pb2
+from oncoresponse.v1 import intake_pb2, intake_pb2_grpc, study_pb2
 
 
 class PacsClient(Client):
@@ -19,6 +19,12 @@ class PacsClient(Client):
         """
         with self._errors(self._study_address):
             return list(self._studies.FindDicomWebStudies(request).studies)
+
+    def received_studies(self, request: intake_pb2.ListReceivedStudiesRequest) -> list[intake_pb2.ReceivedStudy]:
+        """What came in by the edges, newest first; one page."""
+        stub = intake_pb2_grpc.IntakeServiceStub(self._channels[self._study_address])
+        with self._errors(self._study_address):
+            return list(stub.ListReceivedStudies(request).studies)
 
     def retrieve_dicomweb_study(self, request: study_pb2.ImportDicomWebRequest, progress: Progress) -> study_pb2.Study:
         """Have the server retrieve a study, or the series of it that a model may need.

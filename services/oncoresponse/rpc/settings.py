@@ -21,7 +21,7 @@ from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
 from oncoresponse.rpc.caller_variables import CALLER_VARIABLES, PREFIX
-from oncoresponse.rpc.edge_settings import Destination, DicomWebServer, HttpSettings, PacsSettings
+from oncoresponse.rpc.edge_settings import Destination, DicomPeer, DicomWebServer, HttpSettings, PacsSettings
 from oncoresponse.rpc.settings_sources import EARLIER_NAMES, EarlierVariables, SettingsFile
 from oncoresponse.rpc.tls import CallerTls, require_readable_pem
 
@@ -159,6 +159,10 @@ class ServerSettings(BaseSettings):
         pacs: The DICOM receiver; absent for none. Fields as :class:`~oncoresponse.rpc.edge_settings.PacsSettings`.
         destinations: Where results are sent, by a name of your choice, which ``deliver_to`` of a rule or a request
             says. Fields of each as :class:`~oncoresponse.rpc.edge_settings.Destination`.
+        rules: File that says which studies that come in by ``pacs`` or ``http`` start which model; without it they are
+            kept, and nothing is started.
+        dicom_peers: Archives that are asked for studies by C-FIND and C-MOVE, by a name of your choice. Fields of each
+            as :class:`~oncoresponse.rpc.edge_settings.DicomPeer`.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
@@ -224,6 +228,8 @@ class ServerSettings(BaseSettings):
     dicomweb_servers: dict[str, DicomWebServer] = {}
     pacs: PacsSettings | None = None
     destinations: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], Destination] = {}
+    rules: Path | None = None
+    dicom_peers: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], DicomPeer] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -289,6 +295,7 @@ class ServerSettings(BaseSettings):
         "users_file",
         "revocations_file",
         "audit_anchor",
+        "rules",
     )
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:

@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from oncoresponse.access.call import current_call
+from oncoresponse.access.roles import AccessRole
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.errors import (
     ArtifactNotFound,
@@ -125,7 +126,14 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         if request.replaces:
             await self._require_same_patient(request, subject)
         assessment = await self._records.create(
-            request, stored_artifact(study.study.manifest), model.model.sha256, stages, subject, tenant
+            request,
+            stored_artifact(study.study.manifest),
+            model.model.sha256,
+            stages,
+            subject,
+            tenant,
+            # What an edge starts for a study belongs to whom the study does.
+            owner=study.study.tenant if call.tenant is None and AccessRole.STAGE in call.caller.roles else "",
         )
         call.concerns(assessment.name)
         if self._control is not None:

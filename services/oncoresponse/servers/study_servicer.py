@@ -55,7 +55,10 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     ) -> study_pb2.CreateStudyResponse:
         """Create an empty study."""
         call = current_call()
-        record = await asyncio.to_thread(self._store.create, request.request_id, tenant=call.caller.tenant)
+        call.concerns(request.supersedes)
+        record = await asyncio.to_thread(
+            self._store.create, request.request_id, tenant=call.caller.tenant, supersedes=request.supersedes
+        )
         call.concerns(record.name)
         return study_pb2.CreateStudyResponse(study=_study(record))
 
@@ -299,6 +302,8 @@ def _study(record: StudyRecord) -> study_pb2.Study:
         modalities=record.modalities,
         series_count=record.series_count,
         tenant=record.tenant,
+        supersedes=record.supersedes,
+        superseded_by=record.superseded_by,
     )
     study.create_time.FromNanoseconds(record.create_time_ns)
     return study

@@ -29,7 +29,9 @@ _AREA = "studies"
 _SELECT_STUDY = """
 SELECT study.*, count(instance.sha256) AS instance_count, coalesce(sum(instance.size_bytes), 0) AS size_bytes,
 (SELECT group_concat(DISTINCT modality) FROM series WHERE series.study_id = study.study_id) AS modalities,
-(SELECT count(DISTINCT series_instance_uid) FROM series WHERE series.study_id = study.study_id) AS series_count
+(SELECT count(DISTINCT series_instance_uid) FROM series WHERE series.study_id = study.study_id) AS series_count,
+(SELECT later.study_id FROM study AS later WHERE later.supersedes = study.study_id AND later.supersedes != ''
+AND later.manifest_sha256 IS NOT NULL ORDER BY later.create_time_ns DESC LIMIT 1) AS superseded_by
 FROM study LEFT JOIN instance ON instance.study_id = study.study_id AND instance.finished
 """
 # Less than a caller waits: who holds the database longer is told as BUSY.
@@ -51,6 +53,8 @@ class StudyRecord:
         modalities: DICOM modalities of the index, in alphabetical order.
         series_count: Series of the index.
         tenant: Whose it is, where the installation serves several tenants.
+        supersedes: Earlier study whose instances this one holds too, ``studies/{study}``; empty for none.
+        superseded_by: The newest complete study that holds those of this one too; empty for none.
     """
 
     name: str
@@ -63,6 +67,8 @@ class StudyRecord:
     modalities: tuple[str, ...] = ()
     series_count: int = 0
     tenant: str = ""
+    supersedes: str = ""
+    superseded_by: str = ""
 
     @property
     def complete(self) -> bool:
@@ -185,6 +191,20 @@ class StudyTables:
         if row["purpose_sha256"] != purpose_sha256:
             raise RequestConflict("This request_id was used for a different request. Use a new UUID for a new study.")
         return _record(row)
+
+    def take_over(self, study_id: str, earlier_id: str) -> None:
+        """Let an open study hold the instances of a complete one too, and be found by the same patient."""
+        self._connection.execute("UPDATE study SET supersedes = ? WHERE study_id = ?", (earlier_id, study_id))
+        self._connection.execute(
+            "INSERT INTO instance SELECT ?, sha256, size_bytes, 1 FROM instance WHERE study_id = ? AND finished "
+            "ON CONFLICT DO NOTHING",
+            (study_id, earlier_id),
+        )
+        self._connection.execute(
+            "INSERT INTO study_patient SELECT patient_key, ? FROM study_patient WHERE study_id = ? "
+            "ON CONFLICT DO NOTHING",
+            (study_id, earlier_id),
+        )
 
     def study(self, study_id: str) -> StudyRecord:
         """One study.
@@ -370,6 +390,8 @@ def _record(row: sqlite3.Row) -> StudyRecord:
         modalities=tuple(sorted(filter(None, (row["modalities"] or "").split(",")))),
         series_count=row["series_count"],
         tenant=row["tenant"],
+        supersedes=f"studies/{row['supersedes']}" if row["supersedes"] else "",
+        superseded_by=f"studies/{row['superseded_by']}" if row["superseded_by"] else "",
     )
 
 

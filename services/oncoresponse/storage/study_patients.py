@@ -21,6 +21,7 @@ from oncoresponse.storage.study_manifest import IdentityCorrection, StudyManifes
 _PREFIX = "studies/"
 _ROWS = """
 SELECT (SELECT count(*) FROM series WHERE study_id = ?1) + (SELECT count(*) FROM study_patient WHERE study_id = ?1)
++ (SELECT count(*) FROM received_study WHERE study_id = ?1)
 """
 
 _USERS = """
@@ -71,7 +72,7 @@ class StudyPatients:
     ) -> list[StoredStudy]:
         """Studies by patient, age and completeness; what is not given asks for nothing.
 
-        Of an unfinished study no row says whose it is; the headers of its files do.
+        Of an unfinished study the headers of its files say whose it is, and rows where it supersedes another one.
         """
         with self._database.reading() as table:
             rows = table.connection.execute(
@@ -84,7 +85,7 @@ class StudyPatients:
             for study_id, is_complete in rows:
                 issuers = indexed.get(study_id, set())
                 if patient_id and not is_complete:
-                    issuers = self._issuers_of_unfinished(study_id, patient_id)
+                    issuers = issuers | self._issuers_of_unfinished(study_id, patient_id)
                 if not patient_id or issuers:
                     found.append(self._stored(table, study_id, issuers))
         return found

@@ -6,11 +6,11 @@ import hashlib
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.case.left_out import LeftOutInstance
@@ -20,7 +20,6 @@ from oncoresponse.errors import (
     ArtifactNotFound,
     ChecksumMismatch,
     DicomError,
-    DocumentVersionUnsupported,
     InvalidRequest,
     OncoResponseError,
     QuotaExceeded,
@@ -31,10 +30,11 @@ from oncoresponse.errors import (
 from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, ArtifactStore
 from oncoresponse.storage.disk_space import disk_full_when_no_room, require_free_space
 from oncoresponse.storage.instance_upload import InstanceUpload
+from oncoresponse.storage.kept_headers import KeptHeaders
 from oncoresponse.storage.process_folder import ProcessFolder
 from oncoresponse.storage.study_database import InstanceRow, StudyDatabase, StudyPage, StudyRecord, study_not_found
 from oncoresponse.storage.study_filter import StudyFilter
-from oncoresponse.storage.study_indexing import ReadObject, index_of, read_headers
+from oncoresponse.storage.study_indexing import ReadObject, index_of
 from oncoresponse.storage.study_manifest import ManifestInstance, StudyManifest
 from oncoresponse.storage.study_reservation import (
     STEP_BYTES,
@@ -51,7 +51,6 @@ _PREFIX = "studies/"
 _NAMESPACE = uuid.UUID("5d1c2c1e-7a55-5b62-8d3a-0d0a86f0a3c4")
 # Where an earlier release made the copies of an import.
 _COPY_SUFFIX = ".copy"
-_HEADER_SUFFIX = ".header.json"
 
 _EVERY_STUDY = StudyFilter()
 
@@ -90,27 +89,43 @@ class StudyStore:
         folder.chmod(0o700)
         self._artifacts = artifacts
         self._quota = quota
+        self._headers = KeptHeaders(self._parts, artifacts)
         self._copies = ProcessFolder(folder / "copies")
         self._database = StudyDatabase(folder / "studies.sqlite")
         self._reservations = Reservations(self._database, self._parts, quota, clock)
         self._without_index: set[str] = set()
         self._remove_leftovers()
 
-    def create(self, request_id: str, purpose: str = "", tenant: str = "") -> StudyRecord:
-        """Create an empty study, or find the one the same request created.
+    def create(self, request_id: str, purpose: str = "", tenant: str = "", supersedes: str = "") -> StudyRecord:
+        """Create a study, or find the one the same request created. It is empty, or holds the instances of another one.
 
         Args:
             request_id: UUID of the request.
             purpose: What the request asks for beside the id; only its digest is kept.
             tenant: Whose it is. The same id of another tenant is another request.
+            supersedes: Complete study of the same tenant whose instances it holds too, by reference.
 
         Raises:
             RequestConflict: The ``request_id`` was used for another purpose.
+            StudyNotFound, StudyNotComplete: There is nothing to supersede, or not yet.
+            QuotaExceeded: The instances do not fit a second time: both studies count.
             DiskFull: The record could not be written.
         """
         study_id = str(uuid.uuid5(_NAMESPACE, f"{tenant} {request_id.lower()}" if tenant else request_id.lower()))
+        purpose = f"{purpose} supersedes {supersedes}" if supersedes else purpose
         with self._database.writing() as table:
-            return table.create_study(study_id, hashlib.sha256(purpose.encode()).hexdigest(), time.time_ns(), tenant)
+            study = table.create_study(study_id, hashlib.sha256(purpose.encode()).hexdigest(), time.time_ns(), tenant)
+            if not supersedes or study.supersedes:
+                return study
+            earlier = table.study(_study_id(supersedes))
+            if earlier.tenant != tenant:
+                raise study_not_found()
+            if not earlier.complete:
+                raise StudyNotComplete("The study to be superseded still accepts instances. Complete it first.")
+            total = table.reserved_bytes() + earlier.size_bytes
+            require_quota("total", total, self._quota.quota_bytes_total)
+            table.take_over(study_id, _study_id(supersedes))
+            return table.study(study_id)
 
     def get(self, name: str, tenant: str | None = None) -> StudyRecord:
         """Look one up; one of another tenant is as if there were none.
@@ -379,7 +394,7 @@ class StudyStore:
                     study = table.study(study_id)
                     break
             # Outside of the transaction, which keeps every other writer waiting; again if an instance comes meanwhile.
-            indexed = instances, StudyIndex.of(self._headers(study_id, instances, read))
+            indexed = instances, StudyIndex.of(self._headers.of(study_id, instances, read))
         shutil.rmtree(self._parts / study_id, ignore_errors=True)
         return study
 
@@ -412,26 +427,7 @@ class StudyStore:
             except (StudyNotFound, StudyAlreadyComplete):
                 self._delete_unless_used(table.is_used(sha256), sha256)
                 raise
-        # Where it cannot be kept, it is read again when the study is complete.
-        with suppress(OSError):
-            kept = self._header(study_id, sha256)
-            kept.touch(mode=0o600)
-            kept.write_text(header.model_dump_json(), encoding="utf-8")
-
-    def _headers(
-        self, study_id: str, instances: Iterable[ManifestInstance], read: ReadObject
-    ) -> Iterator[ObjectHeader]:
-        for instance in instances:
-            try:
-                header = ObjectHeader.model_validate_json(self._header(study_id, instance.sha256).read_bytes())
-            except (FileNotFoundError, ValidationError, DocumentVersionUnsupported):
-                # Lost with the power, or of a release that kept none.
-                yield from read_headers(self._artifacts, [instance], read)
-            else:
-                yield header
-
-    def _header(self, study_id: str, sha256: str) -> Path:
-        return self._parts / study_id / f"{sha256}{_HEADER_SUFFIX}"
+        self._headers.keep(study_id, sha256, header)
 
     def _gone(self, name: str) -> OncoResponseError:
         """Why the unfinished files of a study are not there any more."""

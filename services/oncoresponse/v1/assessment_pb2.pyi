@@ -35,6 +35,13 @@ class AssessmentStage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ASSESSMENT_STAGE_FEATURES: _ClassVar[AssessmentStage]
     ASSESSMENT_STAGE_PREDICTION: _ClassVar[AssessmentStage]
     ASSESSMENT_STAGE_REPORT: _ClassVar[AssessmentStage]
+
+class AssessmentPriority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ASSESSMENT_PRIORITY_UNSPECIFIED: _ClassVar[AssessmentPriority]
+    ASSESSMENT_PRIORITY_ROUTINE: _ClassVar[AssessmentPriority]
+    ASSESSMENT_PRIORITY_URGENT: _ClassVar[AssessmentPriority]
+    ASSESSMENT_PRIORITY_STAT: _ClassVar[AssessmentPriority]
 ASSESSMENT_STATE_UNSPECIFIED: AssessmentState
 ASSESSMENT_STATE_QUEUED: AssessmentState
 ASSESSMENT_STATE_RUNNING: AssessmentState
@@ -48,6 +55,10 @@ ASSESSMENT_STAGE_SEGMENTATION: AssessmentStage
 ASSESSMENT_STAGE_FEATURES: AssessmentStage
 ASSESSMENT_STAGE_PREDICTION: AssessmentStage
 ASSESSMENT_STAGE_REPORT: AssessmentStage
+ASSESSMENT_PRIORITY_UNSPECIFIED: AssessmentPriority
+ASSESSMENT_PRIORITY_ROUTINE: AssessmentPriority
+ASSESSMENT_PRIORITY_URGENT: AssessmentPriority
+ASSESSMENT_PRIORITY_STAT: AssessmentPriority
 
 class Assessment(_message.Message):
     __slots__ = ("name", "study", "model", "state", "stage", "fraction_done", "message", "revision", "create_time", "end_time", "error", "result", "lesion_candidates", "model_sha256", "report_status", "report_version", "replaces", "replaced_by", "prediction_withheld")
@@ -148,7 +159,7 @@ class LesionSelection(_message.Message):
     def __init__(self, point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., rough_contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ...) -> None: ...
 
 class CreateAssessmentRequest(_message.Message):
-    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference", "lesion", "series", "lesions", "replaces", "deliver_to")
+    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference", "lesion", "series", "lesions", "replaces", "deliver_to", "priority")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -163,6 +174,7 @@ class CreateAssessmentRequest(_message.Message):
     LESIONS_FIELD_NUMBER: _ClassVar[int]
     REPLACES_FIELD_NUMBER: _ClassVar[int]
     DELIVER_TO_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     study: str
     model: str
@@ -177,7 +189,8 @@ class CreateAssessmentRequest(_message.Message):
     lesions: _containers.RepeatedCompositeFieldContainer[LesionSelection]
     replaces: str
     deliver_to: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., lesion: _Optional[_Union[LesionPrompt, _Mapping]] = ..., series: _Optional[_Iterable[_Union[_study_pb2.SeriesSelection, _Mapping]]] = ..., lesions: _Optional[_Iterable[_Union[LesionSelection, _Mapping]]] = ..., replaces: _Optional[str] = ..., deliver_to: _Optional[_Iterable[str]] = ...) -> None: ...
+    priority: AssessmentPriority
+    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., lesion: _Optional[_Union[LesionPrompt, _Mapping]] = ..., series: _Optional[_Iterable[_Union[_study_pb2.SeriesSelection, _Mapping]]] = ..., lesions: _Optional[_Iterable[_Union[LesionSelection, _Mapping]]] = ..., replaces: _Optional[str] = ..., deliver_to: _Optional[_Iterable[str]] = ..., priority: _Optional[_Union[AssessmentPriority, str]] = ...) -> None: ...
 
 class CreateAssessmentResponse(_message.Message):
     __slots__ = ("assessment",)

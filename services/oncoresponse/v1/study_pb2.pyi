@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Study(_message.Message):
-    __slots__ = ("name", "complete", "instance_count", "size_bytes", "create_time", "manifest", "study_date", "modalities", "series_count", "tenant", "series")
+    __slots__ = ("name", "complete", "instance_count", "size_bytes", "create_time", "manifest", "study_date", "modalities", "series_count", "tenant", "series", "supersedes", "superseded_by")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,8 @@ class Study(_message.Message):
     SERIES_COUNT_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDES_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDED_BY_FIELD_NUMBER: _ClassVar[int]
     name: str
     complete: bool
     instance_count: int
@@ -35,7 +37,9 @@ class Study(_message.Message):
     series_count: int
     tenant: str
     series: _containers.RepeatedCompositeFieldContainer[StudySeries]
-    def __init__(self, name: _Optional[str] = ..., complete: _Optional[bool] = ..., instance_count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., study_date: _Optional[str] = ..., modalities: _Optional[_Iterable[str]] = ..., series_count: _Optional[int] = ..., tenant: _Optional[str] = ..., series: _Optional[_Iterable[_Union[StudySeries, _Mapping]]] = ...) -> None: ...
+    supersedes: str
+    superseded_by: str
+    def __init__(self, name: _Optional[str] = ..., complete: _Optional[bool] = ..., instance_count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., manifest: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., study_date: _Optional[str] = ..., modalities: _Optional[_Iterable[str]] = ..., series_count: _Optional[int] = ..., tenant: _Optional[str] = ..., series: _Optional[_Iterable[_Union[StudySeries, _Mapping]]] = ..., supersedes: _Optional[str] = ..., superseded_by: _Optional[str] = ...) -> None: ...
 
 class StudySeries(_message.Message):
     __slots__ = ("modality", "body_part_examined", "series_description", "study_description", "procedure_codes", "accession_number", "instance_count")
@@ -66,10 +70,12 @@ class InstanceStatus(_message.Message):
     def __init__(self, sha256: _Optional[str] = ..., received_bytes: _Optional[int] = ..., finished: _Optional[bool] = ...) -> None: ...
 
 class CreateStudyRequest(_message.Message):
-    __slots__ = ("request_id",)
+    __slots__ = ("request_id", "supersedes")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDES_FIELD_NUMBER: _ClassVar[int]
     request_id: str
-    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+    supersedes: str
+    def __init__(self, request_id: _Optional[str] = ..., supersedes: _Optional[str] = ...) -> None: ...
 
 class CreateStudyResponse(_message.Message):
     __slots__ = ("study",)

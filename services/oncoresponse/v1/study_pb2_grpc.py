@@ -111,7 +111,7 @@ class StudyServiceServicer:
     """
 
     def CreateStudy(self, request, context):
-        """Creates an empty study. The same request_id gives the same study.
+        """Creates an empty study, or a newer version of another one. The same request_id gives the same study.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowAttributes, SetWorkflowID
+from dbos import DBOS, DBOSClient, DBOSConfig, SetEnqueueOptions, SetWorkflowAttributes, SetWorkflowID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from oncoresponse.access.call import current_correlation_id
@@ -51,6 +51,12 @@ QUEUE = "assessments"
 _NAMESPACE = uuid.UUID("b3a1f9d4-52a7-5d0e-9a53-6c1d1f0c7d11")
 # A process that is stopped in the middle of a transaction holds its rows for so long, and a takeover waits for them.
 _IDLE_TRANSACTION_SECONDS = 8.0
+# The engine begins the lowest number first, and what has none, such as what an earlier release took, before all.
+_PLACE_IN_QUEUE = {
+    assessment_pb2.ASSESSMENT_PRIORITY_STAT: 1,
+    assessment_pb2.ASSESSMENT_PRIORITY_URGENT: 2,
+}
+_ROUTINE_PLACE = 3
 _log = logging.getLogger(__name__)
 
 
@@ -188,6 +194,7 @@ class AssessmentRecords:
         stages: tuple[str, ...],
         subject: Subject | None = None,
         tenant: str = "",
+        owner: str = "",
     ) -> assessment_pb2.Assessment:
         """Enqueue an assessment, or return the one that the same ``request_id`` created.
 
@@ -198,6 +205,7 @@ class AssessmentRecords:
             stages: The plan that it declares.
             subject: Whose the study is; ``None`` where nobody has asked yet.
             tenant: Of whom the request comes.
+            owner: Tenant that is to see it, where the request comes from the installation itself.
 
         Raises:
             RequestConflict: The ``request_id`` was used for another request.
@@ -226,9 +234,10 @@ class AssessmentRecords:
             "model": request.model,
             "model_sha256": model_sha256,
         }
-        if tenant:
-            attributes["tenant"] = tenant
-        with SetWorkflowID(assessment_id), SetWorkflowAttributes(attributes):
+        if tenant or owner:
+            attributes["tenant"] = tenant or owner
+        place = SetEnqueueOptions(priority=_PLACE_IN_QUEUE.get(request.priority, _ROUTINE_PLACE))
+        with SetWorkflowID(assessment_id), SetWorkflowAttributes(attributes), place:
             await DBOS.enqueue_workflow_async(QUEUE, assess, run.to_json())
         created = await self._run(assessment_id)
         if created is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
@@ -26,26 +24,14 @@ from oncoresponse.edges.delivery.commitment import (
 from oncoresponse.edges.delivery.dicom_files import is_wanted
 from oncoresponse.edges.delivery.sending import FileOutcome, Outcome, Parcel
 from oncoresponse.edges.delivery.stow import of_failure
-from oncoresponse.errors import (
-    CommitmentOutstanding,
-    DeliveryRefused,
-    OncoResponseError,
-    PacsAccessDenied,
-    PeerUnavailable,
-    TlsHandshakeFailed,
-)
-from oncoresponse.rpc.addresses import host_of
+from oncoresponse.edges.dicom_association import associated, broke_off
+from oncoresponse.errors import CommitmentOutstanding, DeliveryRefused, OncoResponseError
 from oncoresponse.rpc.edge_settings import Destination
 from oncoresponse.v1 import delivery_pb2
 
 # PS3.4 table B.2-1: stored, with a remark.
 _WARNINGS = (0xB000, 0xB006, 0xB007)
 _SOP_CLASS_NOT_SUPPORTED = 0x0122
-# PS3.8 table 9-21, source 1.
-_TITLE_NOT_RECOGNIZED = (3, 7)
-
-# It logs data sets.
-logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -107,27 +93,12 @@ class CStoreSender:
         return Outcome(files)
 
     def _associate(self, objects: Sequence[_Object]) -> Association:
-        destination = self._destination
-        entity = AE(ae_title=destination.calling_ae_title)
-        entity.connection_timeout = entity.acse_timeout = destination.connect_seconds
-        entity.dimse_timeout = entity.network_timeout = destination.idle_seconds
         pairs = {(item.sop_class, str(item.data_set.file_meta.TransferSyntaxUID)) for item in objects}
-        for sop_class, syntax in sorted(pairs):
-            entity.add_requested_context(sop_class, syntax)
-        if destination.storage_commitment:
-            entity.add_requested_context(STORAGE_COMMITMENT)
-        host, port = host_of(destination.address), int(destination.address.rpartition(":")[2])
+        contexts: list[tuple[str, str | None]] = [*sorted(pairs)]
+        if self._destination.storage_commitment:
+            contexts.append((STORAGE_COMMITMENT, None))
         handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, self._results.report)]
-        association = entity.associate(
-            host,
-            port,
-            ae_title=destination.ae_title,
-            evt_handlers=handlers,
-            tls_args=(_tls_context(destination), host) if destination.uses_tls else None,
-        )
-        if association.is_established:
-            return association
-        raise _not_established(association, destination)
+        return associated(self._destination, contexts, handlers)
 
     def _store(self, association: Association, objects: Sequence[_Object], files: dict[str, FileOutcome]) -> None:
         """Raises PeerUnavailable where the association ends before all are sent."""
@@ -147,10 +118,10 @@ class CStoreSender:
 
     def _stored(self, association: Association, item: _Object) -> FileOutcome:
         if not association.is_established:
-            raise _broke_off()
+            raise broke_off()
         answer = association.send_c_store(item.data_set)
         if "Status" not in answer:
-            raise _broke_off()
+            raise broke_off()
         status = int(answer.Status)
         return FileOutcome(stored=True) if status == 0 or status in _WARNINGS else of_failure(status)
 
@@ -196,35 +167,3 @@ class CStoreSender:
 
 def _syntaxes(context: PresentationContext) -> list[str]:
     return [str(syntax) for syntax in context.transfer_syntax or ()]
-
-
-def _not_established(association: Association, destination: Destination) -> OncoResponseError:
-    if association.is_rejected:
-        answer: Any = association.acceptor.primitive
-        if getattr(answer, "result_source", 0) == 1 and getattr(answer, "diagnostic", 0) in _TITLE_NOT_RECOGNIZED:
-            return PacsAccessDenied(
-                "The PACS does not know the AE title that calls or is called (calling_ae_title, ae_title). Enter it "
-                "there, with this address.",
-                diagnostic=str(answer.diagnostic),
-            )
-        return PeerUnavailable("The PACS rejects the association. It may be busy, or not know this AE title.")
-    if destination.uses_tls:
-        return TlsHandshakeFailed(
-            "No encrypted connection to the PACS. Check that it runs, speaks TLS 1.2 or newer at that port, and that "
-            "its certificate is of the authority (tls_authority) and carries the host name of its address.",
-            cause="no_connection",
-        )
-    return PeerUnavailable("The PACS does not answer at its address, or broke off.")
-
-
-def _broke_off() -> OncoResponseError:
-    return PeerUnavailable("The PACS broke off, or did not answer in time (idle_seconds).")
-
-
-def _tls_context(destination: Destination) -> ssl.SSLContext:
-    authority = None if destination.tls_authority is None else str(destination.tls_authority)
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=authority)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if destination.tls_certificate is not None:
-        context.load_cert_chain(destination.tls_certificate, destination.tls_key, password="")
-    return context

@@ -17,10 +17,13 @@ from oncoresponse.edges.http.application import application
 from oncoresponse.edges.http.connection import connection_class
 from oncoresponse.edges.http.health_routes import HealthRoutes
 from oncoresponse.edges.http.stow import StowRoute
+from oncoresponse.edges.pacs.priors import PriorFetcher
 from oncoresponse.edges.quiet_intake import QuietIntake
+from oncoresponse.edges.rule_runner import RuleRunner
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.edge_settings import HttpSettings
 from oncoresponse.rpc.settings import ServerSettings
+from oncoresponse.v1 import intake_pb2
 
 _BACKLOG = 256
 _KEEP_ALIVE_SECONDS = 15
@@ -33,14 +36,17 @@ class HttpEdge:
         settings: Of the process.
         http: Of the server, TLS files included.
         front_door: Whom it calls.
+        priors: Fetches earlier studies.
 
     Raises:
-        ConfigurationError: It would offer patient data in the clear, or a TLS file cannot be used.
+        ConfigurationError: It would offer patient data in the clear, or a TLS file or the rules cannot be used.
     """
 
     name = "http"
 
-    def __init__(self, settings: ServerSettings, http: HttpSettings, front_door: FrontDoor) -> None:
+    def __init__(
+        self, settings: ServerSettings, http: HttpSettings, front_door: FrontDoor, priors: PriorFetcher
+    ) -> None:
         http.require_safe_listening(
             allow_insecure_network=settings.allow_insecure_network, allow_anonymous=settings.allow_anonymous
         )
@@ -48,6 +54,7 @@ class HttpEdge:
         self._http = http
         self._front_door = front_door
         self._settings = settings
+        self._rules = RuleRunner(settings, front_door, intake_pb2.RECEIVED_WAY_HTTP, priors)
         self._intake: QuietIntake | None = None
         self._server: _Server | None = None
         self._channel: grpc.aio.Channel | None = None
@@ -68,7 +75,9 @@ class HttpEdge:
             self._channel,
             http.quiet_seconds,
             self._settings.data_directory / "edges" / "open-studies",
+            completed=self._completed,
         )
+        self._rules.start(self._channel)
         await self._intake.start()
         stow = StowRoute(
             self._front_door,
@@ -118,6 +127,7 @@ class HttpEdge:
                 await self._serving
         if self._intake is not None:
             await self._intake.stop()
+        await self._rules.stop()
         if self._channel is not None:
             await self._channel.close()
         self._server = self._serving = self._channel = None
@@ -125,6 +135,11 @@ class HttpEdge:
     def ready(self) -> bool:
         """Whether it listens."""
         return self._serving is not None and not self._serving.done()
+
+    async def _completed(self, study: str, sender: str) -> None:
+        # A caller is no AE title, whatever it is called.
+        del sender
+        await self._rules.received(study)
 
 
 class _Server(uvicorn.Server):

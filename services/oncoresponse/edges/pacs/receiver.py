@@ -14,7 +14,7 @@ import logging
 import socket
 import ssl
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
@@ -33,6 +33,9 @@ from oncoresponse.errors import ConfigurationError, ErrorKind
 from oncoresponse.rpc.edge_settings import PacsSettings
 from oncoresponse.rpc.edge_token import CALLER_ADDRESS, EDGE_TOKEN
 from oncoresponse.rpc.status import from_rpc_error
+
+SENT, FETCHED = "ae", "fetched"
+"""How names of senders begin, before the AE title: of who sends by itself, and of what was asked for."""
 
 # Verification SOP Class, PS3.4 annex A.
 VERIFICATION = "1.2.840.10008.1.1"
@@ -65,6 +68,8 @@ class Receiver:
         channel: To it.
         intake: Gathers objects to studies.
         results: Takes what archives say of storage commitment.
+        has_asked: Whether the installation asked for an object, by its Study Instance UID and the Move Originator AE
+            Title of its C-STORE. What it asked for is a study of its own.
         largest_instance_bytes: Of one object; who sends a larger one is cut off.
     """
 
@@ -75,6 +80,7 @@ class Receiver:
         channel: grpc.aio.Channel,
         intake: StudyIntake,
         results: CommitmentResults,
+        has_asked: Callable[[str, str], bool],
         *,
         largest_instance_bytes: int,
     ) -> None:
@@ -83,8 +89,9 @@ class Receiver:
         self._channel = channel
         self._intake = intake
         self._results = results
+        self._has_asked = has_asked
         self._largest_bytes = largest_instance_bytes
-        self._opened: dict[Association, dict[str, str]] = defaultdict(dict)
+        self._opened: dict[Association, dict[str, tuple[Sender, str]]] = defaultdict(dict)
         self._received: dict[Association, int] = defaultdict(int)
         self._server: ThreadedAssociationServer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -191,18 +198,21 @@ class Receiver:
             return DATA_SET_DOES_NOT_MATCH
         if header.sop_instance_uid != request.AffectedSOPInstanceUID:
             return NOT_UNDERSTOOD
-        sender = self._sender(event.assoc)
         opened = self._opened[event.assoc]
         uid = header.study_instance_uid
         try:
             if uid not in opened:
-                opened[uid] = await self._intake.open(sender, uid)
+                originator = str(request.MoveOriginatorApplicationEntityTitle or "").strip()
+                asked = self._has_asked(uid, originator)
+                sender = self._sender(event.assoc, FETCHED if asked else SENT)
+                opened[uid] = sender, await self._intake.open(sender, uid)
+            sender, study = opened[uid]
             sha256 = hashlib.sha256(data).hexdigest()
             if conflict := self._intake.conflict(sender, header, sha256):
                 return _OF_CONFLICT[conflict]
             instance = InstanceFile(file, sha256, len(data))
             try:
-                refused = await upload_instances(self._channel, sender.metadata, opened[uid], [instance])
+                refused = await upload_instances(self._channel, sender.metadata, study, [instance])
             except BaseException:
                 self._intake.refused(sender, header)
                 raise
@@ -221,17 +231,16 @@ class Receiver:
         self._received.pop(association, None)
         opened = self._opened.pop(association, {})
         if opened and self._loop is not None:
-            sender = self._sender(association)
-            asyncio.run_coroutine_threadsafe(self._left(sender, opened), self._loop)
+            asyncio.run_coroutine_threadsafe(self._left(opened), self._loop)
 
-    async def _left(self, sender: Sender, opened: Mapping[str, str]) -> None:
-        for uid in opened:
+    async def _left(self, opened: Mapping[str, tuple[Sender, str]]) -> None:
+        for uid, (sender, _) in opened.items():
             await self._intake.received(sender, uid)
 
-    def _sender(self, association: Association) -> Sender:
+    def _sender(self, association: Association, kind: str) -> Sender:
         """The calls are the edges' own, and the audit record has from where the object came."""
         behind = ((EDGE_TOKEN, self._front_door.token), (CALLER_ADDRESS, association.requestor.address))
-        return Sender(f"ae:{association.requestor.ae_title}", (*self._front_door.own_metadata, *behind))
+        return Sender(f"{kind}:{association.requestor.ae_title}", (*self._front_door.own_metadata, *behind))
 
 
 def _tls_context(settings: PacsSettings) -> ssl.SSLContext | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from oncoresponse.edges.pacs.routing import Rules, SeriesFacts, StudyFacts, choose, read_rules
+from oncoresponse.edges.routing import Rules, SeriesFacts, StudyFacts, choose, read_rules, require_destinations
 from oncoresponse.errors import ConfigurationError
 
 CT = SeriesFacts("CT", "THIGH", "CT 3 mm", "PET/CT Thigh", ("PETCT",))
@@ -65,3 +65,11 @@ def test_a_file_with_faults_is_refused_with_their_places(tmp_path, content, mess
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_rules(tmp_path / "absent")
+
+
+def test_a_destination_that_the_settings_do_not_have_is_refused():
+    rules = Rules.model_validate({"rules": [rule("one") | {"deliver_to": ["archive", "ehr", "archive"]}]})
+    assert rules.rules[0].deliver_to == ("archive", "ehr")
+    require_destinations(rules, {"archive", "ehr", "other"})
+    with pytest.raises(ConfigurationError, match="Rule one delivers to ehr, "):
+        require_destinations(rules, {"archive"})

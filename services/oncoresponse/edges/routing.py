@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.errors import ConfigurationError
 
 _Patterns = Annotated[tuple[str, ...], Field(max_length=100)]
+_Name = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
+Priority = Literal["routine", "urgent", "stat"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,22 @@ class Conditions(BaseModel):
         return ""
 
 
+class PriorsWanted(BaseModel):
+    """Earlier studies of the patient that are fetched before the assessment starts. They start nothing themselves.
+
+    Attributes:
+        peer: Written ``from``: name of one of ``dicom_peers`` in the settings.
+        modalities: Each is in the earlier study.
+        count: At most this many, the newest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    peer: _Name = Field(alias="from")
+    modalities: _Patterns = ()
+    count: int = Field(default=1, ge=1, le=20)
+
+
 class Rule(BaseModel):
     """One rule.
 
@@ -100,15 +118,26 @@ class Rule(BaseModel):
         model: Name of the model that assesses it.
         planned_treatment: As in an order.
         use_contour: A contour that comes with the study is used, instead of the network.
+        priority: What waits for a worker is begun in this order: ``stat``, ``urgent``, ``routine``.
+        deliver_to: Names of ``destinations`` in the settings that the results are sent to.
+        priors: Earlier studies of the patient that are fetched first; ``None`` for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")
+    name: _Name
     when: Conditions
     model: str = Field(pattern="^[a-z0-9-]{1,63}$")
     planned_treatment: str = Field(default="", max_length=200)
     use_contour: bool = False
+    priority: Priority = "routine"
+    deliver_to: tuple[_Name, ...] = Field(default=(), max_length=20)
+    priors: PriorsWanted | None = None
+
+    @field_validator("deliver_to")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(value))
 
 
 class Rules(BaseModel):
@@ -141,15 +170,33 @@ def read_rules(path: Path) -> Rules:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError("The file of rules cannot be read as YAML (pacs: rules).", setting="pacs") from error
+        raise ConfigurationError("The file of rules cannot be read as YAML.", setting="rules") from error
     try:
         rules = Rules.model_validate(content)
     except ValidationError as error:
-        raise ConfigurationError(f"The file of rules has faults: {schema_faults(error)}", setting="pacs") from error
+        raise ConfigurationError(f"The file of rules has faults: {schema_faults(error)}", setting="rules") from error
     names = [rule.name for rule in rules.rules]
     if len(set(names)) < len(names):
-        raise ConfigurationError("Two rules have the same name. Give each its own.", setting="pacs")
+        raise ConfigurationError("Two rules have the same name. Give each its own.", setting="rules")
     return rules
+
+
+def require_destinations(rules: Rules, destinations: Collection[str]) -> None:
+    """Refuse rules that send results where nobody is.
+
+    Args:
+        rules: As read.
+        destinations: Names in the settings.
+
+    Raises:
+        ConfigurationError: A rule names another.
+    """
+    for rule in rules.rules:
+        if unknown := sorted(set(rule.deliver_to) - set(destinations)):
+            raise ConfigurationError(
+                f"Rule {rule.name} delivers to {', '.join(unknown)}, which is no destination of the settings.",
+                setting="rules",
+            )
 
 
 def choose(rules: Rules, study: StudyFacts) -> Choice:
