@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+REJECTION_NOTE = "rejection-note.dcm"
 _OF_PATIENT = frozenset(
     {
         "report.json",
@@ -14,7 +15,7 @@ _OF_PATIENT = frozenset(
         "structured-report.dcm",
         "encapsulated-report.dcm",
         "key-image.dcm",
-        "rejection-note.dcm",
+        REJECTION_NOTE,
         "bone-surface.dcm",
         "surfaces.glb",
         "distances.json",

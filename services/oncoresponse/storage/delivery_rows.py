@@ -11,6 +11,7 @@ from enum import StrEnum
 from sqlalchemy import RowMapping, text
 from sqlalchemy.engine import Connection
 
+from oncoresponse.case.artifact_names import REJECTION_NOTE
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.storage.worker_store import now_ms
 
@@ -93,7 +94,9 @@ def insert_delivery(
 ) -> None:
     """Write a row where there is none of this assessment, version and destination."""
     now = database_time_ms(connection)
-    files = [SentFile(name, each.sha256, each.size_bytes, each.media_type) for name, each in sorted(artifacts.items())]
+    # Archives refuse a note about objects that they do not hold yet.
+    in_order = sorted(artifacts.items(), key=lambda item: (item[0] == REJECTION_NOTE, item[0]))
+    files = [SentFile(name, each.sha256, each.size_bytes, each.media_type) for name, each in in_order]
     dropped = state is DeliveryState.DROPPED
     row = {
         "delivery": str(uuid.uuid5(_NAMESPACE, f"{assessment}\n{version}\n{destination}")),
