@@ -63,7 +63,7 @@ class SentFile:
 
 @dataclass(frozen=True)
 class StoredDelivery:
-    """A row. Times are milliseconds since 1970, 0 for none."""
+    """A row. Times are milliseconds since 1970, 0 for none. ``tried`` is 1 where something may have arrived."""
 
     delivery: str
     assessment: str
@@ -72,6 +72,7 @@ class StoredDelivery:
     event: DeliveryEvent
     state: DeliveryState
     attempts: int
+    tried: int
     create_time_ms: int
     next_time_ms: int
     end_time_ms: int
@@ -106,6 +107,7 @@ def insert_delivery(
         "event": event.value,
         "state": state.value,
         "attempts": 0,
+        "tried": 0,
         "create_time_ms": now,
         "next_time_ms": now,
         "end_time_ms": now if dropped else 0,

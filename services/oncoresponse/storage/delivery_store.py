@@ -205,6 +205,7 @@ class DeliveryStore:
                     found,
                     state=DeliveryState.SENDING,
                     attempts=found.attempts + 1,
+                    tried=1,
                     lease_token=uuid.uuid4().hex,
                     lease_end_ms=now + lease_ms,
                 )
@@ -312,11 +313,12 @@ class DeliveryStore:
 
     def destinations_with_copies(self, assessments: Collection[str]) -> set[str]:
         """Destinations that may hold something of these assessments."""
-        return {
-            row["destination"]
-            for row in self._of(assessments)
-            if row["state"] == DeliveryState.SENT or row["attempts"] or "true" in row["files"]
-        }
+        if not assessments:
+            return set()
+        query = text("SELECT DISTINCT destination FROM delivery WHERE tried = 1 AND assessment IN :wanted")
+        with _known_errors(), self._engine.connect() as connection:
+            bound = query.bindparams(bindparam("wanted", expanding=True))
+            return set(connection.execute(bound, {"wanted": sorted(set(assessments))}).scalars())
 
     def delete(self, assessments: Collection[str]) -> int:
         """Forget what was to be sent of these assessments; gives how many rows went."""
@@ -326,14 +328,6 @@ class DeliveryStore:
         with self._writing() as connection:
             bound = statement.bindparams(bindparam("wanted", expanding=True))
             return connection.execute(bound, {"wanted": sorted(set(assessments))}).rowcount
-
-    def _of(self, assessments: Collection[str]) -> list[Mapping[str, Any]]:
-        if not assessments:
-            return []
-        query = text("SELECT destination, state, attempts, files FROM delivery WHERE assessment IN :wanted")
-        with _known_errors(), self._engine.connect() as connection:
-            bound = query.bindparams(bindparam("wanted", expanding=True))
-            return [dict(row) for row in connection.execute(bound, {"wanted": sorted(set(assessments))}).mappings()]
 
     def _read(self, connection: Connection, delivery: str) -> StoredDelivery:
         query = f"SELECT d.*, {_HELD} AS is_held FROM delivery d WHERE d.delivery = :delivery"  # noqa: S608 - own words
@@ -390,7 +384,7 @@ def add_version(
                         reason=SUPERSEDED,
                         end_time_ms=database_time_ms(connection),
                     )
-            if not any(each.attempts for each in before):
+            if not any(each.tried for each in before):
                 state = DeliveryState.DROPPED
         insert_delivery(connection, assessment, version, destination, event, artifacts, state)
 

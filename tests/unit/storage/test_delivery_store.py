@@ -207,6 +207,15 @@ def test_what_may_have_reached_a_destination_is_rejected_there(store, url):
     assert [each.event for each in take(store)] == [DeliveryEvent.WITHDRAWN]
 
 
+def test_what_was_tried_before_a_resend_is_rejected_too(store, url):
+    store.add_first("a1", ["archive"], FILES)
+    (taken,) = take(store)
+    settle(store, taken, AWAY)
+    assert store.resend(taken.delivery, everything=False).attempts == 0
+    sign(url, 2, DeliveryEvent.WITHDRAWN)
+    assert [each.event for each in take(store)] == [DeliveryEvent.WITHDRAWN]
+
+
 def test_what_is_withdrawn_while_it_is_sent_is_rejected_afterwards(store, url):
     store.add_first("a1", ["archive"], FILES)
     (taken,) = take(store)

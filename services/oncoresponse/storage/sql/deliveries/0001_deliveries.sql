@@ -8,6 +8,8 @@ CREATE TABLE delivery (
     event VARCHAR(20) NOT NULL,
     state VARCHAR(20) NOT NULL,
     attempts INTEGER NOT NULL,
+    -- Whether it was ever tried: something may have reached the destination. Attempts are counted anew by a resend.
+    tried INTEGER NOT NULL,
     create_time_ms BIGINT NOT NULL,
     next_time_ms BIGINT NOT NULL,
     end_time_ms BIGINT NOT NULL,
