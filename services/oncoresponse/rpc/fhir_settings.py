@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 _SYSTEM = r"^(|(https?://|urn:)\S{1,250})$"
-_WEB = r"^(|https?://\S{1,250})$"
+# Nothing that a URL inside a search or a JSON text would have to escape.
+_WEB = r"^(|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?)$"
 _System = Annotated[str, Field(pattern=_SYSTEM)]
 
 

@@ -19,6 +19,7 @@ from oncoresponse.case.prediction import Answer, Prediction
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model.definition import MeasuredInput
 from oncoresponse.reporting.compose import Report
+from oncoresponse.reporting.dicom_objects.archive_object import part10
 from oncoresponse.reporting.fhir_bundle import fhir_bundle
 from oncoresponse.reporting.report_content import ReportContext
 from pydicom.sr._concepts_dict import concepts
@@ -131,8 +132,23 @@ def strings(element: Any) -> Iterator[str]:
         yield element
 
 
+def dicom_object() -> bytes:
+    """The smallest object that a Bundle can refer to."""
+    made = pydicom.Dataset()
+    made.StudyInstanceUID, made.SeriesInstanceUID, made.SOPInstanceUID = "1.2.3", "1.2.3.1", "1.2.3.1.1"
+    made.SOPClassUID, made.Modality = "1.2.840.10008.5.1.4.1.1.66.4", "SEG"
+    return part10(made)
+
+
 def compose(context: ReportContext) -> Json:
-    data = fhir_bundle(context, pdf=b"%PDF", key_image=b"\x89PNG", key_image_size=(4, 3), segmentation=b"DICM")
+    data = fhir_bundle(
+        context,
+        html=b"<!DOCTYPE html>",
+        pdf=b"%PDF",
+        key_image=b"\x89PNG",
+        key_image_size=(4, 3),
+        objects={"segmentation.dcm": dicom_object()},
+    )
     parsed: Json = json.loads(data)
     return parsed
 
