@@ -33,9 +33,7 @@ class ArchiveFile:
 
     def address(self, dicomweb_url: str) -> str:
         """WADO-RS address of the instance (PS3.18 section 10.4)."""
-        return (
-            f"{dicomweb_url}/studies/{self.study_uid}/series/{self.series_uid}/instances/{self.sop_instance_uid}"
-        )
+        return f"{dicomweb_url}/studies/{self.study_uid}/series/{self.series_uid}/instances/{self.sop_instance_uid}"
 
 
 def archive_file(data: bytes) -> ArchiveFile:

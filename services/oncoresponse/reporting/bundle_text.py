@@ -17,20 +17,18 @@ from oncoresponse.reporting.fhir_elements import LANGUAGE
 _TAG = ENTRY_TAG.removeprefix(LOCAL_BASE)
 
 
-def finished(bundle: Json, inline_bytes: int, local_base: str, always: Collection[str] = ()) -> bytes:
-    """The text of a composed Bundle.
+def finish(bundle: Json, inline_bytes: int, always: Collection[str] = ()) -> None:
+    """Name the language of a composed Bundle, and put its large attachments into Binaries.
 
     Args:
         bundle: Changed in place.
         inline_bytes: Largest attachment inside a resource.
-        local_base: Of the site.
         always: ``fullUrl`` of Binaries that hold an attachment however small it is.
     """
     for entry in bundle["entry"]:
         if "text" in entry["resource"]:
             entry["resource"]["language"] = LANGUAGE
     move_to_binaries(bundle, inline_bytes, always)
-    return written(bundle, local_base)
 
 
 def written(bundle: Json, local_base: str) -> bytes:

@@ -48,8 +48,8 @@ def key_image_media(context: ReportContext, key_image: bytes, width: int, height
 
 
 def presented_forms(html: bytes, pdf: bytes, title: str) -> list[Json]:
-    """The report for a reader, as HTML and as PDF."""
-    return [attachment(html, "text/html", title), attachment(pdf, "application/pdf", title)]
+    """The report for a reader, as PDF and as HTML."""
+    return [attachment(pdf, "application/pdf", title), attachment(html, "text/html", title)]
 
 
 def diagnostic_report(context: ReportContext, html: bytes, pdf: bytes, result_roles: list[str]) -> DiagnosticReport:

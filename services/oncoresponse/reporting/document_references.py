@@ -92,9 +92,7 @@ def _card_parts(context: ReportContext) -> tuple[str, ...]:
     return ("model-card", context.model.name, context.model.version, context.model_sha256)
 
 
-def _of_archive(
-    context: ReportContext, role: str, file: ArchiveFile, title: str, sop_class_name: str
-) -> Json:
+def _of_archive(context: ReportContext, role: str, file: ArchiveFile, title: str, sop_class_name: str) -> Json:
     element = _document(context, role, f"{title}, stored with the study.")
     shown = attachment(file.data, "application/dicom", title, embed=False)
     if context.site.dicomweb_url:
@@ -120,4 +118,3 @@ def _document(context: ReportContext, role: str, text: str) -> Json:
     if context.any_contour_is_by_algorithm or context.prediction is not None:
         element["meta"] = ai_asserted()
     return element
-

@@ -16,7 +16,7 @@ from fhir.resources.R4B.documentreference import DocumentReference
 
 from oncoresponse.case.identifiers import lesion_part
 from oncoresponse.reporting.archive_files import archive_files
-from oncoresponse.reporting.bundle_text import finished
+from oncoresponse.reporting.bundle_text import finish, written
 from oncoresponse.reporting.code_systems import LOCAL_BASE, Json
 from oncoresponse.reporting.devices import algorithms, device
 from oncoresponse.reporting.diagnostic_report import diagnostic_report, key_image_media
@@ -104,7 +104,8 @@ def fhir_bundle(
             }
         ).model_dump_json()
     )
-    return finished(composed, context.site.inline_bytes, context.site.local_base or LOCAL_BASE)
+    finish(composed, context.site.inline_bytes)
+    return written(composed, context.site.local_base or LOCAL_BASE)
 
 
 def _entry(url: str, resource: Any) -> Json:

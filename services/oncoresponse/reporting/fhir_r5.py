@@ -101,8 +101,6 @@ def _device(resource: Json) -> Json:
     return changed
 
 
-
-
 def _provenance(resource: Json) -> Json:
     changed = dict(resource)
     if "reason" in changed:

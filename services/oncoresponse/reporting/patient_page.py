@@ -77,7 +77,9 @@ def _people(report: Json, words: Json) -> list[str]:
     if report["status"] == _PRELIMINARY:
         return [words["not_signed"], words["decides"]]
     who = [person["display"] for person in report.get("resultsInterpreter", []) if person.get("display")]
-    signed = words["signed" if who else "signed_no_name"].format(who=who[0] if who else "", date=_date(report["issued"]))
+    signed = words["signed" if who else "signed_no_name"].format(
+        who=who[0] if who else "", date=_date(report["issued"])
+    )
     said = [signed]
     if report["status"] == _AMENDED:
         said.append(words["amended"])
