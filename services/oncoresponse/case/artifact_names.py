@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 REJECTION_NOTE = "rejection-note.dcm"
+PATIENT_PAGE, BUNDLE_R5, IMR_BUNDLE = "patient-page.html", "report.fhir-r5.json", "imr-bundle.fhir.json"
 _OF_PATIENT = frozenset(
     {
         "report.json",
@@ -16,6 +17,9 @@ _OF_PATIENT = frozenset(
         "encapsulated-report.dcm",
         "key-image.dcm",
         REJECTION_NOTE,
+        PATIENT_PAGE,
+        BUNDLE_R5,
+        IMR_BUNDLE,
         "bone-surface.dcm",
         "surfaces.glb",
         "distances.json",

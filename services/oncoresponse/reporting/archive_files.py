@@ -40,7 +40,8 @@ def archive_file(data: bytes) -> ArchiveFile:
     """Read what FHIR needs of a DICOM object that the report made."""
     with without_pydicom_messages():
         made = dcmread(io.BytesIO(data), stop_before_pixels=True, specific_tags=list(_WANTED))
-    return ArchiveFile(*(str(made.get(keyword, "")) for keyword in _WANTED), data)  # type: ignore[call-arg]
+    study, series, sop_class, instance, modality, description = (str(made.get(keyword, "")) for keyword in _WANTED)
+    return ArchiveFile(study, series, sop_class, instance, modality, description, data)
 
 
 def archive_files(objects: Mapping[str, bytes]) -> dict[str, ArchiveFile]:

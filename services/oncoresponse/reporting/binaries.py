@@ -1,8 +1,8 @@
 """Attachments that are too large to stand in their resource, as Binary resources of the same Bundle.
 
-R4 leaves it open where the bytes of an Attachment are (``data`` or ``url``); EHRs limit the size of a resource. A Binary
-has no identifier, so a tag makes it findable, as of a Provenance. It is the same one in every version of a report: what
-a version shows takes the place of what the one before showed, and a withdrawn one leaves nothing to be read.
+R4 leaves it open where the bytes of an Attachment are (``data`` or ``url``); EHRs limit the size of a resource. A
+Binary has no identifier, so a tag makes it findable, as of a Provenance. It is the same one in every version of a
+report: what a version shows takes the place of what the one before showed, and a withdrawn one leaves nothing to read.
 """
 
 from __future__ import annotations

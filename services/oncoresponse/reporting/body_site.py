@@ -1,7 +1,7 @@
 """The part of the body that a series shows, as FHIR: what DICOM says of it, never read off pixels.
 
-Codes are those that DICOM gives to the terms of Body Part Examined (0018,0015) (PS3.16 Annex L, table L-1), in SNOMED CT.
-A term that is not among them, or that somebody typed, is said in its own words.
+Codes are those that DICOM gives to the terms of Body Part Examined (0018,0015), PS3.16 table L-1, in SNOMED CT. A
+term that is not among them, or that somebody typed, is said in its own words.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ _SIDES = {
 def series_site(series: SeriesDescription) -> Code | None:
     """SNOMED CT code of what the series shows; ``None`` where it names no part that has one.
 
-    One item of Anatomic Region Sequence (0008,2218) in SNOMED CT goes before Body Part Examined; of several items none is
-    chosen.
+    One item of Anatomic Region Sequence (0008,2218) in SNOMED CT goes before Body Part Examined; of several items none
+    is chosen.
     """
     if len(series.anatomic_regions) == 1 and series.anatomic_regions[0].scheme == "SCT":
         region = series.anatomic_regions[0]

@@ -1,8 +1,8 @@
 """From the composed Bundle to its text and back: large attachments, the language, and the local names of the site.
 
-Reports are composed with the names of :mod:`~oncoresponse.reporting.code_systems`; a site that has a domain puts its own
-in their place. A later version of a report reads them off the one before, so that a change of the setting changes no
-report that was made.
+Reports are composed with the names of :mod:`~oncoresponse.reporting.code_systems`; a site that has a domain puts its
+own in their place. A later version of a report reads them off the one before, so that a change of the setting changes
+no report that was made.
 """
 
 from __future__ import annotations

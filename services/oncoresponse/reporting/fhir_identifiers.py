@@ -85,8 +85,8 @@ def order(context: ReportContext) -> list[Json]:
 def encounter(context: ReportContext) -> Json | None:
     """Reference to the encounter: that of the request, or the Admission ID of the study (0038,0010); ``None`` for none.
 
-    The Admission ID is a visit number (v2-0203 VN) and, like the accession number, a logical reference: whoever receives
-    it knows which Encounter it is.
+    The Admission ID is a visit number (v2-0203 VN) and, like the accession number, a logical reference: whoever
+    receives it knows which Encounter it is.
     """
     if context.encounter_reference:
         return {"reference": context.encounter_reference, "type": "Encounter"}

@@ -1,8 +1,8 @@
 """The same Bundle in FHIR R5 (5.0.0), for readers that ask for it: a change of shape, nothing added, nothing left out.
 
-It follows the differences that R5 lists against R4 ("R4 Diff" of each resource). Media is gone in R5: the key image is a
-DocumentReference. Where R5 has no element for what R4 said, it stands in the extension that HL7 defines for elements of
-another version (``http://hl7.org/fhir/4.0/StructureDefinition/extension-...``, R5 section 2.1.0.14).
+It follows the differences that R5 lists against R4 ("R4 Diff" of each resource). Media is gone in R5: the key image is
+a DocumentReference. Where R5 has no element for what R4 said, it stands in the extension that HL7 defines for elements
+of another version (``http://hl7.org/fhir/4.0/StructureDefinition/extension-...``, R5 section 2.1.0.14).
 """
 
 from __future__ import annotations
@@ -158,7 +158,8 @@ def _key_image(resource: Json) -> Json:
         if name in resource:
             content[name] = resource[name]
     withdrawn = resource["status"] == "entered-in-error"
-    kept = {name: resource[name] for name in ("meta", "language", "text", "identifier", "subject") if name in resource}
+    shared = ("meta", "language", "text", "identifier", "subject")
+    kept: Json = {name: resource[name] for name in shared if name in resource}
     made: Json = {
         "resourceType": "DocumentReference",
         **kept,

@@ -27,7 +27,6 @@ from oncoresponse.reporting.fhir_identifiers import (
     dicom_identifier,
     encounter,
     full_url,
-    identifier,
     order,
     subject,
 )
@@ -104,7 +103,7 @@ def _series(series: SeriesDescription) -> Json:
 
 
 def _archive(context: ReportContext) -> Json:
-    """Endpoint of the archive (R4 Endpoint; payload DCM 113014, as IHE IMR asks), inside the study that refers to it."""
+    """Endpoint of the archive, inside the study that refers to it; payload DCM 113014, as IHE IMR asks."""
     return {
         "resourceType": "Endpoint",
         "id": "archive",

@@ -8,8 +8,8 @@ A version is a report of its own here, as POST does not update: each has an iden
 creates nothing, and a later one names the earlier by ``diagnosticReport-replaces``. A withdrawn one has
 ``entered-in-error`` and no finding.
 
-Profiles are claimed in ``meta.profile`` where everything that they ask for is there: an organization, a time of the study
-and the address of an archive come from the settings and from the study.
+Profiles are claimed in ``meta.profile`` where everything that they ask for is there: an organization, a time of the
+study and the address of an archive come from the settings and from the study.
 """
 
 from __future__ import annotations

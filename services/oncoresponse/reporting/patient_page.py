@@ -1,8 +1,7 @@
 """A page for the patient in plain language: how AI was used in the report, what it can and cannot say, what to ask.
 
-It is written of the Bundle of the same version, so that it cannot say anything else of status and signature. It names no
-result and no number: those are for a talk with a physician. It holds no name and no Patient ID, so that it can be printed
-for anybody.
+It is written of the Bundle of the same version, so that it cannot say anything else of status and signature. It names
+no result and no number: those are for a talk with a physician. It holds no name and no Patient ID of the patient.
 
 HTML of its own language with headings, lists and landmarks alone (WCAG 2.2: 1.3.1, 1.4.3, 2.4.2, 2.4.6, 3.1.1, 3.1.5).
 """
@@ -23,7 +22,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _WITHDRAWN, _PRELIMINARY, _AMENDED = "entered-in-error", "preliminary", "amended"
 _STYLE = (
     "body{font-family:sans-serif;font-size:1.125rem;line-height:1.6;color:#1b2a41;background:#fff;max-width:42em;"
-    "margin:1em auto;padding:0 1em}h1{font-size:1.6em;line-height:1.2}h2{font-size:1.2em;margin-top:1.6em;color:#00558a}"
+    "margin:1em auto;padding:0 1em}h1{font-size:1.6em;line-height:1.2}"
+    "h2{font-size:1.2em;margin-top:1.6em;color:#00558a}"
     "li{margin:.4em 0}.note{border:2px solid #7a3200;background:#fff3e0;padding:.6em 1em}"
 )
 

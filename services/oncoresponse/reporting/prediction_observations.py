@@ -104,10 +104,10 @@ def model_inputs_observation(
     members: list[str] = []
     for item in prediction.contributions:
         measure = _measured_as(context, item)
-        if measure is not None and item.value is not None and math.isclose(item.value, measure.value, rel_tol=1e-9):
-            if role := reported.get(measure.name):
-                members.append(role)
-                continue
+        role = reported.get(measure.name) if measure is not None else None
+        if role and measure and item.value is not None and math.isclose(item.value, measure.value, rel_tol=1e-9):
+            members.append(role)
+            continue
         codes = [_input_code(context, item)]
         if ibsi_id := _unfiltered_ibsi_id(context, item):
             codes.append(ibsi(ibsi_id))

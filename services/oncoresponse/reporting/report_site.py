@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 
 DEFAULT_INLINE_BYTES = 4 * 1024**2
 """Attachments up to this size stand inside their resource."""
@@ -19,8 +17,8 @@ class ReportSite:
         organization_system, organization_identifier: Business identifier of the organization, under which the EHR knows
             it; both or none.
         patient_id_system: URI of the namespace of Patient IDs for which a study names no issuer.
-        patient_id_systems: The same by Issuer of Patient ID (0010,0021); an issuer that is not named has none, as the ID
-            may be of another hospital.
+        patient_id_systems: The same for the Issuers of Patient ID (0010,0021) that studies name, in pairs; an issuer
+            that is not among them has none, as the ID may be of another hospital.
         accession_system: URI of the namespace of accession numbers.
         visit_system: URI of the namespace of Admission IDs (0038,0010).
         time_zone: IANA name of the time zone of scanners that state none; empty: then no time of day is claimed.
@@ -33,7 +31,7 @@ class ReportSite:
     organization_system: str = ""
     organization_identifier: str = ""
     patient_id_system: str = ""
-    patient_id_systems: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    patient_id_systems: tuple[tuple[str, str], ...] = ()
     accession_system: str = ""
     visit_system: str = ""
     time_zone: str = ""
@@ -43,7 +41,7 @@ class ReportSite:
 
     def system_of_patient_id(self, issuer: str | None) -> str:
         """URI of the namespace of a Patient ID; empty where it is not known."""
-        return self.patient_id_systems.get(issuer, "") if issuer else self.patient_id_system
+        return dict(self.patient_id_systems).get(issuer, "") if issuer else self.patient_id_system
 
 
 NO_SITE = ReportSite()

@@ -18,8 +18,8 @@ class FhirSettings(BaseModel):
 
     Attributes:
         organization: Literal reference to the Organization of the EHR, ``Organization/123``; excludes the next two.
-        organization_system, organization_identifier: Business identifier of the organization (R4 Organization.identifier):
-            the Bundle creates the Organization once, with ``performing_organization`` as its name, where the EHR has none.
+        organization_system, organization_identifier: Business identifier of the organization: the Bundle creates the
+            Organization once, with ``performing_organization`` as its name, where the EHR has none.
         patient_id_system: URI of the namespace of Patient IDs (MRN) for which a study names no issuer.
         patient_id_systems: The same by Issuer of Patient ID (0010,0021), for the issuers that studies name.
         accession_system: URI of the namespace of accession numbers.
