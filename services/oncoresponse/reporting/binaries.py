@@ -1,8 +1,10 @@
 """Attachments that are too large to stand in their resource, as Binary resources of the same Bundle.
 
 R4 leaves it open where the bytes of an Attachment are (``data`` or ``url``); EHRs limit the size of a resource. A
-Binary has no identifier, so a tag makes it findable, as of a Provenance. It is the same one in every version of a
-report: what a version shows takes the place of what the one before showed, and a withdrawn one leaves nothing to read.
+Binary can be searched by nothing (R4 Binary has no search parameters, and Medplum's server finds it by no tag), so a
+conditional create would make another one each time. Its id is ours instead, a name-based UUID, and it is written by
+``PUT Binary/id`` (R4 RESTful API, 3.1.0.4.1 update as create). It is the same one in every version of a report: what a
+version shows takes the place of what the one before showed, and a withdrawn one leaves nothing to read.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Collection, Iterator
 
+from oncoresponse.case.identifiers import derived_uuid
 from oncoresponse.reporting.code_systems import Json
-from oncoresponse.reporting.fhir_identifiers import entry_tag, full_url, tag_query
+from oncoresponse.reporting.fhir_identifiers import full_url
 
 
 def move_to_binaries(bundle: Json, limit: int, always: Collection[str] = ()) -> None:
@@ -44,14 +47,9 @@ def move_to_binaries(bundle: Json, limit: int, always: Collection[str] = ()) -> 
 
 
 def emptied(entry: Json, text: str) -> Json:
-    """The entry of a Binary with a text instead of what it held, as an update."""
-    tag = entry["resource"]["meta"]["tag"][0]
-    resource = {
-        **entry["resource"],
-        "contentType": "text/plain",
-        "data": base64.b64encode(text.encode()).decode("ascii"),
-    }
-    return {**entry, "resource": resource, "request": {"method": "PUT", "url": f"Binary?{tag_query(tag)}"}}
+    """The entry of a Binary with a text instead of what it held."""
+    data = base64.b64encode(text.encode()).decode("ascii")
+    return {**entry, "resource": {**entry["resource"], "contentType": "text/plain", "data": data}}
 
 
 def attachments(resource: Json) -> Iterator[Json]:
@@ -70,22 +68,18 @@ def _parts(resource: Json, attachment: Json) -> tuple[str, ...]:
 
 
 def _entry(owner: Json, attachment: Json, parts: tuple[str, ...]) -> Json:
-    tag = entry_tag(*parts)
-    kind = owner["resource"]["resourceType"]
-    meta: Json = {"tag": [tag]}
+    meta: Json = {}
     if security := owner["resource"].get("meta", {}).get("security"):
-        meta["security"] = security
-    updates = owner["request"]["method"] == "PUT"
+        meta["meta"] = {"security": security}
     return {
         "fullUrl": full_url(*parts),
         "resource": {
             "resourceType": "Binary",
-            "meta": meta,
+            "id": str(derived_uuid(*parts)),
+            **meta,
             "contentType": attachment["contentType"],
-            "securityContext": {"reference": owner["fullUrl"], "type": kind},
+            "securityContext": {"reference": owner["fullUrl"], "type": owner["resource"]["resourceType"]},
             "data": attachment["data"],
         },
-        "request": {"method": "PUT", "url": f"Binary?{tag_query(tag)}"}
-        if updates
-        else {"method": "POST", "url": "Binary", "ifNoneExist": tag_query(tag)},
+        "request": {"method": "PUT", "url": f"Binary/{derived_uuid(*parts)}"},
     }

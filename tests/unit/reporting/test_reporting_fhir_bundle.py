@@ -37,9 +37,7 @@ def problems(bundle: Json) -> list[str]:
         found += _structure(entry["resource"]["resourceType"], "", entry["resource"], types)
         found += _structure("Bundle", "entry.request", entry["request"], types)
         request = entry["request"]
-        is_update = request["method"] == "PUT" and re.match(
-            r"([A-Za-z]+\?identifier|Binary\?_tag)=[^|]+\|.", request["url"]
-        )
+        is_update = request["method"] == "PUT" and re.match(r"[A-Za-z]+\?identifier=[^|]+\|.|Binary/.", request["url"])
         if not (request.get("ifNoneExist") or is_update):
             found.append(f"{entry['fullUrl']}: not conditional")
     text = json.dumps(bundle)

@@ -201,14 +201,16 @@ def test_a_withdrawn_version_empties_every_binary_of_the_findings(
     for url, entry in final.items():
         changed = entry["resource"]["data"] != first[url]["resource"]["data"]
         assert changed == (entry["resource"]["contentType"] in ("application/pdf", "text/html"))
-        assert entry["request"]["method"] == ("PUT" if changed else "POST")
+        assert (
+            entry["request"] == first[url]["request"] == {"method": "PUT", "url": f"Binary/{entry['resource']['id']}"}
+        )
     # Whatever the limit is by then.
     made = signed(report, FINAL, AMENDED, WITHDRAWN)
     assert problems(json.loads(made.bundle)) == []
     gone = binaries(made.bundle)
     assert gone.keys() == {url for url, item in first.items() if item["resource"]["contentType"] != "text/markdown"}
     for url, entry in gone.items():
-        assert entry["request"]["url"] == f"Binary?{first[url]['request']['ifNoneExist']}"
+        assert entry["request"] == first[url]["request"]
         data = base64.b64decode(entry["resource"]["data"])
         assert b"WITHDRAWN" in data or data.startswith(b"%PDF")
         if data.startswith(b"%PDF"):
