@@ -26,11 +26,11 @@ BUNDLE_PROFILE = f"{_PROFILES}/imr-store-multimedia-report-bundle"
 _REPORT, _STUDY, _ORDER = (f"{_PROFILES}/imr-{name}" for name in ("diagnosticreport", "imagingstudy", "servicerequest"))
 _IMAGING = Code(SNOMED, "363679005", "Imaging")
 _LEFT_OUT = ("result", "media")
-_ACCESSION = "ACSN"
+_WITHDRAWN, _FIRST_SIGNED = "entered-in-error", "2"
 
 
 def imr_bundle(signed: bytes) -> bytes | None:
-    """The Bundle; ``None`` where the report has no study to refer to. The same Bundle gives the same bytes.
+    """The Bundle; ``None`` where no version was signed that could be taken back. The same Bundle gives the same bytes.
 
     Args:
         signed: Bundle of a signed, amended or withdrawn version.
@@ -40,6 +40,8 @@ def imr_bundle(signed: bytes) -> bytes | None:
     report_entry, study_entry = entries["DiagnosticReport"], entries.get("ImagingStudy")
     report: Json = {key: value for key, value in report_entry["resource"].items() if key not in _LEFT_OUT}
     version = next(tag["code"] for tag in report["meta"]["tag"] if tag["system"] == REPORT_VERSION)
+    if report["status"] == _WITHDRAWN and version == _FIRST_SIGNED:
+        return None
     made: list[Json] = []
     report["presentedForm"] = [_inline(form, bundle) for form in report["presentedForm"]]
     _contain_organization(report, bundle)
@@ -52,7 +54,7 @@ def imr_bundle(signed: bytes) -> bytes | None:
     base = report["identifier"][0]
     own = identifier("imr", base["value"], version)
     report["identifier"] = [own, base]
-    if int(version) > 2:  # the first signed version is number 2
+    if version != _FIRST_SIGNED:
         earlier = {"type": "DiagnosticReport", "identifier": identifier("imr", base["value"], str(int(version) - 1))}
         report["extension"] = [{"url": REPLACES, "valueReference": earlier}]
     complete = _is_complete(report, study)

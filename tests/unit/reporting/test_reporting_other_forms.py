@@ -75,7 +75,7 @@ def signed(report: Report, *sign_offs: Any, site: ReportSite = SITE) -> SignedDo
 
     def objects_of(count: int) -> Callable[[bytes], Mapping[str, bytes]]:
         def make(pdf: bytes) -> Mapping[str, bytes]:
-            if sign_offs[count - 1] is WITHDRAWN:
+            if sign_offs[count - 1].reason is not None:
                 return {}
             sr, page = (report.objects[name] for name in ("structured-report.dcm", "encapsulated-report.dcm"))
             return {
@@ -268,6 +268,11 @@ def test_each_version_is_an_imr_report_of_its_own_that_names_the_one_before(site
         assert report["extension"][0]["valueReference"]["identifier"] == before["identifier"][0]
     assert "profile" not in reports[2].get("meta", {})
     assert problems(third) == []
+
+
+def test_a_report_that_nobody_signed_has_no_imr_report_to_take_back(report: Report) -> None:
+    gone = replace(WITHDRAWN, version=2)
+    assert signed(report, gone).imr_bundle is None
 
 
 def test_no_profile_is_claimed_and_no_order_made_where_the_site_says_too_little(report: Report) -> None:
