@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
+from pydicom.dataset import Dataset
 from pydicom.uid import AllTransferSyntaxes
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.association import Association
@@ -27,6 +28,7 @@ from oncoresponse.edges.delivery.commitment import STORAGE_COMMITMENT, Commitmen
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.instance_header import InstanceHeader, header_of_bytes
 from oncoresponse.edges.instance_upload import InstanceStream
+from oncoresponse.edges.pacs.announcement import INSTANCE_AVAILABILITY, take_announcement
 from oncoresponse.edges.pacs.file_meta import file_meta
 from oncoresponse.edges.received_study import Sender, StudyIntake
 from oncoresponse.errors import ConfigurationError, ErrorKind
@@ -114,6 +116,7 @@ class Receiver:
             if context.abstract_syntax is not None:
                 entity.add_supported_context(context.abstract_syntax, AllTransferSyntaxes)
         entity.add_supported_context(VERIFICATION)
+        entity.add_supported_context(INSTANCE_AVAILABILITY)
         # An archive answers as the provider of the class (PS3.4 section J.3.3), on an association that it opens.
         entity.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
         handlers: list[Any] = [
@@ -123,6 +126,7 @@ class Receiver:
             (evt.EVT_DATA_RECV, self._data),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_N_EVENT_REPORT, self._results.report),
+            (evt.EVT_N_CREATE, self._announcement),
             (evt.EVT_CONN_CLOSE, self._closed),
         ]
         host, _, port = settings.listen.rpartition(":")
@@ -196,6 +200,13 @@ class Receiver:
         if status != SUCCESS:
             _log.warning("an object was not stored: status 0x%04X", status)
         return status
+
+    def _announcement(self, event: Event) -> tuple[int, Dataset | None]:
+        def announced(title: str, uid: str, instances: frozenset[str]) -> None:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._intake.announced, f"{SENT}:{title}", uid, instances)
+
+        return take_announcement(event, announced)
 
     async def _stored(self, event: Event, data: bytes, header: InstanceHeader) -> int:
         request: Any = event.request
