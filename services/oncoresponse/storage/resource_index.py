@@ -26,7 +26,12 @@ _AREA = "resources"
 _BY_RESOURCE = ("fhir_token", "fhir_date", "fhir_reference")
 _BY_ASSESSMENT = ("fhir_patient", "fhir_use", "fhir_report")
 # Columns with what names a patient or tells a finding: PostgreSQL would copy values into its statistics.
-_PRIVATE = (("fhir_patient", "system"), ("fhir_patient", "value"), ("fhir_token", "value"), ("fhir_resource", "content"))
+_PRIVATE = (
+    ("fhir_patient", "system"),
+    ("fhir_patient", "value"),
+    ("fhir_token", "value"),
+    ("fhir_resource", "content"),
+)
 _KEEPS_STATISTICS = """
 SELECT 1 FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid WHERE relname = :table AND attname = :column
 AND attstattarget IS DISTINCT FROM 0 AND pg_table_is_visible(pg_class.oid)
@@ -75,7 +80,9 @@ def index_version(
         ValueError: It is no Bundle.
     """
     named = {"assessment": assessment}
-    chart = connection.execute(text("SELECT tenant FROM chart_assessment WHERE assessment = :assessment"), named).first()
+    chart = connection.execute(
+        text("SELECT tenant FROM chart_assessment WHERE assessment = :assessment"), named
+    ).first()
     before = connection.execute(
         text("SELECT version, moved FROM fhir_report WHERE assessment = :assessment"), named
     ).first()
@@ -168,11 +175,12 @@ def _write(
         row.id: row for row in connection.execute(query.bindparams(bindparam("ids", expanding=True)), {"ids": ids})
     }
     source = {"source_sha256": stored.sha256, "source_bytes": stored.size_bytes}
+    nowhere = {"source_sha256": "", "source_bytes": 0}
     changed = []
     for each in resources:
         before = there.get(each.id)
         if before is not None and not before.deleted and before.digest == each.digest:
-            # The bytes are read from the newest Bundle. What is shared is inline, and stays as it is.
+            # The bytes are read from the newest Bundle.
             if each.place:
                 connection.execute(_MOVE_SOURCE, {"id": each.id, "place": each.place, **source})
             continue
@@ -188,11 +196,11 @@ def _write(
             "tenant": tenant,
             "version": version,
             "now": now,
-            "sort_ms": now if each.sort_ms is None else each.sort_ms,
+            "sort_ms": now if each.sort_ms is None else max(0, each.sort_ms),
             "digest": each.digest,
             "content": each.content,
             "place": each.place,
-            **source,
+            **(source if each.place else nowhere),
         }
         for each, version in changed
     ]
@@ -270,7 +278,10 @@ class ResourceIndex:
         with self._engine.begin() as connection:
             for assessment in assessments:
                 values = {"assessment": assessment, **names}
-                for kind, before, after in (("dicom", ":old_issuer", ":new_issuer"), ("identifier", "system", "system")):
+                for kind, before, after in (
+                    ("dicom", ":old_issuer", ":new_issuer"),
+                    ("identifier", "system", "system"),
+                ):
                     connection.execute(
                         text(
                             "INSERT INTO fhir_patient (assessment, kind, system, value) "  # noqa: S608 - words of ours
