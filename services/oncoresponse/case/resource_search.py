@@ -38,6 +38,21 @@ class SearchParameter:
     standard: bool = True
 
 
+@dataclass(frozen=True)
+class PatientName:
+    """Whose a report is.
+
+    Attributes:
+        kind: ``reference``, a literal reference; ``identifier``, as the Bundle writes it; ``dicom``, as the images do.
+        system: Of the identifier; of ``dicom`` the issuer of the Patient ID.
+        value: The reference, or the identifier.
+    """
+
+    kind: str
+    system: str
+    value: str
+
+
 def _token(*paths: str, standard: bool = True) -> SearchParameter:
     return SearchParameter(SearchKind.TOKEN, paths, standard=standard)
 

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from oncoresponse.case.resource_search import PARAMETERS, SearchKind, SearchParameter, parameter_of
+from oncoresponse.case.resource_search import PARAMETERS, PatientName, SearchKind, SearchParameter, parameter_of
 from oncoresponse.errors import InvalidRequest
-from oncoresponse.storage.resource_values import PatientName, date_range, token_value
+from oncoresponse.storage.resource_values import date_range, token_value
 
 _NAME = re.compile(r"(?P<name>_?[A-Za-z-]{1,40})(:(?P<modifier>[A-Za-z-]{1,40}))?(\.(?P<chain>[A-Za-z-]{1,40}))?")
 _PREFIXED = re.compile(r"(?P<prefix>[a-z]{2})?(?P<date>\d.*)")
@@ -194,7 +194,7 @@ def _date(name: str, given: Sequence[str], values: Values) -> str:
             first, last = date_range(match["date"].replace(" ", "+"))
         except ValueError:
             raise InvalidRequest(
-                f"The search parameter {name} is a FHIR date with one of the prefixes {', '.join(_COMPARISONS)}, or none."
+                f"The parameter {name} is a FHIR date, with one of the prefixes {' '.join(_COMPARISONS)} or none."
             ) from None
         a, b = values.add(first), values.add(last)
         alternatives.append(f"({comparison.format(low=low, high=high, a=a, b=b)})")

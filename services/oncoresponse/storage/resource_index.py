@@ -16,11 +16,12 @@ from dataclasses import asdict
 from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
 
+from oncoresponse.case.resource_search import PatientName
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.storage.database_engine import database_engine, migrate_database
 from oncoresponse.storage.delivery_rows import database_time_ms
-from oncoresponse.storage.resource_values import IndexedResource, PatientName, indexed_bundle
+from oncoresponse.storage.resource_values import LAST_MS, IndexedResource, indexed_bundle
 
 _AREA = "resources"
 _BY_RESOURCE = ("fhir_token", "fhir_date", "fhir_reference")
@@ -30,6 +31,7 @@ _PRIVATE = (
     ("fhir_patient", "system"),
     ("fhir_patient", "value"),
     ("fhir_token", "value"),
+    ("fhir_reference", "target"),
     ("fhir_resource", "content"),
 )
 _KEEPS_STATISTICS = """
@@ -45,7 +47,8 @@ _UPSERT = text(
     "source_bytes = excluded.source_bytes"
 )
 _MOVE_SOURCE = text(
-    "UPDATE fhir_resource SET place = :place, source_sha256 = :source_sha256, source_bytes = :source_bytes WHERE id = :id"
+    "UPDATE fhir_resource SET place = :place, source_sha256 = :source_sha256, source_bytes = :source_bytes "
+    "WHERE id = :id"
 )
 _USE = text("INSERT INTO fhir_use (assessment, type, id) VALUES (:assessment, :type, :id) ON CONFLICT DO NOTHING")
 _TOKEN = text("INSERT INTO fhir_token (parameter, value, system, id) VALUES (:parameter, :value, :system, :id)")
@@ -55,6 +58,9 @@ _PATIENT = text(
     "INSERT INTO fhir_patient (assessment, kind, system, value) VALUES (:assessment, :kind, :system, :value) "
     "ON CONFLICT DO NOTHING"
 )
+
+
+_MERGED = (("dicom", ":old_issuer", ":new_issuer"), ("identifier", "system", "system"))
 
 
 def index_version(
@@ -90,7 +96,9 @@ def index_version(
         return
     tenant = "" if chart is None else str(chart.tenant)
     found = indexed_bundle(bundle, assessment, tenant)
-    moved = _write_patients(connection, assessment, found.patients, withdrawn, before and bool(before.moved))
+    moved = _write_patients(
+        connection, assessment, found.patients, withdrawn, None if before is None else bool(before.moved)
+    )
     connection.execute(text("DELETE FROM fhir_report WHERE assessment = :assessment"), named)
     connection.execute(
         text("INSERT INTO fhir_report VALUES (:assessment, :tenant, :version, :withdrawn, :moved)"),
@@ -250,22 +258,25 @@ class ResourceIndex:
             index_version(connection, assessment, version, bundle, stored, withdrawn=withdrawn)
             connection.commit()
 
-    def missing(self, succeeded: int, limit: int) -> list[str]:
-        """Assessments that may have a report and are not in the index, newest first.
+    def missing(self, succeeded: int, limit: int, after: tuple[int, str] | None = None) -> list[tuple[int, str]]:
+        """Assessments that may have a report and are not in the index, newest first: time of creation and identifier.
 
         Args:
             succeeded: Number of the state of those that ended with a report; those whose end has not been noted are
                 given too.
             limit: At most this many.
+            after: The last one of those before.
         """
         query = text(
-            "SELECT c.assessment FROM chart_assessment c WHERE c.state IN (0, :succeeded) AND NOT EXISTS "
-            "(SELECT 1 FROM fhir_report f WHERE f.assessment = c.assessment) "
+            "SELECT c.create_time_ms, c.assessment FROM chart_assessment c WHERE c.state IN (0, :succeeded) "
+            "AND NOT EXISTS (SELECT 1 FROM fhir_report f WHERE f.assessment = c.assessment) "
+            "AND (c.create_time_ms, c.assessment) < (:time, :name) "
             "ORDER BY c.create_time_ms DESC, c.assessment DESC LIMIT :limit"
         )
         with self._engine.connect() as connection:
-            found = connection.execute(query, {"succeeded": succeeded, "limit": limit})
-            return [str(row[0]) for row in found]
+            time, name = (LAST_MS, "") if after is None else after
+            values = {"succeeded": succeeded, "limit": limit, "time": time, "name": name}
+            return [(int(row[0]), str(row[1])) for row in connection.execute(query, values)]
 
     def merge(self, assessments: Collection[str], given_up: IndexedPatient, kept: IndexedPatient) -> None:
         """Two patients became one: their reports are found by the one that stays."""
@@ -278,10 +289,7 @@ class ResourceIndex:
         with self._engine.begin() as connection:
             for assessment in assessments:
                 values = {"assessment": assessment, **names}
-                for kind, before, after in (
-                    ("dicom", ":old_issuer", ":new_issuer"),
-                    ("identifier", "system", "system"),
-                ):
+                for kind, before, after in _MERGED:
                     connection.execute(
                         text(
                             "INSERT INTO fhir_patient (assessment, kind, system, value) "  # noqa: S608 - words of ours

@@ -1,8 +1,8 @@
 """Reading the index of resources: one by its id, and searches, each a page.
 
-What a search costs does not grow with what is stored: it begins with the condition that the fewest resources fulfil, or,
-where all are fulfilled by many, goes along the order of the page and looks each condition up. How many there are in all
-is counted only as far as the first way does it.
+What a search costs does not grow with what is stored: it begins with the condition that the fewest resources fulfil,
+or, where all are fulfilled by many, goes along the order of the page and looks each condition up. How many there are in
+all is counted only as far as the first way does it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection, Row
 
-from oncoresponse.case.resource_search import PARAMETERS, SORT_DATES, SearchKind
+from oncoresponse.case.resource_search import PARAMETERS, SHARED_TYPES, SORT_DATES, PatientName, SearchKind
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.errors import InvalidRequest
@@ -22,13 +22,15 @@ from oncoresponse.storage.database_engine import database_engine
 from oncoresponse.storage.page_position import position_of_token, token_of_row
 from oncoresponse.storage.report_store import BUNDLE_MEDIA_TYPE
 from oncoresponse.storage.resource_criteria import Criterion, Values, criteria_of, of_patient
-from oncoresponse.storage.resource_values import PatientName
 
 COUNTED = 1000
 """More are not counted, unless that is asked for."""
 _MOST_INCLUDED = 1000
 _ROUNDS = 4
-_COLUMNS = "r.id, r.type, r.version, r.last_updated_ms, r.sort_ms, r.deleted, r.content, r.place, r.source_sha256, r.source_bytes"
+_COLUMNS = (
+    "r.id, r.type, r.version, r.last_updated_ms, r.sort_ms, r.deleted, r.content, r.place, r.source_sha256, "
+    "r.source_bytes"
+)
 
 
 @dataclass(frozen=True)
@@ -133,10 +135,9 @@ class ResourceQuery:
         values = Values()
         where = f"r.id = :{values.add(resource_id)} AND r.type = :{values.add(resource_type)}"
         where += _visible(viewer, values, resource_type)
+        query = text(f"SELECT {_COLUMNS} FROM fhir_resource r WHERE {where}")  # noqa: S608 - words of ours
         with self._engine.connect() as connection:
-            row = connection.execute(
-                text(f"SELECT {_COLUMNS} FROM fhir_resource r WHERE {where}"), values.named
-            ).first()  # noqa: S608
+            row = connection.execute(query, values.named).first()
         return None if row is None else _found(row)
 
     def search(self, viewer: Viewer, wanted: ResourceSearch, size: int, page_token: str = "") -> ResourcePage:
@@ -156,7 +157,8 @@ class ResourceQuery:
             return ResourcePage((), total=0, ignored=tuple(ignored))
         with self._engine.connect() as connection:
             origin, where, few = self._plan(connection, viewer, kind, criteria, values)
-            rows, total = [], None
+            rows: Sequence[Row[Any]] = ()
+            total: int | None = None
             if size:
                 position = _after(order, descending, page_token, values)
                 ending = "DESC" if descending else "ASC"
@@ -181,7 +183,7 @@ class ResourceQuery:
 
     def patients_of(self, resources: Iterable[FoundResource]) -> tuple[list[str], list[IndexedPatient]]:
         """The assessments that resources of one patient belong to, and whose they are, for the audit record."""
-        ids = [each.id for each in resources if each.resource_type not in _OF_MANY]
+        ids = [each.id for each in resources if each.resource_type not in SHARED_TYPES]
         if not ids:
             return [], []
         uses = text("SELECT DISTINCT assessment FROM fhir_use WHERE id IN :ids ORDER BY assessment")
@@ -230,7 +232,7 @@ class ResourceQuery:
                     names.update(dict.fromkeys(_targets(connection, clause, newest)))
             for clause in wanted.reverse_includes:
                 if turn == 0 or _iterates(clause):
-                    names.update(dict.fromkeys(_sources(connection, clause, newest)))
+                    names.update(dict.fromkeys(_sources(connection, viewer, clause, newest)))
             new = [each for each in names if each not in known]
             room = _MOST_INCLUDED - len(found)
             cut = cut or len(new) > room
@@ -240,9 +242,6 @@ class ResourceQuery:
             if not newest:
                 break
         return tuple(found), cut
-
-
-_OF_MANY = frozenset({"Device", "Organization", "Endpoint", "Practitioner", "PractitionerRole"})
 
 
 def _sees_type(viewer: Viewer, kind: str) -> bool:
@@ -299,8 +298,11 @@ def _clause(clause: str) -> tuple[str, list[str], str]:
     kind, _, rest = clause.removeprefix("iterate:").partition(":")
     name, _, target = rest.partition(":")
     if kind in PARAMETERS and (not target or target in PARAMETERS):
-        of_type = {each: parameter for each, parameter in PARAMETERS[kind].items()}
-        found = [each for each, p in of_type.items() if p.kind is SearchKind.REFERENCE and name in (each, "*")]
+        found = [
+            each
+            for each, parameter in PARAMETERS[kind].items()
+            if parameter.kind is SearchKind.REFERENCE and not parameter.is_patient and name in (each, "*")
+        ]
         if found:
             return kind, [f"{kind}.{each}" for each in found], target
     raise InvalidRequest(
@@ -319,16 +321,25 @@ def _targets(connection: Connection, clause: str, newest: Sequence[FoundResource
     return [(each[0], each[1]) for each in names if len(each) == 2 and target in ("", each[0])]
 
 
-def _sources(connection: Connection, clause: str, newest: Sequence[FoundResource]) -> list[tuple[str, str]]:
+def _sources(
+    connection: Connection, viewer: Viewer, clause: str, newest: Sequence[FoundResource]
+) -> list[tuple[str, str]]:
     kind, parameters, target = _clause(clause)
     names = [f"{each.resource_type}/{each.id}" for each in newest if target in ("", each.resource_type)]
-    if not names:
+    if not names or not _sees_type(viewer, kind):
         return []
-    query = text(
-        "SELECT DISTINCT id FROM fhir_reference WHERE target IN :ids AND parameter IN :parameters ORDER BY id LIMIT :most"
-    )
-    values = {"ids": names, "parameters": parameters, "most": _MOST_INCLUDED + 1}
-    return [(kind, str(row[0])) for row in connection.execute(_expanding(query, "parameters"), values)]
+    values = Values()
+    origin, where = "fhir_reference x", "x.id = r.id"
+    if viewer.patient is not None:
+        # What describes no patient is referred to by the reports of many.
+        origin = f"({of_patient(kind, viewer.patient, values).ids}) d CROSS JOIN {origin}"
+        where += " AND x.id = d.id"
+    where += f" AND x.target IN {values.list_of(names)} AND x.parameter IN {values.list_of(parameters)}"
+    where += f" AND r.type = :{values.add(kind)} AND r.deleted = 0"
+    where += _visible(viewer, values, kind, with_patient=False)
+    query = text(f"SELECT DISTINCT r.id FROM {origin} CROSS JOIN fhir_resource r WHERE {where} LIMIT :most")  # noqa: S608
+    found = connection.execute(query, {**values.named, "most": _MOST_INCLUDED + 1})
+    return [(kind, str(row[0])) for row in found]
 
 
 def _visible_of(connection: Connection, viewer: Viewer, names: Sequence[tuple[str, str]]) -> list[FoundResource]:

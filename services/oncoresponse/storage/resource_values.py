@@ -20,6 +20,7 @@ from oncoresponse.case.resource_search import (
     PARAMETERS,
     SHARED_TYPES,
     SORT_DATES,
+    PatientName,
     SearchKind,
     SearchParameter,
 )
@@ -62,21 +63,6 @@ class Reference:
 
     parameter: str
     target: str
-
-
-@dataclass(frozen=True)
-class PatientName:
-    """Whose a report is.
-
-    Attributes:
-        kind: ``reference``, a literal reference; ``identifier``, as the Bundle writes it; ``dicom``, as the images do.
-        system: Of the identifier; of ``dicom`` the issuer of the Patient ID.
-        value: The reference, or the identifier.
-    """
-
-    kind: str
-    system: str
-    value: str
 
 
 @dataclass(frozen=True)
@@ -217,7 +203,7 @@ def _id(scope: str, kind: str, key: str) -> str:
 
 
 def _key(entry: Json) -> str:
-    """What stays the same in each version: the first identifier, the tag of what has none, or the name in the Bundle."""
+    """What stays the same in each version: the first identifier, the tag of what has none, or the fullUrl."""
     resource = entry["resource"]
     identifiers = resource.get("identifier")
     if isinstance(identifiers, list) and identifiers:
