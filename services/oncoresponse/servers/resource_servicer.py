@@ -115,9 +115,7 @@ class ResourceServicer(resource_pb2_grpc.ResourceServiceServicer):
         try:
             return bytes_at(self._artifacts.read_bytes(found.source), found.place)
         except (ValueError, LookupError) as error:
-            raise ArtifactDamaged(
-                "The Bundle of the report does not hold the bytes of this Binary any more."
-            ) from error
+            raise ArtifactNotFound("The report does not hold the bytes of this Binary.") from error
 
     async def _concerns(self, found: Iterable[FoundResource]) -> None:
         seen = list(found)

@@ -89,7 +89,8 @@ class Protection:
 
 
 def _is_fhir(scope: Scope) -> bool:
-    return scope["path"] == "/fhir" or scope["path"].startswith("/fhir/")
+    path: str = scope["path"]
+    return path == "/fhir" or path.startswith("/fhir/")
 
 
 class _ReaderStopped(Exception):

@@ -32,8 +32,8 @@ def capability_statement(base: str, date: str) -> dict[str, Any]:
             {
                 "mode": "server",
                 "documentation": (
-                    "Read-only. Signing, amending and withdrawing a report changes its resources; what a withdrawal took "
-                    "away is answered with 410. Parameters that are not known are ignored and told in an "
+                    "Read-only. Signing, amending and withdrawing a report changes its resources; what a withdrawal "
+                    "took away is answered with 410. Parameters that are not known are ignored and told in an "
                     "OperationOutcome of the Bundle, or refused with Prefer: handling=strict."
                 ),
                 "security": {
@@ -58,7 +58,7 @@ def _resource(kind: str) -> dict[str, Any]:
         "versioning": "versioned",
         "readHistory": False,
         "conditionalRead": "not-match",
-        "searchParam": [_parameter(kind, *item) for item in (*EVERY_TYPE.items(), *PARAMETERS[kind].items())],
+        "searchParam": [_parameter(*item) for item in (*EVERY_TYPE.items(), *PARAMETERS[kind].items())],
     }
     if references:
         found["searchInclude"] = [f"{kind}:{name}" for name in references]
@@ -70,7 +70,7 @@ def _resource(kind: str) -> dict[str, Any]:
     return found
 
 
-def _parameter(kind: str, name: str, parameter: SearchParameter) -> dict[str, Any]:
+def _parameter(name: str, parameter: SearchParameter) -> dict[str, Any]:
     found: dict[str, Any] = {"name": name, "type": str(parameter.kind)}
     if parameter.is_patient:
         found["documentation"] = (

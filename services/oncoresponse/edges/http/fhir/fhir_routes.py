@@ -83,8 +83,8 @@ class FhirRoutes:
 
     async def search_by_form(self, request: Request) -> Response:
         """A page of a search, by POST: what is asked stays out of URLs."""
-        metadata_first = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if metadata_first != _FORM:
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != _FORM:
             await self._require_caller(request)
             raise Refusal(415, InvalidRequest(f"The body of _search is {_FORM}."))
         try:
@@ -176,7 +176,7 @@ def _notes(answer: resource_pb2.SearchResourcesResponse) -> list[tuple[str, str]
         notes.append(("warning", "Not everything that was to be included is here: there is too much. Ask for less."))
     if answer.index_incomplete:
         notes.append(
-            ("information", "Reports of an earlier release are still being made readable. Some may be missing.")
+            ("information", "Reports of an earlier release are still being made readable; some may be missing.")
         )
     return notes
 

@@ -1,4 +1,4 @@
-"""``.well-known/smart-configuration`` (SMART App Launch 2, section "Conformance"): where tokens for this server come from.
+"""``.well-known/smart-configuration`` (SMART App Launch 2, "Conformance"): where tokens for this server come from.
 
 This server issues none. What it names are the endpoints of the issuer in its settings, as the issuer itself tells them.
 """
