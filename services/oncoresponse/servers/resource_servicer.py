@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from oncoresponse.access.call import Call, current_call
 from oncoresponse.access.roles import AccessRole
 from oncoresponse.case.resource_search import PARAMETERS
-from oncoresponse.errors import InvalidRequest, ResourceGone, ResourceNotFound
+from oncoresponse.errors import ArtifactNotFound, InvalidRequest, ResourceGone, ResourceNotFound
 from oncoresponse.servers.older_reports import OlderReports
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.resource_query import FoundResource, ResourceQuery, ResourceSearch, Viewer
