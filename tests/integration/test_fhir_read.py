@@ -291,7 +291,7 @@ def test_a_token_for_a_patient_never_shows_another(here, name):
     others_by = "patient=77" if other == "STS_032" else f"patient.identifier={here.patients[other]}"
     theirs = {kind: here.found(f"{kind}?{others_by}") for kind in READ_TYPES}
     forbidden = set().union(*(ids_of(theirs[kind]) for kind in OF_PATIENT))
-    assert len(forbidden) > 20
+    assert len(forbidden) > 15
     for kind in READ_TYPES:
         own = here.found(f"{kind}?_count=5", token)
         assert own or not theirs[kind]
@@ -380,7 +380,7 @@ def test_readers_that_others_wrote(here):
     smart.server.session.headers["Authorization"] = f"Bearer {here.token()}"
     identifier = here.report_of("STS_019")["identifier"][0]
     where = {"identifier": f"{identifier['system']}|{identifier['value']}", "_include": "DiagnosticReport:result"}
-    bundle = DiagnosticReport.where(struct=where).perform(smart.server)
+    (bundle,) = DiagnosticReport.where(struct=where).perform_iter(smart.server)
     reports = [each.resource for each in bundle.entry if each.resource.resource_type == "DiagnosticReport"]
     assert [each.status for each in reports] == ["preliminary"]
     assert len(bundle.entry) == 1 + len(reports[0].result)
@@ -462,11 +462,11 @@ def test_erasure_reaches_what_is_read(here):
     report = here.report_of("STS_019")
     observations = here.found(f"Observation?patient.identifier={here.patients['STS_019']}")
     devices = here.found("Device")
-    request = administration_pb2.DeleteAssessmentRequest(name=here.assessments["STS_019"].name, dry_run=True)
+    asked = {"name": here.assessments["STS_019"].name, "request_id": str(uuid.uuid4())}
     with closing(AdministrationClient(here.server.address, token=here.token("administer"))) as client:
-        confirmation = client.delete_assessment(request).confirmation
-        carried_out = {"name": request.name, "confirmation": confirmation, "request_id": str(uuid.uuid4())}
-        client.delete_assessment(administration_pb2.DeleteAssessmentRequest(**carried_out))
+        planned = client.delete_assessment(administration_pb2.DeleteAssessmentRequest(**asked, dry_run=True))
+        confirmed = administration_pb2.DeleteAssessmentRequest(**asked, confirmation=planned.confirmation)
+        client.delete_assessment(confirmed)
     assert fault(here.get(f"DiagnosticReport/{report['id']}"))[0] == 404
     assert fault(here.get(f"Observation/{observations[0]['id']}"))[0] == 404
     assert here.bundle(f"DiagnosticReport?patient.identifier={here.patients['STS_019']}")["total"] == 0
