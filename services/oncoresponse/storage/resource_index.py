@@ -26,6 +26,8 @@ from oncoresponse.storage.resource_values import LAST_MS, IndexedResource, index
 _AREA = "resources"
 _BY_RESOURCE = ("fhir_token", "fhir_date", "fhir_reference")
 _BY_ASSESSMENT = ("fhir_patient", "fhir_use", "fhir_report")
+INDEX_TABLES = (*_BY_RESOURCE, *_BY_ASSESSMENT, "fhir_resource")
+"""All tables. They are made of the Bundles of the reports, and name no artifact that those do not."""
 # Columns with what names a patient or tells a finding: PostgreSQL would copy values into its statistics.
 _PRIVATE = (
     ("fhir_patient", "system"),
