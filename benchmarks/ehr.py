@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -58,7 +59,8 @@ class Running:
     def ask(self, path: str, accept: str = "application/fhir+json") -> requests.Response:
         """An answer, which has to be a good one."""
         answer = self.session.get(f"{self.base}/{path}", headers={"Accept": accept}, timeout=60)
-        answer.raise_for_status()
+        if not answer.ok:
+            raise SystemExit(f"{path}: {answer.status_code} {answer.text}")
         return answer
 
 
@@ -143,6 +145,8 @@ def _fill(folder: Path, bundle: bytes, count: int) -> int:
         rows = connection.exec_driver_sql("SELECT count(*) FROM fhir_resource").scalar_one()
     chart.close()
     engine.dispose()
+    # What is still on its way to the disk would hold up the audit record of the first requests.
+    os.sync()
     return int(rows)
 
 

@@ -49,10 +49,18 @@ class Values:
 
 @dataclass(frozen=True)
 class Criterion:
-    """A condition: ``table`` has an alias ``x`` with the ids of resources, of which ``where`` keeps some."""
+    """A condition.
+
+    Attributes:
+        table: Has an alias ``x`` with the ids of resources.
+        where: Keeps some of them.
+        check: The same for one whose id is known, so written that no index is used but that of the id; empty for
+            ``where`` itself.
+    """
 
     table: str
     where: str
+    check: str = ""
 
     @property
     def ids(self) -> str:
@@ -67,7 +75,7 @@ class Criterion:
     @property
     def holds(self) -> str:
         """Whether the resource ``r`` fulfils it."""
-        return f"EXISTS (SELECT 1 FROM {self.table} WHERE {self.where} AND x.id = r.id)"  # noqa: S608 - words of ours
+        return f"EXISTS (SELECT 1 FROM {self.table} WHERE x.id = r.id AND {self.check or self.where})"  # noqa: S608 - words of ours
 
 
 def criteria_of(
@@ -108,13 +116,15 @@ def criteria_of(
             criteria.append(_reference(f"{resource_type}.{match['name']}", given, match["modifier"], values))
     # Two of one parameter are the two ends of one time.
     for name, conditions in dates.items():
-        where = " AND ".join(conditions)
+        low, high = ("x.last_updated_ms",) * 2 if name == "_lastUpdated" else ("x.low_ms", "x.high_ms")
+        where = " AND ".join(each.format(low=low, high=high) for each in conditions)
+        check = " AND ".join(each.format(low=f"{low} + 0", high=f"{high} + 0") for each in conditions)
         if name == "_lastUpdated":
-            where = f"x.type = :{values.add(resource_type)} AND x.deleted = 0 AND {where}"
-            criteria.append(Criterion("fhir_resource x", where))
+            of_type = f"x.type = :{values.add(resource_type)} AND x.deleted = 0 AND "
+            criteria.append(Criterion("fhir_resource x", of_type + where, check))
         else:
-            where = f"x.parameter = :{values.add(f'{resource_type}.{name}')} AND {where}"
-            criteria.append(Criterion("fhir_date x", where))
+            of_parameter = f"x.parameter = :{values.add(f'{resource_type}.{name}')} AND "
+            criteria.append(Criterion("fhir_date x", of_parameter + where, of_parameter + check))
     return criteria, unknown
 
 
@@ -182,8 +192,8 @@ def _token(parameter: str, given: Sequence[str], values: Values) -> Criterion:
 
 
 def _date(name: str, given: Sequence[str], values: Values) -> str:
+    """A condition of ``{low}`` and ``{high}``."""
     alternatives = []
-    low, high = ("x.last_updated_ms",) * 2 if name == "_lastUpdated" else ("x.low_ms", "x.high_ms")
     for each in given:
         match = _PREFIXED.fullmatch(_plain(each))
         comparison = None if match is None else _COMPARISONS.get(match["prefix"] or "eq")
@@ -197,7 +207,7 @@ def _date(name: str, given: Sequence[str], values: Values) -> str:
                 f"The parameter {name} is a FHIR date, with one of the prefixes {' '.join(_COMPARISONS)} or none."
             ) from None
         a, b = values.add(first), values.add(last)
-        alternatives.append(f"({comparison.format(low=low, high=high, a=a, b=b)})")
+        alternatives.append(f"({comparison.format(low='{low}', high='{high}', a=a, b=b)})")
     return "(" + " OR ".join(alternatives) + ")"
 
 

@@ -44,27 +44,29 @@ CREATE TABLE fhir_use (
     PRIMARY KEY (assessment, type, id)
 );
 CREATE INDEX fhir_use_by_resource ON fhir_use (id, assessment);
+-- Of what follows, the keys serve the question whether a resource has a value, and the indexes which ones have it. Both
+-- hold all columns, so that each is the better one for its question also where the database has no statistics.
 CREATE TABLE fhir_token (
     parameter VARCHAR(80) NOT NULL,
     value TEXT NOT NULL,
     system TEXT NOT NULL,
     id VARCHAR(36) NOT NULL,
-    PRIMARY KEY (parameter, value, system, id)
+    PRIMARY KEY (id, parameter, value, system)
 );
-CREATE INDEX fhir_token_by_resource ON fhir_token (id, parameter);
+CREATE INDEX fhir_token_by_value ON fhir_token (parameter, value, system, id);
 CREATE TABLE fhir_date (
     parameter VARCHAR(80) NOT NULL,
     low_ms BIGINT NOT NULL,
     high_ms BIGINT NOT NULL,
     id VARCHAR(36) NOT NULL,
-    PRIMARY KEY (parameter, low_ms, high_ms, id)
+    PRIMARY KEY (id, parameter, low_ms, high_ms)
 );
-CREATE INDEX fhir_date_by_end ON fhir_date (parameter, high_ms, id);
-CREATE INDEX fhir_date_by_resource ON fhir_date (id, parameter);
+CREATE INDEX fhir_date_by_begin ON fhir_date (parameter, low_ms, high_ms, id);
+CREATE INDEX fhir_date_by_end ON fhir_date (parameter, high_ms, low_ms, id);
 CREATE TABLE fhir_reference (
     parameter VARCHAR(80) NOT NULL,
     target TEXT NOT NULL,
     id VARCHAR(36) NOT NULL,
-    PRIMARY KEY (target, parameter, id)
+    PRIMARY KEY (id, parameter, target)
 );
-CREATE INDEX fhir_reference_by_resource ON fhir_reference (id, parameter);
+CREATE INDEX fhir_reference_by_target ON fhir_reference (target, parameter, id);
