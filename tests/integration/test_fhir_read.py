@@ -10,6 +10,7 @@ import hashlib
 import json
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -27,6 +28,7 @@ from fhirpy.base.exceptions import ResourceNotFound
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.administration_client import AdministrationClient
 from oncoresponse.rpc.client import Client, Order
+from oncoresponse.storage.resource_index import INDEX_TABLES
 from oncoresponse.v1 import administration_pb2, report_pb2, study_pb2
 
 from tests.integration.test_oidc_tokens import AUDIENCE, Issuer
@@ -63,9 +65,9 @@ class Installation:
         more = {"caller_limits": limits, "model_activation": "installed"}
         settings.write_text(yaml.safe_dump({"oidc": oidc, "http": {"listen": "127.0.0.1:0"}, **more}))
         arguments = ("--listen", "127.0.0.1:0", "--data-dir", str(folder / "data"))
-        self.server = serve(*arguments, settings=settings, anonymous=False)
-        self.server.wait_until_ready()
-        self.base = f"http://{self.server.edges['http']}/fhir"
+        self._serve = lambda: serve(*arguments, settings=settings, anonymous=False)
+        self.data = folder / "data"
+        self.start()
         self.patients = {name: patient_id_of(study) for name, study in STUDIES.items()}
         self.assessments = {}
         with closing(self.client()) as client:
@@ -74,6 +76,11 @@ class Installation:
                 order = Order("sts-petct", contour=study_pb2.SuppliedContour(), patient_reference=reference)
                 study = client.upload_study(folder_of_study, silent)
                 self.assessments[name] = client.assess(study, order, silent)
+
+    def start(self) -> None:
+        self.server = self._serve()
+        self.server.wait_until_ready()
+        self.base = f"http://{self.server.edges['http']}/fhir"
 
     def client(self) -> Client:
         return Client(self.server.address, token=self.token("submit", "read", "sign", "administer"))
@@ -447,7 +454,7 @@ def test_reading_is_in_the_audit_record(here):
     report = here.report_of("STS_019")
     answer = here.get(f"DiagnosticReport/{report['id']}", **{"x-correlation-id": "read-by-fhir-1"})
     assert answer.headers["x-correlation-id"] == "read-by-fhir-1"
-    with closing(sqlite3.connect(here.server.log.parent / "audit.sqlite")) as database:
+    with closing(sqlite3.connect(here.data / "audit.sqlite")) as database:
         events = [row[0] for row in database.execute("SELECT event FROM audit_event")]
     (event,) = (json.loads(each) for each in events if "read-by-fhir-1" in each)
     text = json.dumps(event)
@@ -455,6 +462,25 @@ def test_reading_is_in_the_audit_record(here):
     assert f"DiagnosticReport/{report['id']}" in text
     assert here.assessments["STS_019"].name in text
     assert here.patients["STS_019"] not in text
+
+
+def test_reports_of_an_earlier_release_become_readable_after_the_start(here):
+    """As they are now: the one that is preliminary, and the one that was withdrawn."""
+    seen = {kind: ids_of(here.found(kind)) for kind in READ_TYPES}
+    here.server.stop()
+    with closing(sqlite3.connect(here.data / "oncoresponse.sqlite")) as database:
+        for table in INDEX_TABLES:
+            database.execute(f"DROP TABLE {table}")
+        database.execute("DELETE FROM oncoresponse_schema WHERE area = 'resources'")
+        database.commit()
+    here.start()
+    end = time.monotonic() + 60
+    while any("still being made readable" in json.dumps(each) for each in here.bundle("Device").get("entry", [])):
+        assert time.monotonic() < end
+    assert {kind: ids_of(here.found(kind)) for kind in READ_TYPES} == seen
+    assert here.report_of("STS_032")["status"] == "entered-in-error"
+    assert here.report_of("STS_019")["status"] == "preliminary"
+    assert here.found("DiagnosticReport", here.of_patient("STS_019")) == [here.report_of("STS_019")]
 
 
 def test_erasure_reaches_what_is_read(here):
