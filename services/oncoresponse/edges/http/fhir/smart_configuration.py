@@ -72,6 +72,6 @@ def _document(oidc: OidcSettings, found: Mapping[str, Any]) -> dict[str, Any]:
     document["scopes_supported"] = ["launch", "launch/patient", "openid", "fhirUser"] + [
         f"{context}/*.{access}" for context in ("patient", "user", "system") for access in ("rs", "read")
     ]
-    capabilities = ["permission-patient", "permission-user", "permission-v1", "permission-v2", "context-ehr-patient"]
-    document["capabilities"] = capabilities
+    # Of this server, as it reads scopes; how a launch goes is the issuer's to say.
+    document["capabilities"] = ["permission-patient", "permission-user", "permission-v1", "permission-v2"]
     return document
