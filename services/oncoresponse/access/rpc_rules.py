@@ -43,6 +43,7 @@ RPC_RULES: Mapping[str, Rule] = MappingProxyType(
         "oncoresponse.v1.AccessService/GetCaller": Rule(USER_ROLES | {_STAGE}, _R),
         "oncoresponse.v1.StudyService/CreateStudy": _rule(_C, _SUBMIT),
         "oncoresponse.v1.StudyService/UploadInstances": _rule(_C, _SUBMIT),
+        "oncoresponse.v1.StudyService/StoreInstances": _rule(_C, _SUBMIT),
         "oncoresponse.v1.StudyService/ListInstances": _rule(_R, _SUBMIT),
         "oncoresponse.v1.StudyService/CompleteStudy": _rule(_U, _SUBMIT),
         "oncoresponse.v1.StudyService/ImportDirectory": _rule(_C, _SUBMIT),

@@ -156,6 +156,7 @@ RPCS: Mapping[str, Handles] = MappingProxyType(
         "oncoresponse.v1.AccessService/GetCaller": Handles.NOTHING,
         "oncoresponse.v1.StudyService/CreateStudy": Handles.NAMES,
         "oncoresponse.v1.StudyService/UploadInstances": Handles.IMAGES,
+        "oncoresponse.v1.StudyService/StoreInstances": Handles.IMAGES,
         "oncoresponse.v1.StudyService/ListInstances": Handles.NAMES,
         "oncoresponse.v1.StudyService/CompleteStudy": Handles.NAMES,
         "oncoresponse.v1.StudyService/ImportDirectory": Handles.IMAGES,

@@ -160,20 +160,31 @@ class Reservations:
                 return self._clock()
         return max(times)
 
+    def count(self, table: StudyTables, study_id: str, sha256: str, size_bytes: int) -> None:
+        """Note an instance that has arrived whole, in a transaction of the caller. Raises as :meth:`reserve`."""
+        if not self._is_finished(table, study_id, sha256, size_bytes):
+            table.finish_instance(study_id, sha256, size_bytes)
+
     def _try(self, study_id: str, sha256: str, size_bytes: int, kept_bytes: int) -> bool:
         with self._database.writing(durable=False) as table:
-            study = table.study(study_id)
-            known = table.instance(study_id, sha256)
-            if known is not None and known.finished:
+            if self._is_finished(table, study_id, sha256, size_bytes):
                 return True
-            if study.complete:
-                raise already_complete()
-            counted = 0 if known is None else known.size_bytes
-            quota = self._quota
-            require_quota("study", table.reserved_bytes(study_id) - counted + size_bytes, quota.quota_bytes_per_study)
-            require_quota("total", table.reserved_bytes() - counted + size_bytes, quota.quota_bytes_total)
             table.put_instance(study_id, sha256, kept_bytes)
             return False
+
+    def _is_finished(self, table: StudyTables, study_id: str, sha256: str, size_bytes: int) -> bool:
+        """Whether an instance has arrived already; raises where it may not."""
+        study = table.study(study_id)
+        known = table.instance(study_id, sha256)
+        if known is not None and known.finished:
+            return True
+        if study.complete:
+            raise already_complete()
+        counted = 0 if known is None else known.size_bytes
+        quota = self._quota
+        require_quota("study", table.reserved_bytes(study_id) - counted + size_bytes, quota.quota_bytes_per_study)
+        require_quota("total", table.reserved_bytes() - counted + size_bytes, quota.quota_bytes_total)
+        return False
 
     def _shrink(self, table: StudyTables, study_id: str, sha256: str, received_bytes: int, kept_bytes: int = 0) -> int:
         row = table.instance(study_id, sha256)
