@@ -87,6 +87,8 @@ RPC_RULES: Mapping[str, Rule] = MappingProxyType(
         "oncoresponse.v1.AdministrationService/MoveStudy": _rule(_U, _ADMINISTER),
         "oncoresponse.v1.AdministrationService/ApplyRetention": _rule(_D, _ADMINISTER),
         "oncoresponse.v1.ReplayService/ReplayAssessment": _rule(_E, _ADMINISTER),
+        "oncoresponse.v1.ResourceService/ReadResource": _rule(_R, _READ),
+        "oncoresponse.v1.ResourceService/SearchResources": _rule(_R, _READ),
         "oncoresponse.v1.DeliveryService/ListDeliveries": _rule(_R, _READ, _ADMINISTER),
         "oncoresponse.v1.DeliveryService/GetDelivery": _rule(_R, _READ, _ADMINISTER),
         "oncoresponse.v1.DeliveryService/ResendDelivery": _rule(_U, _ADMINISTER),

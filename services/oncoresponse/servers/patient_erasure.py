@@ -30,6 +30,7 @@ from oncoresponse.storage.erasure_store import ErasureRecord, ErasureState, Eras
 from oncoresponse.storage.model_control_store import ModelControlStore
 from oncoresponse.storage.reachability import reachable
 from oncoresponse.storage.report_store import ReportStore
+from oncoresponse.storage.resource_index import ResourceIndex
 from oncoresponse.v1 import administration_pb2
 from oncoresponse.workflow import patient_runs
 from oncoresponse.workflow.run_removal import remove_runs
@@ -85,6 +86,7 @@ class PatientErasure:
         reports: What was signed.
         models: Which assessment a model was used for.
         deliveries: What was sent to others.
+        resources: What is read by FHIR.
         identify_older: Notes whose the studies are that an earlier release assessed.
     """
 
@@ -97,6 +99,7 @@ class PatientErasure:
         reports: ReportStore,
         models: ModelControlStore,
         deliveries: DeliveryStore,
+        resources: ResourceIndex,
         identify_older: Callable[[], Awaitable[None]],
     ) -> None:
         self._engine = engine
@@ -107,6 +110,7 @@ class PatientErasure:
         self._reports = reports
         self._models = models
         self._deliveries = deliveries
+        self._resources = resources
         self._one_at_a_time = asyncio.Lock()
 
     async def plan_patient(self, patient: IndexedPatient, *, any_issuer: bool) -> Plan:
@@ -250,6 +254,7 @@ class PatientErasure:
         await asyncio.to_thread(remove_runs, self._engine, assessments)
         await asyncio.to_thread(self._reports.delete, assessments)
         await asyncio.to_thread(self._deliveries.delete, assessments)
+        await asyncio.to_thread(self._resources.delete, assessments)
         await asyncio.to_thread(self._models.forget_use, assessments)
         await asyncio.to_thread(chart_patients.forget_assessments, self._engine, assessments)
         await self._sweep.remove(artifacts)
