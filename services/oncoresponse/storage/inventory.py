@@ -118,6 +118,7 @@ TABLES: Mapping[str, Kept] = MappingProxyType(
         "administration_erasure": Kept(Erased.OVERWRITTEN, Kind.NONE, True, "id of the request"),
         "administration_daily_task": _NO_PATIENT,
         "audit_event": Kept(Erased.BY_LAW, Kind.AUDIT, True, "keyed digest of the patient"),
+        "store_total": _NO_PATIENT,
         "model_change": _NO_PATIENT,
         "worker": _NO_PATIENT,
         "oncoresponse_schema": _NO_PATIENT,

@@ -14,9 +14,16 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from oncoresponse.errors import Busy, QuotaExceeded, StudyAlreadyComplete
+from oncoresponse.errors import (
+    Busy,
+    ChecksumMismatch,
+    InvalidRequest,
+    QuotaExceeded,
+    StudyAlreadyComplete,
+    StudyNotComplete,
+)
 from oncoresponse.storage.instance_upload import InstanceUpload, UploadLock
-from oncoresponse.storage.study_database import StudyDatabase, StudyTables
+from oncoresponse.storage.study_database import StudyDatabase, StudyRecord, StudyTables
 
 STEP_BYTES = 64 * 1024**2
 """Kept for an upload beyond what has arrived of it."""
@@ -227,4 +234,35 @@ def already_complete() -> StudyAlreadyComplete:
     """What is said to whoever adds to a frozen study."""
     return StudyAlreadyComplete(
         "The study was declared complete and takes no more instances. Create a new study for them."
+    )
+
+
+def require_count(study: StudyRecord, expected: int) -> None:
+    """Compare what has arrived whole with what a sender counted.
+
+    Raises:
+        StudyNotComplete: Fewer instances have arrived.
+        InvalidRequest: More have.
+        StudyAlreadyComplete: The study is complete with another number of instances.
+    """
+    if study.instance_count == expected:
+        return
+    counts = {"arrived": study.instance_count, "expected": expected}
+    if study.complete:
+        raise StudyAlreadyComplete("The study is complete with another number of instances.", **counts)
+    if study.instance_count < expected:
+        raise StudyNotComplete(
+            "Fewer instances have arrived whole than instance_count says. ListInstances tells which are missing.",
+            **counts,
+        )
+    raise InvalidRequest(
+        "More instances have arrived than instance_count says. Count those of every upload to this study.", **counts
+    )
+
+
+def digest_mismatch() -> ChecksumMismatch:
+    """What is said of bytes that are not those of their digest."""
+    return ChecksumMismatch(
+        "The bytes of an instance do not have the SHA-256 that its header names. Send the instance again from its "
+        "first byte."
     )

@@ -20,7 +20,6 @@ from oncoresponse.errors import (
     ArtifactNotFound,
     ChecksumMismatch,
     DicomError,
-    InvalidRequest,
     OncoResponseError,
     QuotaExceeded,
     StudyAlreadyComplete,
@@ -42,7 +41,9 @@ from oncoresponse.storage.study_reservation import (
     Reservations,
     StudyQuota,
     already_complete,
+    digest_mismatch,
     part_of,
+    require_count,
     require_quota,
 )
 
@@ -401,7 +402,7 @@ class StudyStore:
         while True:
             with self._database.writing() as table:
                 study = table.study(study_id)
-                _require_count(study, study.instance_count if instance_count is None else instance_count)
+                require_count(study, study.instance_count if instance_count is None else instance_count)
                 if study.complete:
                     return study
                 rows = table.instances(study_id)
@@ -493,30 +494,6 @@ class StudyStore:
                 continue
             for copy in folder.glob(f"*{_COPY_SUFFIX}"):
                 copy.unlink(missing_ok=True)
-
-
-def _require_count(study: StudyRecord, expected: int) -> None:
-    if study.instance_count == expected:
-        return
-    counts = {"arrived": study.instance_count, "expected": expected}
-    if study.complete:
-        raise StudyAlreadyComplete("The study is complete with another number of instances.", **counts)
-    if study.instance_count < expected:
-        raise StudyNotComplete(
-            "Fewer instances have arrived whole than instance_count says. ListInstances tells which are missing.",
-            **counts,
-        )
-    raise InvalidRequest(
-        "More instances have arrived than instance_count says. Count those of every upload to this study.", **counts
-    )
-
-
-def digest_mismatch() -> ChecksumMismatch:
-    """What is said of bytes that are not those of their digest."""
-    return ChecksumMismatch(
-        "The bytes of an instance do not have the SHA-256 that its header names. Send the instance again from its "
-        "first byte."
-    )
 
 
 def _study_id(name: str) -> str:
