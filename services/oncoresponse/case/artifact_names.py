@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+REPORT_BUNDLE = "report.json"
 REJECTION_NOTE = "rejection-note.dcm"
 PATIENT_PAGE, BUNDLE_R5, IMR_BUNDLE = "patient-page.html", "report.fhir-r5.json", "imr-bundle.fhir.json"
 _OF_PATIENT = frozenset(
     {
-        "report.json",
+        REPORT_BUNDLE,
         "report.pdf",
         "report-page.json",
         "key-image.png",
