@@ -65,7 +65,12 @@ def model_card_reference(context: ReportContext) -> Json | None:
     if not context.model_card:
         return None
     display = f"Model card of {context.model.name} {context.model.version}"
-    return {"reference": full_url(*_card_parts(context)), "type": "DocumentReference", "display": display}
+    return {
+        "reference": full_url(*_card_parts(context)),
+        "type": "DocumentReference",
+        "identifier": identifier(*_card_parts(context)),
+        "display": display,
+    }
 
 
 def model_card_entry(context: ReportContext) -> tuple[str, DocumentReference] | None:

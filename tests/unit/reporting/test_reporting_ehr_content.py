@@ -22,6 +22,7 @@ from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.report_site import ReportSite
 from oncoresponse.rpc.fhir_settings import FhirSettings
 from oncoresponse.servers.report_site import report_site
+from oncoresponse.storage.resource_values import indexed_bundle
 from pydantic import ValidationError
 from pydicom.sr._concepts_dict import concepts
 
@@ -358,6 +359,28 @@ def test_no_number_stands_twice_in_the_chart(bundle: Json) -> None:
                     assert (coding["code"], value) not in seen
                     seen[coding["code"], value] = item["identifier"][0]["value"]
     assert len(seen) >= 8
+
+
+def test_the_chart_keeps_one_device_for_all_reports_that_leads_to_no_patient(
+    make_bundle: MakeBundle, make_context: MakeContext
+) -> None:
+    """The read API indexes what is made here: a Device is shared, the documents of a report are not."""
+    found = {
+        name: indexed_bundle(
+            json.dumps(make_bundle(make_context(assessment_id=name, model_card=b"# Card", site=SITE))).encode(),
+            name,
+            "",
+        ).resources
+        for name in ("one", "two")
+    }
+    devices, documents = (
+        {name: {each.id: each.digest for each in every if each.resource_type == kind} for name, every in found.items()}
+        for kind in ("Device", "DocumentReference")
+    )
+    assert devices["one"] == devices["two"]
+    assert len(devices["one"]) == 5
+    assert not documents["one"].keys() & documents["two"].keys()
+    assert {"Organization"} <= {each.resource_type for each in found["one"]}
 
 
 # --- settings --------------------------------------------------------------------------------------
