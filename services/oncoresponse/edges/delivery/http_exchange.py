@@ -1,4 +1,4 @@
-"""One request to a FHIR or authorization server, and what its answer means for a delivery (R4 RESTful API, RFC 9110)."""
+"""One request to a FHIR or authorization server, and what its answer means (R4 RESTful API; RFC 9110)."""
 
 from __future__ import annotations
 
@@ -33,40 +33,11 @@ _DENIED = (401, 403, 407)
 _PASSING = (408, 425, 429)
 _CONFLICT = 409
 # R4 ValueSet issue-type. Other words of an OperationOutcome may hold patient data and go nowhere.
-_ISSUE_TYPES = frozenset(
-    [
-        "invalid",
-        "structure",
-        "required",
-        "value",
-        "invariant",
-        "security",
-        "login",
-        "unknown",
-        "expired",
-        "forbidden",
-        "suppressed",
-        "processing",
-        "not-supported",
-        "duplicate",
-        "multiple-matches",
-        "not-found",
-        "deleted",
-        "too-long",
-        "code-invalid",
-        "extension",
-        "too-costly",
-        "business-rule",
-        "conflict",
-        "transient",
-        "lock-error",
-        "no-store",
-        "exception",
-        "timeout",
-        "incomplete",
-        "throttled",
-        "informational",
-    ]
+_ISSUE_TYPES = (
+    "invalid structure required value invariant security login unknown expired forbidden suppressed "
+    "processing not-supported duplicate multiple-matches not-found deleted too-long code-invalid "
+    "extension too-costly business-rule conflict transient lock-error no-store exception timeout "
+    "incomplete throttled informational"
 )
 
 # They log URLs, and those may hold identifiers of patients.
@@ -205,7 +176,7 @@ def _issue_types(answer: Answer) -> str:
     found = {
         issue["code"]
         for issue in (issues if isinstance(issues, list) else ())
-        if isinstance(issue, dict) and isinstance(issue.get("code"), str) and issue["code"] in _ISSUE_TYPES
+        if isinstance(issue, dict) and isinstance(issue.get("code"), str) and issue["code"] in _ISSUE_TYPES.split()
     }
     return f" ({', '.join(sorted(found))})" if found else ""
 

@@ -1,7 +1,7 @@
 """SMART Backend Services: a token for a signed assertion.
 
 SMART App Launch 2.2, "Backend Services" and "Client Authentication: Asymmetric"; RFC 7523. The assertion is signed
-anew for each request, lives for four minutes and has an identifier of its own, so that a server can refuse a second use.
+anew for each request, lives for four minutes and has an identifier of its own, so a server can refuse a second use.
 """
 
 from __future__ import annotations

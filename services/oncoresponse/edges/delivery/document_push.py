@@ -1,0 +1,108 @@
+"""Creates, replaces and withdraws the DocumentReference of a report at a FHIR server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from oncoresponse.edges.delivery.document_reference import (
+    document_identifier,
+    document_reference,
+    superseded,
+    withdrawn,
+)
+from oncoresponse.edges.delivery.fhir_client import FhirClient
+from oncoresponse.edges.delivery.fhir_patient import find_patient, subject_of
+from oncoresponse.edges.delivery.http_exchange import Json, no_evidence, require_success
+from oncoresponse.rpc.ehr_settings import FhirDestination
+from oncoresponse.v1 import delivery_pb2
+
+_CREATE, _SEARCH, _UPDATE = "the document", "its search for documents", "the update of a document"
+_LOCATION = re.compile(r"(?:^|/)(DocumentReference/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$")
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+
+
+def send_document(
+    client: FhirClient, delivery: delivery_pb2.Delivery, bundle: Json, pdf: bytes, destination: FhirDestination
+) -> Mapping[str, str]:
+    """Bring one version to the server; a repeat changes nothing.
+
+    A withdrawn version creates no document: those before it become ``entered-in-error``, whoever's patient they are.
+
+    Args:
+        client: Of the destination.
+        delivery: Says assessment and version.
+        bundle, pdf: Of the version.
+        destination: Settings.
+
+    Returns:
+        The receipt.
+
+    Raises:
+        AttemptEnded: The server does not take it, or does not say that it does.
+    """
+    earlier = [document_identifier(delivery.assessment, number) for number in range(1, delivery.report_version)]
+    before = _found(client, earlier) if earlier else []
+    if delivery.event == delivery_pb2.DELIVERY_EVENT_WITHDRAWN:
+        for document in before:
+            if document.get("status") != "entered-in-error":
+                _update(client, document, withdrawn(document, pdf))
+        return {}
+    subject = subject_of(bundle)
+    if destination.patient == "search":
+        subject = {**subject, "type": "Patient", "reference": find_patient(client, subject, destination)}
+    identifier = document_identifier(delivery.assessment, delivery.report_version)
+    replaced = [f"DocumentReference/{each['id']}" for each in before]
+    made = document_reference(bundle, pdf, identifier, subject, replaced)
+    receipt = _create(client, made, identifier)
+    if destination.supersede:
+        for document in before:
+            if document.get("status") == "current":
+                _update(client, document, superseded(document))
+    return receipt
+
+
+def _create(client: FhirClient, document: Json, identifier: Json) -> Mapping[str, str]:
+    """Conditional create (R4 RESTful API 3.1.0.8.1): 201, or 200 where it is there already."""
+    query = f"identifier={identifier['system']}|{identifier['value']}"
+    answer = client.call("POST", "DocumentReference", document, headers={"If-None-Exist": query})
+    require_success(answer, _CREATE)
+    location = answer.headers.get("Location", "") or answer.headers.get("Content-Location", "")
+    if found := _LOCATION.search(location):
+        return {"DocumentReference": found[1]}
+    created = answer.document
+    if created.get("resourceType") == "DocumentReference" and _ID.fullmatch(str(created.get("id", ""))):
+        return {"DocumentReference": f"DocumentReference/{created['id']}"}
+    # A proxy or a log-in page answers with 200, too: it is there where it is found.
+    there = _found(client, [identifier])
+    if not there:
+        raise no_evidence(_CREATE)
+    return {"DocumentReference": f"DocumentReference/{there[0]['id']}"}
+
+
+def _found(client: FhirClient, identifiers: Sequence[Json]) -> list[Json]:
+    """Documents of these identifiers, newest version first."""
+    wanted = [each["value"] for each in identifiers]
+    query = ",".join(f"{each['system']}|{each['value']}" for each in identifiers)
+    answer = client.call("GET", "DocumentReference", parameters={"identifier": query, "_count": "100"})
+    require_success(answer, _SEARCH)
+    bundle = answer.document
+    if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "searchset":
+        raise no_evidence(_SEARCH)
+    found: dict[str, Json] = {}
+    for entry in bundle.get("entry", []):
+        resource = entry.get("resource", {})
+        if resource.get("resourceType") != "DocumentReference" or not _ID.fullmatch(str(resource.get("id", ""))):
+            continue
+        for each in resource.get("identifier", []):
+            if each.get("value") in wanted:
+                found[each["value"]] = resource
+    return [found[value] for value in reversed(wanted) if value in found]
+
+
+def _update(client: FhirClient, before: Json, after: Json) -> None:
+    """Update what nobody changed meanwhile (If-Match); a server without versions gets it as it is."""
+    version = before.get("meta", {}).get("versionId")
+    headers = {"If-Match": f'W/"{version}"'} if version else {}
+    answer = client.call("PUT", f"DocumentReference/{before['id']}", after, headers=headers)
+    require_success(answer, _UPDATE)
