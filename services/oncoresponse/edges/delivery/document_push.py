@@ -14,11 +14,14 @@ from oncoresponse.edges.delivery.document_reference import (
 from oncoresponse.edges.delivery.fhir_client import FhirClient
 from oncoresponse.edges.delivery.fhir_patient import find_patient, subject_of
 from oncoresponse.edges.delivery.http_exchange import Json, no_evidence, require_success
+from oncoresponse.edges.delivery.sending import AttemptEnded
+from oncoresponse.errors import DeliveryRefused
 from oncoresponse.rpc.ehr_settings import FhirDestination
 from oncoresponse.v1 import delivery_pb2
 
 _CREATE, _SEARCH, _UPDATE = "the document", "its search for documents", "the update of a document"
 _LOCATION = re.compile(r"(?:^|/)(DocumentReference/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$")
+_CHANGED_MEANWHILE = 412
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 
 
@@ -52,7 +55,7 @@ def send_document(
     if destination.patient == "search":
         subject = {**subject, "type": "Patient", "reference": find_patient(client, subject, destination)}
     identifier = document_identifier(delivery.assessment, delivery.report_version)
-    replaced = [f"DocumentReference/{each['id']}" for each in before]
+    replaced = [f"DocumentReference/{each['id']}" for each in before[:1]]
     made = document_reference(bundle, pdf, identifier, subject, replaced)
     receipt = _create(client, made, identifier)
     if destination.supersede:
@@ -90,13 +93,14 @@ def _found(client: FhirClient, identifiers: Sequence[Json]) -> list[Json]:
     if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "searchset":
         raise no_evidence(_SEARCH)
     found: dict[str, Json] = {}
-    for entry in bundle.get("entry", []):
-        resource = entry.get("resource", {})
-        if resource.get("resourceType") != "DocumentReference" or not _ID.fullmatch(str(resource.get("id", ""))):
-            continue
-        for each in resource.get("identifier", []):
-            if each.get("value") in wanted:
-                found[each["value"]] = resource
+    try:
+        for entry in bundle.get("entry", []):
+            resource = entry["resource"]
+            if resource["resourceType"] != "DocumentReference" or not _ID.fullmatch(resource["id"]):
+                continue
+            found |= {each["value"]: resource for each in resource["identifier"] if each.get("value") in wanted}
+    except (AttributeError, KeyError, TypeError):
+        raise no_evidence(_SEARCH) from None
     return [found[value] for value in reversed(wanted) if value in found]
 
 
@@ -105,4 +109,8 @@ def _update(client: FhirClient, before: Json, after: Json) -> None:
     version = before.get("meta", {}).get("versionId")
     headers = {"If-Match": f'W/"{version}"'} if version else {}
     answer = client.call("PUT", f"DocumentReference/{before['id']}", after, headers=headers)
+    if answer.status == _CHANGED_MEANWHILE:
+        raise AttemptEnded(
+            DeliveryRefused("The document was changed meanwhile at the destination. It is tried again.", http_status=412)
+        )
     require_success(answer, _UPDATE)
