@@ -111,8 +111,6 @@ def _update(client: FhirClient, before: Json, after: Json) -> None:
     answer = client.call("PUT", f"DocumentReference/{before['id']}", after, headers=headers)
     if answer.status == _CHANGED_MEANWHILE:
         raise AttemptEnded(
-            DeliveryRefused(
-                "The document was changed meanwhile at the destination. It is tried again.", http_status=412
-            )
+            DeliveryRefused("The document was changed there meanwhile; it is tried again.", http_status=412)
         )
     require_success(answer, _UPDATE)

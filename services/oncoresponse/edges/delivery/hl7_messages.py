@@ -235,11 +235,11 @@ def _document(version: ReportVersion, number: int) -> Field:
     return [f"{version.assessment.removeprefix('assessments/')}.{number}", "ONCORESPONSE"]
 
 
-def _signer(version: ReportVersion) -> tuple[str, str]:
-    """Identifier and name of who signed; empty where nobody has."""
+def _signer(version: ReportVersion) -> tuple[str, str] | None:
+    """Identifier and name of who signed; ``None`` where nobody has."""
     for each in version.report.get("resultsInterpreter", []):
         return str(each.get("identifier", {}).get("value", "")), str(each.get("display", ""))
-    return ("", "")
+    return None
 
 
 def _page(version: ReportVersion) -> Observed:

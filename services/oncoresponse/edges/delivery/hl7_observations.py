@@ -14,6 +14,8 @@ _CODING_SYSTEMS = {
     "http://loinc.org": "LN",
     "http://snomed.info/sct": "SCT",
     "http://dicom.nema.org/resources/ontology/DCM": "DCM",
+    # Has none there.
+    "urn:oid:1.2.840.10008.2.16.13": "99IBSI",
 }
 _LOCAL = "99ONCORESPONSE"
 # DCM 125007: the inputs of the model, tens of them; they stand in the Bundle and in the SR.
