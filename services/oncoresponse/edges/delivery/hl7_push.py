@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
 
 from oncoresponse.edges.delivery.fhir_push import BUNDLE, PDF, read_bundle
 from oncoresponse.edges.delivery.hl7_messages import PatientInImages, ReportVersion, control_id, message_of
@@ -92,8 +94,14 @@ def _patient(held: Mapping[str, Parcel]) -> PatientInImages:
                 found = dcmread(BytesIO(held[name].data), stop_before_pixels=True, specific_tags=list(_TAGS))
         except (InvalidDicomError, EOFError, ValueError):
             continue
-        return PatientInImages(*(str(found.get(tag, None) or "") for tag in _TAGS[:4]))
+        return PatientInImages(*(_text(found, tag) for tag in _TAGS[:4]))
     return PatientInImages()
+
+
+def _text(found: Dataset, tag: str) -> str:
+    """A value; of several the first, which is not what DICOM allows here."""
+    value = found.get(tag, None)
+    return str((value[0] if isinstance(value, MultiValue) and value else value) or "")
 
 
 def _require_accepted(acknowledgement: Acknowledgement, sent: str) -> None:

@@ -30,7 +30,7 @@ def empty_message() -> Any:
 
 
 def escaped(message: Any, text: str) -> str:
-    r"""A value as it stands in a message: separators and ``\`` escaped, lines ended by ``\.br\``, no control letters."""
+    r"""A value as it stands in a message: separators and ``\`` escaped, lines ended by ``\.br\``."""
     text = _CONTROL.sub("", _NEW_LINE.sub("\r", text))
     return _ASCII.sub(lambda found: str(message.escape(found.group())), text)
 
