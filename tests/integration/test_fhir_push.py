@@ -437,11 +437,9 @@ def test_a_configuration_that_does_not_fit(base: str, report: Report, keys: dict
 
 
 def test_keys_that_cannot_be_used(tmp_path: Path, keys: dict[str, Any]) -> None:
-    small = rsa.generate_private_key(65537, 1024)
+    small = rsa.generate_private_key(65537, 1024)  # noqa: S505 - refused
     curve = ec.generate_private_key(ec.SECP256R1())
-    encoded = [
-        each.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) for each in (small, curve)
-    ]
+    encoded = [each.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) for each in (small, curve)]
     public = json.dumps(ECAlgorithm.to_jwk(keys["secret"]["ES384"].public_key(), as_dict=True)).encode()
     for number, content in enumerate([*encoded, public, b"", b"{}", b"no key", b'{"kty": "oct", "k": "c2VjcmV0"}']):
         file = tmp_path / f"key{number}"

@@ -35,7 +35,8 @@ pet_series, pet, ct, mask, model = sample.pet_series, sample.pet, sample.ct, sam
 make_context, report = sample.make_context, sample.report
 
 Json = dict[str, Any]
-PDF = b"%PDF-1.7 " + bytes(range(256)) * 400
+PDF = b"%PDF-1.7 " + bytes(range(256)) * 4
+LARGE_PDF = PDF * 100
 NAME = "Müller-Ørsted^Zoë|O'Brien^Anna & Co~^Dr.^Jr.=山田^太郎"
 
 
@@ -89,7 +90,7 @@ def receiving(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
             return receiver.take(self.incoming_message)
 
     kinds = ("ORU^R01^ORU_R01", "MDM^T02^MDM_T02", "MDM^T10^MDM_T02", "MDM^T11^MDM_T01")
-    server = MLLPServer("127.0.0.1", 0, {kind: (Handler,) for kind in kinds})
+    server = MLLPServer("127.0.0.1", 0, dict.fromkeys(kinds, (Handler,)))
     server.daemon_threads = True
     server.handle_error = lambda *_: None
     if context is not None:
@@ -129,11 +130,11 @@ def an_object(name: str) -> bytes:
     return buffer.getvalue()
 
 
-def parcels(bundle: Json, name: str = NAME) -> list[Parcel]:
+def parcels(bundle: Json, pdf: bytes = PDF) -> list[Parcel]:
     return [
-        Parcel("encapsulated-report.dcm", an_object(name)),
+        Parcel("encapsulated-report.dcm", an_object(NAME)),
         Parcel("report.json", json.dumps(bundle).encode()),
-        Parcel("report.pdf", PDF),
+        Parcel("report.pdf", pdf),
     ]
 
 
@@ -172,7 +173,7 @@ def fields_of(text: str, name: str) -> list[list[str]]:
 
 def test_results_arrive_as_they_are(receiver: Receiver, bundles: list[Json]) -> None:
     """Escapes, characters and the page, read by the library that did not write them."""
-    outcome = sender_to(receiver.port).send(as_delivery(), parcels(bundles[0]))
+    outcome = sender_to(receiver.port).send(as_delivery(), parcels(bundles[0], LARGE_PDF))
     assert reason(outcome) == "" and all(file.stored for file in outcome.files.values())
     (text,) = receiver.filed.values()
     message = parse_message(text)
@@ -193,7 +194,7 @@ def test_results_arrive_as_they_are(receiver: Receiver, bundles: list[Json]) -> 
     assert page[2] == "ED" and page[3].startswith("18748-4^")
     source, kind, subtype, encoding, data = page[5].split("^")
     assert (source, kind, subtype, encoding) == ("", "AP", "PDF", "Base64")
-    assert base64.b64decode(data, validate=True) == PDF
+    assert base64.b64decode(data, validate=True) == LARGE_PDF
     conclusion = next(each for each in results if each[2] == "FT")
     said = next(e["resource"] for e in bundles[0]["entry"] if e["resource"]["resourceType"] == "DiagnosticReport")
     assert read.unescape(conclusion[5]).split("\r") == said["conclusion"].strip("\n").split("\n")
