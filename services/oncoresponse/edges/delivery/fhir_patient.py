@@ -23,7 +23,7 @@ def subject_of(bundle: Json) -> Json:
     A Patient that the Bundle brings is looked for by its first identifier that has a system.
     """
     resources = {entry.get("fullUrl", ""): entry["resource"] for entry in bundle["entry"] if "resource" in entry}
-    report = next((each for each in resources.values() if each["resourceType"] == "DiagnosticReport"), {})
+    report: Json = next((each for each in resources.values() if each["resourceType"] == "DiagnosticReport"), {})
     subject: Json = report.get("subject", {})
     brought = resources.get(subject.get("reference", ""), {})
     if brought.get("resourceType") == "Patient":
