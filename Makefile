@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fast coverage fhir-server oidc-server check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers bench-audit bench-pacs trial-database-pause trial-worker-loss soak fuzz clean
+.PHONY: demo test test-fast coverage fhir-server oidc-server check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers bench-audit bench-pacs bench-ehr trial-database-pause trial-worker-loss soak fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -110,6 +110,10 @@ bench-watchers: $(VENV)/installed
 # Receiving by C-STORE side by side with dcmtk's storescp.
 bench-pacs: $(VENV)/installed
 	$(BIN)/python -m benchmarks.pacs
+
+# Reading and searching over FHIR with 100 and with 10,000 stored reports; about ten minutes.
+bench-ehr: $(VENV)/installed
+	$(BIN)/python -m benchmarks.ehr
 
 # What a line of the audit record costs on SQLite and PostgreSQL, beside a plain INSERT.
 bench-audit: $(VENV)/installed

@@ -2,11 +2,14 @@
 
 The same objects by the same sender (storescu, one association). storescp leaves writing to the system and acknowledges
 before anything is on disk; the second time it waits for ``sync`` of each file, which is the durability that ours has.
+Then what many objects cost: ten associations at the same time, and ten thousand objects of one study by twenty
+associations one after the other, with the memory of the receiving process before and after.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,11 +19,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pydicom
 import yaml
 from pydicom.uid import generate_uid
 
 OBJECTS = 500
+ASSOCIATIONS = 10
+MANY = 10_000
 _SOURCE = Path(__file__).parents[1] / "examples" / "STS_032" / "CT"
 # Without it dcmtk waits for the other side's acknowledgement of half-full packets, 90 ms for each object on loopback.
 _AT_ONCE = {**os.environ, "TCP_NODELAY": "1"}
@@ -39,15 +45,56 @@ def main() -> None:
         durable = _seconds("storescp, each file on disk", folder, objects, synced)
         with _server(folder) as port:
             ours = _timed("this receiver, each file on disk", port, objects)
-        print(f"speed of storescp: {plain / ours:.2f}; of storescp with each file on disk: {durable / ours:.2f}")
+            print(f"speed of storescp: {plain / ours:.2f}; of storescp with each file on disk: {durable / ours:.2f}")
+            _at_once(folder, port)
+            _many(folder, port)
 
 
-def _objects(folder: Path) -> list[Path]:
+def _at_once(folder: Path, port: int) -> None:
+    """Ten senders, each with a study of its own."""
+    sent = [_objects(folder / f"sender-{number}", ASSOCIATIONS * 5) for number in range(ASSOCIATIONS)]
+    start = time.perf_counter()
+    senders = [subprocess.Popen(_storescu(port, objects), env=_AT_ONCE) for objects in sent]
+    failed = sum(sender.wait() != 0 for sender in senders)
+    seconds, count = time.perf_counter() - start, sum(map(len, sent))
+    print(f"{ASSOCIATIONS} associations at once: {count / seconds:.0f} a second, {failed} of them failed")
+
+
+def _many(folder: Path, port: int) -> None:
+    """One study that grows and grows."""
+    server = _process_on(port)
+    study, objects, before = str(generate_uid()), OBJECTS, server.memory_info().rss / 1024**2
+    first = last = 0.0
+    for number in range(MANY // objects):
+        part = _objects(folder / "many", objects, study)
+        start = time.perf_counter()
+        subprocess.run(_storescu(port, part), check=True, env=_AT_ONCE)
+        last = objects / (time.perf_counter() - start)
+        first = first or last
+        rss = server.memory_info().rss / 1024**2
+        print(f"{(number + 1) * objects:>7} objects of one study {last:8.0f} a second {rss:8.0f} MiB", flush=True)
+        # The first objects fill caches and pools; what counts is what comes after.
+        before = rss if number == 1 else before
+        shutil.rmtree(folder / "many")
+    growth = (server.memory_info().rss / 1024**2 / before - 1) * 100
+    print(
+        f"from {2 * objects} to {MANY} objects: memory {growth:+.1f} %, speed {last / first:.2f} of the first {objects}"
+    )
+
+
+def _process_on(port: int) -> psutil.Process:
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            return psutil.Process(connection.pid)
+    raise LookupError("nothing listens")
+
+
+def _objects(folder: Path, count: int = OBJECTS, study: str = "") -> list[Path]:
     folder.mkdir()
     sources = sorted(_SOURCE.glob("*.dcm"))
-    study, series = generate_uid(), generate_uid()
+    study, series = study or generate_uid(), generate_uid()
     made = []
-    for number in range(OBJECTS):
+    for number in range(count):
         dataset = pydicom.dcmread(sources[number % len(sources)])
         dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
@@ -89,12 +136,15 @@ def _server(folder: Path) -> Iterator[int]:
 
 
 def _timed(what: str, port: int, objects: Sequence[Path]) -> float:
-    command = ["storescu", "-aec", "ANY-SCP", "127.0.0.1", str(port), *map(str, objects)]
     start = time.perf_counter()
-    subprocess.run(command, check=True, env=_AT_ONCE)
+    subprocess.run(_storescu(port, objects), check=True, env=_AT_ONCE)
     seconds = time.perf_counter() - start
     print(f"{what:<34}{seconds:8.1f} s {OBJECTS / seconds:8.0f} a second")
     return seconds
+
+
+def _storescu(port: int, objects: Sequence[Path]) -> list[str]:
+    return ["storescu", "-aec", "ANY-SCP", "127.0.0.1", str(port), *map(str, objects)]
 
 
 def _free_port() -> int:

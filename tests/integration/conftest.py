@@ -124,7 +124,7 @@ def refusal() -> Callable[..., object]:
 
     async def failed(call: object) -> OncoResponseError:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            if isinstance(call, grpc.aio.UnaryStreamCall):
+            if isinstance(call, grpc.aio.UnaryStreamCall | grpc.aio.StreamStreamCall):
                 async for _ in call:
                     pass
             else:

@@ -20,9 +20,10 @@ import pytest
 import yaml
 from oncoresponse.cli.main import app
 from oncoresponse.errors import OncoResponseError
+from oncoresponse.rpc.administration_client import AdministrationClient
 from oncoresponse.rpc.client import Order
 from oncoresponse.rpc.delivery_client import DeliveryClient
-from oncoresponse.v1 import delivery_pb2, report_pb2, study_pb2
+from oncoresponse.v1 import administration_pb2, delivery_pb2, report_pb2, study_pb2
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from typer.testing import CliRunner
 
@@ -188,6 +189,16 @@ def test_an_archive_that_is_away_is_waited_for_and_nothing_is_forgotten(installa
         installation.run("resend", first.name, "--everything")
         until(lambda: len(installation.deliveries("SENT")) == 2)
         assert {str(each.SOPInstanceUID) for each in again} == sent
+
+    # Who erases is told where copies are.
+    with closing(
+        AdministrationClient(installation.server.address, token=installation.token.read_text().strip())
+    ) as user:
+        request = administration_pb2.DeleteAssessmentRequest(
+            name=assessment.name, dry_run=True, request_id=str(uuid.uuid4())
+        )
+        plan = user.delete_assessment(request)
+    assert [line for line in plan.remains if "archive, meshless" in line]
 
 
 def step(client: DeliveryClient, assessment) -> dict[str, object]:

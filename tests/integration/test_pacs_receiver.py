@@ -18,6 +18,7 @@ import pydicom
 import pytest
 import yaml
 from oncoresponse.cli.main import app
+from oncoresponse.edges.pacs.announcement import INSTANCE_AVAILABILITY
 from oncoresponse.storage.audit_store import audit_rows
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, study_pb2, study_pb2_grpc
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -413,8 +414,30 @@ def test_an_object_beyond_the_limit_is_cut_off(server, settings):
     until(lambda: "larger than the limit" in server.log.read_text())
 
 
-def test_what_was_acknowledged_is_completed_after_a_crash(serve, silent_stages, settings, tmp_path):
-    """Killed in the quiet time: the next start completes the study."""
+def announce(port: int, *slices: pydicom.Dataset) -> int:
+    """Status of an Instance Availability Notification (PS3.4 annex R)."""
+    information = pydicom.Dataset()
+    information.StudyInstanceUID = slices[0].StudyInstanceUID
+    information.ReferencedPerformedProcedureStepSequence = []
+    series = pydicom.Dataset()
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = slices[0].SeriesInstanceUID, []
+    for dataset in slices:
+        item = pydicom.Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+        item.InstanceAvailability, item.RetrieveAETitle = "ONLINE", "ARCHIVE"
+        series.ReferencedSOPSequence.append(item)
+    information.ReferencedSeriesSequence = [series]
+    association = associate(port, INSTANCE_AVAILABILITY, aet="MR2")
+    status, _ = association.send_n_create(information, INSTANCE_AVAILABILITY, generate_uid())
+    association.release()
+    return int(status.Status)
+
+
+def test_what_was_announced_is_whole_at_once_and_what_was_acknowledged_is_completed_after_a_crash(
+    serve, silent_stages, settings, tmp_path
+):
+    """The quiet time is ten minutes: an archive that says what it has makes a study whole before; and a process that is
+    killed in it completes the study after its next start."""
     file, port, _ = settings
     content = yaml.safe_load(file.read_text())
     with socket.socket() as free:
@@ -429,6 +452,21 @@ def test_what_was_acknowledged_is_completed_after_a_crash(serve, silent_stages, 
     arguments = (*arguments, "--data-dir", str(tmp_path / "data"))
     first = serve(*arguments, settings=own)
     first.wait_until_ready()
+    one = a_slice()
+    pair = [a_slice(StudyInstanceUID=one.StudyInstanceUID), one]
+    later = [a_slice() for _ in range(2)]
+    later[1].StudyInstanceUID = later[0].StudyInstanceUID
+    assert announce(port, *later) == 0x0000
+    association = associate(port, aet="MR2")
+    for dataset in (pair[0], later[0]):
+        assert association.send_c_store(dataset).Status == 0x0000
+    association.release()
+    assert announce(port, *pair) == 0x0000
+    association = associate(port, aet="MR2")
+    for dataset in (pair[1], later[1]):
+        assert association.send_c_store(dataset).Status == 0x0000
+    association.release()
+    until(lambda: [each.instance_count for each in studies(first) if each.complete] == [2, 2])
     association = associate(port, aet="MR2")
     assert association.send_c_store(a_slice()).Status == 0x0000
     first.stop(signal.SIGKILL)
@@ -436,5 +474,4 @@ def test_what_was_acknowledged_is_completed_after_a_crash(serve, silent_stages, 
     own.write_text(yaml.safe_dump(content))
     again = serve(*arguments, settings=own)
     again.wait_until_ready()
-    (study,) = until(lambda: [each for each in studies(again) if each.complete])
-    assert study.instance_count == 1
+    until(lambda: sorted(each.instance_count for each in studies(again) if each.complete) == [1, 2, 2])

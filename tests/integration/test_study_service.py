@@ -11,6 +11,7 @@ import uuid
 import zlib
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pydicom
 import pytest
@@ -398,3 +399,56 @@ async def test_the_loop_is_free_while_a_study_is_converted(run_study_service, tm
             answered += 1
         assert (await conversion).images
         assert answered > 1
+
+
+def _store_messages(study: str, data: bytes, chunk_bytes: int = 1024 * 1024) -> list[study_pb2.StoreInstancesRequest]:
+    header = study_pb2.InstanceHeader(study=study, sha256=_sha256(data), size_bytes=len(data))
+    parts = [data[start : start + chunk_bytes] for start in range(0, len(data), chunk_bytes)]
+    return [
+        study_pb2.StoreInstancesRequest(
+            header=None if number else header, chunk=study_pb2.InstanceChunk(data=part, crc32=zlib.crc32(part))
+        )
+        for number, part in enumerate(parts)
+    ]
+
+
+async def test_each_instance_of_a_stream_is_answered_for(study_service, pet_files):
+    """Whole and in chunks, good and bad, of two studies: one that is refused ends nothing."""
+    one, other = await _create(study_service), await _create(study_service)
+    cut = pet_files[0][:3000]
+    sent = [
+        (_store_messages(one, pet_files[0]), ""),
+        (_store_messages(one, pet_files[1], 4096), ""),
+        (_store_messages(one, cut), "TRUNCATED_FILE"),
+        (_store_messages(one, cut, 1000), "TRUNCATED_FILE"),
+        (_store_messages(one, b"no DICOM"), "NOT_DICOM"),
+        (_store_messages(other, pet_files[0], 5000), ""),
+        (_store_messages(one, pet_files[1], 4096), ""),
+        (_store_messages(one, pet_files[2]), ""),
+    ]
+    call = study_service.stub.StoreInstances()
+    for messages, reason in sent:
+        for message in messages:
+            await call.write(message)
+        answer = await call.read()
+        assert (answer.sha256, answer.reason) == (messages[0].header.sha256, reason)
+    broken = _store_messages(one, pet_files[3], 4096)
+    broken[1].chunk.crc32 ^= 1
+    for message in broken:
+        await call.write(message)
+    assert (await call.read()).reason == "CHECKSUM_MISMATCH"
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+    finished = {sha256 for sha256, status in (await _list(study_service, one)).items() if status.finished}
+    assert finished == set(map(_sha256, pet_files[:3]))
+    assert set(await _list(study_service, other)) == {_sha256(pet_files[0])}
+
+
+async def test_what_is_wrong_with_a_stream_of_instances_ends_it(study_service, pet_files, refusal):
+    study = await _create(study_service)
+    whole = _store_messages(study, pet_files[0], 4096)
+    bare = study_pb2.StoreInstancesRequest(chunk=whole[1].chunk)
+    for messages in ([bare], [*whole, bare], [study_pb2.StoreInstancesRequest(header=whole[0].header)]):
+        assert (await refusal(study_service.stub.StoreInstances(iter(messages)))).reason == "INVALID_REQUEST"
+    none = _store_messages("studies/none", pet_files[0])
+    assert (await refusal(study_service.stub.StoreInstances(iter(none)))).reason == "STUDY_NOT_FOUND"

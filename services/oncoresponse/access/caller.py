@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from oncoresponse.access.roles import USER_ROLES, AccessRole
+from oncoresponse.access.smart import SmartAccess
 
 
 class Identification(StrEnum):
@@ -30,6 +31,7 @@ class Caller:
         display_name: As it stands in a report that it signs; ``name`` where nothing better is known.
         tenant: Whose studies it sees; empty where the installation has no tenants.
         may_break_glass: May read what is closed to it, for a reason that it gives (emergency access).
+        smart: What the SMART scopes of its token allow; ``None`` where it has none, so that the roles alone decide.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Caller:
     display_name: str = ""
     tenant: str = ""
     may_break_glass: bool = False
+    smart: SmartAccess | None = None
 
     @property
     def is_person_or_system(self) -> bool:

@@ -9,6 +9,15 @@ from oncoresponse.access.roles import AccessRole
 from oncoresponse.access.rpc_rules import RPC_RULES, Rule
 from oncoresponse.errors import AccessDenied
 
+OF_ONE_PATIENT = frozenset(
+    {
+        "oncoresponse.v1.AccessService/GetCaller",
+        "oncoresponse.v1.ResourceService/ReadResource",
+        "oncoresponse.v1.ResourceService/SearchResources",
+    }
+)
+"""What a caller may call whose token is for one patient: these show nothing of another."""
+
 
 def require_allowed(
     caller: Caller, operation: str, emergency_reason: str = "", rules: Mapping[str, Rule] = RPC_RULES
@@ -27,6 +36,17 @@ def require_allowed(
     rule = rules.get(operation)
     if rule is None:
         raise AccessDenied("Nobody may call this: it has no rule of access. Report that as a defect.")
+    if caller.smart is not None and caller.smart.patient is not None:
+        if operation not in OF_ONE_PATIENT or emergency_reason:
+            raise AccessDenied(
+                "The token is for one patient (scope patient/...), and this is not limited to one. Read over FHIR, or "
+                "sign in without such a scope."
+            )
+        if not caller.smart.patient:
+            raise AccessDenied(
+                "The token is for one patient (scope patient/...) and does not say for whom. Launch with a patient; "
+                "your administrator looks at oidc.patient_claim."
+            )
     if emergency_reason:
         if not caller.may_break_glass:
             raise AccessDenied("This caller has no emergency access. Call without a reason for it, or ask for it.")

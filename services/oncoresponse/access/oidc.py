@@ -23,6 +23,7 @@ from oncoresponse.access.names import TENANT, is_display_name
 from oncoresponse.access.oidc_settings import BREAK_GLASS, OidcSettings
 from oncoresponse.access.revocations import Revocations
 from oncoresponse.access.roles import AccessRole
+from oncoresponse.access.smart import patient_names, smart_access
 from oncoresponse.errors import NotAuthenticated
 
 _LONGEST_TOKEN = 16 * 1024
@@ -146,6 +147,12 @@ class OidcTokens:
             if not isinstance(found, str) or not re.fullmatch(TENANT, found):
                 raise NotAuthenticated("The token names no tenant. Your administrator looks at oidc.tenant_claim.")
             tenant = found
+        patient = patient_names(
+            _claim(claims, settings.patient_claim) if settings.patient_claim else None,
+            _claim(claims, settings.patient_identifier_claim) if settings.patient_identifier_claim else None,
+            settings.patient_identifier_issuer,
+        )
+        scopes = _texts(_claim(claims, settings.scope_claim)) if settings.scope_claim else []
         name = f"{settings.issuer}#{claims['sub']}"
         display = claims.get("name")
         return Caller(
@@ -155,6 +162,7 @@ class OidcTokens:
             display_name=display if isinstance(display, str) and display and is_display_name(display) else name,
             tenant=tenant,
             may_break_glass=BREAK_GLASS in meanings,
+            smart=smart_access(scopes, patient),
         )
 
 

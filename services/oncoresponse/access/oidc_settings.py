@@ -27,6 +27,11 @@ class OidcSettings(BaseModel):
         role_names: What its values mean: to an access role or ``break_glass``. Without it those that are called like an
             access role, or ``break_glass``, mean just that. Values that are not here mean nothing.
         tenant_claim: Claim with the tenant; a token without it is then refused. Empty where there are no tenants.
+        scope_claim: Claim with the scopes, of which those of SMART App Launch narrow what may be read over FHIR.
+        patient_claim: Claim with the id of the patient of a launch, as the EHR's FHIR server calls that Patient.
+        patient_identifier_claim: Claim with the medical record number of that patient, ``SYSTEM|VALUE`` or the value
+            alone; empty where there is none.
+        patient_identifier_issuer: DICOM Issuer of Patient ID (0010,0021) of a value alone.
         authority: PEM file of the authority of the issuer's certificate; those of the system when not given.
         maximum_lifetime_minutes: Longest time between ``iat`` and ``exp``. Where the issuer is not asked, what it took
             back stays valid here that long.
@@ -45,6 +50,10 @@ class OidcSettings(BaseModel):
     roles_claim: str = Field(default="roles", min_length=1)
     role_names: dict[str, _Given] = {}
     tenant_claim: str = ""
+    scope_claim: str = "scope"
+    patient_claim: str = "patient"
+    patient_identifier_claim: str = ""
+    patient_identifier_issuer: str = ""
     authority: Path | None = None
     maximum_lifetime_minutes: float = Field(default=60, gt=0, le=24 * 60)
     keys_kept_minutes: float = Field(default=120, ge=1, le=7 * 24 * 60)

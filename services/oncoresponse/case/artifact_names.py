@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+REPORT_BUNDLE = "report.json"
 REJECTION_NOTE = "rejection-note.dcm"
 _OF_PATIENT = frozenset(
     {
-        "report.json",
+        REPORT_BUNDLE,
         "report.pdf",
         "report-page.json",
         "key-image.png",

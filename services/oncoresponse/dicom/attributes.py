@@ -8,16 +8,23 @@ patient. Everything that touches a pydicom object therefore runs inside
 from __future__ import annotations
 
 import math
+import struct
+from functools import cache
 
 from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
 
 from oncoresponse.case.pydicom_messages import without_pydicom_messages
 from oncoresponse.errors import InvalidAttribute, MissingAttribute
 
 # Value representations of numbers written as text.
 _TEXT_NUMBERS = ("DS", "IS")
+# Those of text with several values, in which the library changes nothing but the padding.
+_PLAIN_VRS = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "SH", "TM", "UI"})
+_ESCAPE = b"\x1b"
 
 
 def _value(dataset: Dataset, keyword: str) -> object:
@@ -31,6 +38,39 @@ def _value(dataset: Dataset, keyword: str) -> object:
             return list(value) if isinstance(value, (list, tuple)) or _is_multiple(value) else value
     except (ValueError, TypeError, ArithmeticError, AttributeError, NotImplementedError, LookupError, OSError):
         raise invalid(keyword) from None
+
+
+@cache
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
+def _plain_numbers(dataset: Dataset, keyword: str) -> list[int] | None:
+    """As :func:`_plain_text`, of 16-bit numbers."""
+    element = dataset.get_item(_tag(keyword), keep_deferred=True)
+    if not isinstance(element, RawDataElement) or (element.VR or _vr(keyword)) != "US" or not element.value:
+        return None
+    count, rest = divmod(len(element.value), 2)
+    return None if rest else list(struct.unpack(f"{'<' if element.is_little_endian else '>'}{count}H", element.value))
+
+
+@cache
+def _vr(keyword: str) -> str:
+    return dictionary_VR(keyword)
+
+
+def _plain_text(dataset: Dataset, keyword: str) -> str | None:
+    """Text of an element as it stands in the file; ``None`` where it has to be interpreted first.
+
+    The library takes several times as long, and each instance that comes in is asked for some twenty.
+    """
+    element = dataset.get_item(_tag(keyword), keep_deferred=True)
+    if not isinstance(element, RawDataElement) or (element.VR or _vr(keyword)) not in _PLAIN_VRS:
+        return None
+    value = element.value
+    if value is None:
+        return None
+    return value.decode("ascii").rstrip(" \0") if value.isascii() and _ESCAPE not in value else None
 
 
 def _is_multiple(value: object) -> bool:
@@ -70,6 +110,9 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     Raises:
         InvalidAttribute: The element cannot be decoded.
     """
+    plain = _plain_text(dataset, keyword)
+    if plain is not None:
+        return tuple(part.strip(" \0") for part in plain.split("\\")) if plain else ()
     value = _value(dataset, keyword)
     if value is None or value == "":
         return ()
@@ -105,7 +148,9 @@ def numbers(dataset: Dataset, keyword: str, count: int | None = None) -> tuple[f
     Raises:
         InvalidAttribute: Not numbers, not finite, or not ``count`` of them.
     """
-    value = _value(dataset, keyword)
+    value: object = _plain_numbers(dataset, keyword)
+    if value is None:
+        value = _value(dataset, keyword)
     if value is None or value == "" or value == []:
         return None
     parts = value if isinstance(value, list) else [value]

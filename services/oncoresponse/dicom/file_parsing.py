@@ -153,7 +153,7 @@ def _parse(data: bytes, start: int) -> FileDataset:
                 and element.value is not None
                 and element.length != 0xFFFFFFFF
                 and len(element.value) < element.length
-                for element in map(dataset.get_item, dataset.keys())
+                for element in dataset.values()
             )
     except InvalidDicomError:
         raise NotDicom("The file is not DICOM. Send DICOM files only.") from None

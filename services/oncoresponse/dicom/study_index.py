@@ -86,13 +86,19 @@ _DESCRIBING = frozenset(
 _DATE = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
 
 
-def read_object(path: Path, limits: DicomLimits = DEFAULT_LIMITS) -> ObjectHeader:
+def read_object(source: Path | bytes, limits: DicomLimits = DEFAULT_LIMITS) -> ObjectHeader:
     """Check a file as :func:`~oncoresponse.dicom.reading.read_instance` does, and keep its header.
 
     Raises:
         DicomError: As :func:`~oncoresponse.dicom.reading.read_instance`.
     """
-    data, dataset = parse_source(path, limits)
+    data, dataset = parse_source(source, limits)
+    # Once around all of it, and not around each attribute.
+    with without_pydicom_messages():
+        return _object_header(dataset, data, source if isinstance(source, Path) else None, limits)
+
+
+def _object_header(dataset: FileDataset, data: bytes, path: Path | None, limits: DicomLimits) -> ObjectHeader:
     # Taken before anything is looked at: a value that was looked at is not the file's own any more.
     elements, place = _elements(dataset), _place(dataset)
     implicit, little_endian = map(bool, dataset.original_encoding)
@@ -208,8 +214,7 @@ def _fetch(file_of: Callable[[str], Path], sha256: str) -> Callable[[], Path]:
 def _elements(dataset: FileDataset) -> Header | None:
     """Every element that is no bulk, as it stands in the file; ``None`` where one cannot be kept."""
     found: Header = {}
-    for tag in dataset.keys():  # noqa: SIM118
-        element = dataset.get_item(tag)
+    for tag, element in dataset.items():
         if _is_bulk(tag):
             continue
         if isinstance(element, RawDataElement):

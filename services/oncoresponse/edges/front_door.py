@@ -40,9 +40,14 @@ class FrontDoor:
         """
         return Client(self.address, self.tls, token=self.token)
 
-    def channel(self) -> grpc.aio.Channel:
-        """A channel whose calls carry no more than each is given."""
+    def channel(self, largest_answer_bytes: int | None = None) -> grpc.aio.Channel:
+        """A channel whose calls carry no more than each is given.
+
+        Args:
+            largest_answer_bytes: Of one message; as gRPC has it when not given.
+        """
+        size = [] if largest_answer_bytes is None else [("grpc.max_receive_message_length", largest_answer_bytes)]
         if not self.tls.is_wanted:
-            return grpc.aio.insecure_channel(self.address)
-        options = self.tls.channel_options()
+            return grpc.aio.insecure_channel(self.address, options=size)
+        options = [*self.tls.channel_options(), *size]
         return grpc.aio.secure_channel(self.address, self.tls.channel_credentials(), options=options)

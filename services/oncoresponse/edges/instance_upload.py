@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 import grpc
 
@@ -16,6 +17,8 @@ from oncoresponse.rpc.status import from_rpc_error
 from oncoresponse.v1 import study_pb2, study_pb2_grpc
 
 _CHUNK_BYTES = 256 * 1024
+# One message takes a slice of most kinds whole; less than the rules of the proto allow.
+_LARGEST_CHUNK_BYTES = 1024 * 1024
 _CALL_SECONDS = 600.0
 # What the front door says of one file, and not of the study, the caller or itself.
 _OF_ONE_FILE = (ErrorKind.INVALID_INPUT, ErrorKind.DATA_DAMAGED)
@@ -34,6 +37,61 @@ class InstanceFile:
     file: IO[bytes]
     sha256: str
     size_bytes: int
+
+
+class InstanceStream:
+    """Instances of a study to the front door one after another, each answered before the next is sent.
+
+    Args:
+        channel: To the front door.
+        metadata: Who sends.
+        study: ``studies/...``.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata, study: str) -> None:
+        self._stub = study_pb2_grpc.StudyServiceStub(channel)
+        self._metadata = metadata
+        self._study = study
+        self._call: Any = None
+        # Two senders of one association do not exist, but a cancelled one may still be on its way.
+        self._lock = asyncio.Lock()
+
+    async def store(self, data: bytes, sha256: str) -> str:
+        """Send an instance; it is on the disk of the front door when this returns.
+
+        Returns:
+            Reason code of the refusal of this instance; empty where it is stored.
+
+        Raises:
+            grpc.RpcError: The front door refuses more than this instance, or is away. The next one opens a new stream.
+        """
+        async with self._lock:
+            if self._call is None:
+                self._call = self._stub.StoreInstances(metadata=self._metadata)
+            call = self._call
+            try:
+                for message in _pieces(self._study, data, sha256):
+                    await call.write(message)
+                answer = await call.read()
+                if answer is grpc.aio.EOF:
+                    raise asyncio.InvalidStateError("the front door ended the stream without an answer")
+                return str(answer.reason)
+            except asyncio.InvalidStateError as error:
+                self._call = None
+                raise await _ended(call) from error
+            except BaseException:
+                self._call = None
+                call.cancel()
+                raise
+
+    async def close(self) -> None:
+        """Say that nothing more comes."""
+        async with self._lock:
+            call, self._call = self._call, None
+            if call is not None:
+                with suppress(grpc.RpcError, asyncio.InvalidStateError):
+                    await call.done_writing()
+                    await call.read()
 
 
 async def upload_instances(
@@ -81,3 +139,17 @@ async def _messages(study: str, instances: Sequence[InstanceFile]) -> AsyncItera
         instance.file.seek(0)
         while data := await asyncio.to_thread(instance.file.read, _CHUNK_BYTES):
             yield study_pb2.UploadInstancesRequest(chunk=study_pb2.InstanceChunk(data=data, crc32=zlib.crc32(data)))
+
+
+def _pieces(study: str, data: bytes, sha256: str) -> Iterator[study_pb2.StoreInstancesRequest]:
+    header = study_pb2.InstanceHeader(study=study, sha256=sha256, size_bytes=len(data))
+    for start in range(0, len(data), _LARGEST_CHUNK_BYTES):
+        part = data[start : start + _LARGEST_CHUNK_BYTES]
+        chunk = study_pb2.InstanceChunk(data=part, crc32=zlib.crc32(part))
+        yield study_pb2.StoreInstancesRequest(header=None if start else header, chunk=chunk)
+
+
+async def _ended(call: Any) -> grpc.RpcError:
+    """The error that ended a stream under who writes to it."""
+    metadata = (await call.initial_metadata(), await call.trailing_metadata())
+    return grpc.aio.AioRpcError(await call.code(), *metadata, details=await call.details())

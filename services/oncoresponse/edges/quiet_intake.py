@@ -1,4 +1,4 @@
-"""A study is whole when nothing more of it has come for a while."""
+"""A study is whole when nothing more of it has come for a while, or when all that its sender announced is here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import uuid
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from oncoresponse.v1 import intake_pb2, intake_pb2_grpc, study_pb2, study_pb2_gr
 _NAMESPACE = uuid.UUID("0e3a5a4e-5d0c-5e52-8f5d-3f1f7a0c9b1d")
 _CALL_SECONDS = 60.0
 _AGAIN_SECONDS = 5.0
+# Announcements of studies of which nothing has come yet.
+_MOST_ANNOUNCED = 1000
 _PASSING = (ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE, ErrorKind.EXHAUSTED)
 
 _log = logging.getLogger(__name__)
@@ -38,7 +41,13 @@ class _OpenStudy:
     senders: int = 0
     patients: set[tuple[str, str]] = field(default_factory=set)
     digests: dict[str, str] = field(default_factory=dict)
+    announced: frozenset[str] = frozenset()
     ending: asyncio.Task[None] | None = None
+
+    @property
+    def has_all_announced(self) -> bool:
+        """Whether everything that the sender said it has is here; not where it said nothing."""
+        return bool(self.announced) and self.announced <= self.digests.keys()
 
 
 class QuietIntake:
@@ -73,6 +82,7 @@ class QuietIntake:
         self._quiet_seconds = quiet_seconds
         self._open: dict[tuple[str, str], _OpenStudy] = {}
         self._opening: dict[tuple[str, str], asyncio.Lock] = {}
+        self._announced: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
         self._record = record
         self._recording = asyncio.Lock()
         self._left: dict[str, str] = {}
@@ -96,6 +106,7 @@ class QuietIntake:
             study = self._open.get(key)
             if study is None:
                 study = self._open[key] = await self._opened(sender, study_instance_uid)
+                study.announced = self._announced.pop(key, frozenset())
                 self._left.pop(study.name, None)
                 await self._write()
             study.senders += 1
@@ -124,6 +135,23 @@ class QuietIntake:
         study = self._open[key]
         study.senders -= 1
         if not study.senders:
+            study.ending = asyncio.create_task(self._end(key, study))
+
+    def announced(self, sender_name: str, study_instance_uid: str, sop_instance_uids: frozenset[str]) -> None:
+        """The sender says which instances the study has: it is whole as soon as the last of them is here.
+
+        Where some do not come, it is whole after the quiet time all the same; what comes later is a version.
+        """
+        key = sender_name, study_instance_uid
+        study = self._open.get(key)
+        if study is None:
+            self._announced[key] = sop_instance_uids
+            while len(self._announced) > _MOST_ANNOUNCED:
+                self._announced.popitem(last=False)
+            return
+        study.announced = sop_instance_uids
+        if study.ending is not None and study.has_all_announced:
+            study.ending.cancel()
             study.ending = asyncio.create_task(self._end(key, study))
 
     async def stop(self) -> None:
@@ -158,7 +186,9 @@ class QuietIntake:
         return study
 
     async def _end(self, key: tuple[str, str], study: _OpenStudy) -> None:
-        await asyncio.sleep(self._quiet_seconds)
+        await asyncio.sleep(0 if study.has_all_announced else self._quiet_seconds)
+        if not study.has_all_announced and study.announced:
+            _log.warning("%s is completed with fewer instances than were announced", study.name)
         async with self._opening[key]:
             while not await self._complete(study.name, study.sender):
                 await asyncio.sleep(_AGAIN_SECONDS)

@@ -44,5 +44,8 @@ class StudyIntake(Protocol):
     def refused(self, sender: Sender, header: InstanceHeader) -> None:
         """An instance that had no conflict was not stored all the same; another try may have other content."""
 
+    def announced(self, sender_name: str, study_instance_uid: str, sop_instance_uids: frozenset[str]) -> None:
+        """A sender says which instances a study has; it is whole when the last of them has come."""
+
     async def received(self, sender: Sender, study_instance_uid: str) -> None:
         """What was to be sent now has been; the study is whole when nothing more comes for a while."""

@@ -23,6 +23,8 @@
     │   ├── PacsAccessDenied            PACS_ACCESS_DENIED
     │   ├── PacsAnswerRefused           PACS_ANSWER_REFUSED
     │   ├── DestinationUnknown          DESTINATION_UNKNOWN
+    │   ├── ResourceNotFound            RESOURCE_NOT_FOUND
+    │   ├── ResourceGone                RESOURCE_GONE
     │   ├── DeliveryNotFound            DELIVERY_NOT_FOUND
     │   ├── DeliveryStateForbids        DELIVERY_STATE_FORBIDS
     │   ├── DeliveryLeaseLost           DELIVERY_LEASE_LOST
@@ -169,6 +171,8 @@ from oncoresponse.errors.request import (
     ReportWithdrawn,
     RequestConflict,
     RequestError,
+    ResourceGone,
+    ResourceNotFound,
     SecondPersonNeeded,
     SettingsMismatch,
     SignerNotIdentified,
@@ -352,6 +356,8 @@ __all__ = [
     "ReportWithdrawn",
     "RequestConflict",
     "RequestError",
+    "ResourceGone",
+    "ResourceNotFound",
     "ResumedWithoutProgress",
     "SchemaTooNew",
     "SecondPersonNeeded",

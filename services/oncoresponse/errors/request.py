@@ -127,6 +127,20 @@ class DestinationUnknown(RequestError):
     reason = "DESTINATION_UNKNOWN"
 
 
+class ResourceNotFound(RequestError):
+    """No FHIR resource of this type and id, or none that the caller sees."""
+
+    reason = "RESOURCE_NOT_FOUND"
+    kind = ErrorKind.NOT_FOUND
+
+
+class ResourceGone(RequestError):
+    """A FHIR resource that a withdrawn report took with it."""
+
+    reason = "RESOURCE_GONE"
+    kind = ErrorKind.NOT_FOUND
+
+
 class DeliveryNotFound(RequestError):
     reason = "DELIVERY_NOT_FOUND"
     kind = ErrorKind.NOT_FOUND

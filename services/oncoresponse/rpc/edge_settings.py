@@ -35,6 +35,8 @@ class HttpSettings(BaseModel):
         connections: Open connections; one more is closed.
         quiet_seconds: A study that came in over HTTP is complete when nothing more of it has come for so long.
         requests: Requests at the same time; one more is answered with BUSY. Health is answered beyond it.
+        public_url: URL of this server as callers reach it, without a path, for the links in FHIR answers; empty to take
+            what each request was sent to.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +56,7 @@ class HttpSettings(BaseModel):
     connections: int = Field(default=500, ge=1, le=100_000)
     quiet_seconds: float = Field(default=30.0, gt=0)
     requests: int = Field(default=64, ge=1, le=10_000)
+    public_url: str = Field(default="", pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+/?)?$")
 
     @field_validator("listen")
     @classmethod

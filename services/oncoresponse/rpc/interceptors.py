@@ -103,7 +103,6 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             )
         if shape == (True, False):
             return grpc.stream_unary_rpc_method_handler(_unary_answer(handler.stream_unary, method, admitted), *codecs)
-        # Reflection, the only one that streams both ways.
         return grpc.stream_stream_rpc_method_handler(_streamed_answer(handler.stream_stream, method, admitted), *codecs)
 
 
@@ -123,7 +122,10 @@ def _refusing(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
 
     codecs = (handler.request_deserializer, handler.response_serializer)
     if handler.response_streaming:
-        return grpc.unary_stream_rpc_method_handler(stream, *codecs)
+        make_stream = (
+            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        )
+        return make_stream(stream, *codecs)
     make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
     return make(answer, *codecs)
 

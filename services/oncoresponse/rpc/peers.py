@@ -48,6 +48,7 @@ HOSTED_BY = {
     "oncoresponse.v1.ReportService": Service.ASSESSMENT,
     "oncoresponse.v1.ReplayService": Service.ASSESSMENT,
     "oncoresponse.v1.DeliveryService": Service.ASSESSMENT,
+    "oncoresponse.v1.ResourceService": Service.ASSESSMENT,
 }
 """Services of the front door that another one brings along: they can work when that one can."""
 

@@ -28,6 +28,7 @@ from oncoresponse.storage.delivery_store import DeliveryStore
 from oncoresponse.storage.erasure_store import ErasureStore
 from oncoresponse.storage.model_control_store import ModelControlStore
 from oncoresponse.storage.report_store import ReportStore
+from oncoresponse.storage.resource_index import ResourceIndex
 from oncoresponse.v1 import administration_pb2, administration_pb2_grpc, assessment_pb2
 from oncoresponse.workflow import patient_runs
 from oncoresponse.workflow.assessment_records import AssessmentRecords
@@ -67,6 +68,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         self._reports = ReportStore(settings.system_database_url)
         self._models = ModelControlStore(settings.system_database_url)
         self._deliveries = DeliveryStore(settings.system_database_url)
+        self._resources = ResourceIndex(settings.system_database_url)
         self._erasure = PatientErasure(
             self._engine,
             self._peers,
@@ -75,6 +77,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
             self._reports,
             self._models,
             self._deliveries,
+            self._resources,
             identify_older,
         )
         self._retention = Retention(settings.retention_days, self._engine, self._peers, self.sweep, self._erasure)
@@ -85,6 +88,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         await asyncio.to_thread(self._store.prepare)
         await asyncio.to_thread(self._reports.prepare)
         await asyncio.to_thread(self._deliveries.prepare)
+        await asyncio.to_thread(self._resources.prepare)
         await asyncio.to_thread(chart_patients.keep_no_statistics, self._engine)
         self._looking = asyncio.create_task(self._look())
 
@@ -97,6 +101,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         self._reports.close()
         self._models.close()
         self._deliveries.close()
+        self._resources.close()
         await asyncio.to_thread(self._engine.dispose)
 
     async def ErasePatient(
@@ -159,6 +164,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
             )
         )
         await asyncio.to_thread(chart_patients.give_to, self._engine, assessments, kept)
+        await asyncio.to_thread(self._resources.merge, assessments, given_up, kept)
         names = [_PREFIX + each for each in assessments]
         current_call().concerns(*studies, *names)
         return administration_pb2.MergePatientsResponse(studies=studies, assessments=names)
@@ -186,6 +192,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         # They would name the wrong patient.
         await patient_runs.cancel(self._engine, assessments)
         await asyncio.to_thread(chart_patients.give_to, self._engine, assessments, patient)
+        await asyncio.to_thread(self._resources.move, assessments)
         found = [await self._records.get(_PREFIX + each) for each in assessments]
         names = [each.name for each in found if each.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED]
         current_call().concerns(*names)

@@ -22,8 +22,8 @@ from oncoresponse.storage.study_manifest import StudyManifest
 def header_reader(limits: DicomLimits) -> ReadObject:
     """What storage has headers read with."""
 
-    def read(path: Path) -> ObjectHeader:
-        return read_object(path, limits)
+    def read(source: Path | bytes) -> ObjectHeader:
+        return read_object(source, limits)
 
     return read
 

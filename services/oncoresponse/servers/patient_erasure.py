@@ -30,11 +30,13 @@ from oncoresponse.storage.erasure_store import ErasureRecord, ErasureState, Eras
 from oncoresponse.storage.model_control_store import ModelControlStore
 from oncoresponse.storage.reachability import reachable
 from oncoresponse.storage.report_store import ReportStore
+from oncoresponse.storage.resource_index import ResourceIndex
 from oncoresponse.v1 import administration_pb2
 from oncoresponse.workflow import patient_runs
 from oncoresponse.workflow.run_removal import remove_runs
 
 _log = logging.getLogger(__name__)
+_COPIES = "Reports were sent to other systems, which keep them: "
 _REMAINS = (
     "The audit record: who did what and when, with a keyed digest of the patient in place of the identifier. It is "
     "kept as long as the law asks.",
@@ -58,11 +60,13 @@ class Plan:
         goes: Names and digests.
         counts: By kind.
         other_issuers: Studies of the Patient ID under other issuers, which stay.
+        destinations: Where reports were sent to, and stay.
     """
 
     goes: WhatGoes
     counts: administration_pb2.PatientDataCounts
     other_issuers: int = 0
+    destinations: frozenset[str] = frozenset()
 
     @property
     def confirmation(self) -> str:
@@ -82,6 +86,7 @@ class PatientErasure:
         reports: What was signed.
         models: Which assessment a model was used for.
         deliveries: What was sent to others.
+        resources: What is read by FHIR.
         identify_older: Notes whose the studies are that an earlier release assessed.
     """
 
@@ -94,6 +99,7 @@ class PatientErasure:
         reports: ReportStore,
         models: ModelControlStore,
         deliveries: DeliveryStore,
+        resources: ResourceIndex,
         identify_older: Callable[[], Awaitable[None]],
     ) -> None:
         self._engine = engine
@@ -104,6 +110,7 @@ class PatientErasure:
         self._reports = reports
         self._models = models
         self._deliveries = deliveries
+        self._resources = resources
         self._one_at_a_time = asyncio.Lock()
 
     async def plan_patient(self, patient: IndexedPatient, *, any_issuer: bool) -> Plan:
@@ -125,7 +132,7 @@ class PatientErasure:
         counts.index_rows += sum(item.index_rows for item in wanted)
         counts.files += sum(item.files for item in wanted)
         counts.bytes += sum(item.bytes for item in wanted)
-        return Plan(plan.goes, counts, len(found) - len(wanted))
+        return Plan(plan.goes, counts, len(found) - len(wanted), plan.destinations)
 
     async def plan_assessments(self, assessments: Collection[str]) -> Plan:
         """Assessments with everything that was derived for them."""
@@ -141,7 +148,8 @@ class PatientErasure:
         counts.index_rows = await asyncio.to_thread(chart_patients.chart_rows, self._engine, assessments)
         counts.monitoring_rows = (await self._peers.forget_records(assessments, dry_run=True)).rows
         goes = WhatGoes(studies=tuple(studies), assessments=tuple(assessments), artifacts=tuple(sorted(artifacts)))
-        return Plan(goes, counts)
+        copies = await asyncio.to_thread(self._deliveries.destinations_with_copies, assessments)
+        return Plan(goes, counts, destinations=frozenset(copies))
 
     def said(self, plan: Plan) -> administration_pb2.Erasure:
         """What a dry run answers."""
@@ -149,7 +157,7 @@ class PatientErasure:
             state=administration_pb2.ERASURE_STATE_PLANNED,
             counts=plan.counts,
             confirmation=plan.confirmation,
-            remains=self._remains(),
+            remains=[*self._remains(), *_copies(plan.destinations)],
             studies_of_other_issuers=plan.other_issuers,
         )
 
@@ -209,6 +217,8 @@ class PatientErasure:
                 return record if current is None else current
             goes = await self._removed(current.what_goes)
             answer = _answer(current)
+            # The deliveries are gone now, what they sent is not.
+            copies = [sentence for sentence in answer.remains if sentence.startswith(_COPIES)]
             if current.state is ErasureState.STARTED:
                 sweep_time_ms = int((time.time() + self._sweep.grace_seconds) * 1000)
                 state, left = ErasureState.REMOVED, goes.model_copy(update={"artifacts": ()})
@@ -219,7 +229,7 @@ class PatientErasure:
                 answer.state = administration_pb2.ERASURE_STATE_DONE
                 answer.ClearField("final_sweep_time")
             del answer.remains[:]
-            answer.remains.extend(self._remains())
+            answer.remains.extend([*self._remains(), *copies])
             said = MessageToJson(answer, indent=None)
             await asyncio.to_thread(self._store.note, record.erasure, state, left, said, sweep_time_ms)
             if not await self._compacted():
@@ -244,6 +254,7 @@ class PatientErasure:
         await asyncio.to_thread(remove_runs, self._engine, assessments)
         await asyncio.to_thread(self._reports.delete, assessments)
         await asyncio.to_thread(self._deliveries.delete, assessments)
+        await asyncio.to_thread(self._resources.delete, assessments)
         await asyncio.to_thread(self._models.forget_use, assessments)
         await asyncio.to_thread(chart_patients.forget_assessments, self._engine, assessments)
         await self._sweep.remove(artifacts)
@@ -256,6 +267,11 @@ class PatientErasure:
 
     def _remains(self) -> list[str]:
         return [*_REMAINS, *([] if self._engine.dialect.name == "sqlite" else [_POSTGRESQL_REMAINS])]
+
+
+def _copies(destinations: Collection[str]) -> list[str]:
+    named = ", ".join(sorted(destinations))
+    return [f"{_COPIES}{named}. Ask who runs them to remove what they hold."] if named else []
 
 
 def _answer(record: ErasureRecord) -> administration_pb2.Erasure:

@@ -58,6 +58,7 @@ from oncoresponse.storage.report_store import (
     ReportHistory,
     ReportStore,
 )
+from oncoresponse.storage.resource_index import index_version
 from oncoresponse.v1 import artifact_pb2, assessment_pb2, report_pb2, report_pb2_grpc
 from oncoresponse.workflow.assessment_records import AssessmentRecords
 
@@ -246,10 +247,12 @@ class ReportServicer(report_pb2_grpc.ReportServiceServicer):
         stored_objects = dict(zip(objects, kept, strict=True))
         of_version = {BUNDLE: bundle, PDF: pdf, **stored_objects}
 
-        def deliver(connection: Connection) -> None:
+        def along(connection: Connection) -> None:
             add_version(connection, name, sign_off.version, _EVENTS[sign_off.status], of_version)
+            withdrawn = sign_off.status is ReportStatus.ENTERED_IN_ERROR
+            index_version(connection, name, sign_off.version, made.bundle, bundle, withdrawn=withdrawn)
 
-        self._store.append(name, sign_off, asked, (bundle, pdf), keep, stored_objects, deliver)
+        self._store.append(name, sign_off, asked, (bundle, pdf), keep, stored_objects, along)
 
     def _objects(
         self,

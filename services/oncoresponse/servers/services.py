@@ -262,19 +262,24 @@ def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.assessment_replay import AssessmentReplay
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
     from oncoresponse.servers.delivery_servicer import DeliveryServicer
+    from oncoresponse.servers.older_reports import OlderReports
     from oncoresponse.servers.replay_servicer import ReplayServicer
     from oncoresponse.servers.report_servicer import ReportServicer
     from oncoresponse.servers.report_view import ReportView
+    from oncoresponse.servers.resource_servicer import ResourceServicer
     from oncoresponse.storage.database_lock import DatabaseLock
     from oncoresponse.storage.delivery_store import DeliveryStore
     from oncoresponse.storage.model_control_store import ModelControlStore
     from oncoresponse.storage.report_store import ReportStore
+    from oncoresponse.storage.resource_index import ResourceIndex
+    from oncoresponse.storage.resource_query import ResourceQuery
     from oncoresponse.v1 import (
         administration_pb2_grpc,
         assessment_pb2_grpc,
         delivery_pb2_grpc,
         replay_pb2_grpc,
         report_pb2_grpc,
+        resource_pb2_grpc,
     )
     from oncoresponse.workflow.assessment_records import QUEUE, AssessmentRecords
     from oncoresponse.workflow.assessment_workflow import ChainSurroundings, provide_surroundings
@@ -285,7 +290,10 @@ def _assessment(around: Surroundings) -> Built:
     settings, peers = around.settings, around.peers
     provide_recording_peers(peers)
     deliveries = DeliveryStore(settings.system_database_url, judgement_first=settings.judgement_first)
-    provide_surroundings(ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds, deliveries))
+    resources = ResourceIndex(settings.system_database_url)
+    provide_surroundings(
+        ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds, deliveries, resources)
+    )
     records = AssessmentRecords(settings, around.artifacts, around.fail)
     gate = ReleaseGate(peers, settings.system_database_url, settings.executor_id, QUEUE)
     provide_release_gate(gate)
@@ -298,6 +306,10 @@ def _assessment(around: Surroundings) -> Built:
     reports = ReportServicer(records, around.artifacts, store, view)
     around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
     around.offer(delivery_pb2_grpc.add_DeliveryServiceServicer_to_server, DeliveryServicer(records, deliveries))
+    older = OlderReports(records, around.artifacts, store, resources)
+    query = ResourceQuery(settings.system_database_url)
+    reader = ResourceServicer(query, around.artifacts, older, judgement_first=settings.judgement_first)
+    around.offer(resource_pb2_grpc.add_ResourceServiceServicer_to_server, reader)
     administration = AdministrationServicer(settings, around.artifacts, peers, records, servicer.identify_older)
     around.offer(administration_pb2_grpc.add_AdministrationServiceServicer_to_server, administration)
     replay = AssessmentReplay(records, around.artifacts, peers, administration.sweep, settings.stage_timeout_seconds)
@@ -312,17 +324,21 @@ def _assessment(around: Surroundings) -> Built:
         await asyncio.to_thread(control.prepare, {})
         await reports.make_ready()
         await asyncio.to_thread(deliveries.prepare)
+        await asyncio.to_thread(resources.prepare)
         await administration.make_ready()
+        older.start()
         gate.start()
 
     async def close() -> None:
         provide_release_gate(None)
         gate.close()
+        await older.close()
         await administration.close()
         if launched:
             await records.close()
         await reports.close()
-        await asyncio.to_thread(deliveries.close)
+        for each in (deliveries, resources, query):
+            await asyncio.to_thread(each.close)
         control.close()
 
     return Built(

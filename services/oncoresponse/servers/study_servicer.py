@@ -77,6 +77,23 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
             await asyncio.shield(asyncio.to_thread(upload.close))
         return study_pb2.UploadInstancesResponse(instances=map(_instance_status, states))
 
+    async def StoreInstances(
+        self, request_iterator: AsyncIterator[study_pb2.StoreInstancesRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[study_pb2.StoreInstancesResponse]:
+        """Take in instances, and answer for each."""
+        upload = StudyUpload(self._store, self._read_object, durable=True)
+        own: set[str] = set()
+        try:
+            async for message in request_iterator:
+                if message.HasField("header") and message.header.study not in own:
+                    await self._own_study(message.header.study)
+                    own.add(message.header.study)
+                answer = await asyncio.to_thread(upload.store, message)
+                if answer is not None:
+                    yield answer
+        finally:
+            await asyncio.shield(asyncio.to_thread(upload.close))
+
     async def ListInstances(
         self, request: study_pb2.ListInstancesRequest, context: grpc.aio.ServicerContext
     ) -> study_pb2.ListInstancesResponse:

@@ -74,6 +74,7 @@ class Handles(StrEnum):
 
 _RUN = Kept(Erased.WITH_ASSESSMENT, Kind.WORKFLOW, True, "id of the run, that of the assessment")
 _CHART = Kept(Erased.WITH_ASSESSMENT, Kind.REPORTS, True, "assessment; chart_patient has the Patient ID")
+_RESOURCE = Kept(Erased.WITH_ASSESSMENT, Kind.REPORTS, True, "id of the resource; fhir_use has the assessment")
 _STUDY = Kept(Erased.ROWS, Kind.IMAGES, True, "study; study_patient has the patient")
 _MONITORING = Kept(Erased.WITH_ASSESSMENT, Kind.MONITORING, True, "assessment")
 _ENGINE = Kept(Erased.NEVER_THERE, Kind.NONE, True)
@@ -96,6 +97,13 @@ TABLES: Mapping[str, Kept] = MappingProxyType(
         "report_judgement": _CHART,
         "report_replacement": _CHART,
         "delivery": _CHART,
+        "fhir_report": _CHART,
+        "fhir_patient": Kept(Erased.WITH_ASSESSMENT, Kind.REPORTS, True, "assessment, and Patient ID or reference"),
+        "fhir_use": _RESOURCE,
+        "fhir_resource": _RESOURCE,
+        "fhir_token": _RESOURCE,
+        "fhir_date": _RESOURCE,
+        "fhir_reference": _RESOURCE,
         "model_use": _CHART,
         "monitoring_prediction": _MONITORING,
         "monitoring_outcome": _MONITORING,
@@ -110,6 +118,7 @@ TABLES: Mapping[str, Kept] = MappingProxyType(
         "administration_erasure": Kept(Erased.OVERWRITTEN, Kind.NONE, True, "id of the request"),
         "administration_daily_task": _NO_PATIENT,
         "audit_event": Kept(Erased.BY_LAW, Kind.AUDIT, True, "keyed digest of the patient"),
+        "store_total": _NO_PATIENT,
         "model_change": _NO_PATIENT,
         "worker": _NO_PATIENT,
         "oncoresponse_schema": _NO_PATIENT,
@@ -148,6 +157,7 @@ RPCS: Mapping[str, Handles] = MappingProxyType(
         "oncoresponse.v1.AccessService/GetCaller": Handles.NOTHING,
         "oncoresponse.v1.StudyService/CreateStudy": Handles.NAMES,
         "oncoresponse.v1.StudyService/UploadInstances": Handles.IMAGES,
+        "oncoresponse.v1.StudyService/StoreInstances": Handles.IMAGES,
         "oncoresponse.v1.StudyService/ListInstances": Handles.NAMES,
         "oncoresponse.v1.StudyService/CompleteStudy": Handles.NAMES,
         "oncoresponse.v1.StudyService/ImportDirectory": Handles.IMAGES,
@@ -191,6 +201,8 @@ RPCS: Mapping[str, Handles] = MappingProxyType(
         "oncoresponse.v1.AdministrationService/MoveStudy": Handles.IDENTITY,
         "oncoresponse.v1.AdministrationService/ApplyRetention": Handles.AGGREGATES,
         "oncoresponse.v1.ReplayService/ReplayAssessment": Handles.RESULTS,
+        "oncoresponse.v1.ResourceService/ReadResource": Handles.RESULTS,
+        "oncoresponse.v1.ResourceService/SearchResources": Handles.RESULTS,
         "oncoresponse.v1.DeliveryService/ListDeliveries": Handles.NAMES,
         "oncoresponse.v1.DeliveryService/GetDelivery": Handles.NAMES,
         "oncoresponse.v1.DeliveryService/ResendDelivery": Handles.NAMES,

@@ -27,12 +27,12 @@ from oncoresponse.storage.study_filter import StudyFilter
 
 _AREA = "studies"
 _SELECT_STUDY = """
-SELECT study.*, count(instance.sha256) AS instance_count, coalesce(sum(instance.size_bytes), 0) AS size_bytes,
+SELECT study.*,
 (SELECT group_concat(DISTINCT modality) FROM series WHERE series.study_id = study.study_id) AS modalities,
 (SELECT count(DISTINCT series_instance_uid) FROM series WHERE series.study_id = study.study_id) AS series_count,
 (SELECT later.study_id FROM study AS later WHERE later.supersedes = study.study_id AND later.supersedes != ''
 AND later.manifest_sha256 IS NOT NULL ORDER BY later.create_time_ns DESC LIMIT 1) AS superseded_by
-FROM study LEFT JOIN instance ON instance.study_id = study.study_id AND instance.finished
+FROM study
 """
 # Less than a caller waits: who holds the database longer is told as BUSY.
 _WAIT_FOR_OTHER_WRITERS_SECONDS = 4.0
@@ -224,7 +224,7 @@ class StudyTables:
         conditions, values = wanted.conditions()
         rows = self._connection.execute(
             f"{_SELECT_STUDY} WHERE (study.create_time_ns, study.study_id) < (:time, :study_id){conditions} "
-            "GROUP BY study.study_id ORDER BY study.create_time_ns DESC, study.study_id DESC LIMIT :limit",
+            "ORDER BY study.create_time_ns DESC, study.study_id DESC LIMIT :limit",
             {"time": time, "study_id": study_id, "limit": page_size + 1, **values},
         ).fetchall()
         token = ""
@@ -244,9 +244,7 @@ class StudyTables:
 
     def studies_of_manifest(self, sha256: str) -> list[StudyRecord]:
         """Complete studies of the same instances."""
-        rows = self._connection.execute(
-            f"{_SELECT_STUDY} WHERE study.manifest_sha256 = ? GROUP BY study.study_id", (sha256,)
-        )
+        rows = self._connection.execute(f"{_SELECT_STUDY} WHERE study.manifest_sha256 = ?", (sha256,))
         return [_record(row) for row in rows]
 
     def manifests_without_index(self) -> list[StoredArtifact]:
@@ -349,10 +347,11 @@ class StudyTables:
 
     def reserved_bytes(self, study_id: str | None = None) -> int:
         """What counts against the quotas, of one study or of all: finished instances, and what is kept for others."""
-        row = self._connection.execute(
-            "SELECT coalesce(sum(size_bytes), 0) FROM instance WHERE ?1 IS NULL OR study_id = ?1", (study_id,)
-        ).fetchone()
-        return int(row[0])
+        if study_id is None:
+            row = self._connection.execute("SELECT counted_bytes FROM store_total").fetchone()
+        else:
+            row = self._connection.execute("SELECT counted_bytes FROM study WHERE study_id = ?", (study_id,)).fetchone()
+        return 0 if row is None else int(row[0])
 
     def is_used(self, sha256: str) -> bool:
         """Whether a study has, awaits, or is described by the artifact of this digest."""
@@ -366,7 +365,7 @@ class StudyTables:
 
     def _study_row(self, study_id: str) -> sqlite3.Row:
         row: sqlite3.Row | None = self._connection.execute(
-            f"{_SELECT_STUDY} WHERE study.study_id = ? GROUP BY study.study_id", (study_id,)
+            f"{_SELECT_STUDY} WHERE study.study_id = ?", (study_id,)
         ).fetchone()
         if row is None:
             raise study_not_found()

@@ -11,8 +11,9 @@ from oncoresponse.errors import DocumentVersionUnsupported
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.study_manifest import ManifestInstance, StudyManifest
 
-ReadObject = Callable[[Path], ObjectHeader]
-"""Gives the header of one file to keep, or raises the error that says why it is no readable DICOM instance."""
+ReadObject = Callable[[Path | bytes], ObjectHeader]
+"""Gives the header of one file, or of its bytes, to keep, or raises the error that says why it is no readable DICOM
+instance."""
 
 
 def index_of(artifacts: ArtifactStore, manifest: StudyManifest, read: ReadObject) -> StudyIndex:

@@ -14,9 +14,16 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from oncoresponse.errors import Busy, QuotaExceeded, StudyAlreadyComplete
+from oncoresponse.errors import (
+    Busy,
+    ChecksumMismatch,
+    InvalidRequest,
+    QuotaExceeded,
+    StudyAlreadyComplete,
+    StudyNotComplete,
+)
 from oncoresponse.storage.instance_upload import InstanceUpload, UploadLock
-from oncoresponse.storage.study_database import StudyDatabase, StudyTables
+from oncoresponse.storage.study_database import StudyDatabase, StudyRecord, StudyTables
 
 STEP_BYTES = 64 * 1024**2
 """Kept for an upload beyond what has arrived of it."""
@@ -160,20 +167,31 @@ class Reservations:
                 return self._clock()
         return max(times)
 
+    def count(self, table: StudyTables, study_id: str, sha256: str, size_bytes: int) -> None:
+        """Note an instance that has arrived whole, in a transaction of the caller. Raises as :meth:`reserve`."""
+        if not self._is_finished(table, study_id, sha256, size_bytes):
+            table.finish_instance(study_id, sha256, size_bytes)
+
     def _try(self, study_id: str, sha256: str, size_bytes: int, kept_bytes: int) -> bool:
         with self._database.writing(durable=False) as table:
-            study = table.study(study_id)
-            known = table.instance(study_id, sha256)
-            if known is not None and known.finished:
+            if self._is_finished(table, study_id, sha256, size_bytes):
                 return True
-            if study.complete:
-                raise already_complete()
-            counted = 0 if known is None else known.size_bytes
-            quota = self._quota
-            require_quota("study", table.reserved_bytes(study_id) - counted + size_bytes, quota.quota_bytes_per_study)
-            require_quota("total", table.reserved_bytes() - counted + size_bytes, quota.quota_bytes_total)
             table.put_instance(study_id, sha256, kept_bytes)
             return False
+
+    def _is_finished(self, table: StudyTables, study_id: str, sha256: str, size_bytes: int) -> bool:
+        """Whether an instance has arrived already; raises where it may not."""
+        study = table.study(study_id)
+        known = table.instance(study_id, sha256)
+        if known is not None and known.finished:
+            return True
+        if study.complete:
+            raise already_complete()
+        counted = 0 if known is None else known.size_bytes
+        quota = self._quota
+        require_quota("study", table.reserved_bytes(study_id) - counted + size_bytes, quota.quota_bytes_per_study)
+        require_quota("total", table.reserved_bytes() - counted + size_bytes, quota.quota_bytes_total)
+        return False
 
     def _shrink(self, table: StudyTables, study_id: str, sha256: str, received_bytes: int, kept_bytes: int = 0) -> int:
         row = table.instance(study_id, sha256)
@@ -216,4 +234,35 @@ def already_complete() -> StudyAlreadyComplete:
     """What is said to whoever adds to a frozen study."""
     return StudyAlreadyComplete(
         "The study was declared complete and takes no more instances. Create a new study for them."
+    )
+
+
+def require_count(study: StudyRecord, expected: int) -> None:
+    """Compare what has arrived whole with what a sender counted.
+
+    Raises:
+        StudyNotComplete: Fewer instances have arrived.
+        InvalidRequest: More have.
+        StudyAlreadyComplete: The study is complete with another number of instances.
+    """
+    if study.instance_count == expected:
+        return
+    counts = {"arrived": study.instance_count, "expected": expected}
+    if study.complete:
+        raise StudyAlreadyComplete("The study is complete with another number of instances.", **counts)
+    if study.instance_count < expected:
+        raise StudyNotComplete(
+            "Fewer instances have arrived whole than instance_count says. ListInstances tells which are missing.",
+            **counts,
+        )
+    raise InvalidRequest(
+        "More instances have arrived than instance_count says. Count those of every upload to this study.", **counts
+    )
+
+
+def digest_mismatch() -> ChecksumMismatch:
+    """What is said of bytes that are not those of their digest."""
+    return ChecksumMismatch(
+        "The bytes of an instance do not have the SHA-256 that its header names. Send the instance again from its "
+        "first byte."
     )

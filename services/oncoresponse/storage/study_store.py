@@ -20,7 +20,6 @@ from oncoresponse.errors import (
     ArtifactNotFound,
     ChecksumMismatch,
     DicomError,
-    InvalidRequest,
     OncoResponseError,
     QuotaExceeded,
     StudyAlreadyComplete,
@@ -42,7 +41,9 @@ from oncoresponse.storage.study_reservation import (
     Reservations,
     StudyQuota,
     already_complete,
+    digest_mismatch,
     part_of,
+    require_count,
     require_quota,
 )
 
@@ -291,8 +292,14 @@ class StudyStore:
                 removed += 1
         return removed
 
-    def finish(self, name: str, upload: InstanceUpload, check: ReadObject) -> None:
+    def finish(self, name: str, upload: InstanceUpload, check: ReadObject, *, durable: bool = False) -> None:
         """Check an instance of which every byte has arrived and make it part of the study.
+
+        Args:
+            name: The study.
+            upload: Of the instance.
+            check: Refuses what is none, and reads its header.
+            durable: Survive a power loss at once, not only when the study is complete.
 
         Raises:
             ChecksumMismatch: The bytes are not those of the digest. They are removed.
@@ -304,16 +311,13 @@ class StudyStore:
         try:
             try:
                 if file_sha256(upload.path) != upload.sha256:
-                    raise ChecksumMismatch(
-                        "The bytes of an instance do not have the SHA-256 that its header names. "
-                        "Send the instance again from its first byte."
-                    )
+                    raise digest_mismatch()
                 header = check(upload.path)
             except (ChecksumMismatch, DicomError):
                 upload.discard()
                 self._forget(study_id, upload.sha256)
                 raise
-            self._admit(study_id, upload.path, upload.sha256, header)
+            self._admit(study_id, upload.path, upload.sha256, header, durable=durable)
         except FileNotFoundError:
             raise self._gone(name) from None
 
@@ -348,6 +352,29 @@ class StudyStore:
         finally:
             copy.unlink(missing_ok=True)
 
+    def store(self, name: str, sha256: str, data: bytes, check: ReadObject) -> None:
+        """Make an instance that is at hand whole part of the study; it survives a power loss when this returns.
+
+        Raises:
+            ChecksumMismatch: The bytes are not those of the digest.
+            DicomError: ``check`` refused the file.
+            StudyAlreadyComplete, QuotaExceeded, DiskFull: See :meth:`receive`; nothing of the file stays.
+        """
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise digest_mismatch()
+        study_id = _study_id(name)
+        header = check(data)
+        self._artifacts.put_bytes(data, DICOM_MEDIA_TYPE)
+        with self._database.writing() as table:
+            try:
+                self._reservations.count(table, study_id, sha256, len(data))
+            except OncoResponseError:
+                self._delete_unless_used(table.is_used(sha256), sha256)
+                raise
+        with disk_full_when_no_room():
+            self._part(study_id, "").parent.mkdir(mode=0o700, exist_ok=True)
+        self._headers.keep(study_id, sha256, header)
+
     def complete(
         self,
         name: str,
@@ -375,7 +402,7 @@ class StudyStore:
         while True:
             with self._database.writing() as table:
                 study = table.study(study_id)
-                _require_count(study, study.instance_count if instance_count is None else instance_count)
+                require_count(study, study.instance_count if instance_count is None else instance_count)
                 if study.complete:
                     return study
                 rows = table.instances(study_id)
@@ -415,10 +442,10 @@ class StudyStore:
                 self._delete_unless_used(table.is_used(sha256), sha256)
         shutil.rmtree(self._parts / study_id, ignore_errors=True)
 
-    def _admit(self, study_id: str, path: Path, sha256: str, header: ObjectHeader) -> None:
+    def _admit(self, study_id: str, path: Path, sha256: str, header: ObjectHeader, *, durable: bool = False) -> None:
         """Move a checked file into the artifact store, note it as finished, and keep its header."""
         artifact = self._artifacts.take_file(path, sha256, DICOM_MEDIA_TYPE)
-        with self._database.writing(durable=False) as table:
+        with self._database.writing(durable=durable) as table:
             try:
                 study = table.study(study_id)
                 if study.complete:
@@ -467,22 +494,6 @@ class StudyStore:
                 continue
             for copy in folder.glob(f"*{_COPY_SUFFIX}"):
                 copy.unlink(missing_ok=True)
-
-
-def _require_count(study: StudyRecord, expected: int) -> None:
-    if study.instance_count == expected:
-        return
-    counts = {"arrived": study.instance_count, "expected": expected}
-    if study.complete:
-        raise StudyAlreadyComplete("The study is complete with another number of instances.", **counts)
-    if study.instance_count < expected:
-        raise StudyNotComplete(
-            "Fewer instances have arrived whole than instance_count says. ListInstances tells which are missing.",
-            **counts,
-        )
-    raise InvalidRequest(
-        "More instances have arrived than instance_count says. Count those of every upload to this study.", **counts
-    )
 
 
 def _study_id(name: str) -> str:

@@ -117,6 +117,22 @@ class UploadInstancesResponse(_message.Message):
     instances: _containers.RepeatedCompositeFieldContainer[InstanceStatus]
     def __init__(self, instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ...) -> None: ...
 
+class StoreInstancesRequest(_message.Message):
+    __slots__ = ("header", "chunk")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    header: InstanceHeader
+    chunk: InstanceChunk
+    def __init__(self, header: _Optional[_Union[InstanceHeader, _Mapping]] = ..., chunk: _Optional[_Union[InstanceChunk, _Mapping]] = ...) -> None: ...
+
+class StoreInstancesResponse(_message.Message):
+    __slots__ = ("sha256", "reason")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    reason: str
+    def __init__(self, sha256: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
 class ListInstancesRequest(_message.Message):
     __slots__ = ("study",)
     STUDY_FIELD_NUMBER: _ClassVar[int]

@@ -52,6 +52,11 @@ class StudyServiceStub:
                 request_serializer=oncoresponse_dot_v1_dot_study__pb2.UploadInstancesRequest.SerializeToString,
                 response_deserializer=oncoresponse_dot_v1_dot_study__pb2.UploadInstancesResponse.FromString,
                 _registered_method=True)
+        self.StoreInstances = channel.stream_stream(
+                '/oncoresponse.v1.StudyService/StoreInstances',
+                request_serializer=oncoresponse_dot_v1_dot_study__pb2.StoreInstancesRequest.SerializeToString,
+                response_deserializer=oncoresponse_dot_v1_dot_study__pb2.StoreInstancesResponse.FromString,
+                _registered_method=True)
         self.ListInstances = channel.unary_unary(
                 '/oncoresponse.v1.StudyService/ListInstances',
                 request_serializer=oncoresponse_dot_v1_dot_study__pb2.ListInstancesRequest.SerializeToString,
@@ -121,6 +126,16 @@ class StudyServiceServicer:
         """Sends instances: for each a header, then its bytes in chunks. 256 KiB is a good chunk size.
         Errors: NOT_DICOM, TRUNCATED_FILE, UNSUPPORTED_TRANSFER_SYNTAX, CHECKSUM_MISMATCH, QUOTA_EXCEEDED,
         DISK_FULL, STUDY_ALREADY_COMPLETE. Instances finished before an error stay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StoreInstances(self, request_iterator, context):
+        """Sends instances too, and says of each at once what became of it, in their order: for who has to answer for each
+        before the next one comes, as C-STORE does. An instance is on the disk, and survives a power loss, when its answer
+        comes. One that is refused ends nothing. Errors that end the stream, after the last byte of the instance that caused
+        them: QUOTA_EXCEEDED, DISK_FULL, STUDY_ALREADY_COMPLETE, STUDY_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -205,6 +220,11 @@ def add_StudyServiceServicer_to_server(servicer, server):
                     servicer.UploadInstances,
                     request_deserializer=oncoresponse_dot_v1_dot_study__pb2.UploadInstancesRequest.FromString,
                     response_serializer=oncoresponse_dot_v1_dot_study__pb2.UploadInstancesResponse.SerializeToString,
+            ),
+            'StoreInstances': grpc.stream_stream_rpc_method_handler(
+                    servicer.StoreInstances,
+                    request_deserializer=oncoresponse_dot_v1_dot_study__pb2.StoreInstancesRequest.FromString,
+                    response_serializer=oncoresponse_dot_v1_dot_study__pb2.StoreInstancesResponse.SerializeToString,
             ),
             'ListInstances': grpc.unary_unary_rpc_method_handler(
                     servicer.ListInstances,
@@ -314,6 +334,33 @@ class StudyService:
             '/oncoresponse.v1.StudyService/UploadInstances',
             oncoresponse_dot_v1_dot_study__pb2.UploadInstancesRequest.SerializeToString,
             oncoresponse_dot_v1_dot_study__pb2.UploadInstancesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StoreInstances(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/oncoresponse.v1.StudyService/StoreInstances',
+            oncoresponse_dot_v1_dot_study__pb2.StoreInstancesRequest.SerializeToString,
+            oncoresponse_dot_v1_dot_study__pb2.StoreInstancesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,6 +17,8 @@ from dbos import DBOS
 from google.protobuf.json_format import ParseDict
 
 from oncoresponse.access.call import correlated
+from oncoresponse.case.artifact_names import REPORT_BUNDLE
+from oncoresponse.case.sign_off import FIRST_VERSION
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.errors import OncoResponseError, ResumedWithoutProgress
 from oncoresponse.model.plan import STAGES, fraction_before
@@ -25,6 +27,7 @@ from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.status import intended_error
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.delivery_store import DeliveryStore
+from oncoresponse.storage.resource_index import ResourceIndex
 from oncoresponse.v1 import assessment_pb2
 from oncoresponse.workflow.assessment_result import assessment_result
 from oncoresponse.workflow.assessment_run import AssessmentRun, Json, StageFailure, StageOutcome
@@ -45,6 +48,7 @@ class ChainSurroundings:
     artifacts: ArtifactStore
     stage_timeout_seconds: float
     deliveries: DeliveryStore | None = None
+    resources: ResourceIndex | None = None
 
 
 _surroundings: ChainSurroundings | None = None
@@ -97,6 +101,7 @@ async def _plan(run: Json, asked: AssessmentRun) -> Json:
             return await collect_step(run, case.model_dump(mode="json"), seconds)
     await pass_release_gate(asked.model)
     result = await collect_step(run, case.model_dump(mode="json"), seconds)
+    await index_step(run, result["result"])
     if asked.deliver_to:
         await deliver_step(run, result["result"])
     await start_recording(asked.assessment_id, result["recording"])
@@ -152,6 +157,18 @@ async def collect_step(run: Json, case: Json, seconds: dict[str, float]) -> Json
     return assessment_result(
         AssessmentRun.model_validate(run), StoredArtifact.model_validate(case), _around().artifacts, seconds
     )
+
+
+@DBOS.step(name="index", retries_allowed=True, max_attempts=_DELIVER_ATTEMPTS, interval_seconds=1.0, backoff_rate=1.5)
+async def index_step(run: Json, result: Json) -> None:
+    """Make the resources of the report readable; again after a crash, once in all."""
+    asked, around = AssessmentRun.model_validate(run), _around()
+    message = ParseDict(result, assessment_pb2.AssessmentResult())
+    if around.resources is None or REPORT_BUNDLE not in message.artifacts:
+        return
+    bundle = stored_artifact(message.artifacts[REPORT_BUNDLE])
+    data = await asyncio.to_thread(around.artifacts.read_bytes, bundle)
+    await asyncio.to_thread(around.resources.add, asked.assessment_id, FIRST_VERSION, data, bundle)
 
 
 @DBOS.step(name="deliver", retries_allowed=True, max_attempts=_DELIVER_ATTEMPTS, interval_seconds=1.0, backoff_rate=1.5)

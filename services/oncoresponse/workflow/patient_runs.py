@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.sql.sqltypes import JSON, String
 
 from oncoresponse.storage.reachability import digests_in
+from oncoresponse.storage.resource_index import INDEX_TABLES
 from oncoresponse.workflow.run_removal import RECORDING_SUFFIX, SCHEMA_ON_POSTGRESQL
 
 _UNFINISHED = ("ENQUEUED", "DELAYED", "PENDING")
@@ -25,8 +26,9 @@ _STATUS = "workflow_status"
 # These say whose a row is.
 _OWNER_COLUMNS = ("workflow_uuid", "destination_uuid", "assessment")
 _ASSESSMENT_PREFIX = "assessments/"
-# What an erasure has written down is no reason to keep it; the audit record names no artifact, and is long.
-_NO_OWNERS = frozenset({"administration_erasure", "audit_event"})
+# What an erasure has written down is no reason to keep it; the audit record names no artifact, and is long. What the
+# index of resources names, the rows of the report do too.
+_NO_OWNERS = frozenset({"administration_erasure", "audit_event", *INDEX_TABLES})
 _AT_ONCE = 200
 
 

@@ -15,7 +15,7 @@ from oncoresponse.storage import schema_migrations
 from oncoresponse.storage.schema_migrations import Migration, migrate, migrations
 from oncoresponse.storage.study_database import StudyDatabase
 
-AREAS = ["studies", "chart", "monitoring", "reports"]
+AREAS = ["studies", "chart", "monitoring", "reports", "resources"]
 
 
 def rows(path, statement):

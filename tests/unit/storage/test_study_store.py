@@ -34,9 +34,9 @@ from oncoresponse.storage.study_manifest import StudyManifest
 from oncoresponse.storage.study_store import StudyQuota, StudyStore
 
 
-def _accept(path: Path) -> ObjectHeader:
+def _accept(source: Path | bytes) -> ObjectHeader:
     """What bytes that nobody can read would say, were they an image."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(source if isinstance(source, bytes) else source.read_bytes()).hexdigest()
     series = SeriesValues(
         study_instance_uid="1",
         series_instance_uid="2",
@@ -49,7 +49,7 @@ def _accept(path: Path) -> ObjectHeader:
     return ObjectHeader(series=series, patient=IndexedPatient(patient_id="P1"), study_date="20200102", entry=entry)
 
 
-def _refuse(path: Path) -> ObjectHeader:
+def _refuse(source: Path | bytes) -> ObjectHeader:
     raise NotDicom("The file is not DICOM.")
 
 
@@ -483,3 +483,67 @@ def test_the_data_folder_is_readable_by_its_user_alone(store, tmp_path):
         upload.write(b"a")
     for path in (tmp_path / "studies").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_instances_at_hand_whole_make_the_same_study(store, tmp_path):
+    files = [b"one", b"two", b"three"]
+    names = [_create(store), _create(store)]
+    for data in files:
+        store.store(names[0], _sha256(data), data, _accept)
+        _send(store, names[1], data)
+    store.store(names[0], _sha256(b"two"), b"two", _accept)
+    one, other = (store.complete(name, 3, read=_accept) for name in names)
+    assert one.manifest == other.manifest
+    assert (one.instance_count, one.size_bytes) == (3, 11)
+    store.store(names[0], _sha256(b"two"), b"two", _accept)
+    with pytest.raises(StudyAlreadyComplete):
+        store.store(names[0], _sha256(b"four"), b"four", _accept)
+    assert len([path for path in _files(tmp_path) if path.name == _sha256(b"four")]) == 0
+
+
+def test_what_is_refused_whole_leaves_nothing(tmp_path):
+    store = _new(tmp_path, quota_bytes_per_study=5)
+    name = _create(store)
+    with pytest.raises(ChecksumMismatch):
+        store.store(name, _sha256(b"abc"), b"abd", _accept)
+    with pytest.raises(NotDicom):
+        store.store(name, _sha256(b"abc"), b"abc", _refuse)
+    with pytest.raises(QuotaExceeded):
+        store.store(name, _sha256(b"abcdef"), b"abcdef", _accept)
+    with pytest.raises(StudyNotFound):
+        store.store("studies/none", _sha256(b"abc"), b"abc", _accept)
+    assert (_files(tmp_path), store.instances(name)) == ([], ())
+
+
+def test_the_totals_are_those_of_the_instances(tmp_path):
+    """Kept by triggers; whatever is done, they are what a count finds."""
+    store = _new(tmp_path)
+    first, second = _create(store), _create(store)
+    for data in (b"one", b"two", b"three"):
+        store.store(first, _sha256(data), data, _accept)
+    _send(store, second, b"three")
+    upload = store.receive(second, _sha256(b"fourth"), 6, 0)
+    upload.write(b"fou")
+    store.leave(second, upload)
+    store.complete(first, 3, read=_accept)
+    later = store.create(str(uuid.uuid4()), supersedes=first).name
+
+    def check() -> None:
+        with sqlite3.connect(tmp_path / "studies" / "studies.sqlite") as connection:
+            for study, count, size, counted in connection.execute(
+                "SELECT study_id, instance_count, size_bytes, counted_bytes FROM study"
+            ):
+                found = connection.execute(
+                    "SELECT coalesce(sum(finished), 0), coalesce(sum(finished * size_bytes), 0), "
+                    "coalesce(sum(size_bytes), 0) FROM instance WHERE study_id = ?",
+                    (study,),
+                ).fetchone()
+                assert found == (count, size, counted)
+            (total,) = connection.execute("SELECT counted_bytes FROM store_total").fetchone()
+            assert connection.execute("SELECT coalesce(sum(size_bytes), 0) FROM instance").fetchone() == (total,)
+
+    check()
+    assert store.get(later).instance_count == 3
+    for name in (second, later, first):
+        store.delete(name)
+        check()

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.http.application import application
 from oncoresponse.edges.http.connection import connection_class
+from oncoresponse.edges.http.fhir.fhir_routes import FhirRoutes
 from oncoresponse.edges.http.health_routes import HealthRoutes
 from oncoresponse.edges.http.stow import StowRoute
 from oncoresponse.edges.pacs.priors import PriorFetcher
@@ -27,6 +28,7 @@ from oncoresponse.v1 import intake_pb2
 
 _BACKLOG = 256
 _KEEP_ALIVE_SECONDS = 15
+_LARGEST_ANSWER_BYTES = 64 * 1024**2
 
 
 class HttpEdge:
@@ -68,7 +70,8 @@ class HttpEdge:
         """
         http = self._http
         listening = _listening(http.listen)
-        self._channel = self._front_door.channel()
+        # A PDF and the reports of a page are larger than what gRPC takes by itself.
+        self._channel = self._front_door.channel(_LARGEST_ANSWER_BYTES)
         health = HealthRoutes(self._channel)
         self._intake = QuietIntake(
             self._front_door,
@@ -86,11 +89,20 @@ class HttpEdge:
             largest_instance_bytes=self._settings.dicom_limits.file_bytes,
             minimum_free_bytes=self._settings.minimum_free_bytes,
         )
+        fhir = FhirRoutes(self._front_door, self._channel, http.public_url, self._settings.oidc)
         handlers = {
             ("GET", "/livez"): health.live,
             ("GET", "/readyz"): health.ready,
             ("POST", "/dicom-web/studies"): stow.store,
             ("POST", "/dicom-web/studies/{study}"): stow.store,
+            # FHIR
+            ("GET", "/fhir/metadata"): fhir.metadata,
+            ("GET", "/fhir/.well-known/smart-configuration"): fhir.smart_configuration,
+            ("GET", "/.well-known/smart-configuration"): fhir.smart_configuration,
+            ("POST", "/fhir/{type}/_search"): fhir.search_by_form,
+            ("GET", "/fhir/{type}"): fhir.search,
+            ("GET", "/fhir/{type}/{id}"): fhir.read,
+            ("GET", "/fhir/{type}/{id}/_history/{version}"): fhir.read_version,
         }
         config = uvicorn.Config(
             application(http, handlers),

@@ -8,7 +8,7 @@ import math
 import grpc
 from starlette.responses import Response
 
-from oncoresponse.errors import Busy, ErrorKind, OncoResponseError
+from oncoresponse.errors import Busy, ErrorKind, OncoResponseError, ResourceGone
 from oncoresponse.rpc.status import FieldViolations, from_rpc_error, intended_error
 
 STATUS_OF_KIND = {
@@ -28,7 +28,7 @@ STATUS_OF_KIND = {
 }
 """The HTTP status of each kind of error."""
 
-_STATUS_OF_REASON = {"DISK_FULL": 507, "QUOTA_EXCEEDED": 413, Busy.reason: 503}
+_STATUS_OF_REASON = {"DISK_FULL": 507, "QUOTA_EXCEEDED": 413, Busy.reason: 503, ResourceGone.reason: 410}
 # RFC 9110 section 15, the ones that are sent here.
 _TITLES = {
     400: "Bad Request",
@@ -39,6 +39,7 @@ _TITLES = {
     406: "Not Acceptable",
     408: "Request Timeout",
     409: "Conflict",
+    410: "Gone",
     413: "Content Too Large",
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
@@ -78,10 +79,23 @@ def http_status(error: OncoResponseError) -> int:
     return _STATUS_OF_REASON.get(error.reason, STATUS_OF_KIND[error.kind])
 
 
-def problem(error: Exception, correlation_id: str) -> Response:
-    """The answer that tells an error."""
+def answer_of(error: Exception) -> tuple[OncoResponseError, int, dict[str, str]]:
+    """What an exception of a handler means, with the status and the headers of the answer."""
     meant = error_behind(error)
     status = error.status if isinstance(error, Refusal) else http_status(meant)
+    headers = dict(error.headers) if isinstance(error, Refusal) else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if meant.retry_after_seconds is not None:
+        headers["Retry-After"] = str(math.ceil(meant.retry_after_seconds))
+    elif status == 503:
+        headers["Retry-After"] = str(_RETRY_SECONDS)
+    return meant, status, headers
+
+
+def problem(error: Exception, correlation_id: str) -> Response:
+    """The answer that tells an error."""
+    meant, status, headers = answer_of(error)
     content: dict[str, object] = {
         "type": f"urn:oncoresponse:error:{meant.reason}",
         "title": _TITLES[status],
@@ -94,11 +108,4 @@ def problem(error: Exception, correlation_id: str) -> Response:
         content["metadata"] = dict(meant.metadata)
     if isinstance(meant, FieldViolations):
         content["violations"] = [{"field": field, "detail": text} for field, text, _ in meant.violations]
-    headers = dict(error.headers) if isinstance(error, Refusal) else {}
-    if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    if meant.retry_after_seconds is not None:
-        headers["Retry-After"] = str(math.ceil(meant.retry_after_seconds))
-    elif status == 503:
-        headers["Retry-After"] = str(_RETRY_SECONDS)
     return Response(json.dumps(content), status, headers, media_type="application/problem+json")

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oncoresponse.access.call import accepted_correlation_id, correlated
+from oncoresponse.edges.http.fhir.outcome import operation_outcome
 from oncoresponse.edges.http.problem import Refusal, problem
 from oncoresponse.errors import Busy, InvalidRequest
 from oncoresponse.rpc.access_control import CORRELATION_ID
@@ -83,7 +84,13 @@ class Protection:
                 # Half an answer has gone: only a broken connection tells that it is not whole.
                 _log.warning("an answer broke off: %s", type(error).__name__)
                 raise
-            await problem(error, exchange.correlation_id)(scope, exchange.receive, exchange.send)
+            tell = operation_outcome if _is_fhir(scope) else problem
+            await tell(error, exchange.correlation_id)(scope, exchange.receive, exchange.send)
+
+
+def _is_fhir(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path == "/fhir" or path.startswith("/fhir/")
 
 
 class _ReaderStopped(Exception):

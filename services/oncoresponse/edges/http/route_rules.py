@@ -44,6 +44,8 @@ _STORE = RouteRule(
     (f"{_V1}StudyService/CreateStudy", f"{_V1}StudyService/UploadInstances", f"{_V1}StudyService/ListInstances"),
     is_upload=True,
 )
+_READ_RESOURCE = RouteRule((f"{_V1}ResourceService/ReadResource",))
+_SEARCH_RESOURCES = RouteRule((f"{_V1}ResourceService/SearchResources",))
 
 ROUTE_RULES: Mapping[tuple[str, str], RouteRule] = MappingProxyType(
     {
@@ -51,6 +53,14 @@ ROUTE_RULES: Mapping[tuple[str, str], RouteRule] = MappingProxyType(
         ("GET", "/readyz"): RouteRule(()),
         ("POST", "/dicom-web/studies"): _STORE,
         ("POST", "/dicom-web/studies/{study}"): _STORE,
+        # FHIR, read-only. What has a name of its own comes before what has any.
+        ("GET", "/fhir/metadata"): RouteRule(()),
+        ("GET", "/fhir/.well-known/smart-configuration"): RouteRule(()),
+        ("GET", "/.well-known/smart-configuration"): RouteRule(()),
+        ("POST", "/fhir/{type}/_search"): _SEARCH_RESOURCES,
+        ("GET", "/fhir/{type}"): _SEARCH_RESOURCES,
+        ("GET", "/fhir/{type}/{id}"): _READ_RESOURCE,
+        ("GET", "/fhir/{type}/{id}/_history/{version}"): _READ_RESOURCE,
     }
 )
 """By method and path. What is not here, is not served."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 import logging
 import socket
 import ssl
@@ -18,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
+from pydicom.dataset import Dataset
 from pydicom.uid import AllTransferSyntaxes
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.association import Association
@@ -26,8 +26,10 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from oncoresponse.edges.delivery.commitment import STORAGE_COMMITMENT, CommitmentResults
 from oncoresponse.edges.front_door import FrontDoor
-from oncoresponse.edges.instance_header import instance_header
-from oncoresponse.edges.instance_upload import InstanceFile, upload_instances
+from oncoresponse.edges.instance_header import InstanceHeader, header_of_bytes
+from oncoresponse.edges.instance_upload import InstanceStream
+from oncoresponse.edges.pacs.announcement import INSTANCE_AVAILABILITY, take_announcement
+from oncoresponse.edges.pacs.file_meta import file_meta
 from oncoresponse.edges.received_study import Sender, StudyIntake
 from oncoresponse.errors import ConfigurationError, ErrorKind
 from oncoresponse.rpc.edge_settings import PacsSettings
@@ -91,7 +93,7 @@ class Receiver:
         self._results = results
         self._has_asked = has_asked
         self._largest_bytes = largest_instance_bytes
-        self._opened: dict[Association, dict[str, tuple[Sender, str]]] = defaultdict(dict)
+        self._opened: dict[Association, dict[str, tuple[Sender, InstanceStream]]] = defaultdict(dict)
         self._received: dict[Association, int] = defaultdict(int)
         self._server: ThreadedAssociationServer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -114,6 +116,7 @@ class Receiver:
             if context.abstract_syntax is not None:
                 entity.add_supported_context(context.abstract_syntax, AllTransferSyntaxes)
         entity.add_supported_context(VERIFICATION)
+        entity.add_supported_context(INSTANCE_AVAILABILITY)
         # An archive answers as the provider of the class (PS3.4 section J.3.3), on an association that it opens.
         entity.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
         handlers: list[Any] = [
@@ -123,6 +126,7 @@ class Receiver:
             (evt.EVT_DATA_RECV, self._data),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_N_EVENT_REPORT, self._results.report),
+            (evt.EVT_N_CREATE, self._announcement),
             (evt.EVT_CONN_CLOSE, self._closed),
         ]
         host, _, port = settings.listen.rpartition(":")
@@ -175,29 +179,37 @@ class Receiver:
     def _store(self, event: Event) -> int:
         """The status that the sender gets."""
         self._received[event.assoc] = 0
+        # Here, in the thread of the association: others go on meanwhile.
+        request: Any = event.request
+        uids = request.AffectedSOPClassUID, request.AffectedSOPInstanceUID, event.context.transfer_syntax
+        data = file_meta(*map(str, uids)) + event.encoded_dataset(include_meta=False)
+        header = header_of_bytes(data)
         if self._loop is None:
             return OUT_OF_RESOURCES
-        storing = asyncio.run_coroutine_threadsafe(self._stored(event), self._loop)
-        try:
-            status = storing.result(timeout=_STORE_SECONDS)
-        except TimeoutError:
-            storing.cancel()
-            status = OUT_OF_RESOURCES
+        if header is None or header.sop_instance_uid != request.AffectedSOPInstanceUID:
+            status = NOT_UNDERSTOOD
+        elif header.sop_class_uid != request.AffectedSOPClassUID:
+            status = DATA_SET_DOES_NOT_MATCH
+        else:
+            storing = asyncio.run_coroutine_threadsafe(self._stored(event, data, header), self._loop)
+            try:
+                status = storing.result(timeout=_STORE_SECONDS)
+            except TimeoutError:
+                storing.cancel()
+                status = OUT_OF_RESOURCES
         if status != SUCCESS:
             _log.warning("an object was not stored: status 0x%04X", status)
         return status
 
-    async def _stored(self, event: Event) -> int:
-        data = event.encoded_dataset()
-        file = io.BytesIO(data)
-        header = instance_header(file)
+    def _announcement(self, event: Event) -> tuple[int, Dataset | None]:
+        def announced(title: str, uid: str, instances: frozenset[str]) -> None:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._intake.announced, f"{SENT}:{title}", uid, instances)
+
+        return take_announcement(event, announced)
+
+    async def _stored(self, event: Event, data: bytes, header: InstanceHeader) -> int:
         request: Any = event.request
-        if header is None:
-            return NOT_UNDERSTOOD
-        if header.sop_class_uid != request.AffectedSOPClassUID:
-            return DATA_SET_DOES_NOT_MATCH
-        if header.sop_instance_uid != request.AffectedSOPInstanceUID:
-            return NOT_UNDERSTOOD
         opened = self._opened[event.assoc]
         uid = header.study_instance_uid
         try:
@@ -205,14 +217,14 @@ class Receiver:
                 originator = str(request.MoveOriginatorApplicationEntityTitle or "").strip()
                 asked = self._has_asked(uid, originator)
                 sender = self._sender(event.assoc, FETCHED if asked else SENT)
-                opened[uid] = sender, await self._intake.open(sender, uid)
-            sender, study = opened[uid]
+                study = await self._intake.open(sender, uid)
+                opened[uid] = sender, InstanceStream(self._channel, sender.metadata, study)
+            sender, stream = opened[uid]
             sha256 = hashlib.sha256(data).hexdigest()
             if conflict := self._intake.conflict(sender, header, sha256):
                 return _OF_CONFLICT[conflict]
-            instance = InstanceFile(file, sha256, len(data))
             try:
-                refused = await upload_instances(self._channel, sender.metadata, study, [instance])
+                refused = await stream.store(data, sha256)
             except BaseException:
                 self._intake.refused(sender, header)
                 raise
@@ -233,8 +245,9 @@ class Receiver:
         if opened and self._loop is not None:
             asyncio.run_coroutine_threadsafe(self._left(opened), self._loop)
 
-    async def _left(self, opened: Mapping[str, tuple[Sender, str]]) -> None:
-        for uid, (sender, _) in opened.items():
+    async def _left(self, opened: Mapping[str, tuple[Sender, InstanceStream]]) -> None:
+        for uid, (sender, stream) in opened.items():
+            await stream.close()
             await self._intake.received(sender, uid)
 
     def _sender(self, association: Association, kind: str) -> Sender:
