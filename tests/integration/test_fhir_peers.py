@@ -56,7 +56,7 @@ class Peer:
     """Answers as the test says; keeps what it was asked.
 
     Attributes:
-        answers: By path: status, body, headers; the last of several goes on for ever.
+        answers: By path, or method and path: status, body, headers; the last of several goes on for ever.
         asked: Method, path and headers of each request.
     """
 
@@ -80,7 +80,7 @@ def running() -> Iterator[Peer]:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             path = self.path.partition("?")[0]
             peer.asked.append((self.command, self.path, dict(self.headers)))
-            answers = peer.answers.get(path, [(404, b"", {})])
+            answers = peer.answers.get(f"{self.command} {path}") or peer.answers.get(path, [(404, b"", {})])
             status, body, headers = answers.pop(0) if len(answers) > 1 else answers[0]
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
@@ -402,13 +402,11 @@ FOUND_NONE = {"resourceType": "Bundle", "type": "searchset"}
     ids=range(5),
 )
 def test_answers_to_a_document(peer: Peer, status: int, body: Any, headers: dict[str, str], wanted: str) -> None:
-    peer.on("/fhir/DocumentReference", status, body, **headers)
-    if wanted == "DESTINATION_ANSWER_REFUSED":
-        # A repeat of the search, which finds nothing either.
-        peer.on("/fhir/DocumentReference", 200, FOUND_NONE)
+    peer.on("GET /fhir/DocumentReference", 200, FOUND_NONE)
+    peer.on("POST /fhir/DocumentReference", status, body, **headers)
     outcome = sender_to(f"{peer.url}/fhir", form="document").send(DELIVERY, DOCUMENT)
     assert seen(outcome)[0] == wanted
-    assert peer.asked[0][2]["If-None-Exist"].startswith("identifier=urn:ietf:rfc:3986|urn:uuid:")
+    assert peer.asked[1][2]["If-None-Exist"].startswith("identifier=urn:ietf:rfc:3986|urn:uuid:")
     assert outcome.receipt == ({} if wanted else {"DocumentReference": "DocumentReference/9"})
 
 
@@ -421,15 +419,14 @@ def test_a_document_that_cannot_be_superseded(peer: Peer, status: int, permanent
     sender = sender_to(f"{peer.url}/fhir", form="document")
     with running() as probe:
         # The identifier of version 1, as the sender makes it.
+        probe.on("GET /fhir/DocumentReference", 200, FOUND_NONE)
         sender_to(f"{probe.url}/fhir", form="document").send(DELIVERY, DOCUMENT)
-        identifier = probe.asked[0][2]["If-None-Exist"].partition("|")[2]
+        identifier = probe.asked[1][2]["If-None-Exist"].partition("|")[2]
     before = {"resourceType": "DocumentReference", "id": "8", "status": "current", "meta": {"versionId": "3"}}
     before["identifier"] = [{"system": "urn:ietf:rfc:3986", "value": identifier}]
     found = {**FOUND_NONE, "entry": [{"resource": before}]}
-    for _ in range(2):
-        peer.on("/fhir/DocumentReference", 200, found)
-        peer.on("/fhir/DocumentReference", 200, {"resourceType": "DocumentReference", "id": "9"})
-    peer.on("/fhir/DocumentReference", 200, FOUND_NONE)
+    peer.on("GET /fhir/DocumentReference", 200, found)
+    peer.on("POST /fhir/DocumentReference", 200, {"resourceType": "DocumentReference", "id": "9"})
     peer.on("/fhir/DocumentReference/8", status, OUTCOME)
     peer.on("/fhir/DocumentReference/8", 200, before)
     outcome = sender.send(second, DOCUMENT)

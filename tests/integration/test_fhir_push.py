@@ -111,6 +111,15 @@ def of_patient(bundle: Json, identifier: str, **more: Any) -> Json:
     return json.loads(text.replace(subject, json.dumps(new)))
 
 
+def only_report(report: Report, identifier: str, **more: Any) -> Json:
+    """The same with the report alone, for what has nothing to do with its size."""
+    bundle = of_patient(json.loads(report.bundle_json), identifier, **more)
+    (entry,) = (each for each in bundle["entry"] if each["resource"]["resourceType"] == "DiagnosticReport")
+    kept = ("resourceType", "identifier", "status", "code", "subject", "conclusion")
+    entry["resource"] = {name: entry["resource"][name] for name in kept}
+    return {**bundle, "entry": [entry]}
+
+
 def parcels(bundle: Json, pdf: bytes | None = None) -> list[Parcel]:
     made = [Parcel("report.json", json.dumps(bundle).encode())]
     return made if pdf is None else [*made, Parcel("report.pdf", pdf)]
@@ -190,7 +199,7 @@ def test_versions_update_what_is_there(base: str, report: Report, identifier: st
 
 def test_no_patient_or_several_and_the_delivery_is_held(base: str, report: Report, identifier: str) -> None:
     """And sent when somebody has mended that; a name is never looked at."""
-    bundle = of_patient(json.loads(report.bundle_json), identifier)
+    bundle = only_report(report, identifier)
     sender = sender_to(base)
     a_patient(base, identifier, system="urn:another")
     a_patient(base, "another" + identifier)
@@ -213,11 +222,10 @@ def test_no_patient_or_several_and_the_delivery_is_held(base: str, report: Repor
 
 
 def test_identifiers_that_say_their_system_or_only_their_issuer(base: str, report: Report, identifier: str) -> None:
-    plain = json.loads(report.bundle_json)
     a_patient(base, identifier, system="urn:north")
-    with_system = of_patient(plain, identifier, system="urn:north")
+    with_system = only_report(report, identifier, system="urn:north")
     assert reason(sender_to(base).send(as_delivery(), parcels(with_system))) == ""
-    of_issuer = of_patient(plain, identifier, assigner={"display": "NORTH"})
+    of_issuer = only_report(report, identifier, assigner={"display": "NORTH"})
     assert reason(sender_to(base).send(as_delivery(), parcels(of_issuer))) == "PATIENT_NOT_FOUND_AT_DESTINATION"
     sender = sender_to(base, patient_systems={"NORTH": "urn:north"})
     assert reason(sender.send(as_delivery(), parcels(of_issuer))) == ""
@@ -227,7 +235,7 @@ def test_identifiers_that_say_their_system_or_only_their_issuer(base: str, repor
 
 def test_a_reference_of_the_request(base: str, report: Report, identifier: str) -> None:
     """Is read; where the identifier leads to another patient, nothing is sent."""
-    plain = json.loads(report.bundle_json)
+    plain = only_report(report, identifier)
     patient, other = a_patient(base, identifier), a_patient(base, "other" + identifier)
 
     def about(subject: Json) -> list[Parcel]:
@@ -345,7 +353,7 @@ def test_a_version_without_the_bundle_of_imr_sends_nothing(base: str, report: Re
 def test_assertions_that_are_no_good(base: str, report: Report, keys: dict[str, Any], identifier: str) -> None:
     """Wrong key, wrong client, expired, for another server, too long, used before: no token, and nothing is sent."""
     a_patient(base, identifier)
-    sent = parcels(of_patient(json.loads(report.bundle_json), identifier))
+    sent = parcels(only_report(report, identifier))
     with guarded(Guard(base)) as guard:
         url = f"{guard.base}/fhir"
         good = smart_of("ES384", keys, guard)
@@ -394,7 +402,7 @@ def test_tokens_are_kept_renewed_and_asked_for_again_once(
     base: str, report: Report, keys: dict[str, Any], identifier: str
 ) -> None:
     a_patient(base, identifier)
-    sent = parcels(of_patient(json.loads(report.bundle_json), identifier))
+    sent = parcels(only_report(report, identifier))
     now = [time.time()]
     with guarded(Guard(base, lifetime=40)) as guard:
         url = f"{guard.base}/fhir"
@@ -422,7 +430,7 @@ def test_tokens_are_kept_renewed_and_asked_for_again_once(
 
 def test_a_configuration_that_does_not_fit(base: str, report: Report, keys: dict[str, Any], identifier: str) -> None:
     """No algorithm of ours, a token endpoint in the clear, none at all: nothing is shown there."""
-    sent = parcels(of_patient(json.loads(report.bundle_json), identifier))
+    sent = parcels(only_report(report, identifier))
     with guarded(Guard(base)) as guard:
         sender = sender_to(f"{guard.base}/fhir", smart_of("ES384", keys, guard))
         for metadata, wanted in (
@@ -478,3 +486,25 @@ def test_settings_of_a_fhir_destination(keys: dict[str, Any]) -> None:
     FhirDestination(kind="fhir", url="https://ehr.example/fhir", smart=smart).require_safe_sending(
         allow_insecure_network=False
     )
+
+
+def test_an_earlier_version_does_not_undo_a_later_one(base: str, report: Report, identifier: str) -> None:
+    """An operator resends what was dead: the chart keeps the amended report."""
+    patient = a_patient(base, identifier)
+    first = json.loads(json.dumps(json.loads(report.bundle_json)))
+    bundles = [
+        of_patient(json.loads(json.dumps(each).replace("urn:uuid:", "urn:uuid:c")), identifier)
+        for each in [first, *versions_of(report)]
+    ]
+    for form in ("transaction", "document"):
+        sender = sender_to(base, form=form)
+        pdf = PDF if form == "document" else None
+        assert reason(sender.send(as_delivery(3, identifier), parcels(bundles[2], pdf))) == ""
+        outcome = sender.send(as_delivery(2, identifier), parcels(bundles[1], pdf))
+        assert (reason(outcome), told(outcome).failure.permanent) == ("DELIVERY_REFUSED", True)
+        assert "later version" in told(outcome).failure.message
+        assert reason(sender.send(as_delivery(3, identifier), parcels(bundles[2], pdf))) == ""
+    (kept,) = resources(base, f"DiagnosticReport?subject={patient}")
+    assert kept["status"] == "amended"
+    (document,) = (each for each in resources(base, f"DocumentReference?subject={patient}") if "description" in each)
+    assert document["docStatus"] == "amended"

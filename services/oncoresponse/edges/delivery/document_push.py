@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from oncoresponse.edges.delivery.document_reference import (
+    URI,
     document_identifier,
     document_reference,
     superseded,
@@ -22,6 +23,8 @@ from oncoresponse.v1 import delivery_pb2
 _CREATE, _SEARCH, _UPDATE = "the document", "its search for documents", "the update of a document"
 _LOCATION = re.compile(r"(?:^|/)(DocumentReference/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$")
 _CHANGED_MEANWHILE = 412
+# How many versions ahead are looked for.
+_LATER_VERSIONS = 9
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 
 
@@ -44,8 +47,16 @@ def send_document(
     Raises:
         AttemptEnded: The server does not take it, or does not say that it does.
     """
-    earlier = [document_identifier(delivery.assessment, number) for number in range(1, delivery.report_version)]
-    before = _found(client, earlier) if earlier else []
+    own = delivery.report_version
+    numbers = {
+        document_identifier(delivery.assessment, number)["value"]: number
+        for number in range(1, own + _LATER_VERSIONS + 1)
+        if number != own
+    }
+    found = _found(client, list(numbers))
+    if any(numbers[value] > own for value in found):
+        raise later_version()
+    before = [found[value] for value in sorted(found, key=lambda value: -numbers[value])]
     if delivery.event == delivery_pb2.DELIVERY_EVENT_WITHDRAWN:
         for document in before:
             if document.get("status") != "entered-in-error":
@@ -65,6 +76,16 @@ def send_document(
     return receipt
 
 
+def later_version() -> AttemptEnded:
+    """The server has a later version than the one that is to be sent: an operator resends an earlier one."""
+    return AttemptEnded(
+        DeliveryRefused(
+            "The destination has a later version of the report, which this one would undo. Drop this delivery."
+        ),
+        permanent=True,
+    )
+
+
 def _create(client: FhirClient, document: Json, identifier: Json) -> Mapping[str, str]:
     """Conditional create (R4 RESTful API 3.1.0.8.1): 201, or 200 where it is there already."""
     query = f"identifier={identifier['system']}|{identifier['value']}"
@@ -77,16 +98,15 @@ def _create(client: FhirClient, document: Json, identifier: Json) -> Mapping[str
     if created.get("resourceType") == "DocumentReference" and _ID.fullmatch(str(created.get("id", ""))):
         return {"DocumentReference": f"DocumentReference/{created['id']}"}
     # A proxy or a log-in page answers with 200, too: it is there where it is found.
-    there = _found(client, [identifier])
-    if not there:
+    there = _found(client, [identifier["value"]]).get(identifier["value"])
+    if there is None:
         raise no_evidence(_CREATE)
-    return {"DocumentReference": f"DocumentReference/{there[0]['id']}"}
+    return {"DocumentReference": f"DocumentReference/{there['id']}"}
 
 
-def _found(client: FhirClient, identifiers: Sequence[Json]) -> list[Json]:
-    """Documents of these identifiers, newest version first."""
-    wanted = [each["value"] for each in identifiers]
-    query = ",".join(f"{each['system']}|{each['value']}" for each in identifiers)
+def _found(client: FhirClient, values: Sequence[str]) -> dict[str, Json]:
+    """Documents by the value of their identifier."""
+    query = ",".join(f"{URI}|{each}" for each in values)
     answer = client.call("GET", "DocumentReference", parameters={"identifier": query, "_count": "100"})
     require_success(answer, _SEARCH)
     bundle = answer.document
@@ -98,10 +118,10 @@ def _found(client: FhirClient, identifiers: Sequence[Json]) -> list[Json]:
             resource = entry["resource"]
             if resource["resourceType"] != "DocumentReference" or not _ID.fullmatch(resource["id"]):
                 continue
-            found |= {each["value"]: resource for each in resource["identifier"] if each.get("value") in wanted}
+            found |= {each["value"]: resource for each in resource["identifier"] if each.get("value") in values}
     except (AttributeError, KeyError, TypeError):
         raise no_evidence(_SEARCH) from None
-    return [found[value] for value in reversed(wanted) if value in found]
+    return found
 
 
 def _update(client: FhirClient, before: Json, after: Json) -> None:

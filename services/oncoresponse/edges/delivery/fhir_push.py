@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from oncoresponse.edges.delivery.document_push import send_document
+from oncoresponse.edges.delivery.document_push import later_version, send_document
+from oncoresponse.edges.delivery.document_reference import report_of
 from oncoresponse.edges.delivery.fhir_client import FhirClient
 from oncoresponse.edges.delivery.fhir_patient import find_patient, subject_of, with_patient
 from oncoresponse.edges.delivery.http_exchange import Answer, Json, no_evidence, require_success
@@ -23,7 +24,9 @@ _FILES: Mapping[str, tuple[str, ...]] = {
     "imr": (IMR_BUNDLE,),
     "document": (BUNDLE, PDF),
 }
-_TRANSACTION = "the transaction"
+_TRANSACTION, _REPORT_SEARCH = "the transaction", "its search for the report"
+# Below the base of local codes, which a site may set.
+_VERSION_SYSTEM = "/NamingSystem/report-version"
 # R4 Bundle.entry.response.location: relative or absolute, with the version or without.
 _LOCATION = re.compile(r"(?:^|/)(DiagnosticReport/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$")
 
@@ -55,7 +58,10 @@ class FhirSender:
                     receipt = self._document(client, delivery, held)
                 else:
                     (parcel,) = parcels
-                    receipt = self._transaction(client, read_bundle(parcel.data))
+                    bundle = read_bundle(parcel.data)
+                    if self._destination.form == "transaction":
+                        _require_no_later(client, bundle)
+                    receipt = self._transaction(client, bundle)
         except AttemptEnded as ended:
             return ended.outcome()
         except OncoResponseError as error:
@@ -94,6 +100,37 @@ def read_bundle(data: bytes) -> Json:
     if not is_bundle:
         raise AttemptEnded(DeliveryRefused("The artifact is no Bundle, so it is not sent."), permanent=True)
     return dict(bundle)
+
+
+def _require_no_later(client: FhirClient, bundle: Json) -> None:
+    """Raises AttemptEnded where the server has a later version of the report: an operator resends an earlier one.
+
+    A later version updates resources; the first one only creates what is not there, so nobody has to ask for it.
+    """
+    report = report_of(bundle)
+    version = _version_of(report)
+    identifiers = report.get("identifier", [])
+    if version is None or not identifiers:
+        return
+    query = f"{identifiers[0]['system']}|{identifiers[0]['value']}"
+    answer = client.call("GET", "DiagnosticReport", parameters={"identifier": query})
+    require_success(answer, _REPORT_SEARCH)
+    try:
+        found = [entry["resource"] for entry in answer.document.get("entry", [])]
+        later = [each for each in found if identifiers[0] in each["identifier"] and (_version_of(each) or 0) > version]
+    except (AttributeError, KeyError, TypeError):
+        raise no_evidence(_REPORT_SEARCH) from None
+    if later:
+        raise later_version()
+
+
+def _version_of(report: Json) -> int | None:
+    """Number of the version, from its tag; ``None`` where it has none: the first."""
+    for tag in report.get("meta", {}).get("tag", []):
+        code = str(tag.get("code", ""))
+        if str(tag.get("system", "")).endswith(_VERSION_SYSTEM) and code.isascii() and code.isdigit():
+            return int(code)
+    return None
 
 
 def _receipt(answer: Answer, count: int) -> Mapping[str, str]:
