@@ -113,10 +113,13 @@ def of_patient(bundle: Json, identifier: str, **more: Any) -> Json:
 
 def only_report(report: Report, identifier: str, **more: Any) -> Json:
     """The same with the report alone, for what has nothing to do with its size."""
-    bundle = of_patient(json.loads(report.bundle_json), identifier, **more)
+    return without_the_rest(of_patient(json.loads(report.bundle_json), identifier, **more))
+
+
+def without_the_rest(bundle: Json) -> Json:
     (entry,) = (each for each in bundle["entry"] if each["resource"]["resourceType"] == "DiagnosticReport")
-    kept = ("resourceType", "identifier", "status", "code", "subject", "conclusion")
-    entry["resource"] = {name: entry["resource"][name] for name in kept}
+    kept = ("resourceType", "meta", "identifier", "status", "code", "subject", "conclusion")
+    entry["resource"] = {name: value for name, value in entry["resource"].items() if name in kept}
     return {**bundle, "entry": [entry]}
 
 
@@ -491,10 +494,9 @@ def test_settings_of_a_fhir_destination(keys: dict[str, Any]) -> None:
 def test_an_earlier_version_does_not_undo_a_later_one(base: str, report: Report, identifier: str) -> None:
     """An operator resends what was dead: the chart keeps the amended report."""
     patient = a_patient(base, identifier)
-    first = json.loads(json.dumps(json.loads(report.bundle_json)))
     bundles = [
-        of_patient(json.loads(json.dumps(each).replace("urn:uuid:", "urn:uuid:c")), identifier)
-        for each in [first, *versions_of(report)]
+        without_the_rest(of_patient(json.loads(json.dumps(each).replace("urn:uuid:", "urn:uuid:c")), identifier))
+        for each in [json.loads(report.bundle_json), *versions_of(report)]
     ]
     for form in ("transaction", "document"):
         sender = sender_to(base, form=form)
