@@ -157,6 +157,8 @@ def test_demo():
     assert {
         "report.json",
         "report.pdf",
+        "report.fhir-r5.json",
+        "patient-page.html",
         "key-image.png",
         "segmentation.dcm",
         "structured-report.dcm",
