@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fast coverage fhir-server oidc-server check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers bench-audit bench-pacs bench-ehr trial-database-pause trial-worker-loss soak fuzz clean
+.PHONY: demo test test-fast coverage fhir-server oidc-server node-example check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers bench-audit bench-pacs bench-ehr trial-database-pause trial-worker-loss soak fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -51,6 +51,10 @@ fhir-server: $(VENV)/installed
 # An issuer of tokens that others wrote, for tests/integration/test_callers.py.
 oidc-server: $(VENV)/installed
 	$(BIN)/npm ci --prefix tests/oidc_server --no-progress --loglevel error
+
+# What the example of a client in Node needs, for tests/acceptance/test_documented_commands.py.
+node-example: $(VENV)/installed
+	$(BIN)/npm ci --prefix examples/node --no-progress --loglevel error
 
 check: lint breaking types stubs-check
 

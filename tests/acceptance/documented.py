@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-PROGRAMS = ("make", "oncoresponse", "oncoradiomics", "python")
+PROGRAMS = ("make", "node", "oncoresponse", "oncoradiomics", "python")
 
 
 def commands_of(page: Path) -> list[str]:

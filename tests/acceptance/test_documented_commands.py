@@ -59,6 +59,7 @@ RUN = {
         "oncoresponse assess examples/STS_019 --model sts-petct --out result --contour",
         "oncoresponse models show sts-petct",
         "oncoresponse doctor",
+        "node examples/node/client.mjs examples/STS_019 127.0.0.1:50051",
     ),
     "stubs": (
         "python -m grpc_tools.protoc -I protos -I third_party/protovalidate -I third_party/googleapis "
@@ -156,6 +157,8 @@ def test_demo():
     assert {
         "report.json",
         "report.pdf",
+        "report.fhir-r5.json",
+        "patient-page.html",
         "key-image.png",
         "segmentation.dcm",
         "structured-report.dcm",
@@ -178,7 +181,7 @@ def machine(serve_for_module, tmp_path_factory):
 @pytest.mark.xdist_group("one machine")
 def test_one_machine(checkout, machine):
     """A server that a command starts for itself is in the demo, and where a network is brought along."""
-    serve_here, _, example, assess, assess_contour, show, doctor = RUN["one machine"]
+    serve_here, _, example, assess, assess_contour, show, doctor, _ = RUN["one machine"]
     assert "--listen" in serve_here
     address, _ = machine
     printed = run(example, checkout, replaced={"127.0.0.1:50051": address})
@@ -189,6 +192,20 @@ def test_one_machine(checkout, machine):
     assert "RTSTRUCT" in run(assess_contour, checkout, "--server", address)
     assert "Not for clinical decisions" in " ".join(run(show, checkout).split())  # wherever the line is wrapped
     assert "WRONG" not in run(doctor, checkout, "--data-dir", str(checkout))
+
+
+@pytest.mark.xdist_group("one machine")
+def test_a_client_in_another_language(checkout, machine, require_installed):
+    """With the protos of the repository alone: a report, and the reason code where there is none."""
+    require_installed("(npm: make node-example)", str(ROOT / "examples/node/node_modules/@grpc/grpc-js/package.json"))
+    address, _ = machine
+    command = RUN["one machine"][-1].replace("examples/", f"{ROOT}/examples/")
+    (checkout / "report.json").unlink(missing_ok=True)
+    assert "100%" in run(command, checkout, replaced={"127.0.0.1:50051": address})
+    kinds = [entry["resource"]["resourceType"] for entry in json.loads((checkout / "report.json").read_text())["entry"]]
+    assert "DiagnosticReport" in kinds
+    with pytest.raises(AssertionError, match="REQUIRED_SERIES_MISSING: The study has no CT series"):
+        run(command.replace("STS_019", "STS_019/PET"), checkout, replaced={"127.0.0.1:50051": address})
 
 
 def test_protos_compile_with_protoc_alone(tmp_path):

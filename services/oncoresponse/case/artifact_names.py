@@ -6,6 +6,7 @@ import re
 
 REPORT_BUNDLE = "report.json"
 REJECTION_NOTE = "rejection-note.dcm"
+PATIENT_PAGE, BUNDLE_R5, IMR_BUNDLE = "patient-page.html", "report.fhir-r5.json", "imr-bundle.fhir.json"
 _OF_PATIENT = frozenset(
     {
         REPORT_BUNDLE,
@@ -17,6 +18,9 @@ _OF_PATIENT = frozenset(
         "encapsulated-report.dcm",
         "key-image.dcm",
         REJECTION_NOTE,
+        PATIENT_PAGE,
+        BUNDLE_R5,
+        IMR_BUNDLE,
         "bone-surface.dcm",
         "surfaces.glb",
         "distances.json",

@@ -96,7 +96,7 @@ class Order(Tolerant):
         lesions: Which lesions; none: the one that the network finds.
         covariates: Clinical inputs by name, in the unit that the model declares.
         planned_treatment: In the words of the order; shown, never an input.
-        patient_reference, service_request_reference: FHIR references of the EHR.
+        patient_reference, service_request_reference, encounter_reference: FHIR references of the EHR.
         replaces: Identifier of the earlier assessment that this one replaces; empty for none.
     """
 
@@ -109,6 +109,7 @@ class Order(Tolerant):
     planned_treatment: str = ""
     patient_reference: str = ""
     service_request_reference: str = ""
+    encounter_reference: str = ""
     replaces: str = ""
 
 

@@ -75,6 +75,7 @@ class StudyDescription(Tolerant):
     """The study and the series that were chosen from it.
 
     Attributes:
+        admission_id: DICOM (0038,0010), the visit, as found.
         study_date_time: ISO 8601 without zone where the study gives none (DICOM DA + TM).
         description: DICOM (0008,1030), as found.
         series: The chosen image series, one for each input of the model that was found.
@@ -83,6 +84,7 @@ class StudyDescription(Tolerant):
 
     study_instance_uid: str
     accession_number: str | None = None
+    admission_id: str | None = None
     study_date_time: str | None = None
     timezone_offset: str | None = None
     description: str | None = None

@@ -173,6 +173,7 @@ def convert_study(
     description = StudyDescription(
         study_instance_uid=first.study_instance_uid,
         accession_number=attributes.text(first.dataset, "AccessionNumber"),
+        admission_id=attributes.text(first.dataset, "AdmissionID"),
         study_date_time=_iso_date_time(first, "StudyDate", "StudyTime"),
         timezone_offset=attributes.text(first.dataset, "TimezoneOffsetFromUTC"),
         description=attributes.text(first.dataset, "StudyDescription"),

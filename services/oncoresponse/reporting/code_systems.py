@@ -34,7 +34,14 @@ DATA_OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
 PARTICIPANT_TYPE = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 DIAGNOSTIC_SERVICE = "http://terminology.hl7.org/CodeSystem/v2-0074"
 IDENTIFIER_TYPE = "http://terminology.hl7.org/CodeSystem/v2-0203"
-AI_DEVICE_TYPE = "http://hl7.org/fhir/uv/aitransparency/CodeSystem/AIdeviceTypeCS"
+ENDPOINT_CONNECTION = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type"
+# AI Transparency on FHIR (R4), as balloted in January 2026.
+_AI_TRANSPARENCY = "http://hl7.org/fhir/uv/aitransparency"
+AI_DEVICE_TYPE = f"{_AI_TRANSPARENCY}/CodeSystem/AIdeviceTypeCS"
+AI_INPUTS = f"{_AI_TRANSPARENCY}/CodeSystem/AIinputsCS"
+AI_KIND = f"{_AI_TRANSPARENCY}/StructureDefinition/aitransparency.AIKind"
+MODEL_CARD_DESCRIPTION = f"{_AI_TRANSPARENCY}/StructureDefinition/aitransparency.modelCardDescription"
+AI_CONFIDENCE = f"{_AI_TRANSPARENCY}/StructureDefinition/AIconfidence"
 
 Json = dict[str, Any]
 """A FHIR element as the JSON object it becomes."""
@@ -58,6 +65,11 @@ class Code:
 AI_ASSERTED = Code(OBSERVATION_VALUE, "AIAST", "Artificial Intelligence asserted")
 ARTIFICIAL_INTELLIGENCE = Code(AI_DEVICE_TYPE, "Artificial-Intelligence", "All kinds of Artificial Intelligence")
 ARTIFICIAL_INTELLIGENCE_DCM = Code(DCM, "123110", "Artificial Intelligence")
+DEEP_LEARNING = Code(AI_DEVICE_TYPE, "Deep-Learning-Models", "Deep Learning Models")
+MACHINE_LEARNING = Code(AI_DEVICE_TYPE, "Machine-Learning-Models", "Machine Learning Models")
+MODEL_CARD = Code(AI_INPUTS, "AIModelCard", "AI Model-Card")
+MODEL_CARD_MARKDOWN = Code(AI_INPUTS, "AIModelCardMarkdownFormat", "Markdown Format")
+WADO_RS = Code(ENDPOINT_CONNECTION, "dicom-wado-rs", "DICOM WADO-RS")
 CATEGORY_IMAGING = Code(OBSERVATION_CATEGORY, "imaging", "Imaging")
 RADIOLOGY_LOINC = Code(LOINC, "LP29684-5", "Radiology")
 RADIOLOGY = Code(DIAGNOSTIC_SERVICE, "RAD", "Radiology")
@@ -82,6 +94,10 @@ MEASUREMENT_GROUP = Code(DCM, "125007", "Measurement Group")
 TRACKING_IDENTIFIER = Code(DCM, "112039", "Tracking Identifier")
 TRACKING_UID = Code(DCM, "112040", "Tracking Unique Identifier")
 
+IMAGING_MEASUREMENT_REPORT = Code(DCM, "126000", "Imaging Measurement Report")
+STUDY = Code(DCM, "113014", "Study")
+STUDY_INSTANCE_UID = Code(DCM, "110180", "Study Instance UID")
+
 TUMOR_SIZE = Code(LOINC, "21889-1", "Size Tumor")
 TUMOR_LARGEST_DIMENSION = Code(LOINC, "33728-7", "Size.maximum dimension in Tumor")
 TUMOR_OTHER_DIMENSION = Code(LOINC, "33729-5", "Size additional dimension in Tumor")
@@ -91,6 +107,10 @@ MODALITIES = {
     "CT": Code(DCM, "CT", "Computed Tomography"),
     "MR": Code(DCM, "MR", "Magnetic Resonance"),
     "SEG": Code(DCM, "SEG", "Segmentation"),
+    "SR": Code(DCM, "SR", "Structured Report Document"),
+    "DOC": Code(DCM, "DOC", "Document"),
+    "OT": Code(DCM, "OT", "Other Modality"),
+    "M3D": Code(DCM, "M3D", "Model for 3D Manufacturing"),
 }
 
 PREDICTED_RESPONSE = Code(LOCAL_CODES, "predicted-response-probability", "Predicted probability of response")
@@ -99,6 +119,10 @@ INTERVAL_LOW = Code(LOCAL_CODES, "probability-interval-low", "Lower end of the p
 INTERVAL_HIGH = Code(LOCAL_CODES, "probability-interval-high", "Upper end of the probability interval")
 CONFORMAL_SET = Code(LOCAL_CODES, "conformal-set", "Outcomes that cannot be ruled out")
 PHYSICIAN_JUDGEMENT = Code(LOCAL_CODES, "physician-judgement", "Physician's own judgement")
+NO_PREDICTION = Code(LOCAL_CODES, "no-prediction", "No response prediction was made")
+NOT_CONFIRMED = Code(
+    LOCAL_CODES, "result-not-confirmed", "The signing physician does not confirm the result of the software"
+)
 OUTSIDE_TRAINING_DATA = Code(LOCAL_CODES, "outside-training-data", "Patient lies outside the training data")
 
 

@@ -11,11 +11,16 @@ from pydicom.dataset import Dataset
 from oncoresponse.case.volume import Volume
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model.definition import ImagingResponse
-from oncoresponse.reporting.fhir_bundle import fhir_bundle
+from oncoresponse.reporting.dicom_objects.result_objects import result_objects
+from oncoresponse.reporting.fhir_bundle import SEGMENTATION, fhir_bundle
+from oncoresponse.reporting.fhir_r5 import r5_bundle
+from oncoresponse.reporting.html_page import report_html
 from oncoresponse.reporting.key_image import ShownImage, key_image_panels, key_image_png
+from oncoresponse.reporting.patient_page import patient_page
 from oncoresponse.reporting.pdf_report import report_page
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.segmentation_object import segmentation_object
+from oncoresponse.reporting.surfaces.surface_models import SurfaceModels
 from oncoresponse.reporting.wording import (
     readable_summary,
     refuse_treatment_directives,
@@ -34,6 +39,9 @@ class Report:
         page: What that page was set from (:class:`~oncoresponse.reporting.report_page.ReportPage`), UTF-8 JSON.
         key_image: PNG.
         segmentation: DICOM Segmentation.
+        objects: All DICOM objects by file name, the segmentation among them.
+        patient_page: HTML for the patient.
+        bundle_r5: The Bundle in FHIR R5, UTF-8 JSON.
         summary: The result in a few lines, without patient identity.
     """
 
@@ -42,11 +50,18 @@ class Report:
     page: bytes
     key_image: bytes
     segmentation: bytes
+    objects: Mapping[str, bytes]
+    patient_page: bytes
+    bundle_r5: bytes
     summary: str
 
 
 def compose_report(
-    context: ReportContext, images: Mapping[str, Volume], lesions: Volume, source_datasets: Sequence[Dataset]
+    context: ReportContext,
+    images: Mapping[str, Volume],
+    lesions: Volume,
+    source_datasets: Sequence[Dataset],
+    models: SurfaceModels | None = None,
 ) -> Report:
     """Compose every rendering of a report. The same arguments give the same bytes.
 
@@ -57,6 +72,7 @@ def compose_report(
         lesions: From :func:`~oncoresponse.reporting.lesion_map.lesion_map`, on the grid of the image that the model
             segments on.
         source_datasets: DICOM datasets of the series that the model segments on, without or with pixel data.
+        models: Surfaces, from :func:`~oncoresponse.reporting.dicom_objects.report_objects.reported_surfaces`.
 
     Raises:
         EmptyMask: A lesion holds no voxel: there is nothing to report.
@@ -73,8 +89,28 @@ def compose_report(
     key_image, size = key_image_png(panels, research_use_statement(context))
     page = report_page(context, panels)
     pdf = page.pdf()
-    bundle = fhir_bundle(context, pdf=pdf, key_image=key_image, key_image_size=size, segmentation=segmentation)
-    return Report(bundle, pdf, page.to_json(), key_image, segmentation, readable_summary(context))
+    objects = {SEGMENTATION: segmentation} | result_objects(
+        context, source_datasets, segmentation=segmentation, pdf=pdf, key_image=key_image, models=models
+    )
+    bundle = fhir_bundle(
+        context,
+        html=report_html(page.content),
+        pdf=pdf,
+        key_image=key_image,
+        key_image_size=size,
+        objects=objects,
+    )
+    return Report(
+        bundle_json=bundle,
+        pdf=pdf,
+        page=page.to_json(),
+        key_image=key_image,
+        segmentation=segmentation,
+        objects=objects,
+        patient_page=patient_page(bundle),
+        bundle_r5=r5_bundle(bundle),
+        summary=readable_summary(context),
+    )
 
 
 def shown_images(model: ImagingResponse, images: Mapping[str, Volume]) -> list[ShownImage]:

@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from fhir.resources.R4B.device import Device
 
 from oncoresponse.reporting.code_systems import (
+    AI_KIND,
     ARTIFICIAL_INTELLIGENCE,
     ARTIFICIAL_INTELLIGENCE_DCM,
+    DEEP_LEARNING,
+    MACHINE_LEARNING,
+    MODEL_CARD_DESCRIPTION,
     SHA256,
     Json,
     concept,
 )
+from oncoresponse.reporting.document_references import model_card_reference
 from oncoresponse.reporting.fhir_elements import narrative
 from oncoresponse.reporting.fhir_identifiers import full_url, identifier
 from oncoresponse.reporting.report_content import ReportContext
@@ -113,6 +118,11 @@ def device(context: ReportContext, algorithm: Algorithm) -> Device:
         ],
         "note": [{"text": context.model.intended_use.device_status}],
     }
+    if algorithm.is_artificial_intelligence:
+        kind = DEEP_LEARNING if algorithm.role == "segmentation" else MACHINE_LEARNING
+        element["extension"] = [{"url": AI_KIND, "valueCodeableConcept": concept(kind)}]
+        if card := model_card_reference(context):
+            element["extension"].append({"url": MODEL_CARD_DESCRIPTION, "valueReference": card})
     if algorithm.manufacturer:
         element["manufacturer"] = algorithm.manufacturer
     return Device.model_validate(element)

@@ -5,11 +5,20 @@ from __future__ import annotations
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from fhir.resources.R4B.media import Media
 
-from oncoresponse.reporting.code_systems import DIAGNOSTIC_IMAGING_STUDY, RADIOLOGY, RADIOLOGY_LOINC, Json, concept
+from oncoresponse.reporting.code_systems import (
+    DIAGNOSTIC_IMAGING_STUDY,
+    NO_PREDICTION,
+    RADIOLOGY,
+    RADIOLOGY_LOINC,
+    Json,
+    concept,
+)
 from oncoresponse.reporting.fhir_elements import ai_asserted, attachment, narrative
-from oncoresponse.reporting.fhir_identifiers import full_url, identifier, order, subject
+from oncoresponse.reporting.fhir_identifiers import encounter, full_url, identifier, order, subject
 from oncoresponse.reporting.imaging_study import imaging_study_reference
 from oncoresponse.reporting.lesion_observations import observation_reference
+from oncoresponse.reporting.organization import performer
+from oncoresponse.reporting.prediction_observations import answer_concept
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.wording import conclusion
 
@@ -38,14 +47,19 @@ def key_image_media(context: ReportContext, key_image: bytes, width: int, height
     return Media.model_validate(element)
 
 
-def diagnostic_report(context: ReportContext, pdf: bytes, result_roles: list[str]) -> DiagnosticReport:
+def presented_forms(html: bytes, pdf: bytes, title: str) -> list[Json]:
+    """The report for a reader, as PDF and as HTML."""
+    return [attachment(pdf, "application/pdf", title), attachment(html, "text/html", title)]
+
+
+def diagnostic_report(context: ReportContext, html: bytes, pdf: bytes, result_roles: list[str]) -> DiagnosticReport:
     """R4 DiagnosticReport.
 
     ``status`` is ``preliminary`` and ``resultsInterpreter`` is absent: to sign is a physician's act, of which
     :mod:`~oncoresponse.reporting.signed_bundle` makes another version. No profile is
     claimed, because those of the field (IHE IMR, US Core) ask for the physician who interpreted the study.
     """
-    text = conclusion(context)
+    text, prediction = conclusion(context), context.prediction
     if context.planned_treatment:
         text += f' Planned treatment according to the order, not an input of the model: "{context.planned_treatment}".'
     element: Json = {
@@ -65,9 +79,10 @@ def diagnostic_report(context: ReportContext, pdf: bytes, result_roles: list[str
             }
         ],
         "conclusion": text,
-        "presentedForm": [attachment(pdf, "application/pdf", "Report, research use only")],
+        "conclusionCode": [concept(NO_PREDICTION) if prediction is None else answer_concept(prediction)],
+        "presentedForm": presented_forms(html, pdf, "Report, research use only"),
     }
-    if context.any_contour_is_by_algorithm or context.prediction is not None:
+    if context.any_contour_is_by_algorithm or prediction is not None:
         element["meta"] = ai_asserted()
     if based_on := order(context):
         element["basedOn"] = based_on
@@ -76,8 +91,10 @@ def diagnostic_report(context: ReportContext, pdf: bytes, result_roles: list[str
         element["extension"] = [{"url": REPLACES, "valueReference": earlier}]
     if effective := context.scan_date_time:
         element["effectiveDateTime"] = effective
-    if context.performing_organization:
-        element["performer"] = [{"type": "Organization", "display": context.performing_organization}]
+    if by := performer(context):
+        element["performer"] = by
+    if found := encounter(context):
+        element["encounter"] = found
     return DiagnosticReport.model_validate(element)
 
 

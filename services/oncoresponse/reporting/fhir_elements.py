@@ -14,9 +14,14 @@ def ai_asserted() -> Json:
     return {"security": [AI_ASSERTED.coding]}
 
 
+LANGUAGE = "en"
+"""Language of every word of a report."""
+
+
 def narrative(text: str) -> Json:
-    """``text``: the resource in words, for a reader that does not know its structure (R4 dom-6)."""
-    div = f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{escape(text)}</p></div>'
+    """``text``: the resource in words, a paragraph for each line, in the language of the report (R4 dom-6)."""
+    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in text.split("\n"))
+    div = f'<div xmlns="http://www.w3.org/1999/xhtml" xml:lang="{LANGUAGE}" lang="{LANGUAGE}">{paragraphs}</div>'
     return {"status": "generated", "div": div}
 
 
@@ -24,6 +29,7 @@ def attachment(data: bytes, content_type: str, title: str, *, embed: bool = True
     """FHIR Attachment: size in bytes before encoding, and the SHA-1 that R4 prescribes for ``hash``."""
     element: Json = {
         "contentType": content_type,
+        "language": LANGUAGE,
         "size": len(data),
         "hash": base64.b64encode(hashlib.sha1(data, usedforsecurity=False).digest()).decode("ascii"),
         "title": title,

@@ -60,6 +60,8 @@ def subject(context: ReportContext) -> Json:
         "type": {"coding": [{"system": IDENTIFIER_TYPE, "code": "MR", "display": "Medical record number"}]},
         "value": patient.patient_id,
     }
+    if system := context.site.system_of_patient_id(patient.issuer_of_patient_id):
+        element["system"] = system
     if patient.issuer_of_patient_id:
         element["assigner"] = {"display": patient.issuer_of_patient_id}
     return {"type": "Patient", "identifier": element}
@@ -71,8 +73,29 @@ def order(context: ReportContext) -> list[Json]:
         return [{"reference": context.service_request_reference, "type": "ServiceRequest"}]
     if not context.study.accession_number:
         return []
-    accession = {
+    accession: Json = {
         "type": {"coding": [{"system": IDENTIFIER_TYPE, "code": "ACSN", "display": "Accession ID"}]},
         "value": context.study.accession_number,
     }
+    if context.site.accession_system:
+        accession["system"] = context.site.accession_system
     return [{"type": "ServiceRequest", "identifier": accession}]
+
+
+def encounter(context: ReportContext) -> Json | None:
+    """Reference to the encounter: that of the request, or the Admission ID of the study (0038,0010); ``None`` for none.
+
+    The Admission ID is a visit number (v2-0203 VN) and, like the accession number, a logical reference: whoever
+    receives it knows which Encounter it is.
+    """
+    if context.encounter_reference:
+        return {"reference": context.encounter_reference, "type": "Encounter"}
+    if not context.study.admission_id:
+        return None
+    visit: Json = {
+        "type": {"coding": [{"system": IDENTIFIER_TYPE, "code": "VN", "display": "Visit number"}]},
+        "value": context.study.admission_id,
+    }
+    if context.site.visit_system:
+        visit["system"] = context.site.visit_system
+    return {"type": "Encounter", "identifier": visit}

@@ -1,34 +1,37 @@
-"""The study that was read, the lesions in it, and the segmentation written back to it, as FHIR R4."""
+"""The study that was read, with the series that the results add to it, and the lesions in it, as FHIR R4."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fhir.resources.R4B.bodystructure import BodyStructure
-from fhir.resources.R4B.documentreference import DocumentReference
 from fhir.resources.R4B.imagingstudy import ImagingStudy
 
 from oncoresponse.case.identifiers import derived_dicom_uid, lesion_part, tracking_identifier, tracking_uid
+from oncoresponse.case.study_description import SeriesDescription
+from oncoresponse.reporting.archive_files import ArchiveFile, series_of
+from oncoresponse.reporting.body_site import series_side, series_site
 from oncoresponse.reporting.code_systems import (
     DCM,
-    DICOM_UID,
     MODALITIES,
+    STUDY,
     TRACKING_IDENTIFIER,
     TRACKING_UID,
+    WADO_RS,
     Code,
     Json,
     concept,
 )
-from oncoresponse.reporting.fhir_elements import ai_asserted, attachment, narrative
+from oncoresponse.reporting.fhir_elements import ai_asserted, narrative
 from oncoresponse.reporting.fhir_identifiers import (
     dicom_identifier,
+    encounter,
     full_url,
-    identifier,
     order,
     subject,
 )
 from oncoresponse.reporting.lesion_wording import lesion_name, sentence
 from oncoresponse.reporting.report_content import ReportContext, ReportedLesion
-
-SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 
 
 def segmentation_series_uid(context: ReportContext) -> str:
@@ -51,43 +54,65 @@ def lesion_reference(context: ReportContext, lesion: ReportedLesion) -> Json:
     return {"reference": full_url(context.assessment_id, lesion_part(lesion.number)), "type": "BodyStructure"}
 
 
-def imaging_study(context: ReportContext) -> ImagingStudy:
-    """R4 ImagingStudy: the series that were used and the segmentation series that goes back into the study."""
+def imaging_study(context: ReportContext, files: Iterable[ArchiveFile]) -> ImagingStudy:
+    """R4 ImagingStudy: the series that were used and those that go back into the study.
+
+    Args:
+        context: What is reported.
+        files: DICOM objects that were made.
+    """
     study = context.study
-    series: list[Json] = [
-        {
-            "uid": item.series_instance_uid,
-            "modality": _modality(item.modality).coding,
-            "numberOfInstances": len(item.sop_instance_uids),
-        }
-        for item in study.series
-    ]
-    series.append(
-        {
-            "uid": segmentation_series_uid(context),
-            "modality": MODALITIES["SEG"].coding,
-            "numberOfInstances": 1,
-            "instance": [
-                {
-                    "uid": segmentation_sop_instance_uid(context),
-                    "sopClass": {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:{SEGMENTATION_STORAGE}"},
-                }
-            ],
-        }
-    )
+    made = series_of(files)
+    modalities = [_modality(item.modality).coding for item in study.series] + [item["modality"] for item in made]
     element: Json = {
-        "text": narrative("Imaging study that was assessed, with the series that were used."),
+        "text": narrative("Imaging study that was assessed: the series that were used, and those of the results."),
         "identifier": [dicom_identifier(study.study_instance_uid)],
         "status": "available",
-        "modality": [_modality(name).coding for name in dict.fromkeys(item.modality for item in study.series)],
+        "modality": list({coding["code"]: coding for coding in modalities}.values()),
         "subject": subject(context),
-        "series": series,
+        "series": [*(_series(item) for item in study.series), *made],
     }
     if based_on := order(context):
         element["basedOn"] = based_on
+    if found := encounter(context):
+        element["encounter"] = found
     if started := context.scan_date_time:
         element["started"] = started
+    if study.description:
+        element["description"] = study.description
+    if context.site.dicomweb_url:
+        element["contained"] = [_archive(context)]
+        element["endpoint"] = [{"reference": "#archive", "type": "Endpoint"}]
     return ImagingStudy.model_validate(element)
+
+
+def _series(series: SeriesDescription) -> Json:
+    """A series of the study, by its own words."""
+    element: Json = {
+        "uid": series.series_instance_uid,
+        "modality": _modality(series.modality).coding,
+        "numberOfInstances": len(series.sop_instance_uids),
+    }
+    if series.description:
+        element["description"] = series.description
+    if site := series_site(series):
+        element["bodySite"] = site.coding
+    if side := series_side(series):
+        element["laterality"] = side.coding
+    return element
+
+
+def _archive(context: ReportContext) -> Json:
+    """Endpoint of the archive, inside the study that refers to it; payload DCM 113014, as IHE IMR asks."""
+    return {
+        "resourceType": "Endpoint",
+        "id": "archive",
+        "status": "active",
+        "connectionType": WADO_RS.coding,
+        "payloadType": [concept(STUDY)],
+        "payloadMimeType": ["application/dicom"],
+        "address": context.site.dicomweb_url,
+    }
 
 
 def body_structure(context: ReportContext, lesion: ReportedLesion) -> BodyStructure:
@@ -111,31 +136,6 @@ def body_structure(context: ReportContext, lesion: ReportedLesion) -> BodyStruct
     if lesion.contour_is_by_algorithm:
         element["meta"] = ai_asserted()
     return BodyStructure.model_validate(element)
-
-
-def segmentation_document(context: ReportContext, segmentation: bytes) -> DocumentReference:
-    """R4 DocumentReference of the DICOM segmentation: UIDs, size and hash; the object itself goes to the archive."""
-    what = "the lesions" if context.has_several_lesions else "the tumor"
-    element: Json = {
-        "text": narrative(f"DICOM Segmentation of {what}, stored with the study."),
-        "masterIdentifier": dicom_identifier(segmentation_sop_instance_uid(context)),
-        "identifier": [identifier(context.assessment_id, "segmentation-document")],
-        "status": "current",
-        "docStatus": "preliminary",
-        "type": concept(MODALITIES["SEG"], text=f"DICOM Segmentation of {what}"),
-        "subject": subject(context),
-        "date": context.issued.isoformat(),
-        "content": [
-            {
-                "attachment": attachment(segmentation, "application/dicom", "DICOM Segmentation", embed=False),
-                "format": {"system": DICOM_UID, "code": SEGMENTATION_STORAGE, "display": "Segmentation Storage"},
-            }
-        ],
-        "context": {"related": [imaging_study_reference(context)]},
-    }
-    if context.any_contour_is_by_algorithm:
-        element["meta"] = ai_asserted()
-    return DocumentReference.model_validate(element)
 
 
 def _modality(name: str) -> Code:

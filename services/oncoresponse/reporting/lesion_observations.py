@@ -12,6 +12,7 @@ from oncoresponse.case.identifiers import lesion_part
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.readable_numbers import readable_unit
 from oncoresponse.case.totals import PART_OF_TOTAL
+from oncoresponse.reporting.body_site import body_site
 from oncoresponse.reporting.code_systems import (
     CATEGORY_IMAGING,
     DERIVATION,
@@ -39,7 +40,7 @@ from oncoresponse.reporting.code_systems import (
 )
 from oncoresponse.reporting.devices import Algorithm
 from oncoresponse.reporting.fhir_elements import ai_asserted, narrative
-from oncoresponse.reporting.fhir_identifiers import full_url, identifier, order, subject
+from oncoresponse.reporting.fhir_identifiers import encounter, full_url, identifier, order, subject
 from oncoresponse.reporting.imaging_study import imaging_study_reference, lesion_reference
 from oncoresponse.reporting.lesion_wording import (
     contour_sentences,
@@ -54,6 +55,7 @@ from oncoresponse.reporting.lesion_wording import (
     total_title,
     totals,
 )
+from oncoresponse.reporting.organization import performer
 from oncoresponse.reporting.report_content import ReportContext, ReportedLesion
 
 _LONGEST, _PERPENDICULAR = "longest_axial_diameter", "perpendicular_axial_diameter"
@@ -146,6 +148,12 @@ def about_lesions(context: ReportContext, role: str, engine: Algorithm, lesions:
     }
     if not lesions:
         del element["focus"]
+    elif site := body_site(context):
+        element["bodySite"] = site
+    if found := encounter(context):
+        element["encounter"] = found
+    if by := performer(context):
+        element["performer"] = by
     if based_on := order(context):
         element["basedOn"] = based_on
     if effective := context.scan_date_time:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fhir.resources.R4B.observation import Observation
 
 from oncoresponse.case.identifiers import lesion_part
 from oncoresponse.reporting.devices import Algorithm
 from oncoresponse.reporting.distance_observations import distance_observations, is_distance_role
 from oncoresponse.reporting.fhir_identifiers import full_url
-from oncoresponse.reporting.lesion_observations import lesion_observations, total_observations
+from oncoresponse.reporting.lesion_observations import lesion_observations, measure_role, total_observations
 from oncoresponse.reporting.prediction_observations import model_inputs_observation, predicted_response_observation
 from oncoresponse.reporting.report_content import ReportContext
 
@@ -26,10 +28,20 @@ def observations(context: ReportContext, devices: dict[str, Algorithm]) -> dict[
         return found
     made_from = list(totals) if context.predicts_from_totals else []
     if prediction.contributions:
-        found["model-inputs"] = model_inputs_observation(context, prediction, devices)
+        found["model-inputs"] = model_inputs_observation(context, prediction, devices, _reported(context, found))
         made_from.append("model-inputs")
     found["predicted-response"] = predicted_response_observation(context, prediction, devices["response"], made_from)
     return found
+
+
+def _reported(context: ReportContext, found: Mapping[str, Observation]) -> dict[str, str]:
+    """Role of the Observation of each measure that an input may be, by the name of the measure."""
+    if context.predicts_from_totals:
+        roles = {total.name: f"total-{total.name}" for total in context.totals}
+    else:
+        lesion = context.main_lesion
+        roles = {measure.name: measure_role(lesion, measure.name) for measure in lesion.features.measures}
+    return {name: role for name, role in roles.items() if role in found}
 
 
 def basis_roles(context: ReportContext, results: dict[str, Observation]) -> list[str]:

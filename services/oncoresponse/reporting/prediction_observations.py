@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from fhir.resources.R4B.observation import Observation
 from oncoradiomics.features import Measure
@@ -12,6 +13,7 @@ from oncoresponse.case.case import LesionMeasure
 from oncoresponse.case.prediction import Answer, Contribution, Prediction
 from oncoresponse.case.readable_numbers import inside_sentence, significant, spoken_value
 from oncoresponse.reporting.code_systems import (
+    AI_CONFIDENCE,
     CONFORMAL_SET,
     DATA_ABSENT_REASON,
     INTERVAL_HIGH,
@@ -69,12 +71,43 @@ _WITHOUT_SET = (Answer.OUT_OF_DISTRIBUTION, Answer.NO_EVIDENCE, Answer.MEASURED_
 _NOT_COMPUTABLE = Code(DATA_ABSENT_REASON, "not-a-number", "Not a Number (NaN)")
 
 
+def answer_concept(prediction: Prediction) -> Json:
+    """The answer of the model as a code of our own, in the words that are shown to the reader."""
+    code = local(prediction.answer.value, _ANSWER_DISPLAYS[prediction.answer])
+    return concept(code, text=answer_line(prediction))
+
+
+def confidence(prediction: Prediction) -> float | None:
+    """Probability, 0 to 1, that the call of the model is right; ``None`` where it makes none."""
+    if prediction.abstains or prediction.probability is None:
+        return None
+    favorable = prediction.answer is not Answer.UNFAVORABLE
+    return round(prediction.probability if favorable else 1 - prediction.probability, 3)
+
+
 def model_inputs_observation(
-    context: ReportContext, prediction: Prediction, devices: dict[str, Algorithm]
+    context: ReportContext, prediction: Prediction, devices: dict[str, Algorithm], reported: Mapping[str, str]
 ) -> Observation:
-    """What the model used, each input in the code system of what computed it, with its IBSI code where one exists."""
+    """What the model used.
+
+    A measure that has an Observation of its own is a member of the group, so that the chart holds each number once; any
+    other input is a component, in the code system of what computed it, with its IBSI code where one exists.
+
+    Args:
+        context: What is reported.
+        prediction: Of the context.
+        devices: By role.
+        reported: Role of the Observation that holds it, by the name of each measure and total of the lesions that the
+            prediction was made from.
+    """
     components: list[Json] = []
+    members: list[str] = []
     for item in prediction.contributions:
+        measure = _measured_as(context, item)
+        role = reported.get(measure.name) if measure is not None else None
+        if role and measure and item.value is not None and math.isclose(item.value, measure.value, rel_tol=1e-9):
+            members.append(role)
+            continue
         codes = [_input_code(context, item)]
         if ibsi_id := _unfiltered_ibsi_id(context, item):
             codes.append(ibsi(ibsi_id))
@@ -89,7 +122,10 @@ def model_inputs_observation(
     engine = devices[roles[0] if len(roles) == 1 else "software"]
     element = measured(context, "model-inputs", engine, _predicted_lesions(context))
     element["code"] = concept(MEASUREMENT_GROUP, text="Inputs of the response model")
-    element["component"] = components
+    if components:
+        element["component"] = components
+    if members:
+        element["hasMember"] = [observation_reference(context, role) for role in dict.fromkeys(members)]
     element["text"] = narrative("; ".join(_input_text(item) for item in prediction.contributions))
     # Not a referenceRange: R4 interprets values by it, and a chart would flag them as high or low.
     ranges = "; ".join(_training_text(item) for item in prediction.contributions)
@@ -120,9 +156,7 @@ def predicted_response_observation(
     components: list[Json] = [
         {
             "code": concept(PREDICTED_ANSWER),
-            "valueCodeableConcept": concept(
-                local(prediction.answer.value, _ANSWER_DISPLAYS[prediction.answer]), text=answer_line(prediction)
-            ),
+            "valueCodeableConcept": answer_concept(prediction),
         },
     ]
     if prediction.outside is not None:
@@ -147,6 +181,8 @@ def predicted_response_observation(
                 components.append(
                     {"code": concept(code, text=level), "valueQuantity": quantity(round(100 * bound, 1), "%", "%")}
                 )
+    if (share := confidence(prediction)) is not None:
+        element["extension"] = [{"url": AI_CONFIDENCE, "valueDecimal": share}]
     element["component"] = components
     element["method"] = concept(
         text=f"{prediction.model_name}@{prediction.model_version}"

@@ -6,6 +6,7 @@ from fhir.resources.R4B.provenance import Provenance
 
 from oncoresponse.reporting.code_systems import (
     AI_ASSERTED,
+    ARTIFICIAL_INTELLIGENCE,
     DATA_OPERATION,
     PARTICIPANT_TYPE,
     SHA256,
@@ -14,9 +15,11 @@ from oncoresponse.reporting.code_systems import (
     concept,
 )
 from oncoresponse.reporting.devices import Algorithm
+from oncoresponse.reporting.document_references import model_card_reference
 from oncoresponse.reporting.fhir_elements import ai_asserted, narrative
 from oncoresponse.reporting.fhir_identifiers import entry_tag
 from oncoresponse.reporting.imaging_study import imaging_study_reference
+from oncoresponse.reporting.organization import performer
 from oncoresponse.reporting.report_content import ReportContext
 
 _CREATE = Code(DATA_OPERATION, "CREATE", "create")
@@ -33,6 +36,8 @@ def provenance(context: ReportContext, devices: dict[str, Algorithm], targets: l
     entities: list[Json] = [{"role": "source", "what": imaging_study_reference(context)}]
     entities += [_entity("source", item.role, item.sha256) for item in context.artifacts]
     entities += [_entity("source", f"settings {name}", digest) for name, digest in context.settings_sha256]
+    if card := model_card_reference(context):
+        entities.append({"role": "derivation", "what": card})
     entities.append(_entity("derivation", f"model {context.model.name} {context.model.version}", context.model_sha256))
     uses_ai = context.any_contour_is_by_algorithm or context.prediction is not None
     makers = ", ".join(f"{algorithm.name} {algorithm.version}" for algorithm in devices.values())
@@ -42,19 +47,26 @@ def provenance(context: ReportContext, devices: dict[str, Algorithm], targets: l
         "target": targets,
         "recorded": context.issued.isoformat(),
         "activity": concept(_CREATE),
-        "agent": [
-            {
-                "type": concept(_ASSEMBLER if algorithm.role == "software" else _AUTHOR),
-                "who": algorithm.reference,
-            }
-            for algorithm in devices.values()
-        ],
+        "agent": [_agent(algorithm, performer(context)) for algorithm in devices.values()],
         "entity": entities,
     }
     if uses_ai:
         element["meta"].update(ai_asserted())
         element["reason"] = [concept(AI_ASSERTED)]
     return Provenance.model_validate(element)
+
+
+def _agent(algorithm: Algorithm, organizations: list[Json]) -> Json:
+    """An algorithm; of artificial intelligence ``role`` says so (AI Transparency on FHIR, AI-Provenance)."""
+    agent: Json = {
+        "type": concept(_ASSEMBLER if algorithm.role == "software" else _AUTHOR),
+        "who": algorithm.reference,
+    }
+    if algorithm.is_artificial_intelligence:
+        agent["role"] = [concept(ARTIFICIAL_INTELLIGENCE)]
+    if organizations:
+        agent["onBehalfOf"] = organizations[0]
+    return agent
 
 
 def _entity(role: str, display: str, digest: str) -> Json:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from oncoradiomics.features import Feature, FeatureDocument, Measure
 
@@ -19,9 +20,11 @@ from oncoresponse.case.study_description import StudyDescription
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model.definition import ImagingResponse
 from oncoresponse.reporting.lesion_distances import LesionDistances
+from oncoresponse.reporting.report_site import NO_SITE, ReportSite
 
 _PATIENT_REFERENCE = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}")
 _SERVICE_REQUEST_REFERENCE = re.compile(r"ServiceRequest/[A-Za-z0-9.-]{1,64}")
+_ENCOUNTER_REFERENCE = re.compile(r"Encounter/[A-Za-z0-9.-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,10 @@ class ReportContext:
         patient_reference: FHIR reference of the patient in the EHR (``Patient/123``). Without it the report refers to
             the patient by DICOM Patient ID and creates no Patient.
         service_request_reference: FHIR reference of the order in the EHR (``ServiceRequest/123``).
+        encounter_reference: FHIR reference of the encounter in the EHR (``Encounter/123``).
         performing_organization: Name of the institution that ran the assessment, if it wants to be named.
+        site: What else is known of the institution.
+        model_card: The card of the model, Markdown in UTF-8; empty for none.
         replaces: Identifier of the earlier assessment that this one replaces; empty for none.
 
     Raises:
@@ -123,7 +129,10 @@ class ReportContext:
     settings_sha256: tuple[tuple[str, str], ...] = ()
     patient_reference: str | None = None
     service_request_reference: str | None = None
+    encounter_reference: str | None = None
     performing_organization: str | None = None
+    site: ReportSite = NO_SITE
+    model_card: bytes = b""
     replaces: str = ""
 
     def __post_init__(self) -> None:
@@ -138,6 +147,11 @@ class ReportContext:
             raise InvalidRequest(
                 "The order's reference is not of the form 'ServiceRequest/id'. Send the EHR's own reference, or none.",
                 field="service_request_reference",
+            )
+        if self.encounter_reference and not _ENCOUNTER_REFERENCE.fullmatch(self.encounter_reference):
+            raise InvalidRequest(
+                "The encounter's reference is not of the form 'Encounter/id'. Send the EHR's own reference, or none.",
+                field="encounter_reference",
             )
         numbers = [lesion.number for lesion in self.lesions]
         if not numbers or numbers != list(range(1, len(numbers) + 1)):
@@ -188,18 +202,32 @@ class ReportContext:
 
     @property
     def scan_date_time(self) -> str | None:
-        """FHIR dateTime of the study; R4 allows a time only with a zone, so without one the date alone."""
+        """FHIR dateTime of the study; R4 allows a time only with a zone, so without one the date alone.
+
+        The zone is the one that the study states, else that of the site.
+        """
         stated = self.study.study_date_time
         if not stated:
             return None
         date, _, time = stated.partition("T")
-        zone = fhir_time_zone(self.study.timezone_offset)
-        if time and zone and re.fullmatch(r"\d{2}:\d{2}:\d{2}(\.\d+)?", time):
-            return f"{date}T{time}{zone}"
-        return date
+        if not re.fullmatch(r"\d{2}:\d{2}:\d{2}(\.\d+)?", time):
+            return date
+        zone = fhir_time_zone(self.study.timezone_offset) or _offset_at(self.site.time_zone, f"{date}T{time[:8]}")
+        return f"{date}T{time}{zone}" if zone else date
 
 
 def fhir_time_zone(dicom_offset: str | None) -> str | None:
     """``+0100`` (DICOM (0008,0201)) as ``+01:00`` (FHIR); ``None`` for anything else."""
     match = re.fullmatch(r"([+-]\d{2}):?(\d{2})", (dicom_offset or "").strip())
     return f"{match[1]}:{match[2]}" if match else None
+
+
+def _offset_at(time_zone: str, local: str) -> str | None:
+    """Offset of an IANA zone at a local time, as FHIR writes it; ``None`` without a zone or for no calendar date."""
+    if not time_zone:
+        return None
+    try:
+        moment = datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(time_zone))
+    except ValueError:
+        return None
+    return fhir_time_zone(moment.strftime("%z"))

@@ -8,7 +8,7 @@ from oncoresponse.case.prediction import Prediction
 from oncoresponse.reporting.code_systems import Json, concept, local
 from oncoresponse.reporting.devices import Algorithm
 from oncoresponse.reporting.fhir_elements import ai_asserted, narrative
-from oncoresponse.reporting.fhir_identifiers import identifier, order, subject
+from oncoresponse.reporting.fhir_identifiers import encounter, identifier, order, subject
 from oncoresponse.reporting.imaging_study import imaging_study_reference
 from oncoresponse.reporting.lesion_observations import observation_reference
 from oncoresponse.reporting.report_content import ReportContext
@@ -68,4 +68,6 @@ def risk_assessment(
         element["prediction"] = predicted
     if based_on := order(context):
         element["basedOn"] = based_on[0]
+    if found := encounter(context):
+        element["encounter"] = found
     return RiskAssessment.model_validate(element)

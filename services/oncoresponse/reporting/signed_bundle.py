@@ -15,14 +15,19 @@ whose proof is the record of the installation.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from fhir.resources.R4B.bundle import Bundle
 
 from oncoresponse.case.sign_off import PhysicianJudgement, RecordedJudgement, ReportStatus, SignOff
+from oncoresponse.reporting.archive_files import ArchiveFile, series_of
+from oncoresponse.reporting.binaries import emptied
+from oncoresponse.reporting.bundle_text import finish, read_bundle, written
 from oncoresponse.reporting.code_systems import (
     CALLER,
     DATA_OPERATION,
+    NOT_CONFIRMED,
     PARTICIPANT_TYPE,
     PHYSICIAN_JUDGEMENT,
     REPORT_VERSION,
@@ -32,8 +37,17 @@ from oncoresponse.reporting.code_systems import (
     concept,
     local,
 )
+from oncoresponse.reporting.diagnostic_report import presented_forms
 from oncoresponse.reporting.fhir_elements import attachment, narrative
-from oncoresponse.reporting.fhir_identifiers import entry_tag, full_url, identifier, identifier_query, tag_query
+from oncoresponse.reporting.fhir_identifiers import (
+    dicom_identifier,
+    entry_tag,
+    full_url,
+    identifier,
+    identifier_query,
+    tag_query,
+)
+from oncoresponse.reporting.report_site import DEFAULT_INLINE_BYTES
 from oncoresponse.reporting.sign_off_wording import (
     WITHDRAWN,
     agreement_sentence,
@@ -66,12 +80,29 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
 _SIGNED = ("DiagnosticReport", "Observation", "RiskAssessment", "DocumentReference")
 
 
+@dataclass(frozen=True)
+class ShownForms:
+    """What a version is shown as.
+
+    Attributes:
+        html: The page.
+        pdf: The page.
+        files: DICOM objects of the version, by file name.
+        inline_bytes: Largest attachment inside a resource.
+    """
+
+    html: bytes
+    pdf: bytes
+    files: Mapping[str, ArchiveFile] = field(default_factory=dict)
+    inline_bytes: int = DEFAULT_INLINE_BYTES
+
+
 def signed_bundle(
     assessment_id: str,
     first: bytes,
     sign_offs: Sequence[SignOff],
     digests: Sequence[str],
-    pdf: bytes,
+    shown: ShownForms,
     judgements: Sequence[RecordedJudgement] = (),
     replaced_by: str = "",
 ) -> bytes:
@@ -82,7 +113,7 @@ def signed_bundle(
         first: Bundle of version 1.
         sign_offs: In order; the last one is of this version.
         digests: SHA-256 of the Bundles of the versions before, in order, from that of version 1 on.
-        pdf: Of this version.
+        shown: What this version is shown as.
         judgements: Of physicians.
         replaced_by: Identifier of a newer assessment; empty for none.
 
@@ -90,30 +121,27 @@ def signed_bundle(
         UTF-8 JSON.
     """
     newest = sign_offs[-1]
-    bundle: Json = json.loads(first)
+    bundle, local_base = read_bundle(first)
     subject = _report_of(bundle)["subject"]
+    binaries = {entry["fullUrl"]: entry for entry in bundle["entry"] if entry["resource"]["resourceType"] == "Binary"}
+    others = [entry for entry in bundle["entry"] if entry["fullUrl"] not in binaries]
     if newest.status is ReportStatus.ENTERED_IN_ERROR:
         entries = [
-            _updated(entry, _withdrawn(entry["resource"], newest, pdf, replaced_by))
-            for entry in bundle["entry"]
-            if entry["resource"]["resourceType"] in _KEPT
+            _updated(entry, _withdrawn(entry["resource"], newest, shown, replaced_by))
+            for entry in others
+            if _is_of_patient(entry["resource"])
         ]
         made = [_judgement(assessment_id, each, subject, withdrawn=newest) for each in judgements]
         entries += [_updated(entry, entry["resource"]) for entry in made]
     else:
         made = [_judgement(assessment_id, each, subject) for each in judgements]
         results = [{"reference": entry["fullUrl"], "type": "Observation"} for entry in made]
-        entries = [
-            _updated(entry, _signed(entry["resource"], sign_offs, pdf, results, replaced_by))
-            if entry["resource"]["resourceType"] in _SIGNED
-            else entry
-            for entry in bundle["entry"]
-        ]
+        entries = [_next_version(entry, sign_offs, shown, results, replaced_by) for entry in others]
         entries += made
     targets = [
         {"reference": entry["fullUrl"], "type": kind}
         for entry in entries
-        if (kind := entry["resource"]["resourceType"]) in _KEPT
+        if _is_of_patient(entry["resource"]) and (kind := entry["resource"]["resourceType"])
     ]
     entries += [
         _provenance(assessment_id, step, digest, targets) for step, digest in zip(sign_offs, digests, strict=True)
@@ -123,7 +151,11 @@ def signed_bundle(
         "timestamp": newest.time.isoformat(),
         "entry": entries,
     }
-    return (Bundle.model_validate(bundle).model_dump_json(indent=2) + "\n").encode()
+    composed: Json = json.loads(Bundle.model_validate(bundle).model_dump_json())
+    finish(composed, shown.inline_bytes, binaries)
+    known = {entry["fullUrl"] for entry in composed["entry"]}
+    composed["entry"] = [*_kept_binaries(binaries, known, others, newest), *composed["entry"]]
+    return written(composed, local_base)
 
 
 def filed_under(first: bytes) -> str:
@@ -150,12 +182,85 @@ def _updated(entry: Json, resource: Json) -> Json:
     }
 
 
-def _signed(resource: Json, sign_offs: Sequence[SignOff], pdf: bytes, judged: Sequence[Json], replaced_by: str) -> Json:
+def _is_of_patient(resource: Json) -> bool:
+    """Whether a version changes it: the card of the model, a document too, is of no patient."""
+    kind = resource["resourceType"]
+    return kind in _KEPT and (kind != "DocumentReference" or "subject" in resource)
+
+
+def _kept_binaries(
+    binaries: Mapping[str, Json], known: Collection[str], others: Sequence[Json], newest: SignOff
+) -> list[Json]:
+    """Binaries of version 1 that this version shows nothing else in: as they are, or emptied where it is withdrawn.
+
+    What the card of a model says is no finding, and it is not sent with a withdrawal.
+    """
+    left = {url: entry for url, entry in binaries.items() if url not in known}
+    if newest.status is not ReportStatus.ENTERED_IN_ERROR:
+        return list(left.values())
+    of_patient = {entry["fullUrl"] for entry in others if _is_of_patient(entry["resource"])}
+    owned = (item for item in left.values() if item["resource"]["securityContext"]["reference"] in of_patient)
+    return [emptied(item, WITHDRAWN) for item in owned]
+
+
+def _next_version(
+    entry: Json, sign_offs: Sequence[SignOff], shown: ShownForms, judged: Sequence[Json], replaced_by: str
+) -> Json:
+    resource = entry["resource"]
+    kind = resource["resourceType"]
+    if kind == "ImagingStudy":
+        return {**entry, "resource": _with_series(resource, shown.files)}
+    if kind not in _SIGNED or not _is_of_patient(resource):
+        return entry
+    return _updated(entry, _signed(resource, sign_offs, shown, judged, replaced_by))
+
+
+def _with_series(study: Json, files: Mapping[str, ArchiveFile]) -> Json:
+    """The study with the series of the signed objects."""
+    added = series_of(files.values())
+    known = {coding["code"] for coding in study["modality"]}
+    modalities = {item["modality"]["code"]: item["modality"] for item in added}
+    new = [coding for code, coding in modalities.items() if code not in known]
+    return {**study, "modality": [*study["modality"], *new], "series": [*study["series"], *added]}
+
+
+def _signed_document(resource: Json, newest: SignOff, shown: ShownForms) -> Json:
+    """A document with the signer; the structured report and the page are those of this version."""
+    changed = {
+        **resource,
+        "docStatus": newest.status.value,
+        "date": newest.time.isoformat(),
+        "authenticator": _person(newest.signer, newest.shown_signer),
+    }
+    contents = []
+    for content in resource["content"]:
+        before = content["attachment"]
+        if before["contentType"] == "application/pdf":
+            renewed = attachment(shown.pdf, "application/pdf", before["title"], embed=False)
+            contents.append({**content, "attachment": renewed})
+            continue
+        found = next(
+            (file for file in shown.files.values() if file.sop_class_uid == content.get("format", {}).get("code")), None
+        )
+        if found is None:
+            contents.append(content)
+            continue
+        renewed = attachment(found.data, before["contentType"], before["title"], embed=False)
+        if "/studies/" in before.get("url", ""):
+            renewed["url"] = found.address(before["url"].partition("/studies/")[0])
+        contents.append({**content, "attachment": renewed})
+        changed["masterIdentifier"] = dicom_identifier(found.sop_instance_uid)
+    return {**changed, "content": contents}
+
+
+def _signed(
+    resource: Json, sign_offs: Sequence[SignOff], shown: ShownForms, judged: Sequence[Json], replaced_by: str
+) -> Json:
     newest = sign_offs[-1]
     status = newest.status.value
     kind = resource["resourceType"]
     if kind == "DocumentReference":
-        return {**resource, "docStatus": status}
+        return _signed_document(resource, newest, shown)
     changed: Json = {**resource, "status": status}
     if kind != "DiagnosticReport":
         if is_reservation(newest):
@@ -171,11 +276,12 @@ def _signed(resource: Json, sign_offs: Sequence[SignOff], pdf: bytes, judged: Se
         "resultsInterpreter": [_person(newest.signer, newest.shown_signer)],
         "result": [*resource.get("result", []), *judged],
         "conclusion": conclusion,
-        "presentedForm": [attachment(pdf, "application/pdf", f"Report, {status}, research use only")],
+        **({"conclusionCode": [concept(NOT_CONFIRMED)]} if is_reservation(newest) else {}),
+        "presentedForm": presented_forms(shown.html, shown.pdf, f"Report, {status}, research use only"),
     }
 
 
-def _withdrawn(resource: Json, step: SignOff, pdf: bytes, replaced_by: str) -> Json:
+def _withdrawn(resource: Json, step: SignOff, shown: ShownForms, replaced_by: str) -> Json:
     kind = resource["resourceType"]
     kept: Json = {"resourceType": kind, "text": narrative(WITHDRAWN)}
     kept |= {name: resource[name] for name in _KEPT[kind] if name in resource}
@@ -190,7 +296,7 @@ def _withdrawn(resource: Json, step: SignOff, pdf: bytes, replaced_by: str) -> J
             "text": narrative(conclusion),
             "issued": step.time.isoformat(),
             "conclusion": conclusion,
-            "presentedForm": [attachment(pdf, "application/pdf", "Withdrawn report")],
+            "presentedForm": presented_forms(shown.html, shown.pdf, "Withdrawn report"),
         }
     elif kind == "DocumentReference":
         kept |= {"docStatus": step.status.value, "content": [{"attachment": {"title": WITHDRAWN}}]}

@@ -8,6 +8,7 @@ from typing import Any
 
 import oncoresponse
 from oncoresponse.case.sign_off import SignOff
+from oncoresponse.reporting.html_page import report_html
 from oncoresponse.reporting.report_page import ReportPage
 from oncoresponse.reporting.sign_off_wording import (
     RESEARCH_USE,
@@ -34,20 +35,42 @@ def signed_page(page: ReportPage, sign_offs: Sequence[SignOff], replaced_by: str
         replaced_by: Identifier of a newer assessment; empty for none.
     """
     newest = sign_offs[-1]
-    fixed = words(LANGUAGE)
+    return page.pdf(
+        status=_status(newest), sign_off=_sign_off_block(sign_offs, replaced_by), issued=_moment(newest.time)
+    )
+
+
+def signed_html(page: ReportPage, sign_offs: Sequence[SignOff], replaced_by: str = "") -> bytes:
+    """The same as HTML; arguments as of :func:`signed_page`."""
+    return report_html(page.content, _status(sign_offs[-1]), _sign_off_block(sign_offs, replaced_by))
+
+
+def _status(newest: SignOff) -> str:
+    status: str = words(LANGUAGE)["signed_status"][newest.status.value]
+    return status
+
+
+def _sign_off_block(sign_offs: Sequence[SignOff], replaced_by: str) -> Json:
+    newest = sign_offs[-1]
     first, *others = status_lines(sign_offs, replaced_by)
     said = agreement_sentence(newest)
     lines = [line for line in others if line != said]
     if newest.comment:
         lines.insert(0, f'Comment: "{_shortened(newest.comment)}"')
-    block = {"statement": f"{said} {first}", "warns": is_reservation(newest), "lines": lines}
-    return page.pdf(
-        status=fixed["signed_status"][newest.status.value], sign_off=displayable(block), issued=_moment(newest.time)
-    )
+    block: Json = displayable({"statement": f"{said} {first}", "warns": is_reservation(newest), "lines": lines})
+    return block
 
 
 def withdrawn_page(assessment_id: str, filed_under: str, sign_off: SignOff, replaced_by: str = "") -> bytes:
     """A PDF that says that the report was withdrawn, with a banner on every page. It needs nothing of the report.
+
+    Arguments as of :func:`withdrawn_content`.
+    """
+    return set_pdf("withdrawn.typ", withdrawn_content(assessment_id, filed_under, sign_off, replaced_by), {})
+
+
+def withdrawn_content(assessment_id: str, filed_under: str, sign_off: SignOff, replaced_by: str = "") -> Json:
+    """What the page of a withdrawn report is set from, as PDF and as HTML.
 
     Args:
         assessment_id: Identifier of the assessment.
@@ -81,7 +104,8 @@ def withdrawn_page(assessment_id: str, filed_under: str, sign_off: SignOff, repl
         "lines": lines,
         "footer": f"Assessment {assessment_id}. {RESEARCH_USE}",
     }
-    return set_pdf("withdrawn.typ", displayable(content), {})
+    shown: Json = displayable(content)
+    return shown
 
 
 def _moment(time: datetime) -> Json:

@@ -48,6 +48,7 @@ def order_of_request(
         planned_treatment=request.planned_treatment,
         patient_reference=request.patient_reference,
         service_request_reference=request.service_request_reference,
+        encounter_reference=request.encounter_reference,
         replaces=request.replaces.removeprefix("assessments/"),
     )
 

@@ -23,6 +23,7 @@ from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
 from oncoresponse.rpc.caller_variables import CALLER_VARIABLES, PREFIX
 from oncoresponse.rpc.edge_settings import Destination, DicomPeer, DicomWebServer, HttpSettings, PacsSettings
 from oncoresponse.rpc.ehr_settings import FhirDestination, MllpDestination
+from oncoresponse.rpc.fhir_settings import FhirSettings
 from oncoresponse.rpc.settings_sources import EARLIER_NAMES, EarlierVariables, SettingsFile
 from oncoresponse.rpc.tls import CallerTls, require_readable_pem
 
@@ -166,6 +167,7 @@ class ServerSettings(BaseSettings):
             kept, and nothing is started.
         dicom_peers: Archives that are asked for studies by C-FIND and C-MOVE, by a name of your choice. Fields of each
             as :class:`~oncoresponse.rpc.edge_settings.DicomPeer`.
+        fhir: What reports say of the hospital in FHIR; fields as :class:`~oncoresponse.rpc.fhir_settings.FhirSettings`.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
@@ -236,6 +238,7 @@ class ServerSettings(BaseSettings):
     ] = {}
     rules: Path | None = None
     dicom_peers: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], DicomPeer] = {}
+    fhir: FhirSettings = FhirSettings()
 
     @model_validator(mode="before")
     @classmethod

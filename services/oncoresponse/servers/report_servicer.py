@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from oncoresponse.access.call import current_call
 from oncoresponse.access.caller import Caller
+from oncoresponse.case.artifact_names import BUNDLE_R5, IMR_BUNDLE, PATIENT_PAGE, REJECTION_NOTE
 from oncoresponse.case.sign_off import (
     Agreement,
     RecordedJudgement,
@@ -34,6 +35,7 @@ from oncoresponse.reporting.dicom_objects.signed_objects import (
     verified_report,
 )
 from oncoresponse.reporting.report_page import ReportPage
+from oncoresponse.reporting.report_site import NO_SITE, ReportSite
 from oncoresponse.reporting.sign_off import FirstVersion, sign_off_documents
 from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.rpc.report_message import AGREEMENTS, JUDGEMENTS, REASONS
@@ -42,7 +44,6 @@ from oncoresponse.servers.report_view import (
     ENCAPSULATED_REPORT,
     PAGE,
     PDF,
-    REJECTION_NOTE,
     STRUCTURED_REPORT,
     ReportView,
     is_of_wrong_patient,
@@ -53,10 +54,10 @@ from oncoresponse.storage.delivery_rows import DeliveryEvent
 from oncoresponse.storage.delivery_store import add_version
 from oncoresponse.storage.report_store import (
     BUNDLE_MEDIA_TYPE,
-    OBJECT_MEDIA_TYPE,
     PAGE_MEDIA_TYPE,
     ReportHistory,
     ReportStore,
+    media_type_of,
 )
 from oncoresponse.storage.resource_index import index_version
 from oncoresponse.v1 import artifact_pb2, assessment_pb2, report_pb2, report_pb2_grpc
@@ -92,15 +93,22 @@ class ReportServicer(report_pb2_grpc.ReportServiceServicer):
         artifacts: Where documents are.
         store: What is signed.
         view: What callers see of it.
+        site: What reports need to know of the hospital.
     """
 
     def __init__(
-        self, records: AssessmentRecords, artifacts: ArtifactStore, store: ReportStore, view: ReportView
+        self,
+        records: AssessmentRecords,
+        artifacts: ArtifactStore,
+        store: ReportStore,
+        view: ReportView,
+        site: ReportSite = NO_SITE,
     ) -> None:
         self._records = records
         self._artifacts = artifacts
         self._store = store
         self._view = view
+        self._site = site
 
     async def make_ready(self) -> None:
         """Reach the database and make its tables."""
@@ -226,12 +234,16 @@ class ReportServicer(report_pb2_grpc.ReportServiceServicer):
             (first[BUNDLE].sha256, *(version.bundle.sha256 for version in history.versions)),
             history.judgements,
             history.replaced_by,
+            objects_of=lambda pdf: self._objects(first, history, sign_off, pdf),
+            site=self._site,
         )
-        objects = self._objects(first, history, sign_off, made.pdf)
+        others = {**made.objects, BUNDLE_R5: made.bundle_r5, PATIENT_PAGE: made.patient_page}
+        if made.imr_bundle is not None:
+            others[IMR_BUNDLE] = made.imr_bundle
         documents = (
             (made.bundle, BUNDLE_MEDIA_TYPE),
             (made.pdf, PAGE_MEDIA_TYPE),
-            *((data, OBJECT_MEDIA_TYPE) for data in objects.values()),
+            *((data, media_type_of(file_name)) for file_name, data in others.items()),
         )
         bundle, pdf, *kept = (
             StoredArtifact(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data), media_type=media_type)
@@ -244,7 +256,7 @@ class ReportServicer(report_pb2_grpc.ReportServiceServicer):
             for data, media_type in documents:
                 store.put_bytes(data, media_type)
 
-        stored_objects = dict(zip(objects, kept, strict=True))
+        stored_objects = dict(zip(others, kept, strict=True))
         of_version = {BUNDLE: bundle, PDF: pdf, **stored_objects}
 
         def along(connection: Connection) -> None:
@@ -289,7 +301,10 @@ class ReportServicer(report_pb2_grpc.ReportServiceServicer):
     def _read_objects(self, versions: Sequence[Mapping[str, StoredArtifact]]) -> list[bytes]:
         """The objects of versions, without notes, each once."""
         kept = {
-            stored.sha256: stored for objects in versions for name, stored in objects.items() if name != REJECTION_NOTE
+            stored.sha256: stored
+            for objects in versions
+            for name, stored in objects.items()
+            if name.endswith(_OBJECT_ENDING) and name != REJECTION_NOTE
         }
         return [self._artifacts.read_bytes(stored) for stored in kept.values()]
 

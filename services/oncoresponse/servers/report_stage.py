@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from oncoradiomics.features import FeatureDocument
 from pydicom.dataset import Dataset
 
 import oncoresponse
+from oncoresponse.case.artifact_names import BUNDLE_R5, PATIENT_PAGE
 from oncoresponse.case.case import Case, Lesion
 from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.prediction import Prediction
@@ -26,6 +29,7 @@ from oncoresponse.reporting.compose import compose_report
 from oncoresponse.reporting.dicom_objects.report_objects import report_objects, reported_surfaces
 from oncoresponse.reporting.lesion_map import lesion_map
 from oncoresponse.reporting.report_content import ReportContext, ReportedLesion, SourceArtifact
+from oncoresponse.reporting.report_site import NO_SITE, ReportSite
 from oncoresponse.servers.indexed_study import headers_of_images
 from oncoresponse.servers.stage_software import stage_software
 from oncoresponse.storage.artifact_store import DICOM_MEDIA_TYPE, ArtifactStore
@@ -43,6 +47,7 @@ class ReportStage:
         models_directory: Installed models.
         performing_organization: Name of the institution; empty for none.
         margin_mm: Width of the shell around lesions on CT, above 0; ``None`` for none.
+        site: What reports need to know of the hospital.
     """
 
     def __init__(
@@ -51,11 +56,13 @@ class ReportStage:
         models_directory: Path,
         performing_organization: str,
         margin_mm: float | None = None,
+        site: ReportSite = NO_SITE,
     ) -> None:
         self._artifacts = artifacts
         self._models = ModelCache(models_directory, _folder_itself)
         self._performing_organization = performing_organization or None
         self._margin_mm = margin_mm
+        self._site = site
 
     async def make_ready(self) -> None:
         """Nothing to load."""
@@ -69,7 +76,9 @@ class ReportStage:
 
     def software(self) -> StageSoftware:
         """What it runs with."""
-        return stage_software(*_PACKAGES, performing_organization=self._performing_organization)
+        return stage_software(
+            *_PACKAGES, performing_organization=self._performing_organization, site=_stated(self._site)
+        )
 
     def _run(self, case: Case, model: str, model_sha256: str) -> Case:
         store = self._artifacts
@@ -95,7 +104,10 @@ class ReportStage:
             artifacts=_sources(case, definition),
             patient_reference=case.order.patient_reference or None,
             service_request_reference=case.order.service_request_reference or None,
+            encounter_reference=case.order.encounter_reference or None,
             performing_organization=self._performing_organization,
+            site=self._site,
+            model_card=_model_card(folder),
             replaces=case.order.replaces,
         )
         shown = (image for role in definition.show if (image := case.image(role)) is not None)
@@ -103,7 +115,7 @@ class ReportStage:
         lesions = lesion_map(store.read_volume(lesion.mask) for lesion in case.lesions if lesion.mask is not None)
         headers = self._source_headers(case, study, definition.segment_on)
         models, context = reported_surfaces(context, lesions, self._ct(case, volumes), self._margin_mm)
-        report = compose_report(context, volumes, lesions, headers)
+        report = compose_report(context, volumes, lesions, headers, models)
         objects = report_objects(context, report, models, headers)
         outputs: dict[str, StoredArtifact] = {
             "report.json": store.put_bytes(report.bundle_json, "application/fhir+json"),
@@ -111,6 +123,8 @@ class ReportStage:
             "report-page.json": store.put_bytes(report.page, "application/json"),
             "key-image.png": store.put_bytes(report.key_image, "image/png"),
             "segmentation.dcm": store.put_bytes(report.segmentation, DICOM_MEDIA_TYPE),
+            BUNDLE_R5: store.put_bytes(report.bundle_r5, "application/fhir+json"),
+            PATIENT_PAGE: store.put_bytes(report.patient_page, "text/html"),
             "surfaces.glb": store.put_bytes(objects.scene, "model/gltf-binary"),
         }
         for name, data in objects.dicom.items():
@@ -149,6 +163,19 @@ class ReportStage:
 
 def _folder_itself(folder: ModelFolder) -> ModelFolder:
     return folder
+
+
+def _model_card(folder: ModelFolder) -> bytes:
+    """The card of the model; empty where its folder has none."""
+    path = folder.path / "model-card.md"
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _stated(site: ReportSite) -> str:
+    """What the settings say of the site, for the record; empty where they say nothing."""
+    if site == NO_SITE:
+        return ""
+    return json.dumps(asdict(site), sort_keys=True)
 
 
 def _sources(case: Case, definition: ImagingResponse) -> tuple[SourceArtifact, ...]:

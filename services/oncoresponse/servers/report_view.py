@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from oncoresponse.access.call import Call, current_call
 from oncoresponse.access.roles import AccessRole
+from oncoresponse.case.artifact_names import BUNDLE_R5, IMR_BUNDLE, PATIENT_PAGE, REJECTION_NOTE
 from oncoresponse.case.sign_off import FIRST_VERSION, ReportStatus, WithdrawalReason, current_status, current_version
 from oncoresponse.errors import (
     ArtifactNotFound,
@@ -34,8 +35,8 @@ from oncoresponse.workflow.assessment_records import is_finished
 
 BUNDLE, PDF, PAGE = "report.json", "report.pdf", "report-page.json"
 STRUCTURED_REPORT, ENCAPSULATED_REPORT = "structured-report.dcm", "encapsulated-report.dcm"
-REJECTION_NOTE = "rejection-note.dcm"
 _VERSIONED = (BUNDLE, PDF)
+_OTHER_FORMS = (BUNDLE_R5, PATIENT_PAGE, IMR_BUNDLE)
 _PREFIX = "assessments/"
 # What tells the model's answer; a file that is not known here is not shown either.
 _SHOWN_BEFORE_JUDGEMENT = (
@@ -158,7 +159,7 @@ class ReportView:
             version=FIRST_VERSION, status=report_pb2.REPORT_STATUS_PRELIMINARY, time=assessment.end_time
         )
         if not withheld:
-            for name in (*_VERSIONED, STRUCTURED_REPORT, ENCAPSULATED_REPORT):
+            for name in (*_VERSIONED, *_OTHER_FORMS, STRUCTURED_REPORT, ENCAPSULATED_REPORT):
                 if name in assessment.result.artifacts:
                     first.artifacts[name].CopyFrom(assessment.result.artifacts[name])
         versions = [version_message(each.sign_off, each.artifacts, withheld=withheld) for each in history.versions]
@@ -203,13 +204,13 @@ class ReportView:
         result = seen.result
         if history.versions:
             for name, stored in history.versions[-1].artifacts.items():
-                if name in result.artifacts or name == REJECTION_NOTE:
+                if name in result.artifacts or name in (REJECTION_NOTE, IMR_BUNDLE):
                     result.artifacts[name].CopyFrom(artifact_message(stored))
             result.fhir_bundle.CopyFrom(result.artifacts[BUNDLE])
             lines = status_lines(history.sign_offs, history.replaced_by)
             result.summary = result.summary.replace(NOT_SIGNED, " ".join(lines))
         if status is ReportStatus.ENTERED_IN_ERROR:
-            notices = (*_VERSIONED, REJECTION_NOTE)
+            notices = (*_VERSIONED, *_OTHER_FORMS, REJECTION_NOTE)
             kept = {name: result.artifacts[name] for name in notices if name in result.artifacts}
             summary = "\n".join([WITHDRAWN, *status_lines(history.sign_offs[-1:], history.replaced_by)])
             seen.result.CopyFrom(

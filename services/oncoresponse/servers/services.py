@@ -229,11 +229,16 @@ def _response(around: Surroundings) -> Built:
 
 
 def _reporting(around: Surroundings) -> Built:
+    from oncoresponse.servers.report_site import report_site
     from oncoresponse.servers.report_stage import ReportStage
 
     settings = around.settings
     stage = ReportStage(
-        around.artifacts, settings.models_directory, settings.performing_organization, settings.surgical_margin_mm
+        around.artifacts,
+        settings.models_directory,
+        settings.performing_organization,
+        settings.surgical_margin_mm,
+        report_site(settings.fhir),
     )
     return Built(stage.make_ready, close=stage.close, stages={"report": stage})
 
@@ -265,6 +270,7 @@ def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.older_reports import OlderReports
     from oncoresponse.servers.replay_servicer import ReplayServicer
     from oncoresponse.servers.report_servicer import ReportServicer
+    from oncoresponse.servers.report_site import report_site
     from oncoresponse.servers.report_view import ReportView
     from oncoresponse.servers.resource_servicer import ResourceServicer
     from oncoresponse.storage.database_lock import DatabaseLock
@@ -303,7 +309,7 @@ def _assessment(around: Surroundings) -> Built:
     lock = DatabaseLock(settings.system_database_url)
     servicer = AssessmentServicer(records, around.artifacts, peers, store, view, control, lock, settings.destinations)
     around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
-    reports = ReportServicer(records, around.artifacts, store, view)
+    reports = ReportServicer(records, around.artifacts, store, view, report_site(settings.fhir))
     around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
     around.offer(delivery_pb2_grpc.add_DeliveryServiceServicer_to_server, DeliveryServicer(records, deliveries))
     older = OlderReports(records, around.artifacts, store, resources)

@@ -32,6 +32,7 @@ from oncoresponse.storage.database_engine import database_engine, exclude_other_
 _AREA = "reports"
 _KEPT = ("report_version", "report_judgement", "report_object")
 BUNDLE_MEDIA_TYPE, PAGE_MEDIA_TYPE, OBJECT_MEDIA_TYPE = "application/fhir+json", "application/pdf", "application/dicom"
+_MEDIA_TYPES = {"json": BUNDLE_MEDIA_TYPE, "html": "text/html"}
 
 _REFUSE_SQLITE = """
 CREATE TRIGGER IF NOT EXISTS {table}_is_kept BEFORE UPDATE ON {table}
@@ -58,7 +59,8 @@ class SignedVersion:
     Attributes:
         sign_off: Who did what.
         bundle, page: Its FHIR Bundle and its PDF in the artifact store.
-        objects: Its DICOM objects there, by file name; none of a version that a release before 0.4 made.
+        objects: Everything else that was made of it, by file name: DICOM objects, the page for the patient, other
+            forms of the Bundle.
     """
 
     sign_off: SignOff
@@ -178,7 +180,7 @@ class ReportStore:
             request: Its ``request_id`` and the SHA-256 of all that it asks.
             artifacts: FHIR Bundle and PDF of the version.
             keep: Stores their bytes; called once the place of the version is taken, before the transaction ends.
-            objects: DICOM objects of the version, by file name.
+            objects: Everything else of the version, by file name.
             along: Writes what belongs to the version in the same transaction.
 
         Returns:
@@ -388,11 +390,18 @@ def _signed_version(row: Row[Any], objects: Sequence[Row[Any]]) -> SignedVersion
         StoredArtifact(sha256=row.bundle_sha256, size_bytes=row.bundle_bytes, media_type=BUNDLE_MEDIA_TYPE),
         StoredArtifact(sha256=row.page_sha256, size_bytes=row.page_bytes, media_type=PAGE_MEDIA_TYPE),
         {
-            each.name: StoredArtifact(sha256=each.sha256, size_bytes=each.size_bytes, media_type=OBJECT_MEDIA_TYPE)
+            each.name: StoredArtifact(
+                sha256=each.sha256, size_bytes=each.size_bytes, media_type=media_type_of(each.name)
+            )
             for each in objects
             if each.version == row.version
         },
     )
+
+
+def media_type_of(name: str) -> str:
+    """Media type of what is kept under a file name."""
+    return _MEDIA_TYPES.get(name.rpartition(".")[2], OBJECT_MEDIA_TYPE)
 
 
 def _judgement(row: Row[Any]) -> RecordedJudgement:

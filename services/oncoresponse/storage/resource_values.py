@@ -123,7 +123,9 @@ def indexed_bundle(bundle: bytes, assessment: str, tenant: str) -> IndexedBundle
         ValueError: It is no Bundle.
     """
     read: Json = json.loads(bundle)
-    entries, names = [], {}
+    entries: list[_Entry] = []
+    names: dict[str, str] = {}
+    names_of_shared: dict[str, str] = {}
     for number, entry in enumerate(read["entry"]):
         resource = entry["resource"]
         kind = resource["resourceType"]
@@ -133,12 +135,15 @@ def indexed_bundle(bundle: bytes, assessment: str, tenant: str) -> IndexedBundle
         scope = f"tenant {tenant}" if shared else f"assessment {assessment}"
         made = _Entry(resource, _id(scope, kind, _key(entry)), shared)
         names[entry["fullUrl"]] = f"{kind}/{made.id}"
+        if shared:
+            names_of_shared[entry["fullUrl"]] = f"{kind}/{made.id}"
         _move_data_out(made, number, scope)
         entries.append(made)
     found: dict[tuple[str, str], IndexedResource] = {}
     for entry in entries:
         for each in (entry, *entry.further):
-            indexed = _indexed(each, names)
+            # What reports of several patients share leads to none of them: a Device names its model card by identifier.
+            indexed = _indexed(each, names_of_shared if each.shared else names)
             found[indexed.resource_type, indexed.id] = indexed
     return IndexedBundle(tuple(found.values()), _patients(read))
 

@@ -159,7 +159,7 @@ class LesionSelection(_message.Message):
     def __init__(self, point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., rough_contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ...) -> None: ...
 
 class CreateAssessmentRequest(_message.Message):
-    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference", "lesion", "series", "lesions", "replaces", "deliver_to", "priority")
+    __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference", "lesion", "series", "lesions", "replaces", "deliver_to", "priority", "encounter_reference")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STUDY_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -175,6 +175,7 @@ class CreateAssessmentRequest(_message.Message):
     REPLACES_FIELD_NUMBER: _ClassVar[int]
     DELIVER_TO_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    ENCOUNTER_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     study: str
     model: str
@@ -190,7 +191,8 @@ class CreateAssessmentRequest(_message.Message):
     replaces: str
     deliver_to: _containers.RepeatedScalarFieldContainer[str]
     priority: AssessmentPriority
-    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., lesion: _Optional[_Union[LesionPrompt, _Mapping]] = ..., series: _Optional[_Iterable[_Union[_study_pb2.SeriesSelection, _Mapping]]] = ..., lesions: _Optional[_Iterable[_Union[LesionSelection, _Mapping]]] = ..., replaces: _Optional[str] = ..., deliver_to: _Optional[_Iterable[str]] = ..., priority: _Optional[_Union[AssessmentPriority, str]] = ...) -> None: ...
+    encounter_reference: str
+    def __init__(self, request_id: _Optional[str] = ..., study: _Optional[str] = ..., model: _Optional[str] = ..., covariates: _Optional[_Iterable[_Union[_response_pb2.Covariate, _Mapping]]] = ..., planned_treatment: _Optional[str] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., expected_patient: _Optional[_Union[_study_pb2.ExpectedPatient, _Mapping]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., lesion: _Optional[_Union[LesionPrompt, _Mapping]] = ..., series: _Optional[_Iterable[_Union[_study_pb2.SeriesSelection, _Mapping]]] = ..., lesions: _Optional[_Iterable[_Union[LesionSelection, _Mapping]]] = ..., replaces: _Optional[str] = ..., deliver_to: _Optional[_Iterable[str]] = ..., priority: _Optional[_Union[AssessmentPriority, str]] = ..., encounter_reference: _Optional[str] = ...) -> None: ...
 
 class CreateAssessmentResponse(_message.Message):
     __slots__ = ("assessment",)

@@ -14,16 +14,20 @@ from pathlib import Path
 from typing import Any
 
 RESOURCES = (
+    "Binary",
     "Bundle",
     "BodyStructure",
     "Device",
     "DiagnosticReport",
     "DocumentReference",
+    "Endpoint",
     "ImagingStudy",
     "Media",
     "Observation",
+    "Organization",
     "Provenance",
     "RiskAssessment",
+    "ServiceRequest",
 )
 DATA_TYPES = (
     "Annotation",

@@ -29,6 +29,8 @@ from oncoresponse.case.study_description import PatientIdentity, SeriesDescripti
 from oncoresponse.case.volume import Volume
 from oncoresponse.model.definition import ImageInput, ImagingResponse, parse_definition
 from oncoresponse.reporting.compose import Report, compose_report
+from oncoresponse.reporting.dicom_objects.archive_object import part10
+from oncoresponse.reporting.fhir_bundle import fhir_bundle
 from oncoresponse.reporting.lesion_map import lesion_map
 from oncoresponse.reporting.report_content import ReportContext, ReportedLesion, SourceArtifact
 from pydicom.dataset import Dataset
@@ -339,6 +341,29 @@ def abstaining_report(
 ) -> Report:
     context = make_context(prediction=prediction(Answer.INDETERMINATE))
     return compose_report(context, {"PT": pet, "CT": ct}, mask, pet_series)
+
+
+@pytest.fixture(scope="session")
+def make_bundle() -> Callable[[ReportContext], dict[str, Any]]:
+    """The Bundle of a context with the smallest files that it can refer to, as parsed JSON."""
+    made = Dataset()
+    made.StudyInstanceUID, made.SeriesInstanceUID, made.SOPInstanceUID = "1.2.3", "1.2.3.1", "1.2.3.1.1"
+    made.SOPClassUID, made.Modality = "1.2.840.10008.5.1.4.1.1.66.4", "SEG"
+    objects = {"segmentation.dcm": part10(made)}
+
+    def make(context: ReportContext) -> dict[str, Any]:
+        data = fhir_bundle(
+            context,
+            html=b"<!DOCTYPE html>",
+            pdf=b"%PDF",
+            key_image=b"\x89PNG",
+            key_image_size=(4, 3),
+            objects=objects,
+        )
+        parsed: dict[str, Any] = json.loads(data)
+        return parsed
+
+    return make
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 from oncoresponse.reporting.compose import Report
 from oncoresponse.reporting.dicom_objects.archive_object import source_series
 from oncoresponse.reporting.dicom_objects.structured_report import structured_report
-from oncoresponse.reporting.fhir_bundle import fhir_bundle
 from oncoresponse.reporting.lesion_distances import DISTANCE_METHOD, LesionDistances
 from oncoresponse.reporting.pdf_report import page_content
 from oncoresponse.reporting.report_content import ReportContext
@@ -105,10 +103,7 @@ def test_checkers_read_the_sr_with_distances(
     assert absent[-2:] == ["distance-to-bone", "distance-to-skin"]
 
 
-def _observations(context: ReportContext) -> dict[str, Any]:
-    bundle = json.loads(
-        fhir_bundle(context, pdf=b"%PDF", key_image=b"\x89PNG", key_image_size=(4, 3), segmentation=b"DICM")
-    )
+def _observations(bundle: dict[str, Any]) -> dict[str, Any]:
     resources = [entry["resource"] for entry in bundle["entry"]]
     found = {item["code"]["text"]: item for item in resources if item["resourceType"] == "Observation"}
     report = next(item for item in resources if item["resourceType"] == "DiagnosticReport")
@@ -120,8 +115,10 @@ def _observations(context: ReportContext) -> dict[str, Any]:
     return found
 
 
-def test_fhir_says_the_same(context: ReportContext, make_two_lesions: MakeContext) -> None:
-    found = _observations(context)
+def test_fhir_says_the_same(
+    context: ReportContext, make_two_lesions: MakeContext, make_bundle: Callable[[ReportContext], dict[str, Any]]
+) -> None:
+    found = _observations(make_bundle(context))
     bone, skin = found["Distance to bone, lesion 1"], found["Distance to skin, lesion 1"]
     assert bone["valueQuantity"] == {
         "value": 12.4,
@@ -136,7 +133,7 @@ def test_fhir_says_the_same(context: ReportContext, make_two_lesions: MakeContex
         assert "valueQuantity" not in item
         assert item["dataAbsentReason"]["coding"][0]["code"] == code
     assert "not computed in head and neck" in found["Distance to skin, lesion 2"]["dataAbsentReason"]["text"]
-    assert not [title for title in _observations(make_two_lesions()) if "Distance" in title]
+    assert not [title for title in _observations(make_bundle(make_two_lesions())) if "Distance" in title]
 
 
 def test_page_summary_and_conclusion_show_them(context: ReportContext, make_two_lesions: MakeContext) -> None:

@@ -19,6 +19,7 @@ from oncoresponse.case.prediction import Answer, Prediction
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.model.definition import MeasuredInput
 from oncoresponse.reporting.compose import Report
+from oncoresponse.reporting.dicom_objects.archive_object import part10
 from oncoresponse.reporting.fhir_bundle import fhir_bundle
 from oncoresponse.reporting.report_content import ReportContext
 from pydicom.sr._concepts_dict import concepts
@@ -36,7 +37,7 @@ def problems(bundle: Json) -> list[str]:
         found += _structure(entry["resource"]["resourceType"], "", entry["resource"], types)
         found += _structure("Bundle", "entry.request", entry["request"], types)
         request = entry["request"]
-        is_update = request["method"] == "PUT" and re.match(r"[A-Za-z]+\?identifier=[^|]+\|.", request["url"])
+        is_update = request["method"] == "PUT" and re.match(r"[A-Za-z]+\?identifier=[^|]+\|.|Binary/.", request["url"])
         if not (request.get("ifNoneExist") or is_update):
             found.append(f"{entry['fullUrl']}: not conditional")
     text = json.dumps(bundle)
@@ -131,8 +132,23 @@ def strings(element: Any) -> Iterator[str]:
         yield element
 
 
+def dicom_object() -> bytes:
+    """The smallest object that a Bundle can refer to."""
+    made = pydicom.Dataset()
+    made.StudyInstanceUID, made.SeriesInstanceUID, made.SOPInstanceUID = "1.2.3", "1.2.3.1", "1.2.3.1.1"
+    made.SOPClassUID, made.Modality = "1.2.840.10008.5.1.4.1.1.66.4", "SEG"
+    return part10(made)
+
+
 def compose(context: ReportContext) -> Json:
-    data = fhir_bundle(context, pdf=b"%PDF", key_image=b"\x89PNG", key_image_size=(4, 3), segmentation=b"DICM")
+    data = fhir_bundle(
+        context,
+        html=b"<!DOCTYPE html>",
+        pdf=b"%PDF",
+        key_image=b"\x89PNG",
+        key_image_size=(4, 3),
+        objects={"segmentation.dcm": dicom_object()},
+    )
     parsed: Json = json.loads(data)
     return parsed
 
@@ -389,7 +405,9 @@ def test_measures_and_features_name_what_computed_them(make_context: Callable[..
         item["code"]["coding"][0]["code"]: item["code"]["coding"][0]["system"].rsplit("/", 1)[1]
         for item in inputs["component"]
     }
-    assert systems["lesion-volume"] == systems["suv-peak"] == "lesion-measure"
+    measured = [item["code"]["coding"][0]["code"] for item in by_reference(bundle, inputs["hasMember"])]
+    assert measured == ["lesion-volume", "suv-peak"]
+    assert not {"lesion-volume", "suv-peak"} & systems.keys(), "each number stands once"
     assert systems["original_glcm_JointEntropy"] == "oncoradiomics-native-feature"
     assert inputs["device"]["display"] == "OncoResponse 0.1.0"
     assert "OncoRadiomics lesion measures 0.1.0; OncoRadiomics native 7.1" in inputs["method"]["text"]
@@ -677,7 +695,8 @@ def test_an_answer_made_from_the_totals_derives_from_them(
     totals = [item for item in resources(bundle, "Observation") if "patient-total" in json.dumps(item["code"])]
     assert all(item in by_reference(bundle, observed["derivedFrom"]) for item in totals)
     inputs = resource(bundle, "Observation", "125007")
-    coding = inputs["component"][0]["code"]["coding"][0]
+    (total,) = by_reference(bundle, inputs["hasMember"])
+    coding = total["code"]["coding"][0]
     assert (coding["system"].rsplit("/", 1)[1], coding["code"]) == ("patient-total", "total-lesion-volume")
 
 
@@ -687,12 +706,15 @@ def test_an_input_by_another_name_is_a_measure_only_where_it_was_measured(
     """The request may give the value, and goes before what was measured."""
     renamed = MeasuredInput(input="tumor_volume_ml", measure="lesion_volume", same_definition=True, definition="Same.")
     model = make_context().model.model_copy(update={"measured_inputs": (renamed,)})
-    for value, system in ((214.8, "lesion-measure"), (199.0, "oncoresponse")):
+    for value in (214.8, 199.0):
         item = make_prediction().contributions[1].model_copy(update={"input": "tumor_volume_ml", "value": value})
         made = make_prediction(contributions=(item,))
         bundle = compose(make_context(model=model, prediction=made))
-        component = resource(bundle, "Observation", "125007")["component"][0]
-        assert component["code"]["coding"][0]["system"].endswith(system)
+        inputs = resource(bundle, "Observation", "125007")
+        if value == 214.8:
+            assert by_reference(bundle, inputs["hasMember"]) == [resource(bundle, "Observation", "118565006")]
+        else:
+            assert inputs["component"][0]["code"]["coding"][0]["system"].endswith("oncoresponse")
     told = make_context(model=model, prediction=made, predicted_lesions=(), predicted_from="the values of the request")
     observed = resource(compose(told), "Observation", "predicted-response-probability")
     assert "focus" not in observed

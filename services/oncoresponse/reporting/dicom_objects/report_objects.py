@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from oncoresponse.case.artifact_names import lesion_file_name
 from oncoresponse.case.volume import Volume
 from oncoresponse.reporting.compose import Report
 from oncoresponse.reporting.dicom_objects.archive_object import source_series
-from oncoresponse.reporting.dicom_objects.documents import encapsulated_report, key_image_object
-from oncoresponse.reporting.dicom_objects.structured_report import structured_report
-from oncoresponse.reporting.dicom_objects.surface_object import surface_object
+from oncoresponse.reporting.dicom_objects.result_objects import surface_objects
+from oncoresponse.reporting.fhir_bundle import SEGMENTATION
 from oncoresponse.reporting.report_content import ReportContext
 from oncoresponse.reporting.surfaces.body_region import stated_region
-from oncoresponse.reporting.surfaces.meshes import stl
 from oncoresponse.reporting.surfaces.surface_models import SurfaceModels, surface_models
 from oncoresponse.reporting.wording import research_use_statement
-
-STRUCTURED_REPORT, ENCAPSULATED_REPORT = "structured-report.dcm", "encapsulated-report.dcm"
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,7 @@ def report_objects(
     models: SurfaceModels,
     source_datasets: Sequence[Dataset],
 ) -> ReportObjects:
-    """Make them. The same arguments give the same bytes.
+    """Put the objects of a report together. The same arguments give the same bytes.
 
     Args:
         context: What is reported.
@@ -83,22 +76,8 @@ def report_objects(
     Raises:
         MissingAttribute, InvalidAttribute: As :func:`~oncoresponse.reporting.compose.compose_report`.
     """
-    source = source_series(source_datasets)
-    segmentation = dcmread(io.BytesIO(report.segmentation), stop_before_pixels=True)
-    made = {
-        STRUCTURED_REPORT: structured_report(context, source, report.segmentation),
-        ENCAPSULATED_REPORT: encapsulated_report(context, source, report.pdf),
-        "key-image.dcm": key_image_object(context, source, report.key_image),
-    }
-    made_from = str(segmentation.SOPClassUID), str(segmentation.SOPInstanceUID)
-    for instance, (name, mesh) in enumerate(models.meshes.items(), start=1):
-        what, _, number = name.partition("-")
-        title = f"{what.capitalize()} {number}".strip()
-        file_name = f"{what}-surface.dcm"
-        if number:
-            file_name = lesion_file_name(file_name, int(number), len(context.lesions))
-        made[file_name] = surface_object(
-            context, source, stl(mesh), title=title, instance=instance, made_from=made_from
-        )
+    made = {name: data for name, data in report.objects.items() if name != SEGMENTATION}
+    if not any("surface" in name for name in made):  # composed without them
+        made |= surface_objects(context, source_series(source_datasets), report.segmentation, models)
     distances = None if models.distances is None else models.distances.model_dump_json(indent=2).encode()
     return ReportObjects(made, models.scene, distances)
