@@ -32,7 +32,8 @@ from tests.integration.orthanc_server import free_port
 from tests.integration.test_fhir_server import sample, versions_of
 
 pet_series, pet, ct, mask, model = sample.pet_series, sample.pet, sample.ct, sample.mask, sample.model
-make_context, report = sample.make_context, sample.report
+make_context, report, abstaining_report = sample.make_context, sample.report, sample.abstaining_report
+two_lesions, make_two_lesions, two_lesion_report = sample.two_lesions, sample.make_two_lesions, sample.two_lesion_report
 
 Json = dict[str, Any]
 PDF = b"%PDF-1.7 " + bytes(range(256)) * 4
@@ -205,6 +206,25 @@ def test_results_arrive_as_they_are(receiver: Receiver, bundles: list[Json]) -> 
     # Each value stands once for its code and part.
     named = [(each[3], each[4]) for each in results[2:] if not each[3].startswith("121401")]
     assert len(named) == len(set(named)) > 5
+
+
+@pytest.mark.parametrize("kind", ["abstaining_report", "two_lesion_report"])
+def test_reports_without_a_call_and_of_two_lesions(request: pytest.FixtureRequest, kind: str) -> None:
+    """Each message is what the standard says; no value stands for a call that was not made, and lesions are apart."""
+    bundle = json.loads(request.getfixturevalue(kind).bundle_json)
+    version = ReportVersion("deliveries/1", "assessments/a", 1, bundle, PDF, PatientInImages())
+    text = message_of(version, MllpDestination(kind="mllp", address="127.0.0.1:1")).decode()
+    parse_message(text, find_groups=True).validate()
+    (pid,) = fields_of(text, "PID")
+    assert pid[5] == "^^^^^^U"
+    results = fields_of(text, "OBX")
+    (probability,) = (each for each in results if each[3].startswith("predicted-response-probability^"))
+    if kind == "abstaining_report":
+        assert (probability[2], probability[5], probability[11]) == ("", "", "X")
+        return
+    volumes = [each for each in results if each[3].startswith("118565006^")]
+    assert [each[4] for each in volumes] == ["1", "2"]
+    assert ["lesion 1" in each[3] for each in volumes] == [True, False] and "lesion 2" in volumes[1][3]
 
 
 @pytest.mark.parametrize("form", ["oru", "mdm"])

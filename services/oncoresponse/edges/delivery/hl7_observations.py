@@ -53,7 +53,8 @@ def observed_of(bundle: Json, report: Json) -> Iterator[Observed]:
         seen[first] += 1
         part = str(seen[first])
         components = resource.get("component", [])
-        if _value(resource) or not components:
+        # One without a value says so, whatever stands beside it.
+        if _value(resource) or not components or "dataAbsentReason" in resource:
             yield _observed(resource, part)
         for each in components:
             yield _observed(each, part)
