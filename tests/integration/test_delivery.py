@@ -1,6 +1,7 @@
 """Results go to archives by themselves: one that is away, refuses, comes back; after kill -9; signed, withdrawn.
 
-The archive is pynetdicom's, so that it can be away and refuse as the test says; docs/pacs.md is tried with Orthanc.
+The archive is pynetdicom's, so that it can be away and refuse as the test says; docs/pacs.md is tried with Orthanc. And
+to an EHR: a FHIR server and an HL7 receiver that others wrote.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 import pydicom
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from oncoresponse.cli.main import app
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.administration_client import AdministrationClient
@@ -27,7 +30,11 @@ from oncoresponse.v1 import administration_pb2, delivery_pb2, report_pb2, study_
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from typer.testing import CliRunner
 
+from tests.integration.medplum_server import running_fhir_server
 from tests.integration.orthanc_server import free_port
+from tests.integration.test_fhir_push import SYSTEM, a_patient, resources
+from tests.integration.test_hl7_push import fields_of, receiving
+from tests.integration.token_endpoint import Guard, guarded
 
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "examples" / "STS_032"
@@ -69,9 +76,9 @@ def archive(port: int, *, without: str = "") -> Iterator[list[pydicom.Dataset]]:
 
 
 class Installation:
-    """A server with two destinations, and a user who may do everything, on one data folder."""
+    """A server with two archives and an EHR, and a user who may do everything, on one data folder."""
 
-    def __init__(self, folder: Path, serve: Callable[..., object]) -> None:
+    def __init__(self, folder: Path, serve: Callable[..., object], ehr: dict[str, object]) -> None:
         self.folder, self._serve = folder, serve
         self.ports = {"archive": free_port(), "meshless": free_port()}
         self.data = folder / "data"
@@ -80,7 +87,7 @@ class Installation:
             for name, port in self.ports.items()
         }
         self.settings = folder / "settings.yaml"
-        self.settings.write_text(yaml.safe_dump({"destinations": destinations}))
+        self.settings.write_text(yaml.safe_dump({"destinations": {**destinations, **ehr}}))
         roles = [word for role in ("submit", "read", "sign", "administer") for word in ("--role", role)]
         words = ["users", "add", "doctor", *roles, "--data-dir", str(self.data)]
         command = [sys.executable, "-m", "oncoresponse.cli.main", *words]
@@ -122,8 +129,36 @@ def until(condition: Callable[[], object]):
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory, serve_for_module):
-    return Installation(tmp_path_factory.mktemp("delivery"), serve_for_module)
+def guard():
+    """A FHIR server behind SMART Backend Services; there is none behind it until a test says which."""
+    with guarded(Guard()) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with receiving() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory, serve_for_module, guard, engine):
+    folder = tmp_path_factory.mktemp("delivery")
+    secret = ec.generate_private_key(ec.SECP384R1())
+    key_file = folder / "key.pem"
+    key_file.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    key_file.chmod(0o600)
+    smart = {"client_id": guard.client_id, "key_file": str(key_file), "scope": "system/*.cruds", "key_id": "ours"}
+    guard.keys["ours"] = (secret.public_key(), "ES384")
+    chart = {"kind": "fhir", "url": f"{guard.base}/fhir", "smart": smart, "patient_system": SYSTEM}
+    address = f"127.0.0.1:{engine.port}"
+    ehr = {
+        "chart": chart,
+        "documents": {**chart, "form": "document"},
+        "imr": {**chart, "form": "imr"},
+        "engine": {"kind": "mllp", "address": address, "assigning_authority": "NORTH"},
+    }
+    return Installation(folder, serve_for_module, ehr)
 
 
 @pytest.fixture(scope="module")
@@ -251,3 +286,60 @@ def test_what_is_withdrawn_before_it_is_sent_never_is(installation, assessment):
             with pytest.raises(OncoResponseError) as caught:
                 client.resend_delivery(name, everything=True)
             assert caught.value.reason == code
+
+
+def test_an_ehr_that_does_not_know_the_patient_at_first(installation, guard, engine):
+    """Held until it does; then the chart, its documents and the interface engine follow the report."""
+    names = ("chart", "documents", "engine", "imr")
+
+    def reached(version: int, **states: str) -> dict[str, delivery_pb2.Delivery]:
+        def found() -> dict[str, delivery_pb2.Delivery] | None:
+            listed = {
+                each.destination: each
+                for each in installation.deliveries()
+                if each.destination in names and each.report_version == version
+            }
+            now = {name: STATES.Name(each.state).rpartition("_")[2].lower() for name, each in listed.items()}
+            return listed if now == states else None
+
+        return until(found)
+
+    with running_fhir_server() as base, closing(installation.client()) as client:
+        guard.behind = base
+        order = replace(ORDER, deliver_to=names)
+        made = client.assess(client.upload_study(STUDY, silent), order, silent)
+        # Before a signature there is nothing for IMR.
+        held = reached(1, chart="held", documents="held", engine="sent", imr="sent")
+        assert {held[each].reason for each in ("chart", "documents")} == {"PATIENT_NOT_FOUND_AT_DESTINATION"}
+        assert "PATIENT_NOT_FOUND_AT_DESTINATION" in installation.run("list", "--state", "held")
+        assert resources(base, "DiagnosticReport?_count=10") == []
+
+        patient = a_patient(base, "STS_032")
+        for each in ("chart", "documents"):
+            installation.run("resend", held[each].name)
+        all_sent = dict.fromkeys(names, "sent")
+        receipt = reached(1, **all_sent)["chart"].receipt["DiagnosticReport"]
+        (report,) = resources(base, f"DiagnosticReport?subject={patient}")
+        assert (f"DiagnosticReport/{report['id']}", report["status"]) == (receipt, "preliminary")
+
+        agree = {"agreement": report_pb2.AGREEMENT_AGREE, "comment": "As seen."}
+        client.sign_report(report_pb2.SignReportRequest(**step(client, made), **agree))
+        reached(2, **all_sent)
+        reason = {"reason": report_pb2.WITHDRAWAL_REASON_WRONG_PATIENT, "comment": "Of another."}
+        client.withdraw_report(report_pb2.WithdrawReportRequest(**step(client, made), **reason))
+        reached(3, **all_sent)
+
+        kept = {each["id"]: each["status"] for each in resources(base, f"DiagnosticReport?subject={patient}&_count=10")}
+        assert kept[report["id"]] == "entered-in-error"
+        pages = [
+            each
+            for each in resources(base, f"DocumentReference?subject={patient}&_count=50")
+            if each.get("description") == "Withdrawn report"
+        ]
+        assert len(pages) == 2 and {each["status"] for each in pages} == {"entered-in-error"}
+        assert len(resources(base, "Patient?_count=10")) == 1
+    texts = list(engine.filed.values())
+    assert [fields_of(text, "OBR")[0][25] for text in texts] == ["P", "F", "X"]
+    # The name comes from the objects of the study.
+    assert all(fields_of(text, "PID")[0][5].startswith("STD_032^") for text in texts)
+    assert engine.faults == []

@@ -29,6 +29,10 @@
     │   ├── DeliveryStateForbids        DELIVERY_STATE_FORBIDS
     │   ├── DeliveryLeaseLost           DELIVERY_LEASE_LOST
     │   ├── DeliveryRefused             DELIVERY_REFUSED
+    │   ├── DestinationAccessDenied     DESTINATION_ACCESS_DENIED
+    │   ├── DestinationAnswerRefused    DESTINATION_ANSWER_REFUSED
+    │   ├── PatientNotFoundAtDestination PATIENT_NOT_FOUND_AT_DESTINATION
+    │   ├── PatientAmbiguousAtDestination PATIENT_AMBIGUOUS_AT_DESTINATION
     │   ├── PredictionNotFound          PREDICTION_NOT_FOUND
     │   ├── PredictionAlreadyRecorded   PREDICTION_ALREADY_RECORDED
     │   ├── PredictionTableInvalid      PREDICTION_TABLE_INVALID
@@ -140,6 +144,8 @@ from oncoresponse.errors.request import (
     DeliveryNotFound,
     DeliveryRefused,
     DeliveryStateForbids,
+    DestinationAccessDenied,
+    DestinationAnswerRefused,
     DestinationUnknown,
     ErasureChanged,
     InvalidRequest,
@@ -151,6 +157,8 @@ from oncoresponse.errors.request import (
     PacsAccessDenied,
     PacsAnswerRefused,
     PathNotAllowed,
+    PatientAmbiguousAtDestination,
+    PatientNotFoundAtDestination,
     PersonNeeded,
     PredictionAlreadyRecorded,
     PredictionNotFound,
@@ -280,6 +288,8 @@ __all__ = [
     "DeliveryNotFound",
     "DeliveryRefused",
     "DeliveryStateForbids",
+    "DestinationAccessDenied",
+    "DestinationAnswerRefused",
     "DestinationUnknown",
     "DicomError",
     "DicomLimitExceeded",
@@ -327,7 +337,9 @@ __all__ = [
     "PacsAnswerRefused",
     "PacsTooSlow",
     "PathNotAllowed",
+    "PatientAmbiguousAtDestination",
     "PatientMismatch",
+    "PatientNotFoundAtDestination",
     "PeerUnavailable",
     "PersonNeeded",
     "PredictionAlreadyRecorded",

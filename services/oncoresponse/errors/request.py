@@ -167,6 +167,33 @@ class DeliveryRefused(RequestError):
     kind = ErrorKind.WRONG_STATE
 
 
+class DestinationAccessDenied(RequestError):
+    """A destination does not accept who logs in, or what that one may do there."""
+
+    reason = "DESTINATION_ACCESS_DENIED"
+    kind = ErrorKind.FORBIDDEN
+
+
+class DestinationAnswerRefused(RequestError):
+    """A destination answers with what is no answer to what was sent: no evidence that anything is there."""
+
+    reason = "DESTINATION_ANSWER_REFUSED"
+
+
+class PatientNotFoundAtDestination(RequestError):
+    """A destination has no patient of the identifier, so nothing is filed there; it is never looked for by name."""
+
+    reason = "PATIENT_NOT_FOUND_AT_DESTINATION"
+    kind = ErrorKind.WRONG_STATE
+
+
+class PatientAmbiguousAtDestination(RequestError):
+    """A destination has several patients of the identifier, so nothing is filed there."""
+
+    reason = "PATIENT_AMBIGUOUS_AT_DESTINATION"
+    kind = ErrorKind.WRONG_STATE
+
+
 class PredictionNotFound(RequestError):
     """Monitoring holds no prediction of this assessment, so there is nothing an outcome could belong to."""
 

@@ -22,6 +22,7 @@ from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
 from oncoresponse.rpc.caller_variables import CALLER_VARIABLES, PREFIX
 from oncoresponse.rpc.edge_settings import Destination, DicomPeer, DicomWebServer, HttpSettings, PacsSettings
+from oncoresponse.rpc.ehr_settings import FhirDestination, MllpDestination
 from oncoresponse.rpc.fhir_settings import FhirSettings
 from oncoresponse.rpc.settings_sources import EARLIER_NAMES, EarlierVariables, SettingsFile
 from oncoresponse.rpc.tls import CallerTls, require_readable_pem
@@ -159,7 +160,9 @@ class ServerSettings(BaseSettings):
             Fields of each as :class:`~oncoresponse.rpc.edge_settings.DicomWebServer`.
         pacs: The DICOM receiver; absent for none. Fields as :class:`~oncoresponse.rpc.edge_settings.PacsSettings`.
         destinations: Where results are sent, by a name of your choice, which ``deliver_to`` of a rule or a request
-            says. Fields of each as :class:`~oncoresponse.rpc.edge_settings.Destination`.
+            says. Fields of each as :class:`~oncoresponse.rpc.edge_settings.Destination`,
+            :class:`~oncoresponse.rpc.ehr_settings.FhirDestination` or
+            :class:`~oncoresponse.rpc.ehr_settings.MllpDestination`, by its ``kind``.
         rules: File that says which studies that come in by ``pacs`` or ``http`` start which model; without it they are
             kept, and nothing is started.
         dicom_peers: Archives that are asked for studies by C-FIND and C-MOVE, by a name of your choice. Fields of each
@@ -229,7 +232,10 @@ class ServerSettings(BaseSettings):
     http: HttpSettings | None = None
     dicomweb_servers: dict[str, DicomWebServer] = {}
     pacs: PacsSettings | None = None
-    destinations: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], Destination] = {}
+    destinations: dict[
+        Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")],
+        Annotated[Destination | FhirDestination | MllpDestination, Field(discriminator="kind")],
+    ] = {}
     rules: Path | None = None
     dicom_peers: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], DicomPeer] = {}
     fhir: FhirSettings = FhirSettings()

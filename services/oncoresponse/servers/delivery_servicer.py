@@ -114,14 +114,15 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         settled = await asyncio.to_thread(
             self._store.settle, found.delivery, request.lease_token, files, _failure(request), dict(request.receipt)
         )
-        if settled.state is DeliveryState.DEAD:
+        if settled.state in (DeliveryState.DEAD, DeliveryState.HELD):
             _log.warning(
-                "%s%s of %s%s to %s is dead after %d attempts: %s",
+                "%s%s of %s%s to %s is %s after %d attempts: %s",
                 _PREFIX,
                 settled.delivery,
                 PREFIX,
                 settled.assessment,
                 settled.destination,
+                settled.state.value,
                 settled.attempts,
                 settled.reason,
             )
@@ -136,7 +137,7 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         found = await asyncio.to_thread(self._store.get, name.removeprefix(_PREFIX))
         tenant = current_call().tenant
         if tenant is not None and await self._records.lists.tenant_of(found.assessment) != tenant:
-            raise DeliveryNotFound("There is no delivery of this name. ListDeliveries gives the names.")
+            raise DeliveryNotFound("There is no delivery of this name. The list of deliveries gives the names.")
         await self._concerns([found])
         return found
 
@@ -154,7 +155,7 @@ def _failure(request: delivery_pb2.SettleDeliveryRequest) -> Failure | None:
         return None
     failure = request.failure
     retry_after = failure.retry_after.ToMilliseconds() if failure.HasField("retry_after") else None
-    return Failure(failure.reason, failure.message, failure.permanent, retry_after)
+    return Failure(failure.reason, failure.message, failure.permanent, retry_after, failure.hold)
 
 
 def _message(found: StoredDelivery) -> delivery_pb2.Delivery:

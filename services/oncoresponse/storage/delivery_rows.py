@@ -130,12 +130,13 @@ def update_delivery(connection: Connection, seen: StoredDelivery, **changes: obj
     assignments = ", ".join(f"{name} = :{name}" for name in values)
     statement = (
         f"UPDATE delivery SET {assignments} WHERE delivery = :seen "  # noqa: S608 - own names
-        "AND state = :seen_state AND attempts = :seen_attempts AND lease_token = :seen_token"
+        "AND state IN (:seen_state, :seen_or) AND attempts = :seen_attempts AND lease_token = :seen_token"
     )
     values |= {
         "seen": seen.delivery,
-        # A row that is shown as held waits.
+        # A row that is shown as held waits, or is held by what came of its last attempt.
         "seen_state": (DeliveryState.WAITING if seen.state is DeliveryState.HELD else seen.state).value,
+        "seen_or": seen.state.value,
         "seen_attempts": seen.attempts,
         "seen_token": seen.lease_token,
     }

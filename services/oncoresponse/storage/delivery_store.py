@@ -56,12 +56,14 @@ class Failure:
         message: In words, without patient data.
         permanent: Trying again cannot help.
         retry_after_ms: When the destination asked to be tried again; ``None`` where it did not.
+        hold: Somebody has to mend something at the destination; until an operator resends it, it is held.
     """
 
     reason: str
     message: str
     permanent: bool = False
     retry_after_ms: int | None = None
+    hold: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ _HELD = (
 _DUE = (
     "((d.state = 'waiting' AND d.next_time_ms <= :now) OR (d.state = 'sending' AND d.lease_end_ms <= :now)) "
     "AND NOT EXISTS (SELECT 1 FROM delivery e WHERE e.assessment = d.assessment AND e.destination = d.destination "
-    "AND e.report_version < d.report_version AND e.state IN ('waiting', 'sending'))"
+    "AND e.report_version < d.report_version AND e.state IN ('waiting', 'held', 'sending'))"
 )
 
 
@@ -154,7 +156,7 @@ class DeliveryStore:
             conditions.append("d.assessment = :assessment")
             values["assessment"] = wanted.assessment
         if wanted.state is DeliveryState.HELD:
-            conditions.append(f"d.state = 'waiting' AND {_HELD}")
+            conditions.append(f"(d.state = 'held' OR (d.state = 'waiting' AND {_HELD}))")
         elif wanted.state is DeliveryState.WAITING:
             conditions.append(f"d.state = 'waiting' AND NOT {_HELD}")
         elif wanted.state is not None:
@@ -334,7 +336,7 @@ class DeliveryStore:
         values = {"delivery": delivery, "judgement_first": self._judgement_first}
         row = connection.execute(text(query), values).mappings().first()
         if row is None:
-            raise DeliveryNotFound("There is no delivery of this name. ListDeliveries gives the names.")
+            raise DeliveryNotFound("There is no delivery of this name. The list of deliveries gives the names.")
         return delivery_of_row(row)
 
     def _leased(self, connection: Connection, delivery: str, lease_token: str) -> StoredDelivery:
@@ -376,7 +378,7 @@ def add_version(
         state = DeliveryState.WAITING
         if event is DeliveryEvent.WITHDRAWN:
             for each in before:
-                if each.state is DeliveryState.WAITING:
+                if each.state in (DeliveryState.WAITING, DeliveryState.HELD):
                     update_delivery(
                         connection,
                         each,
@@ -395,6 +397,8 @@ def _after(connection: Connection, settled: StoredDelivery, failure: Failure | N
         return replace(settled, state=DeliveryState.SENT, end_time_ms=now)
     if settled.event is not DeliveryEvent.WITHDRAWN and _is_withdrawn(connection, settled):
         return replace(settled, state=DeliveryState.DROPPED, reason=SUPERSEDED, end_time_ms=now)
+    if failure.hold:
+        return replace(settled, state=DeliveryState.HELD)
     if failure.permanent or settled.attempts >= MOST_ATTEMPTS:
         return replace(settled, state=DeliveryState.DEAD, end_time_ms=now)
     pause = pause_ms(settled.delivery, settled.attempts)

@@ -199,16 +199,18 @@ class ExtendLeaseResponse(_message.Message):
     def __init__(self, lease_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class DeliveryFailure(_message.Message):
-    __slots__ = ("reason", "message", "permanent", "retry_after")
+    __slots__ = ("reason", "message", "permanent", "retry_after", "hold")
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     PERMANENT_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    HOLD_FIELD_NUMBER: _ClassVar[int]
     reason: str
     message: str
     permanent: bool
     retry_after: _duration_pb2.Duration
-    def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ..., permanent: _Optional[bool] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    hold: bool
+    def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ..., permanent: _Optional[bool] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hold: _Optional[bool] = ...) -> None: ...
 
 class SettleDeliveryRequest(_message.Message):
     __slots__ = ("name", "lease_token", "files", "failure", "receipt")

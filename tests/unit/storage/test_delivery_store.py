@@ -291,3 +291,37 @@ def test_deliveries_go_with_their_assessment(store):
     assert store.delete(["a1"]) == 2
     assert store.delete([]) == 0
     assert [each.assessment for each in all_of(store)] == ["a2"]
+
+
+def test_what_somebody_has_to_mend_is_held_until_an_operator_resends(store, url):
+    """Later versions wait; with the mended one all follow. What is dropped or withdrawn holds up nothing."""
+    hold = Failure("PATIENT_NOT_FOUND_AT_DESTINATION", "Nobody.", hold=True)
+    store.add_first("a1", ["archive"], FILES)
+    (taken,) = take(store)
+    held = settle(store, taken, hold)
+    assert (held.state, held.reason, held.end_time_ms) == (DeliveryState.HELD, hold.reason, 0)
+    assert store.get(held.delivery) == held
+    sign(url, 2, DeliveryEvent.SIGNED)
+    make_due(url, held.delivery)
+    assert take(store) == []
+    found, _ = store.page(DeliveryFilter(state=DeliveryState.HELD), 10, "")
+    assert [each.delivery for each in found] == [held.delivery]
+    assert [each.report_version for each in store.page(DeliveryFilter(state=DeliveryState.WAITING), 10, "")[0]] == [2]
+    again = store.resend(held.delivery, everything=False)
+    assert (again.state, again.attempts, again.reason) == (DeliveryState.WAITING, 0, "")
+    (taken,) = take(store)
+    assert settle(store, taken, hold).state is DeliveryState.HELD
+    store.resend(held.delivery, everything=False)
+    (taken,) = take(store)
+    assert settle(store, taken).state is DeliveryState.SENT
+    (second,) = take(store)
+    assert (second.report_version, settle(store, second, hold).state) == (2, DeliveryState.HELD)
+    assert store.drop(second.delivery).state is DeliveryState.DROPPED
+    sign(url, 3, DeliveryEvent.AMENDED)
+    (third,) = take(store)
+    settle(store, third, hold)
+    sign(url, 4, DeliveryEvent.WITHDRAWN)
+    assert (store.get(third.delivery).state, store.get(third.delivery).reason) == (DeliveryState.DROPPED, "SUPERSEDED")
+    assert [each.report_version for each in take(store)] == [4]
+    with pytest.raises(DeliveryStateForbids):
+        store.resend(third.delivery, everything=False)

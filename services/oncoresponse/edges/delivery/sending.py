@@ -52,6 +52,7 @@ class Outcome:
         permanent: Whether trying again cannot help, of ``error``.
         retry_after_seconds: When the destination asked to be tried again; ``None`` where it did not.
         receipt: What the destination calls what it holds.
+        hold: Somebody has to mend something at the destination before it is tried again, of ``error``.
     """
 
     files: Mapping[str, FileOutcome]
@@ -59,6 +60,34 @@ class Outcome:
     permanent: bool = False
     retry_after_seconds: float | None = None
     receipt: Mapping[str, str] = field(default_factory=dict)
+    hold: bool = False
+
+
+class AttemptEnded(Exception):
+    """An attempt goes no further.
+
+    Args:
+        error: Why.
+        permanent: Whether trying again cannot help.
+        retry_after_seconds: When the destination asked to be tried again; ``None`` where it did not.
+        hold: Somebody has to mend something at the destination first.
+    """
+
+    def __init__(
+        self,
+        error: OncoResponseError,
+        *,
+        permanent: bool = False,
+        retry_after_seconds: float | None = None,
+        hold: bool = False,
+    ) -> None:
+        super().__init__(error.message)
+        self.error, self.permanent, self.hold = error, permanent, hold
+        self.retry_after_seconds = retry_after_seconds
+
+    def outcome(self, files: Mapping[str, FileOutcome] | None = None) -> Outcome:
+        """What is told of it."""
+        return Outcome(files or {}, self.error, self.permanent, self.retry_after_seconds, hold=self.hold)
 
 
 class DeliverySender(Protocol):
@@ -102,6 +131,7 @@ def settlement(leased: delivery_pb2.LeasedDelivery, outcome: Outcome) -> deliver
             error.message[:1000],
             permanent,
         )
+        request.failure.hold = outcome.hold
         if outcome.retry_after_seconds is not None:
             request.failure.retry_after.FromMilliseconds(int(1000 * outcome.retry_after_seconds))
     return request

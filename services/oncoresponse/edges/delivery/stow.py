@@ -7,7 +7,6 @@ import logging
 import uuid
 from collections.abc import Sequence
 from io import BytesIO
-from typing import Any
 
 import requests
 
@@ -23,7 +22,8 @@ from oncoresponse.errors import (
     TlsHandshakeFailed,
     UnsupportedSopClass,
 )
-from oncoresponse.http_client.metered_connections import Meter, MeteredAdapter
+from oncoresponse.http_client.metered_connections import Meter
+from oncoresponse.http_client.one_way_session import OneWaySession
 from oncoresponse.http_client.server_login import log_in
 from oncoresponse.rpc.edge_settings import Destination, DicomWebServer
 from oncoresponse.v1 import delivery_pb2
@@ -67,7 +67,9 @@ class StowSender:
         files: dict[str, FileOutcome] = {}
         seconds = self._destination.idle_seconds
         try:
-            with _OneWaySession(Meter((len(parcels) + 1) * seconds, seconds, _TOO_LONG), self._server) as session:
+            meter = Meter((len(parcels) + 1) * seconds, seconds, _TOO_LONG)
+            with OneWaySession(meter, self._server.tls_authority) as session:
+                log_in(session, self._server, setting="dicomweb_servers")
                 for parcel in parcels:
                     files[parcel.file_name] = FileOutcome(stored=True) if parcel.stored else self._sent(session, parcel)
         except _Ended as ended:
@@ -110,22 +112,6 @@ class _Ended(Exception):
     ) -> None:
         super().__init__(error.message)
         self.error, self.permanent, self.retry_after_seconds = error, permanent, retry_after_seconds
-
-
-class _OneWaySession(requests.Session):
-    """Logs in as the settings say, and nothing of the environment changes that."""
-
-    def __init__(self, meter: Meter, server: DicomWebServer) -> None:
-        super().__init__()
-        for scheme in ("http", "https"):
-            self.mount(f"{scheme}://", MeteredAdapter(meter))
-        self._authority = None if server.tls_authority is None else str(server.tls_authority)
-        log_in(self, server, setting="dicomweb_servers")
-
-    def merge_environment_settings(self, url: str, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        """See requests; the authority of the settings comes before that of the environment."""
-        own = verify if self._authority is None else self._authority
-        return super().merge_environment_settings(url, proxies, stream, own, cert)
 
 
 def _document(answer: requests.Response) -> bytes:
