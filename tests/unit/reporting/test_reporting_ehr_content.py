@@ -13,6 +13,7 @@ from typing import Any
 
 import pydicom
 import pytest
+import yaml
 from fhir.resources.R4B.organization import Organization
 from oncoresponse.case.prediction import Answer, Prediction
 from oncoresponse.case.study_description import CodedRegion
@@ -400,6 +401,14 @@ def test_settings_become_the_site() -> None:
     )
     assert report_site(settings) == SITE
     assert report_site(FhirSettings()) == ReportSite()
+
+
+def test_the_settings_of_the_documentation_are_settings() -> None:
+    text = (Path(__file__).parents[3] / "docs/fhir-report.md").read_text(encoding="utf-8")
+    (block,) = [part for part in text.split("```yaml\n")[1:] if "organization_identifier" in part]
+    stated = yaml.safe_load(block.partition("```")[0])
+    assert report_site(FhirSettings(**stated["fhir"])).local_base == SITE.local_base
+    assert set(stated["fhir"]) == set(FhirSettings.model_fields) - {"organization"}
 
 
 @pytest.mark.parametrize(
