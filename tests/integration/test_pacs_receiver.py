@@ -311,6 +311,10 @@ def test_who_may_not_send_is_rejected(server, settings):
         assert association.is_rejected, aet
         rejection = association.acceptor.primitive
         assert (rejection.result, rejection.result_source, rejection.diagnostic) == (0x01, 0x01, reason)
+    log = server.log.read_text()
+    assert "'STRANGER' at 127.0.0.1 was rejected: no caller in the settings" in log
+    assert "'PETCT1' at 127.0.0.1 was rejected: it calls another AE title" in log
+    assert "'ELSEWHERE' at 127.0.0.1 was rejected: the settings give this AE title another address" in log
     held = [associate(port) for _ in range(3)]
     one_more = associate(port)
     assert one_more.is_rejected
@@ -329,7 +333,9 @@ def test_each_fault_has_its_status_and_nothing_is_mixed(server, settings):
     # Again: nothing new.
     assert association.send_c_store(first).Status == 0x0000
     other_patient = a_slice(StudyInstanceUID=first.StudyInstanceUID, PatientID="SOMEBODY-ELSE")
-    assert association.send_c_store(other_patient).Status == 0xA900
+    refused = association.send_c_store(other_patient)
+    assert (refused.Status, refused.ErrorComment) == (0xA900, "of another patient than its study has")
+    assert "from PETCT1 at 127.0.0.1 was not stored: status 0xA900, of another patient" in server.log.read_text()
     other_content = a_slice(
         StudyInstanceUID=first.StudyInstanceUID, SOPInstanceUID=first.SOPInstanceUID, InstanceNumber=99
     )

@@ -92,8 +92,10 @@ def show(
         print(f"next attempt: {found.next_attempt_time.ToJsonString()}")
     if found.reason:
         print(f"last failure: {found.reason}: {found.message}")
+    # What was sent has all that it takes: the rest is not meant for this destination (objects, omit).
+    lacking = "not for this destination" if found.state == delivery_pb2.DELIVERY_STATE_SENT else "-"
     for file in found.files:
-        there = "committed" if file.committed else "stored" if file.stored else "-"
+        there = "committed" if file.committed else "stored" if file.stored else lacking
         print(f"  {file.file_name}: {there}{f' ({file.reason})' if file.reason else ''}")
     for key in sorted(found.receipt):
         print(f"  {key}: {found.receipt[key]}")

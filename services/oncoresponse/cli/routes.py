@@ -23,11 +23,13 @@ def test(
     study: Annotated[Path, typer.Argument(help="Folder with DICOM files.", exists=True, file_okay=False)],
     rules: Annotated[Path, typer.Option(help="YAML file of rules.")],
     calling_ae_title: Annotated[str, typer.Option(help="AE title that would send it; none: over HTTP.")] = "",
+    models_dir: Annotated[Path | None, typer.Option(help="Folder of installed models.")] = None,
 ) -> None:
     """Say which rule fits a study, why those before it do not, and what would be started. Nothing is.
 
-    Exit status 1 where a study fits no rule.
+    Exit status 1 where a study fits no rule, or the model of the rule is not installed.
     """
+    from oncoresponse.cli.embedded_server import default_models_directory
     from oncoresponse.edges.routing import choose, read_rules
     from oncoresponse.edges.rule_runner import study_facts
     from oncoresponse.errors import NoImages
@@ -44,10 +46,22 @@ def test(
         which = f" {number}" if len(studies) > 1 else ""
         typer.echo(f"Study{which}: {objects} objects, {' '.join(sorted(facts.modalities))}")
         choice = choose(known, facts)
-        unfit += choice.rule is None
         _say(choice)
+        unfit += choice.rule is None or not _is_installed(choice.rule.model, models_dir or default_models_directory())
     if unfit:
         raise typer.Exit(1)
+
+
+def _is_installed(model: str, models_directory: Path) -> bool:
+    from oncoresponse.errors import ModelNotFound
+    from oncoresponse.model.folder import find_model
+
+    try:
+        find_model(models_directory, model)
+    except ModelNotFound:
+        typer.echo(f"  There is no model {model} in {models_directory}: it would be refused (MODEL_NOT_FOUND).")
+        return False
+    return True
 
 
 def _say(choice: Choice) -> None:

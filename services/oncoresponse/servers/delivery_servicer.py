@@ -137,7 +137,7 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         found = await asyncio.to_thread(self._store.get, name.removeprefix(_PREFIX))
         tenant = current_call().tenant
         if tenant is not None and await self._records.lists.tenant_of(found.assessment) != tenant:
-            raise DeliveryNotFound("There is no delivery of this name. ListDeliveries gives the names.")
+            raise DeliveryNotFound("There is no delivery of this name. The list of deliveries gives the names.")
         await self._concerns([found])
         return found
 

@@ -336,7 +336,7 @@ class DeliveryStore:
         values = {"delivery": delivery, "judgement_first": self._judgement_first}
         row = connection.execute(text(query), values).mappings().first()
         if row is None:
-            raise DeliveryNotFound("There is no delivery of this name. ListDeliveries gives the names.")
+            raise DeliveryNotFound("There is no delivery of this name. The list of deliveries gives the names.")
         return delivery_of_row(row)
 
     def _leased(self, connection: Connection, delivery: str, lease_token: str) -> StoredDelivery:

@@ -65,6 +65,12 @@ def test_a_study_that_fits_none_has_exit_status_1(rules):
     ]
 
 
+def test_a_model_that_is_not_installed_is_said(rules, tmp_path):
+    said = run(EXAMPLES / "STS_032", "--rules", rules, "--calling-ae-title", "PETCT1", "--models-dir", tmp_path)
+    assert said.exit_code == 1
+    assert f"There is no model sts-petct in {tmp_path}" in said.output
+
+
 def test_the_facts_are_those_that_the_server_has_of_the_same_files(tmp_path):
     """Through the store that the server keeps studies in."""
     folder = EXAMPLES / "BREAST_DCE"

@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from pydicom.dataset import Dataset
@@ -49,12 +49,34 @@ OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH = 0xA900
 NOT_UNDERSTOOD = 0xC000
 
-_OF_CONFLICT = {"PATIENT_MISMATCH": DATA_SET_DOES_NOT_MATCH, "DUPLICATE_INSTANCE": DUPLICATE_INSTANCE}
+
+class _Answer(NamedTuple):
+    """Status of an object, and why it is not stored: at most the 64 letters of an LO, nothing of the patient."""
+
+    status: int
+    why: str = ""
+
+    def as_dataset(self) -> Dataset:
+        answer = Dataset()
+        answer.Status = self.status
+        if self.why:
+            answer.ErrorComment = self.why[:64]
+        return answer
+
+
+_AWAY = _Answer(OUT_OF_RESOURCES, "the service is away: send again later")
+_DAMAGED = _Answer(NOT_UNDERSTOOD, "no DICOM, damaged, or without UID of study or instance")
+_OF_CONFLICT = {
+    "PATIENT_MISMATCH": _Answer(DATA_SET_DOES_NOT_MATCH, "of another patient than its study has"),
+    "DUPLICATE_INSTANCE": _Answer(DUPLICATE_INSTANCE, "other content under this SOP Instance UID is here"),
+}
 # Worth another try later, by who sends.
 _PASSING = (ErrorKind.UNAVAILABLE, ErrorKind.EXHAUSTED, ErrorKind.DEADLINE, ErrorKind.CANCELLED)
 _STORE_SECONDS = 120.0
 # An AE title that no caller in the settings has.
 _NOBODY = "~" * 16
+# The title as anybody sent it: of 16 letters, and escaped.
+_REJECTED = "an association of %a at %s was rejected: %s"
 # A C-STORE request beside its data set.
 _COMMAND_BYTES = 64 * 1024
 
@@ -160,15 +182,25 @@ class Receiver:
     def _requested(self, event: Event) -> None:
         """A title that has to come from elsewhere is rejected like one that is not known."""
         requestor: Any = event.assoc.requestor
-        wanted = self._settings.callers.get(requestor.primitive.calling_ae_title.strip(), "")
+        calling = requestor.primitive.calling_ae_title.strip()
+        wanted = self._settings.callers.get(calling, "")
         if wanted and requestor.address != wanted:
             # Before it is looked for among the callers: PS3.8 table 9-21, calling AE title not recognized.
             requestor.primitive.calling_ae_title = _NOBODY
-            _log.warning("a sender has an AE title that belongs to another address")
+            _log.warning(_REJECTED, calling, requestor.address, "the settings give this AE title another address")
 
     def _rejected(self, event: Event) -> None:
-        del event
-        _log.warning("an association was rejected: its AE titles are not in the settings, or there are too many")
+        requestor: Any = event.assoc.requestor
+        calling = requestor.primitive.calling_ae_title.strip()
+        if calling == _NOBODY:
+            return
+        if calling not in self._settings.callers:
+            why = "no caller in the settings has this AE title"
+        elif requestor.primitive.called_ae_title.strip() != self._settings.ae_title:
+            why = "it calls another AE title than ae_title in the settings"
+        else:
+            why = "there are too many associations"
+        _log.warning(_REJECTED, calling, requestor.address, why)
 
     def _data(self, event: Event) -> None:
         self._received[event.assoc] += len(event.data)
@@ -176,8 +208,8 @@ class Receiver:
             _log.warning("a sender was cut off: its object is larger than the limit (dicom_limits, file_bytes)")
             event.assoc.abort()
 
-    def _store(self, event: Event) -> int:
-        """The status that the sender gets."""
+    def _store(self, event: Event) -> Dataset:
+        """The status that the sender gets, with why where it is none of success (Error Comment)."""
         self._received[event.assoc] = 0
         # Here, in the thread of the association: others go on meanwhile.
         request: Any = event.request
@@ -185,21 +217,25 @@ class Receiver:
         data = file_meta(*map(str, uids)) + event.encoded_dataset(include_meta=False)
         header = header_of_bytes(data)
         if self._loop is None:
-            return OUT_OF_RESOURCES
-        if header is None or header.sop_instance_uid != request.AffectedSOPInstanceUID:
-            status = NOT_UNDERSTOOD
+            answer = _AWAY
+        elif header is None:
+            answer = _DAMAGED
+        elif header.sop_instance_uid != request.AffectedSOPInstanceUID:
+            answer = _Answer(NOT_UNDERSTOOD, "SOP Instance UID is not that of the command")
         elif header.sop_class_uid != request.AffectedSOPClassUID:
-            status = DATA_SET_DOES_NOT_MATCH
+            answer = _Answer(DATA_SET_DOES_NOT_MATCH, "SOP class is not that of the command")
         else:
             storing = asyncio.run_coroutine_threadsafe(self._stored(event, data, header), self._loop)
             try:
-                status = storing.result(timeout=_STORE_SECONDS)
+                answer = storing.result(timeout=_STORE_SECONDS)
             except TimeoutError:
                 storing.cancel()
-                status = OUT_OF_RESOURCES
-        if status != SUCCESS:
-            _log.warning("an object was not stored: status 0x%04X", status)
-        return status
+                answer = _AWAY
+        if answer.why:
+            requestor = event.assoc.requestor
+            told = requestor.ae_title, requestor.address, answer.status, answer.why
+            _log.warning("an object from %s at %s was not stored: status 0x%04X, %s", *told)
+        return answer.as_dataset()
 
     def _announcement(self, event: Event) -> tuple[int, Dataset | None]:
         def announced(title: str, uid: str, instances: frozenset[str]) -> None:
@@ -208,7 +244,7 @@ class Receiver:
 
         return take_announcement(event, announced)
 
-    async def _stored(self, event: Event, data: bytes, header: InstanceHeader) -> int:
+    async def _stored(self, event: Event, data: bytes, header: InstanceHeader) -> _Answer:
         request: Any = event.request
         opened = self._opened[event.assoc]
         uid = header.study_instance_uid
@@ -231,11 +267,12 @@ class Receiver:
         except grpc.RpcError as failure:
             error = from_rpc_error(failure)
             _log.warning("the front door takes no object: %s", error.reason)
-            return OUT_OF_RESOURCES if error.kind in _PASSING else PROCESSING_FAILURE
+            status = OUT_OF_RESOURCES if error.kind in _PASSING else PROCESSING_FAILURE
+            return _Answer(status, f"not taken: {error.reason}")
         if refused:
             self._intake.refused(sender, header)
-            return NOT_UNDERSTOOD
-        return SUCCESS
+            return _DAMAGED
+        return _Answer(SUCCESS)
 
     def _closed(self, event: Event) -> None:
         """However the connection ended: what came is kept."""
