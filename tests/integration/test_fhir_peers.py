@@ -58,12 +58,14 @@ class Peer:
     Attributes:
         answers: By path, or method and path: status, body, headers; the last of several goes on for ever.
         asked: Method, path and headers of each request.
+        seconds: It takes so long for each.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, list[tuple[int, bytes, dict[str, str]]]] = {}
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.url = ""
+        self.seconds = 0.0
 
     def on(self, path: str, status: int, body: Any = b"", **headers: str) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -73,7 +75,7 @@ class Peer:
 
 @contextmanager
 def running() -> Iterator[Peer]:
-    peer = Peer()
+    peer, never = Peer(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def _handle(self) -> None:
@@ -82,6 +84,7 @@ def running() -> Iterator[Peer]:
             peer.asked.append((self.command, self.path, dict(self.headers)))
             answers = peer.answers.get(f"{self.command} {path}") or peer.answers.get(path, [(404, b"", {})])
             status, body, headers = answers.pop(0) if len(answers) > 1 else answers[0]
+            never.wait(peer.seconds)
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
@@ -319,6 +322,18 @@ def test_a_server_that_drips_or_breaks_off(what: str) -> None:
         thread.join()
     wanted = "DESTINATION_ANSWER_REFUSED" if what == "endless header" else "PEER_UNAVAILABLE"
     assert seen(outcome) == (wanted, False)
+
+
+def test_a_server_that_is_slow(peer: Peer) -> None:
+    """Each answer has its time: several together may take longer."""
+    own = {"system": SYSTEM, "value": OF_PATIENT}
+    peer.on("/fhir/Patient", 200, searchset({"id": "5", "identifier": [own]}))
+    peer.on("/fhir", 200, response("201"))
+    peer.seconds = 0.5
+    sender = sender_to(f"{peer.url}/fhir", patient="search", idle_seconds=0.9)
+    assert seen(sender.send(DELIVERY, [PARCEL])) == ("", False)
+    peer.seconds = 1.5
+    assert seen(sender.send(DELIVERY, [PARCEL])) == ("PEER_UNAVAILABLE", False)
 
 
 def test_a_server_that_is_away(key: Path) -> None:

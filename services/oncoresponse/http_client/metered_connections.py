@@ -47,6 +47,10 @@ class Meter:
         self._overhead_bytes = 0
         self._in_header = False
 
+    def next_exchange(self) -> None:
+        """Another request begins: what was waited for before does not count against its answer."""
+        self._received_bytes, self._waited_seconds = 0, 0.0
+
     def begin_header(self) -> None:
         """An answer is awaited."""
         self._overhead_bytes, self._in_header = 0, True

@@ -16,10 +16,14 @@ class OneWaySession(requests.Session):
     Args:
         meter: What it may take.
         authority: PEM file of the authority to trust; ``None``: those that the machine trusts.
+
+    Attributes:
+        meter: What it may take.
     """
 
     def __init__(self, meter: Meter, authority: Path | None) -> None:
         super().__init__()
+        self.meter = meter
         for scheme in ("http", "https"):
             self.mount(f"{scheme}://", MeteredAdapter(meter))
         self._authority = None if authority is None else str(authority)

@@ -24,6 +24,7 @@ from oncoresponse.errors import (
     PeerUnavailable,
     TlsHandshakeFailed,
 )
+from oncoresponse.http_client.one_way_session import OneWaySession
 
 Json = dict[str, Any]
 _LARGEST_ANSWER_BYTES = 16 * 1024**2
@@ -69,7 +70,7 @@ class Answer:
 
 
 def exchange(
-    session: requests.Session,
+    session: OneWaySession,
     method: str,
     url: str,
     *,
@@ -81,7 +82,7 @@ def exchange(
     """Send a request, and read all of the answer. Redirects are not followed.
 
     Args:
-        session: Metered, with the login.
+        session: With the login; each request has its idle time.
         method, url, headers, body: Of the request.
         timeouts: Seconds to wait for a connection, and for the answer.
         parameters: Of the query.
@@ -89,6 +90,7 @@ def exchange(
     Raises:
         AttemptEnded: There is no answer, or none that is whole.
     """
+    session.meter.next_exchange()
     try:
         answer = session.request(
             method,

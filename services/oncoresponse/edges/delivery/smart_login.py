@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import jwt
-import requests
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -28,6 +27,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from oncoresponse.edges.delivery.http_exchange import Answer, Json, exchange, no_evidence, require_success
 from oncoresponse.edges.delivery.sending import AttemptEnded
 from oncoresponse.errors import ConfigurationError, DestinationAccessDenied
+from oncoresponse.http_client.one_way_session import OneWaySession
 from oncoresponse.http_client.server_login import secret_of
 from oncoresponse.rpc.ehr_settings import SmartBackend, is_private_url
 
@@ -92,7 +92,7 @@ class SmartLogin:
         self._token = ""
         self._valid_until = 0.0
 
-    def token(self, session: requests.Session) -> str:
+    def token(self, session: OneWaySession) -> str:
         """A token that is good for half a minute yet, or half its life where that is shorter.
 
         Args:
@@ -113,7 +113,7 @@ class SmartLogin:
             if token == self._token:
                 self._valid_until = 0.0
 
-    def _ask(self, session: requests.Session) -> None:
+    def _ask(self, session: OneWaySession) -> None:
         key = signing_key(self._settings)
         url = self._settings.token_url or self._discovered(session, key.algorithm)
         form = {
@@ -148,7 +148,7 @@ class SmartLogin:
         }
         return jwt.encode(claims, key.key, algorithm=key.algorithm, headers={"kid": key.key_id})
 
-    def _discovered(self, session: requests.Session, algorithm: str) -> str:
+    def _discovered(self, session: OneWaySession, algorithm: str) -> str:
         """Token endpoint of ``.well-known/smart-configuration``."""
         answer = exchange(
             session,
