@@ -53,7 +53,9 @@ def imr_bundle(signed: bytes) -> bytes | None:
         made.append(_created(study_entry["fullUrl"], study))
     base = report["identifier"][0]
     own = identifier("imr", base["value"], version)
-    report["identifier"] = [own, base]
+    # Not that of the report too: a server that gets both would have two resources under one identifier, and an update
+    # of the report by it would match two.
+    report["identifier"] = [own]
     if version != _FIRST_SIGNED:
         earlier = {"type": "DiagnosticReport", "identifier": identifier("imr", base["value"], str(int(version) - 1))}
         report["extension"] = [{"url": REPLACES, "valueReference": earlier}]
