@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import socket
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import grpc
@@ -26,6 +25,7 @@ from oncoresponse.rpc.status import from_rpc_error
 from oncoresponse.storage.study_manifest import StudyManifest
 from oncoresponse.v1 import study_pb2
 
+from tests.integration.loopback_http import serving
 from tests.integration.orthanc_server import PASSWORD, USER, Orthanc, running_orthanc
 
 PET = sorted((Path(__file__).parents[2] / "examples" / "STS_019" / "PET").glob("0*.dcm"))
@@ -183,15 +183,8 @@ def _http_server(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[s
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as url:
+        yield url
 
 
 def _begin_multipart(handler: BaseHTTPRequestHandler, length: int | None = None) -> None:

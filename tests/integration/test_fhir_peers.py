@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from oncoresponse.edges.delivery.smart_login import SmartLogin
 from oncoresponse.rpc.ehr_settings import FhirDestination, SmartBackend
 from oncoresponse.v1 import delivery_pb2
 
+from tests.integration.loopback_http import serving
 from tests.integration.orthanc_server import free_port
 
 Json = dict[str, Any]
@@ -96,17 +97,8 @@ def running() -> Iterator[Peer]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    peer.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(Handler) as peer.url:
         yield peer
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture

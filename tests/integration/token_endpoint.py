@@ -6,17 +6,18 @@ Beside it a FHIR server of others, which it lets in only with a token that it ga
 from __future__ import annotations
 
 import json
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs
 
 import jwt
 import requests
+
+from tests.integration.loopback_http import serving
 
 LONGEST_ASSERTION_SECONDS = 300
 
@@ -139,14 +140,5 @@ def guarded(guard: Guard) -> Iterator[Guard]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    guard.base = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with serving(Handler) as guard.base:
         yield guard
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

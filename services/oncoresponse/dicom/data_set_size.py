@@ -9,11 +9,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+
 from oncoresponse.dicom.limits import DicomLimits
 from oncoresponse.errors import DicomLimitExceeded
 
 _UNDEFINED = 0xFFFFFFFF
-LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+LONG_VRS = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
 """Value representations with a length of four bytes (PS3.5 table 7.1-1)."""
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import _read_file_meta_info, read_dataset, read_partial, read_preamble
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 _LAST_TAG = 0x0020000E
 _SOP_CLASS, _SOP_INSTANCE, _STUDY = 0x00080016, 0x00080018, 0x0020000D
@@ -21,7 +22,7 @@ _TRANSFER_SYNTAX = 0x00020010
 _ITEM_GROUP, _ITEM = 0xFFFE, 0xE000
 _UNDEFINED = 0xFFFFFFFF
 # Value representations with a length of four bytes (PS3.5 table 7.1-1).
-_LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+_LONG_VRS = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
 _TAG_AND_LENGTH = struct.Struct("<HHL").unpack_from
 _SHORT, _LONG = struct.Struct("<H").unpack_from, struct.Struct("<L").unpack_from
 # Group 0002 to 0020 of any file; more is a file that wants to grow.

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
 from oncoresponse.rpc.tls import require_readable_pem
+from oncoresponse.rpc.tls_files import TlsFiles
 
 # PS3.5 section 6.2, value representation AE: no control character, no backslash, not blank at the ends.
 _AE_TITLE = r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$"
@@ -101,7 +102,7 @@ class HttpSettings(BaseModel):
             )
 
 
-class DicomWebServer(BaseModel):
+class DicomWebServer(TlsFiles):
     """A DICOMweb server that studies are found on and retrieved from.
 
     Attributes:
@@ -112,17 +113,12 @@ class DicomWebServer(BaseModel):
         tls_certificate, tls_key: PEM files to show.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     url: str = Field(pattern=r"^https?://[^\s@]+$")
     user: str = Field(default="", max_length=255)
     password_file: Path | None = None
     token_file: Path | None = None
-    tls_authority: Path | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
 
-    @field_validator("password_file", "token_file", "tls_authority", "tls_certificate", "tls_key")
+    @field_validator("password_file", "token_file")
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser()
@@ -133,8 +129,6 @@ class DicomWebServer(BaseModel):
             raise ValueError("user and password_file belong together")
         if self.user and self.token_file is not None:
             raise ValueError("give user and password_file, or token_file")
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key belong together")
         return self
 
 
@@ -197,7 +191,7 @@ class PacsSettings(BaseModel):
             )
 
 
-class Destination(BaseModel):
+class Destination(TlsFiles):
     """Where results are sent: a PACS.
 
     Attributes:
@@ -221,16 +215,11 @@ class Destination(BaseModel):
         parallel: Deliveries at the same time.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["stow", "c-store"]
     server: str = Field(default="", max_length=63)
     address: str = ""
     ae_title: str = Field(default="", pattern=f"{_AE_TITLE}|^$")
     calling_ae_title: str = Field(default="ONCORESPONSE", pattern=_AE_TITLE)
-    tls_authority: Path | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
     storage_commitment: bool = False
     commitment_seconds: float = Field(default=60.0, gt=0, le=3600)
     objects: tuple[Annotated[str, Field(max_length=64)], ...] = Field(default=("*.dcm",), min_length=1, max_length=50)
@@ -238,11 +227,6 @@ class Destination(BaseModel):
     connect_seconds: float = Field(default=10.0, gt=0, le=600)
     idle_seconds: float = Field(default=60.0, gt=0, le=3600)
     parallel: int = Field(default=2, ge=1, le=20)
-
-    @field_validator("tls_authority", "tls_certificate", "tls_key")
-    @classmethod
-    def _home_folder(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser()
 
     @model_validator(mode="after")
     def _one_kind(self) -> Destination:
@@ -257,14 +241,7 @@ class Destination(BaseModel):
         if not self.ae_title:
             raise ValueError("c-store needs ae_title")
         require_address(self.address)
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key belong together")
         return self
-
-    @property
-    def uses_tls(self) -> bool:
-        """With ``c-store``: whether TLS is spoken."""
-        return self.tls_authority is not None or self.tls_certificate is not None
 
     def require_safe_sending(self, *, allow_insecure_network: bool) -> None:
         """Refuse to send patient data in the clear to a network.
@@ -286,7 +263,7 @@ class Destination(BaseModel):
             )
 
 
-class DicomPeer(BaseModel):
+class DicomPeer(TlsFiles):
     """An archive that is asked for studies by C-FIND and C-MOVE (PS3.4 annex C).
 
     What it is asked to send comes to the receiver (``pacs``): the archive has to know that one's AE title and address,
@@ -303,14 +280,9 @@ class DicomPeer(BaseModel):
         idle_seconds: Longest wait for the next answer.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     address: str
     ae_title: str = Field(pattern=_AE_TITLE)
     calling_ae_title: str = Field(default="ONCORESPONSE", pattern=_AE_TITLE)
-    tls_authority: Path | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
     connect_seconds: float = Field(default=10.0, gt=0, le=600)
     idle_seconds: float = Field(default=60.0, gt=0, le=3600)
 
@@ -318,22 +290,6 @@ class DicomPeer(BaseModel):
     @classmethod
     def _host_and_port(cls, value: str) -> str:
         return require_address(value)
-
-    @field_validator("tls_authority", "tls_certificate", "tls_key")
-    @classmethod
-    def _home_folder(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser()
-
-    @model_validator(mode="after")
-    def _both_files(self) -> DicomPeer:
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key belong together")
-        return self
-
-    @property
-    def uses_tls(self) -> bool:
-        """Whether TLS is spoken."""
-        return self.tls_authority is not None or self.tls_certificate is not None
 
     def require_safe_calling(self, *, allow_insecure_network: bool) -> None:
         """Refuse to ask for patient data in the clear over a network.

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
 from oncoresponse.rpc.tls import require_readable_pem
+from oncoresponse.rpc.tls_files import TlsFiles
 
 _URL = r"^https?://[^\s@?#]+$"
 # HD of HL7 v2.5.1 section 2.A.36: namespace, universal ID, its type.
@@ -46,7 +47,7 @@ class SmartBackend(BaseModel):
         return value.expanduser()
 
 
-class FhirDestination(BaseModel):
+class FhirDestination(TlsFiles):
     """A FHIR R4 server that results are sent to.
 
     Attributes:
@@ -70,8 +71,6 @@ class FhirDestination(BaseModel):
         parallel: Deliveries at the same time.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["fhir"]
     url: str = Field(pattern=_URL)
     form: Literal["transaction", "document", "imr"] = "transaction"
@@ -79,18 +78,17 @@ class FhirDestination(BaseModel):
     user: str = Field(default="", max_length=255)
     password_file: Path | None = None
     token_file: Path | None = None
-    tls_authority: Path | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
     patient: Literal["search", "as-sent"] = "search"
     patient_system: str = Field(default="", pattern=r"^[^\s|]*$", max_length=255)
-    patient_systems: dict[str, Annotated[str, Field(pattern=r"^[^\s|]+$", max_length=255)]] = {}
+    patient_systems: dict[str, Annotated[str, Field(pattern=r"^[^\s|]+$", max_length=255)]] = Field(
+        default_factory=dict
+    )
     supersede: bool = True
     connect_seconds: float = Field(default=10.0, gt=0, le=600)
     idle_seconds: float = Field(default=60.0, gt=0, le=3600)
     parallel: int = Field(default=2, ge=1, le=20)
 
-    @field_validator("password_file", "token_file", "tls_authority", "tls_certificate", "tls_key")
+    @field_validator("password_file", "token_file")
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser()
@@ -101,8 +99,6 @@ class FhirDestination(BaseModel):
             raise ValueError("user and password_file belong together")
         if sum((self.smart is not None, bool(self.user), self.token_file is not None)) > 1:
             raise ValueError("give one of smart, user with password_file, and token_file")
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key belong together")
         return self
 
     def require_safe_sending(self, *, allow_insecure_network: bool) -> None:
@@ -131,7 +127,7 @@ def is_private_url(url: str) -> bool:
     return parts.scheme == "https" or (parts.hostname is not None and is_loopback(parts.hostname))
 
 
-class MllpDestination(BaseModel):
+class MllpDestination(TlsFiles):
     """An interface engine that takes HL7 v2.5.1 messages by MLLP.
 
     Attributes:
@@ -154,22 +150,17 @@ class MllpDestination(BaseModel):
         parallel: Deliveries at the same time, each on a connection of its own.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["mllp"]
     address: str
     form: Literal["oru", "mdm"] = "oru"
     withdraw_by: Literal["T11", "T10"] = "T11"
-    tls_authority: Path | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
     sending_application: Hl7Application = "ONCORESPONSE"
     sending_facility: Hl7Application = ""
     receiving_application: Hl7Application = ""
     receiving_facility: Hl7Application = ""
     processing_id: Literal["P", "T", "D"] = "P"
     assigning_authority: str = Field(default="", pattern=_AUTHORITY)
-    assigning_authorities: dict[str, Annotated[str, Field(pattern=_AUTHORITY)]] = {}
+    assigning_authorities: dict[str, Annotated[str, Field(pattern=_AUTHORITY)]] = Field(default_factory=dict)
     connect_seconds: float = Field(default=10.0, gt=0, le=600)
     idle_seconds: float = Field(default=60.0, gt=0, le=3600)
     parallel: int = Field(default=1, ge=1, le=20)
@@ -178,22 +169,6 @@ class MllpDestination(BaseModel):
     @classmethod
     def _host_and_port(cls, value: str) -> str:
         return require_address(value)
-
-    @field_validator("tls_authority", "tls_certificate", "tls_key")
-    @classmethod
-    def _home_folder(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser()
-
-    @model_validator(mode="after")
-    def _both_files(self) -> MllpDestination:
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key belong together")
-        return self
-
-    @property
-    def uses_tls(self) -> bool:
-        """Whether TLS is spoken."""
-        return self.tls_authority is not None or self.tls_certificate is not None
 
     def require_safe_sending(self, *, allow_insecure_network: bool) -> None:
         """Refuse to send patient data in the clear to a network.

@@ -14,7 +14,6 @@ import requests
 
 from oncoresponse.edges.delivery.sending import AttemptEnded
 from oncoresponse.errors import (
-    ConfigurationError,
     DeliveryRefused,
     DestinationAccessDenied,
     DestinationAnswerRefused,
@@ -204,8 +203,3 @@ def _no_answer(how: str) -> OncoResponseError:
     return DestinationAnswerRefused(
         f"The destination answers {how}. Check what answers at the URL: a gateway, or a log-in page."
     )
-
-
-def of_settings(error: ConfigurationError) -> AttemptEnded:
-    """A file of the settings cannot be used; it is tried again, as somebody may correct it."""
-    return AttemptEnded(error)

@@ -11,7 +11,7 @@ from io import BytesIO
 import requests
 
 from oncoresponse.edges.delivery.dicom_files import is_wanted
-from oncoresponse.edges.delivery.sending import FileOutcome, Outcome, Parcel
+from oncoresponse.edges.delivery.sending import AttemptEnded, FileOutcome, Outcome, Parcel
 from oncoresponse.errors import (
     ConfigurationError,
     DeliveryRefused,
@@ -72,14 +72,14 @@ class StowSender:
                 log_in(session, self._server, setting="dicomweb_servers")
                 for parcel in parcels:
                     files[parcel.file_name] = FileOutcome(stored=True) if parcel.stored else self._sent(session, parcel)
-        except _Ended as ended:
-            return Outcome(files, ended.error, ended.permanent, ended.retry_after_seconds)
+        except AttemptEnded as ended:
+            return ended.outcome(files)
         except OncoResponseError as error:
             return Outcome(files, error)
         return Outcome(files)
 
     def _sent(self, session: requests.Session, parcel: Parcel) -> FileOutcome:
-        """Raises _Ended where the fault is none of this object alone, so that the others need not be tried."""
+        """Raises AttemptEnded where the fault is none of this object alone, so that the others need not be tried."""
         boundary = uuid.uuid4().hex
         head = f"--{boundary}\r\nContent-Type: application/dicom\r\nContent-Length: {len(parcel.data)}\r\n\r\n"
         body = BytesIO(b"".join((head.encode(), parcel.data, f"\r\n--{boundary}--\r\n".encode())))
@@ -98,20 +98,10 @@ class StowSender:
             )
             document = _document(answer)
         except requests.exceptions.SSLError:
-            raise _Ended(_untrusted()) from None
+            raise AttemptEnded(_untrusted()) from None
         except (requests.RequestException, OSError):
-            raise _Ended(_away()) from None
+            raise AttemptEnded(_away()) from None
         return _outcome(answer, document)
-
-
-class _Ended(Exception):
-    """The attempt goes no further."""
-
-    def __init__(
-        self, error: OncoResponseError, *, permanent: bool = False, retry_after_seconds: float | None = None
-    ) -> None:
-        super().__init__(error.message)
-        self.error, self.permanent, self.retry_after_seconds = error, permanent, retry_after_seconds
 
 
 def _document(answer: requests.Response) -> bytes:
@@ -135,7 +125,7 @@ def _outcome(answer: requests.Response, document: bytes) -> FileOutcome:
     """What the answer says of the object. PS3.18 section 10.5.3."""
     status = answer.status_code
     if status in _DENIED:
-        raise _Ended(
+        raise AttemptEnded(
             PacsAccessDenied(
                 "The DICOMweb server refuses the login of the settings (dicomweb_servers), or storing to that user. "
                 "Correct the login, or its rights on that server.",
@@ -143,7 +133,7 @@ def _outcome(answer: requests.Response, document: bytes) -> FileOutcome:
             )
         )
     if status >= 500 or status in _PASSING:
-        raise _Ended(
+        raise AttemptEnded(
             PeerUnavailable(f"The DICOMweb server answered with HTTP status {status}.", http_status=status),
             retry_after_seconds=_retry_after(answer),
         )
@@ -156,7 +146,7 @@ def _outcome(answer: requests.Response, document: bytes) -> FileOutcome:
             http_status=status,
         )
         return FileOutcome(error=refused, permanent=True)
-    raise _Ended(
+    raise AttemptEnded(
         DeliveryRefused(
             f"The DICOMweb server refuses the request with HTTP status {status}. Check that the URL is that of its "
             "DICOMweb service (dicomweb_servers), and that it takes objects.",
@@ -183,7 +173,7 @@ def _of_store_response(document: bytes, *, accepted: bool) -> FileOutcome:
         return of_failure(failures[0] if isinstance(failures[0], int) else 0)
     if stored and accepted:
         return FileOutcome(stored=True)
-    raise _Ended(
+    raise AttemptEnded(
         PacsAnswerRefused(
             "The DICOMweb server does not say that it has stored the object. Check that the URL is that of its "
             "DICOMweb service, not of a viewer or a log-in page.",

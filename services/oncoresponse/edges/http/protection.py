@@ -130,7 +130,7 @@ class _Exchange:
             ours = [*_HEADERS, (CORRELATION_ID.encode(), self.correlation_id.encode())]
             if self._scope["scheme"] == "https":
                 ours.append(_TRANSPORT_SECURITY)
-            if not self._body_ended:
+            if not self._body_ended or _is_framed_twice(self._scope):
                 # What still comes of the body belongs to no request.
                 ours.append((b"connection", b"close"))
             set_already = {name.lower() for name, _ in message.get("headers", [])}
@@ -158,13 +158,23 @@ def _awaits_consent(scope: Scope) -> bool:
     return any(name == b"expect" for name, _ in scope["headers"])
 
 
+def _is_framed_twice(scope: Scope) -> bool:
+    """Whether the end of the body is told in two ways: a proxy before us may see another request in it.
+
+    RFC 9112 section 6.1: such a request may be refused, and its connection has to be closed after the answer.
+    """
+    return {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}
+
+
 def _require_sound(scope: Scope, settings: HttpSettings) -> None:
     """Refuse what servers and proxies read differently.
 
     Raises:
         Refusal: The header has too many lines or is too large.
-        InvalidRequest: The path is ambiguous.
+        InvalidRequest: The path is ambiguous, or the length of the body.
     """
+    if _is_framed_twice(scope):
+        raise InvalidRequest("The request has both Content-Length and Transfer-Encoding. Send one of them.")
     if len(scope["headers"]) > settings.header_count:
         raise Refusal(
             431, InvalidRequest(f"The header of the request has more than {settings.header_count} lines. Send fewer.")
