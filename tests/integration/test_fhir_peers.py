@@ -393,6 +393,41 @@ def test_other_logins(peer: Peer, tmp_path: Path) -> None:
     assert seen(sender_to(url, token_file=secret).send(DELIVERY, [PARCEL])) == ("CONFIGURATION_INVALID", False)
 
 
+STUDY = {"resourceType": "ImagingStudy", "identifier": [{"system": "urn:dicom:uid", "value": "urn:oid:1.2"}]}
+STUDY_ENTRY = {
+    "fullUrl": "urn:uuid:3",
+    "resource": {**STUDY, "status": "available", "series": [{"uid": "1.2.1"}]},
+    "request": {"method": "POST", "url": "ImagingStudy", "ifNoneExist": "identifier=urn:dicom:uid|urn:oid:1.2"},
+}
+WITH_STUDY = [Parcel("report.json", json.dumps({**BUNDLE, "entry": [ENTRY, STUDY_ENTRY]}).encode())]
+
+
+@pytest.mark.parametrize(
+    ("status", "found", "answer", "wanted"),
+    [
+        # Read and updated; changed in between, and tried again.
+        (200, [{**STUDY, "id": "8", "meta": {"versionId": "3"}}], 200, ("", False)),
+        (200, [{**STUDY, "id": "8", "meta": {"versionId": "3"}}], 412, ("DELIVERY_REFUSED", False)),
+        # Not offered, not there, another, twice: as it is, and a refusal is about something else.
+        (403, [], 200, ("", False)),
+        (200, [], 412, ("DELIVERY_REFUSED", True)),
+        (200, [{**STUDY, "identifier": [], "id": "8"}], 412, ("DELIVERY_REFUSED", True)),
+        (200, [{**STUDY, "id": "8"}, {**STUDY, "id": "9"}], 412, ("DELIVERY_REFUSED", True)),
+        (200, [7], 200, ("DESTINATION_ANSWER_REFUSED", False)),
+        (503, [], 200, ("PEER_UNAVAILABLE", False)),
+        (401, [], 200, ("DESTINATION_ACCESS_DENIED", False)),
+    ],
+    ids=range(9),
+)
+def test_answers_to_the_search_for_the_study(
+    peer: Peer, status: int, found: list[Any], answer: int, wanted: tuple[str, bool]
+) -> None:
+    entries = [{"resource": each} for each in found]
+    peer.on("GET /fhir/ImagingStudy", status, {"resourceType": "Bundle", "type": "searchset", "entry": entries})
+    peer.on("POST /fhir", answer, response("201", "200") if answer == 200 else OUTCOME)
+    assert seen(sender_to(f"{peer.url}/fhir").send(DELIVERY, WITH_STUDY)) == wanted
+
+
 DOCUMENT = [PARCEL, Parcel("report.pdf", b"%PDF")]
 FOUND_NONE = {"resourceType": "Bundle", "type": "searchset"}
 

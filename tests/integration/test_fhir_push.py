@@ -6,7 +6,10 @@ import base64
 import copy
 import hashlib
 import json
+import re
 import time
+import uuid
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,8 +106,15 @@ def reason(outcome: Outcome) -> str:
 
 
 def of_patient(bundle: Json, identifier: str, **more: Any) -> Json:
-    """The Bundle about another patient, and of another assessment in its identifiers."""
-    text = json.dumps(bundle)
+    """The Bundle about another patient, and of another assessment and study in its identifiers."""
+
+    def another(found: re.Match[str]) -> str:
+        return uuid.uuid5(uuid.NAMESPACE_URL, found.group() + identifier).urn
+
+    text = re.sub(r"urn:uuid:[0-9a-f-]{36}", another, json.dumps(bundle))
+    studies = (each["resource"] for each in bundle["entry"] if each["resource"]["resourceType"] == "ImagingStudy")
+    for uid in {study["identifier"][0]["value"] for study in studies}:
+        text = text.replace(uid, f"{uid}.{zlib.crc32(identifier.encode())}")
     (subject,) = {json.dumps(each["resource"]["subject"]) for each in bundle["entry"] if "subject" in each["resource"]}
     new = json.loads(subject)
     new["identifier"] = {**new["identifier"], "value": identifier, **more}
@@ -174,12 +184,10 @@ def test_a_transaction_with_login_for_the_patient_of_the_identifier(
     kept = requests.get(f"{base}/{outcome.receipt['DiagnosticReport']}", timeout=30).json()
     assert kept["resourceType"] == "DiagnosticReport"
     assert count(base, "Patient?_summary=false") == before
-    if algorithm == "ES384":
-        # Later rounds of this test find what the first has created.
-        assert kept["subject"]["reference"] == patient
-        found = resources(base, f"Observation?subject={patient}&_count=1000")
-        sent = Counter(entry["resource"]["resourceType"] for entry in bundle["entry"])
-        assert len(found) == sent["Observation"]
+    assert kept["subject"]["reference"] == patient
+    found = resources(base, f"Observation?subject={patient}&_count=1000")
+    sent = Counter(entry["resource"]["resourceType"] for entry in bundle["entry"])
+    assert len(found) == sent["Observation"]
 
 
 def test_versions_update_what_is_there(base: str, report: Report, identifier: str) -> None:
@@ -187,17 +195,51 @@ def test_versions_update_what_is_there(base: str, report: Report, identifier: st
     sender = sender_to(base)
     first = json.loads(report.bundle_json)
     bundles = [first, *versions_of(report)]
-    # Under identifiers of their own, as other tests send the same report.
-    texts = [json.dumps(each).replace("urn:uuid:", "urn:uuid:f") for each in bundles]
     seen = []
-    for number, text in enumerate(texts, start=1):
-        bundle = of_patient(json.loads(text), identifier)
+    for number, each in enumerate(bundles, start=1):
+        bundle = of_patient(each, identifier)
         for _ in range(2 if number == 2 else 1):
             assert reason(sender.send(as_delivery(number), parcels(bundle))) == ""
         (kept,) = resources(base, f"DiagnosticReport?subject={patient}")
         seen.append((kept["id"], kept["status"]))
     assert [status for _, status in seen] == ["preliminary", "final", "amended", "entered-in-error"]
+    # Nothing is there twice, whatever the versions brought.
+    for kind in ("Observation", "RiskAssessment", "DocumentReference", "Media", "ImagingStudy"):
+        there = resources(base, f"{kind}?subject={patient}&_count=1000")
+        named = Counter(json.dumps(each["identifier"]) for each in there)
+        assert named and set(named.values()) == {1}, kind
     assert len({identity for identity, _ in seen}) == 1
+
+
+def a_study(base: str, bundle: Json, subject: str) -> str:
+    """The study of the report, as the EHR knows it from elsewhere."""
+    (ours,) = (each["resource"] for each in bundle["entry"] if each["resource"]["resourceType"] == "ImagingStudy")
+    known = {name: ours[name] for name in ("resourceType", "identifier", "status")}
+    series = [{"uid": "1.2.3.4", "modality": {"code": "CT", "system": "http://dicom.nema.org/resources/ontology/DCM"}}]
+    return create(base, {**known, "subject": {"reference": subject}, "series": series})
+
+
+def test_a_study_that_is_there_learns_of_the_new_series(base: str, report: Report, identifier: str) -> None:
+    patient = a_patient(base, identifier)
+    bundle = of_patient(json.loads(report.bundle_json), identifier)
+    study = a_study(base, bundle, patient)
+    versions = []
+    for _ in range(2):
+        assert reason(sender_to(base).send(as_delivery(), parcels(bundle))) == ""
+        kept = requests.get(f"{base}/{study}", timeout=30).json()
+        versions.append(kept["meta"]["versionId"])
+    assert versions[0] == versions[1]
+    assert kept["series"][0]["uid"] == "1.2.3.4" and len(kept["series"]) > 3
+    (sent,) = resources(base, f"DiagnosticReport?subject={patient}")
+    assert sent["imagingStudy"][0]["reference"] == study
+
+
+def test_a_study_that_is_there_as_that_of_another_patient(base: str, report: Report, identifier: str) -> None:
+    a_patient(base, identifier)
+    bundle = of_patient(json.loads(report.bundle_json), identifier)
+    a_study(base, bundle, a_patient(base, "another" + identifier))
+    outcome = sender_to(base).send(as_delivery(), parcels(bundle))
+    assert (reason(outcome), told(outcome).failure.hold) == ("PATIENT_NOT_FOUND_AT_DESTINATION", True)
 
 
 def test_no_patient_or_several_and_the_delivery_is_held(base: str, report: Report, identifier: str) -> None:
@@ -232,6 +274,11 @@ def test_identifiers_that_say_their_system_or_only_their_issuer(base: str, repor
     assert reason(sender_to(base).send(as_delivery(), parcels(of_issuer))) == "PATIENT_NOT_FOUND_AT_DESTINATION"
     sender = sender_to(base, patient_systems={"NORTH": "urn:north"})
     assert reason(sender.send(as_delivery(), parcels(of_issuer))) == ""
+    # The same number of another hospital is another patient: the system for identifiers without an issuer is not its.
+    a_patient(base, identifier)
+    elsewhere = only_report(report, identifier, assigner={"display": "ELSEWHERE"})
+    outcome = sender.send(as_delivery(), parcels(elsewhere))
+    assert (reason(outcome), told(outcome).failure.hold) == ("PATIENT_NOT_FOUND_AT_DESTINATION", True)
     unknown = FhirSender(FhirDestination(kind="fhir", url=base), None)
     assert reason(unknown.send(as_delivery(), parcels(of_issuer))) == "PATIENT_NOT_FOUND_AT_DESTINATION"
 
@@ -266,7 +313,7 @@ def test_a_reference_of_the_request(base: str, report: Report, identifier: str) 
 def test_a_bundle_that_brings_its_patient(base: str, report: Report, identifier: str) -> None:
     """No Patient is created: the entry is left out, and what referred to it refers to the EHR's."""
     patient = a_patient(base, identifier)
-    bundle = json.loads(json.dumps(json.loads(report.bundle_json)).replace("urn:uuid:", "urn:uuid:e"))
+    bundle = of_patient(json.loads(report.bundle_json), identifier)
     brought = {"resourceType": "Patient", "identifier": [{"system": SYSTEM, "value": identifier}]}
     for entry in bundle["entry"]:
         for name in ("subject", "patient"):
@@ -281,8 +328,7 @@ def test_a_bundle_that_brings_its_patient(base: str, report: Report, identifier:
 
 
 def test_what_the_server_assigns_is_sent_as_it_is(base: str, report: Report, identifier: str) -> None:
-    text = json.dumps(json.loads(report.bundle_json)).replace("urn:uuid:", "urn:uuid:d")
-    bundle = of_patient(json.loads(text), identifier)
+    bundle = of_patient(json.loads(report.bundle_json), identifier)
     outcome = sender_to(base, patient="as-sent").send(as_delivery(), parcels(bundle))
     assert reason(outcome) == ""
     kept = requests.get(f"{base}/{outcome.receipt['DiagnosticReport']}", timeout=30).json()
@@ -344,7 +390,7 @@ def test_the_bundle_of_imr(base: str, report: Report, identifier: str) -> None:
     assert not sender.takes(delivery_pb2.DeliveryFile(file_name="report.json"))
     assert sender.takes(delivery_pb2.DeliveryFile(file_name="imr-bundle.fhir.json"))
     for number, documents in enumerate(documents_of(report), start=2):
-        bundle = json.loads(documents.imr_bundle.replace(b"urn:uuid:", b"urn:uuid:b"))
+        bundle = json.loads(documents.imr_bundle)
         sent = [Parcel("imr-bundle.fhir.json", json.dumps(of_patient(bundle, identifier)).encode())]
         outcomes = [sender.send(as_delivery(number), sent) for _ in range(2)]
         assert [reason(each) for each in outcomes] == ["", ""]
@@ -495,7 +541,7 @@ def test_an_earlier_version_does_not_undo_a_later_one(base: str, report: Report,
     """An operator resends what was dead: the chart keeps the amended report."""
     patient = a_patient(base, identifier)
     bundles = [
-        without_the_rest(of_patient(json.loads(json.dumps(each).replace("urn:uuid:", "urn:uuid:c")), identifier))
+        without_the_rest(of_patient(each, identifier))
         for each in [json.loads(report.bundle_json), *versions_of(report)]
     ]
     for form in ("transaction", "document"):

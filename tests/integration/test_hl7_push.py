@@ -227,6 +227,34 @@ def test_reports_without_a_call_and_of_two_lesions(request: pytest.FixtureReques
     assert ["lesion 1" in each[3] for each in volumes] == [True, False] and "lesion 2" in volumes[1][3]
 
 
+@pytest.mark.parametrize(
+    ("identifier", "authority"),
+    [
+        ({}, "NORTH&1.2.3&ISO"),
+        ({"assigner": {"display": "SOUTH"}}, "S&4.5&ISO"),
+        # The same number of another hospital is another patient, so nothing of ours is said of it.
+        ({"assigner": {"display": "ELSEWHERE"}}, "ELSEWHERE"),
+        ({"assigner": {"display": "ELSEWHERE"}, "system": "urn:oid:7.8"}, "ELSEWHERE&7.8&ISO"),
+        (
+            {"assigner": {"display": "ELSEWHERE"}, "system": "https://else.example"},
+            "ELSEWHERE&https://else.example&URI",
+        ),
+        ({"system": "urn:oid:7.8"}, "&7.8&ISO"),
+        ({"system": "https://mrn.example"}, "NORTH&1.2.3&ISO"),
+    ],
+)
+def test_whose_the_patient_identifier_is(report: Report, identifier: Json, authority: str) -> None:
+    bundle = json.loads(report.bundle_json)
+    for entry in bundle["entry"]:
+        if "subject" in entry["resource"]:
+            entry["resource"]["subject"] = {"type": "Patient", "identifier": {"value": "7", **identifier}}
+    version = ReportVersion("deliveries/1", "assessments/a", 1, bundle, PDF, PatientInImages())
+    settings = {"assigning_authority": "NORTH&1.2.3&ISO", "assigning_authorities": {"SOUTH": "S&4.5&ISO"}}
+    text = message_of(version, MllpDestination(kind="mllp", address="127.0.0.1:1", **settings)).decode()
+    (pid,) = fields_of(text, "PID")
+    assert pid[3] == f"7^^^{authority}^MR"
+
+
 @pytest.mark.parametrize("form", ["oru", "mdm"])
 def test_versions_and_their_statuses(receiver: Receiver, bundles: list[Json], form: str) -> None:
     sender = sender_to(receiver.port, form=form)
@@ -237,12 +265,16 @@ def test_versions_and_their_statuses(receiver: Receiver, bundles: list[Json], fo
     events = [fields_of(text, "MSH")[0][8] for text in texts]
     if form == "oru":
         assert set(events) == {"ORU^R01^ORU_R01"}
-        assert [fields_of(text, "OBR")[0][25] for text in texts] == ["P", "F", "C", "X"]
+        assert [fields_of(text, "OBR")[0][25] for text in texts] == ["P", "F", "C", "C"]
         assert [{each[11] for each in fields_of(text, "OBX")} for text in texts] == [{"P"}, {"F"}, {"C"}, {"W"}]
         assert len({fields_of(text, "OBR")[0][3] for text in texts}) == 1
         assert "Dr. Ada" in fields_of(texts[1], "OBR")[0][32]
-        # No value of a finding remains.
-        assert [each[2] for each in fields_of(texts[3], "OBX")] == ["ED", "FT"]
+        # Each value that was ever filed is named as wrong, and none remains.
+        withdrawn = fields_of(texts[3], "OBX")
+        assert [each[2] for each in withdrawn[:2]] == ["ED", "FT"]
+        assert {each[5] for each in withdrawn[2:]} == {'""'}
+        for text in texts[:3]:
+            assert {(each[3], each[4]) for each in fields_of(text, "OBX")} <= {(e[3], e[4]) for e in withdrawn}
         return
     assert events == ["MDM^T02^MDM_T02", "MDM^T10^MDM_T02", "MDM^T10^MDM_T02", "MDM^T11^MDM_T01"]
     documents = [fields_of(text, "TXA")[0] for text in texts]

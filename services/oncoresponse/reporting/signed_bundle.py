@@ -285,6 +285,9 @@ def _withdrawn(resource: Json, step: SignOff, shown: ShownForms, replaced_by: st
     kind = resource["resourceType"]
     kept: Json = {"resourceType": kind, "text": narrative(WITHDRAWN)}
     kept |= {name: resource[name] for name in _KEPT[kind] if name in resource}
+    if components := resource.get("component"):
+        # Who filed each value by its code has to find it again.
+        kept["component"] = [{"code": each["code"]} for each in components]
     if kind == "BodyStructure":
         # R4 BodyStructure has no status.
         return {**kept, "active": False}

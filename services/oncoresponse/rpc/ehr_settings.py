@@ -62,8 +62,8 @@ class FhirDestination(TlsFiles):
         tls_certificate, tls_key: PEM files to show.
         patient: ``search``: the patient is looked for by identifier, never by name, and what is sent refers to that
             one. ``as-sent``: what is sent refers to the identifier, and the server assigns it.
-        patient_system: System of patient identifiers for which the report names none.
-        patient_systems: The same by Issuer of Patient ID (0010,0021).
+        patient_system: System of patient identifiers for which the report names neither system nor issuer.
+        patient_systems: The same by Issuer of Patient ID (0010,0021); of an issuer that is not here nothing is sent.
         supersede: With ``document``: the document of the version before gets status ``superseded``; false for servers
             that do it themselves by ``relatesTo``, or allow no update.
         connect_seconds: Longest wait for a connection.
@@ -143,8 +143,8 @@ class MllpDestination(TlsFiles):
         sending_application, sending_facility: MSH-3, MSH-4.
         receiving_application, receiving_facility: MSH-5, MSH-6.
         processing_id: MSH-11: production, training or debugging.
-        assigning_authority: PID-3.4 for which the report names none, as ``NAME`` or ``NAME&1.2.3&ISO``.
-        assigning_authorities: The same by Issuer of Patient ID (0010,0021).
+        assigning_authority: PID-3.4 where the study names no issuer, as ``NAME`` or ``NAME&1.2.3&ISO``.
+        assigning_authorities: The same by Issuer of Patient ID (0010,0021); one that is not here stands for itself.
         connect_seconds: Longest wait for a connection.
         idle_seconds: Longest wait for the acknowledgement.
         parallel: Deliveries at the same time, each on a connection of its own.

@@ -206,7 +206,8 @@ def test_a_withdrawn_version_says_so_and_carries_no_finding(report: Report, with
         "Provenance",
     }
     for observation in resources(bundle, "Observation"):
-        assert not {"valueQuantity", "component", "note", "valueCodeableConcept", "focus"} & observation.keys()
+        assert not {"valueQuantity", "note", "valueCodeableConcept", "focus"} & observation.keys()
+        assert all(each.keys() == {"code"} for each in observation.get("component", []))
     assert "prediction" not in resource(bundle, "RiskAssessment")
     found = resource(bundle, "DiagnosticReport")
     assert found["conclusion"].split("\n")[0] == "WITHDRAWN, ENTERED IN ERROR: DO NOT USE."

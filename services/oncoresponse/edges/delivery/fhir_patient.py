@@ -51,15 +51,15 @@ def find_patient(client: FhirClient, subject: Json, destination: FhirDestination
     identifier = subject.get("identifier", {})
     value = identifier.get("value", "")
     issuer = identifier.get("assigner", {}).get("display", "")
-    system = identifier.get("system") or destination.patient_systems.get(issuer, "") or destination.patient_system
+    system = identifier.get("system") or system_of_issuer(issuer, destination)
     if literal and not (value and system):
         return _read(client, literal)
     if not value:
         raise _not_found("The report names no patient identifier.")
     if not system:
         raise _not_found(
-            "The report names a patient identifier without a system. Give the system in the settings "
-            "(patient_system, or patient_systems by its issuer)."
+            "The report names a patient identifier without a system. Give the system in the settings: patient_systems "
+            "for the Issuer of Patient ID (0010,0021) that the study names, patient_system where it names none."
         )
     found = _found_by_identifier(client, system, value)
     if not found:
@@ -75,6 +75,14 @@ def find_patient(client: FhirClient, subject: Json, destination: FhirDestination
     if literal and literal != patient:
         raise _not_found("The patient that the request named is another than the one with the identifier of the study.")
     return patient
+
+
+def system_of_issuer(issuer: str, destination: FhirDestination) -> str:
+    """System of the identifiers of an issuer; that of the settings without one only for identifiers without one.
+
+    The same number of another issuer is another patient.
+    """
+    return destination.patient_systems.get(issuer, "") if issuer else destination.patient_system
 
 
 def with_patient(resource: Json, bundle_subject: Json, patient: str) -> Json:

@@ -13,6 +13,7 @@ from oncoresponse.edges.delivery.fhir_patient import find_patient, subject_of, w
 from oncoresponse.edges.delivery.http_exchange import Answer, Json, no_evidence, require_success
 from oncoresponse.edges.delivery.sending import AttemptEnded, FileOutcome, Outcome, Parcel
 from oncoresponse.edges.delivery.smart_login import SmartLogin
+from oncoresponse.edges.delivery.study_of_server import require_unchanged, with_study_of_server
 from oncoresponse.errors import DeliveryRefused, OncoResponseError
 from oncoresponse.rpc.ehr_settings import FhirDestination
 from oncoresponse.v1 import delivery_pb2
@@ -77,11 +78,16 @@ class FhirSender:
         return send_document(client, delivery, bundle, held[PDF].data, self._destination)
 
     def _transaction(self, client: FhirClient, bundle: Json) -> Mapping[str, str]:
+        patient = ""
         if self._destination.patient == "search":
             subject = subject_of(bundle)
             patient = find_patient(client, subject, self._destination)
             bundle = with_patient(bundle, subject, patient)
+        if self._destination.form == "transaction":
+            # The Bundle of IMR stays as its profile has it.
+            bundle = with_study_of_server(client, bundle, patient)
         answer = client.call("POST", resource=bundle, headers={"Prefer": "return=minimal"})
+        require_unchanged(answer, bundle)
         require_success(answer, _TRANSACTION)
         return _receipt(answer, len(bundle["entry"]))
 

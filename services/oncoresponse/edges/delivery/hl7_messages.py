@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oncoresponse.edges.delivery.document_reference import report_of
-from oncoresponse.edges.delivery.hl7_observations import Observed, observed_of
+from oncoresponse.edges.delivery.hl7_observations import Observed, observed_of, withdrawn_of
 from oncoresponse.edges.delivery.hl7_segments import (
     Component,
     Field,
@@ -28,10 +28,12 @@ from oncoresponse.rpc.ehr_settings import MllpDestination
 
 _SERVICE = ("18748-4", "Diagnostic imaging study", "LN")
 _CONCLUSION = ("55110-1", "Conclusions", "LN")
-# OBR-25, table 0123; OBX-11, table 0085. W: "Post original as wrong".
-_RESULT_STATUS = {"preliminary": "P", "final": "F", "amended": "C", "entered-in-error": "X"}
+# OBR-25, table 0123: a withdrawal corrects the results, and cancels no order (X). OBX-11, table 0085. W: "Post original
+# as wrong".
+_RESULT_STATUS = {"preliminary": "P", "final": "F", "amended": "C", "entered-in-error": "C"}
 _OBSERVATION_STATUS = {"preliminary": "P", "final": "F", "amended": "C", "entered-in-error": "W"}
 _NO_RESULT = "X"
+_NULL = '""'  # Section 2.5.3: what the receiver has is deleted.
 # TXA-17, table 0271; TXA-19, table 0273.
 _COMPLETION = {"preliminary": "DO", "final": "AU", "amended": "AU", "entered-in-error": "AU"}
 _AVAILABLE, _DELETED = "AV", "CA"
@@ -200,14 +202,19 @@ def _patient(version: ReportVersion, destination: MllpDestination) -> dict[int, 
 
 
 def _authority(identifier: Mapping[str, Any], destination: MllpDestination) -> Component:
-    """HD of PID-3.4: as the settings say, else an OID that is the system of the identifier."""
-    issuer = identifier.get("assigner", {}).get("display", "")
-    known = destination.assigning_authorities.get(issuer, "")
+    """HD of PID-3.4: as the settings say of the issuer, else the OID of the system, else the issuer itself.
+
+    Issuer of Patient ID is the namespace of the assigning authority (IHE RAD TF-2, appendix D). What the settings say
+    for identifiers without an issuer is never said of one that has another: the same number there is another patient.
+    """
+    issuer = str(identifier.get("assigner", {}).get("display", ""))
+    if known := destination.assigning_authorities.get(issuer, ""):
+        return known.split("&")
     system = str(identifier.get("system", ""))
-    if known or not system:
-        return (known or destination.assigning_authority).split("&")
     if system.startswith("urn:oid:"):
-        return ["", system.removeprefix("urn:oid:"), "ISO"]
+        return [issuer, system.removeprefix("urn:oid:"), "ISO"]
+    if issuer:
+        return [issuer, system, "URI"] if system else [issuer]
     return destination.assigning_authority.split("&") if destination.assigning_authority else ["", system, "URI"]
 
 
@@ -249,12 +256,16 @@ def _page(version: ReportVersion) -> Observed:
 
 
 def _results(version: ReportVersion) -> Iterator[Observed]:
-    """The page, the conclusion, and each value that the report lists; of a withdrawn version the former two."""
+    """The page, the conclusion, and each value that the report lists; of a withdrawn version each without its value."""
     yield _page(version)
     if conclusion := str(version.report.get("conclusion", "")):
         yield Observed("FT", _CONCLUSION, conclusion)
     if version.status != "entered-in-error":
         yield from observed_of(version.bundle, version.report)
+    else:
+        # A receiver files values by code and part: one that is not named stays as it was.
+        for each in withdrawn_of(version.bundle):
+            yield Observed("ST", each.code, _NULL, part=each.part)
 
 
 def _result(version: ReportVersion, number: int, observed: Observed) -> dict[int, Field]:

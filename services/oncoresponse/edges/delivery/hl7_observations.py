@@ -49,15 +49,35 @@ def observed_of(bundle: Json, report: Json) -> Iterator[Observed]:
         resource = resources.get(reference.get("reference"))
         if resource is None or _is_group(resource):
             continue
-        first = str(resource.get("code", {}).get("coding", [{}])[0].get("code", ""))
-        seen[first] += 1
-        part = str(seen[first])
+        part = _part(resource, seen)
         components = resource.get("component", [])
         # One without a value says so, whatever stands beside it.
         if _value(resource) or not components or "dataAbsentReason" in resource:
             yield _observed(resource, part)
         for each in components:
             yield _observed(each, part)
+
+
+def withdrawn_of(bundle: Json) -> Iterator[Observed]:
+    """Code and part of all that :func:`observed_of` may have named of an earlier version, from the withdrawn one.
+
+    The withdrawn report lists no result; its Observations stand in the order of before, and keep codes alone. Whether
+    one with components had a value of its own is not known any more, so it is named too.
+    """
+    seen: Counter[str] = Counter()
+    for entry in bundle["entry"]:
+        resource = entry.get("resource", {})
+        if resource.get("resourceType") != "Observation" or _is_group(resource):
+            continue
+        part = _part(resource, seen)
+        yield from (_observed(each, part) for each in (resource, *resource.get("component", [])))
+
+
+def _part(resource: Json, seen: Counter[str]) -> str:
+    """How many of this code have come by now."""
+    first = str(resource.get("code", {}).get("coding", [{}])[0].get("code", ""))
+    seen[first] += 1
+    return str(seen[first])
 
 
 def _is_group(resource: Json) -> bool:
