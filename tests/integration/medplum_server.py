@@ -16,7 +16,7 @@ SERVER = Path(__file__).parents[1] / "fhir_server"
 
 
 @contextmanager
-def running_fhir_server() -> Iterator[str]:
+def running_fhir_server(port: int = 0) -> Iterator[str]:
     """Its base URL; it begins without any resource. Skips where it is not installed, and fails there in CI."""
     node = Path(sys.executable).parent / "node"
     if not (SERVER / "node_modules").is_dir() or not node.exists():
@@ -25,7 +25,13 @@ def running_fhir_server() -> Iterator[str]:
             pytest.fail(what)
         pytest.skip(what)
     # A session of its own: the wheel's node is a launcher, and what it launches has to end with it.
-    process = subprocess.Popen([node, SERVER / "server.mjs"], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [node, SERVER / "server.mjs"],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PORT": str(port)},
+    )
     try:
         base = process.stdout.readline().strip()
         assert base.startswith("http://127.0.0.1:")

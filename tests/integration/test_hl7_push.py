@@ -83,7 +83,7 @@ class Receiver:
 
 
 @contextmanager
-def receiving(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+def receiving(context: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Receiver]:
     receiver = Receiver()
 
     class Handler(AbstractHandler):
@@ -91,7 +91,7 @@ def receiving(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
             return receiver.take(self.incoming_message)
 
     kinds = ("ORU^R01^ORU_R01", "MDM^T02^MDM_T02", "MDM^T10^MDM_T02", "MDM^T11^MDM_T01")
-    server = MLLPServer("127.0.0.1", 0, dict.fromkeys(kinds, (Handler,)))
+    server = MLLPServer("127.0.0.1", port, dict.fromkeys(kinds, (Handler,)))
     server.daemon_threads = True
     server.handle_error = lambda *_: None
     if context is not None:
