@@ -18,6 +18,7 @@ from pydantic import Field
 
 from oncoresponse.case.document import Tolerant, VersionedDocument
 
+_ACCESSION_NUMBER = "00080050"
 Completeness = Literal["whole", "partial", "none"]
 
 
@@ -167,6 +168,14 @@ class StudyIndex(VersionedDocument):
             study_date=min((item.study_date for item in found if item.study_date), default=""),
             series=tuple(sorted(series, key=lambda item: (item.series_instance_uid, item.objects[0].sha256))),
         )
+
+    @cached_property
+    def accession_numbers(self) -> tuple[str, ...]:
+        """DICOM Accession Numbers (0008,0050) that objects name, in alphabetical order."""
+        headers = [each for item in self.series for each in (item.common, *(entry.header for entry in item.objects))]
+        elements = {header[_ACCESSION_NUMBER] for header in headers if _ACCESSION_NUMBER in header}
+        values = ((element_value(each)[1] or b"").decode("utf-8", "replace").strip(" \0") for each in elements)
+        return tuple(sorted({*values} - {""}))
 
     @cached_property
     def modalities(self) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ GROUPS = {
     "audit": "audit",
     "deliveries": "deliveries",
     "models": "models",
+    "orders": "orders",
     "pacs": "pacs",
     "routes": "routes",
     "train": "training",

@@ -23,6 +23,9 @@ def test(
     study: Annotated[Path, typer.Argument(help="Folder with DICOM files.", exists=True, file_okay=False)],
     rules: Annotated[Path, typer.Option(help="YAML file of rules.")],
     calling_ae_title: Annotated[str, typer.Option(help="AE title that would send it; none: over HTTP.")] = "",
+    order_code: Annotated[
+        list[str] | None, typer.Option(help="Code of an order for it; repeat for several. None: there is no order.")
+    ] = None,
     models_dir: Annotated[Path | None, typer.Option(help="Folder of installed models.")] = None,
 ) -> None:
     """Say which rule fits a study, why those before it do not, and what would be started. Nothing is.
@@ -41,7 +44,7 @@ def test(
         raise NoImages("The folder has no DICOM files. Give that of a study.")
     unfit = 0
     for number, series in enumerate(studies, start=1):
-        facts = study_facts(series, calling_ae_title)
+        facts = study_facts(series, calling_ae_title, tuple(order_code) if order_code else None)
         objects = sum(each.instance_count for each in series)
         which = f" {number}" if len(studies) > 1 else ""
         typer.echo(f"Study{which}: {objects} objects, {' '.join(sorted(facts.modalities))}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from oncoresponse.rpc.administration_client import AdministrationClient
     from oncoresponse.rpc.client import Client
     from oncoresponse.rpc.delivery_client import DeliveryClient
+    from oncoresponse.rpc.order_client import OrderClient
     from oncoresponse.rpc.pacs_client import PacsClient
     from oncoresponse.rpc.tls import CallerTls
 
@@ -74,6 +75,15 @@ def connect_deliveries(
     from oncoresponse.rpc.delivery_client import DeliveryClient
 
     return DeliveryClient(server, _usable_tls(ca, certificate, key), token=_token(token_file))
+
+
+def connect_orders(
+    server: str, ca: Path | None, certificate: Path | None, key: Path | None, token_file: Path | None = None
+) -> OrderClient:
+    """The same with the calls about orders. Raises what :func:`connect` raises."""
+    from oncoresponse.rpc.order_client import OrderClient
+
+    return OrderClient(server, _usable_tls(ca, certificate, key), token=_token(token_file))
 
 
 def connect_pacs(

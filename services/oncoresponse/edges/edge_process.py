@@ -14,6 +14,8 @@ from oncoresponse.edges.delivery.destinations import senders_of
 from oncoresponse.edges.edge import Edge
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.http.http_edge import HttpEdge
+from oncoresponse.edges.orders.fhir_orders_edge import FhirOrdersEdge
+from oncoresponse.edges.orders.hl7_edge import Hl7Edge
 from oncoresponse.edges.pacs.pacs_edge import PacsEdge
 from oncoresponse.edges.pacs.priors import PriorFetcher
 from oncoresponse.errors import ConfigurationError
@@ -32,6 +34,10 @@ def _edges_of(settings: ServerSettings, front_door: FrontDoor) -> list[Edge]:
         edges.append(HttpEdge(settings, settings.http_server, front_door, priors))
     if settings.pacs is not None:
         edges.append(PacsEdge(settings, settings.pacs, front_door, results, priors))
+    if settings.hl7 is not None:
+        edges.append(Hl7Edge(settings, settings.hl7, front_door, priors))
+    if settings.fhir_orders:
+        edges.append(FhirOrdersEdge(settings, front_door, priors))
     if settings.destinations:
         edges.append(DeliveryEdge(front_door, senders_of(settings, results)))
     return edges
@@ -62,7 +68,8 @@ class EdgeProcess:
         self._edges = _edges_of(settings, self._front_door)
         if not self._edges:
             raise ConfigurationError(
-                "The settings name no edge, so there is nothing to run. Give http, pacs or destinations."
+                "The settings name no edge, so there is nothing to run. Give http, pacs, hl7, fhir_orders or "
+                "destinations."
             )
         self._started: list[Edge] = []
 

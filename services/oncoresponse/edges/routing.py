@@ -16,6 +16,8 @@ from oncoresponse.errors import ConfigurationError
 
 _Patterns = Annotated[tuple[str, ...], Field(max_length=100)]
 _Name = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
+NO_ORDER = "no order"
+"""Why a rule does not fit that would, were there an order."""
 Priority = Literal["routine", "urgent", "stat"]
 
 
@@ -37,10 +39,12 @@ class StudyFacts:
     Attributes:
         series: Of the study.
         calling_ae_title: Who sent it; empty where it did not come by C-STORE.
+        order_codes: Codes of the orders for it; ``None`` where there is no order.
     """
 
     series: tuple[SeriesFacts, ...]
     calling_ae_title: str = ""
+    order_codes: tuple[str, ...] | None = None
 
     @property
     def modalities(self) -> frozenset[str]:
@@ -60,6 +64,8 @@ class Conditions(BaseModel):
         study_description: Study Description is like one of these.
         series_description: Series Description of a series is like one of these.
         procedure_codes: The study has one of these codes.
+        ordered: There is an order for it.
+        order_codes: There is an order for it, and a code of it is like one of these.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,9 +76,26 @@ class Conditions(BaseModel):
     study_description: _Patterns = ()
     series_description: _Patterns = ()
     procedure_codes: _Patterns = ()
+    ordered: bool = False
+    order_codes: _Patterns = ()
+
+    @property
+    def needs_order(self) -> bool:
+        """Whether it can hold for no study without an order."""
+        return self.ordered or bool(self.order_codes)
 
     def why_not(self, study: StudyFacts) -> str:
         """The first condition that does not hold, in words; empty where all do."""
+        return self._why_not_the_study(study) or self._why_not_the_order(study.order_codes)
+
+    def _why_not_the_order(self, codes: tuple[str, ...] | None) -> str:
+        if self.needs_order and codes is None:
+            return NO_ORDER
+        if self.order_codes and not any(_is_like(value, each) for value in codes or () for each in self.order_codes):
+            return "another code of the order" if codes else "no code of the order"
+        return ""
+
+    def _why_not_the_study(self, study: StudyFacts) -> str:
         if lacking := sorted(set(self.modalities) - study.modalities):
             return f"no {', no '.join(lacking)} in the study"
         if self.calling_ae_titles and study.calling_ae_title not in self.calling_ae_titles:

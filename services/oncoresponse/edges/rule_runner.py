@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import grpc
 
 from oncoresponse.edges.front_door import FrontDoor
+from oncoresponse.edges.orders.study_orders import StudyOrders, order_codes, what_an_order_says
 from oncoresponse.edges.pacs.priors import PriorFetcher
 from oncoresponse.edges.routing import (
+    NO_ORDER,
     PriorsWanted,
     Rule,
     Rules,
@@ -31,6 +34,7 @@ from oncoresponse.v1 import (
     assessment_pb2_grpc,
     intake_pb2,
     intake_pb2_grpc,
+    order_pb2,
     study_pb2,
     study_pb2_grpc,
 )
@@ -42,9 +46,12 @@ _LONGEST_PAUSE_SECONDS = 60.0
 # Worth another try, until it works.
 _PASSING = (ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE, ErrorKind.EXHAUSTED, ErrorKind.CANCELLED)
 # What is noted of a study that nothing is started for.
-_NO_RULES, _NO_RULE_FITS, _FETCHED = "NO_RULES", "NO_RULE_FITS", "FETCHED"
+_NO_RULES, _NO_RULE_FITS, _FETCHED, _ORDER_AWAITED = "NO_RULES", "NO_RULE_FITS", "FETCHED", "ORDER_AWAITED"
 # After these tries, half a minute, an assessment starts without the earlier studies.
 _PRIOR_TRIES = 5
+
+# One for each study, of all runners of the process: an order and the study may come at the same time.
+_IN_HAND: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
 _log = logging.getLogger(__name__)
 
@@ -91,9 +98,9 @@ class RuleRunner:
             require_destinations(self._rules, settings.destinations)
             priors.require_known(self._rules)
         self._priors = priors
+        self._orders = StudyOrders(front_door)
         self._channel: grpc.aio.Channel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._in_hand: set[str] = set()
 
     def start(self, channel: grpc.aio.Channel) -> None:
         """Begin, with what an earlier process left undone.
@@ -102,6 +109,7 @@ class RuleRunner:
             channel: To the front door.
         """
         self._channel = channel
+        self._orders.start(channel)
         self._begin(self._resume())
 
     async def stop(self) -> None:
@@ -128,6 +136,30 @@ class RuleRunner:
             return
         await self._note(noted, intake_pb2.RECEIVED_STATE_WAITING)
         self._begin(self._carry_out(noted))
+
+    def ordered(self, study: str) -> None:
+        """An order has come for a complete study: begin what the rules say of it now.
+
+        Args:
+            study: ``studies/...``, whichever way it came.
+        """
+        self._begin(self._carry_out_ordered(study))
+
+    async def _carry_out_ordered(self, study: str) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                described = await self._described(study)
+                break
+            except grpc.RpcError as failure:
+                error = from_rpc_error(failure)
+                if error.kind is ErrorKind.NOT_FOUND:
+                    return
+                _log.warning("%s: what its order asks for is not known yet: %s", study, error.reason)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        noted = intake_pb2.ReceivedStudy(study=study, way=intake_pb2.RECEIVED_WAY_CLIENT)
+        await self._carry_out(described.received if described.HasField("received") else noted)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -156,13 +188,9 @@ class RuleRunner:
 
     async def _carry_out(self, noted: intake_pb2.ReceivedStudy) -> None:
         """Until it is done, or refused for good; once at a time for each study."""
-        if noted.study in self._in_hand:
-            return
-        self._in_hand.add(noted.study)
-        try:
+        lock = _IN_HAND.setdefault(noted.study, asyncio.Lock())
+        async with lock:
             await self._done(noted)
-        finally:
-            self._in_hand.discard(noted.study)
 
     async def _done(self, noted: intake_pb2.ReceivedStudy) -> None:
         pause, priors = _FIRST_PAUSE_SECONDS, _Priors()
@@ -176,6 +204,7 @@ class RuleRunner:
                 state = intake_pb2.RECEIVED_STATE_WAITING if passing else intake_pb2.RECEIVED_STATE_REFUSED
                 try:
                     await self._note(noted, state, reason=error.reason)
+                    await self._orders.stopped(noted.study, error.reason, passing=passing)
                 except grpc.RpcError as unnoted:
                     if from_rpc_error(unnoted).kind is ErrorKind.NOT_FOUND:
                         return
@@ -188,28 +217,44 @@ class RuleRunner:
                 return
 
     async def _attempt(self, noted: intake_pb2.ReceivedStudy, priors: _Priors) -> None:
+        described = await self._described(noted.study)
+        orders = await self._orders.of(described)
+        if described.received.assessment:
+            # An order that comes after the study is for what was started already.
+            await self._orders.started(orders, noted.study, described.received.assessment)
+            return
         rules = self._rules
         if rules is None:
-            await self._note(noted, intake_pb2.RECEIVED_STATE_KEPT, reason=_NO_RULES)
+            await self._kept(noted, orders, _NO_RULES)
             return
         study = await self._study(noted.study)
-        choice = choose(rules, study_facts(study.series, noted.ae_title))
+        choice = choose(rules, study_facts(study.series, noted.ae_title, order_codes(orders)))
         if choice.rule is None:
             _log.warning("%s fits no rule; it is kept, and nothing is started", study.name)
-            await self._note(noted, intake_pb2.RECEIVED_STATE_KEPT, reason=_NO_RULE_FITS)
+            awaited = any(why == NO_ORDER for _, why in choice.passed_over)
+            await self._kept(noted, orders, _ORDER_AWAITED if awaited else _NO_RULE_FITS)
             return
         noted.rule = choice.rule.name
         if choice.rule.priors is not None and not priors.done:
             await self._fetch(noted, choice.rule.priors, priors)
-        created = await self._assessment(study, choice.rule)
+        created = await self._assessment(study, choice.rule, orders)
         _log.info("%s: rule %s started %s", study.name, choice.rule.name, created)
         await self._note(noted, intake_pb2.RECEIVED_STATE_STARTED, assessment=created, reason=priors.reason)
+        await self._orders.started(orders, noted.study, created)
+
+    async def _kept(self, noted: intake_pb2.ReceivedStudy, orders: Sequence[order_pb2.Order], reason: str) -> None:
+        await self._note(noted, intake_pb2.RECEIVED_STATE_KEPT, reason=reason)
+        await self._orders.waiting(orders, reason)
+
+    async def _described(self, study: str) -> intake_pb2.DescribeReceivedStudyResponse:
+        stub = intake_pb2_grpc.IntakeServiceStub(self._channel)
+        request = intake_pb2.DescribeReceivedStudyRequest(study=study)
+        answer: intake_pb2.DescribeReceivedStudyResponse = await stub.DescribeReceivedStudy(request, **self._call)
+        return answer
 
     async def _fetch(self, noted: intake_pb2.ReceivedStudy, wanted: PriorsWanted, priors: _Priors) -> None:
         """Earlier studies; an archive that does not give them holds up the assessment for a while and not for ever."""
-        request = intake_pb2.DescribeReceivedStudyRequest(study=noted.study)
-        stub = intake_pb2_grpc.IntakeServiceStub(self._channel)
-        held = await stub.DescribeReceivedStudy(request, **self._call)
+        held = await self._described(noted.study)
         priors.tries += 1
         try:
             noted.prior_count = await self._priors.fetch(wanted, held)
@@ -220,16 +265,16 @@ class RuleRunner:
             priors.reason = error.reason
         priors.done = True
 
-    async def _assessment(self, study: study_pb2.Study, rule: Rule) -> str:
+    async def _assessment(self, study: study_pb2.Study, rule: Rule, orders: Sequence[order_pb2.Order]) -> str:
         stub = assessment_pb2_grpc.AssessmentServiceStub(self._channel)
         replaces = await self._earlier(study, rule)
         try:
-            created = await stub.CreateAssessment(assessment_request(study.name, rule, replaces), **self._call)
+            created = await stub.CreateAssessment(assessment_request(study.name, rule, replaces, orders), **self._call)
         except grpc.RpcError as failure:
             if not replaces or from_rpc_error(failure).reason != AssessmentNotFound.reason:
                 raise
             # It was deleted since.
-            created = await stub.CreateAssessment(assessment_request(study.name, rule), **self._call)
+            created = await stub.CreateAssessment(assessment_request(study.name, rule, "", orders), **self._call)
         return str(created.assessment.name)
 
     async def _earlier(self, study: study_pb2.Study, rule: Rule) -> str:
@@ -238,11 +283,9 @@ class RuleRunner:
         Raises:
             grpc.RpcError: The front door does not say.
         """
-        stub = intake_pb2_grpc.IntakeServiceStub(self._channel)
         while study.supersedes:
-            request = intake_pb2.DescribeReceivedStudyRequest(study=study.supersedes)
             try:
-                answer = await stub.DescribeReceivedStudy(request, **self._call)
+                answer = await self._described(study.supersedes)
                 study = await self._study(study.supersedes)
             except grpc.RpcError as failure:
                 if from_rpc_error(failure).kind is ErrorKind.NOT_FOUND:
@@ -274,7 +317,9 @@ class RuleRunner:
         return {"metadata": self._front_door.own_metadata, "timeout": _CALL_SECONDS}
 
 
-def study_facts(series: Iterable[study_pb2.StudySeries], calling_ae_title: str) -> StudyFacts:
+def study_facts(
+    series: Iterable[study_pb2.StudySeries], calling_ae_title: str, codes: tuple[str, ...] | None = None
+) -> StudyFacts:
     """What a rule may ask for, from what the front door says of the series of a study."""
     return StudyFacts(
         tuple(
@@ -288,18 +333,23 @@ def study_facts(series: Iterable[study_pb2.StudySeries], calling_ae_title: str) 
             for each in series
         ),
         calling_ae_title,
+        codes,
     )
 
 
-def assessment_request(study: str, rule: Rule, replaces: str = "") -> assessment_pb2.CreateAssessmentRequest:
+def assessment_request(
+    study: str, rule: Rule, replaces: str = "", orders: Sequence[order_pb2.Order] = ()
+) -> assessment_pb2.CreateAssessmentRequest:
     """What a rule asks for; the same request for the same arguments.
 
     Args:
         study: ``studies/...``.
         rule: That fits.
         replaces: Assessment of an earlier version of the study, ``assessments/...``; empty for none.
+        orders: For the study; the first says who the patient should be, and what the report refers to.
     """
-    identity = "\n".join((study, rule.name, rule.model, *([replaces] if replaces else [])))
+    ordered = [orders[0].name] if orders else []
+    identity = "\n".join((study, rule.name, rule.model, *([replaces] if replaces else []), *ordered))
     request = assessment_pb2.CreateAssessmentRequest(
         request_id=str(uuid.uuid5(_NAMESPACE, identity)),
         study=study,
@@ -311,4 +361,6 @@ def assessment_request(study: str, rule: Rule, replaces: str = "") -> assessment
     )
     if rule.use_contour:
         request.contour.SetInParent()
+    if orders:
+        request.MergeFrom(what_an_order_says(orders[0]))
     return request

@@ -25,6 +25,7 @@
     │   ├── DestinationUnknown          DESTINATION_UNKNOWN
     │   ├── ResourceNotFound            RESOURCE_NOT_FOUND
     │   ├── ResourceGone                RESOURCE_GONE
+    │   ├── OrderNotFound               ORDER_NOT_FOUND
     │   ├── DeliveryNotFound            DELIVERY_NOT_FOUND
     │   ├── DeliveryStateForbids        DELIVERY_STATE_FORBIDS
     │   ├── DeliveryLeaseLost           DELIVERY_LEASE_LOST
@@ -154,6 +155,7 @@ from oncoresponse.errors.request import (
     ModelChangeNotFound,
     ModelNotFound,
     NotAuthenticated,
+    OrderNotFound,
     PacsAccessDenied,
     PacsAnswerRefused,
     PathNotAllowed,
@@ -332,6 +334,7 @@ __all__ = [
     "NotAuthenticated",
     "NotDicom",
     "OncoResponseError",
+    "OrderNotFound",
     "OutOfMemory",
     "PacsAccessDenied",
     "PacsAnswerRefused",

@@ -141,6 +141,11 @@ class ResourceGone(RequestError):
     kind = ErrorKind.NOT_FOUND
 
 
+class OrderNotFound(RequestError):
+    reason = "ORDER_NOT_FOUND"
+    kind = ErrorKind.NOT_FOUND
+
+
 class DeliveryNotFound(RequestError):
     reason = "DELIVERY_NOT_FOUND"
     kind = ErrorKind.NOT_FOUND

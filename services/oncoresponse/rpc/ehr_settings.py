@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -47,46 +47,27 @@ class SmartBackend(BaseModel):
         return value.expanduser()
 
 
-class FhirDestination(TlsFiles):
-    """A FHIR R4 server that results are sent to.
+class FhirServer(TlsFiles):
+    """A FHIR R4 server that is called.
 
     Attributes:
-        kind: ``fhir``.
         url: Base URL.
-        form: ``transaction``: the report Bundle. ``document``: a DocumentReference with the PDF. ``imr``: after a
-            signature, the Bundle of IHE IMR (RAD-141).
         smart: Login by SMART Backend Services.
         user, password_file: Instead: HTTP Basic authentication.
         token_file: Instead: file with a bearer token.
         tls_authority: PEM file of the authority to trust; those that the machine trusts when not given.
         tls_certificate, tls_key: PEM files to show.
-        patient: ``search``: the patient is looked for by identifier, never by name, and what is sent refers to that
-            one. ``as-sent``: what is sent refers to the identifier, and the server assigns it.
-        patient_system: System of patient identifiers for which the report names neither system nor issuer.
-        patient_systems: The same by Issuer of Patient ID (0010,0021); of an issuer that is not here nothing is sent.
-        supersede: With ``document``: the document of the version before gets status ``superseded``; false for servers
-            that do it themselves by ``relatesTo``, or allow no update.
         connect_seconds: Longest wait for a connection.
         idle_seconds: Longest wait for an answer.
-        parallel: Deliveries at the same time.
     """
 
-    kind: Literal["fhir"]
     url: str = Field(pattern=_URL)
-    form: Literal["transaction", "document", "imr"] = "transaction"
     smart: SmartBackend | None = None
     user: str = Field(default="", max_length=255)
     password_file: Path | None = None
     token_file: Path | None = None
-    patient: Literal["search", "as-sent"] = "search"
-    patient_system: str = Field(default="", pattern=r"^[^\s|]*$", max_length=255)
-    patient_systems: dict[str, Annotated[str, Field(pattern=r"^[^\s|]+$", max_length=255)]] = Field(
-        default_factory=dict
-    )
-    supersede: bool = True
     connect_seconds: float = Field(default=10.0, gt=0, le=600)
     idle_seconds: float = Field(default=60.0, gt=0, le=3600)
-    parallel: int = Field(default=2, ge=1, le=20)
 
     @field_validator("password_file", "token_file")
     @classmethod
@@ -94,17 +75,18 @@ class FhirDestination(TlsFiles):
         return None if value is None else value.expanduser()
 
     @model_validator(mode="after")
-    def _one_login(self) -> FhirDestination:
+    def _one_login(self) -> Self:
         if bool(self.user) != (self.password_file is not None):
             raise ValueError("user and password_file belong together")
         if sum((self.smart is not None, bool(self.user), self.token_file is not None)) > 1:
             raise ValueError("give one of smart, user with password_file, and token_file")
         return self
 
-    def require_safe_sending(self, *, allow_insecure_network: bool) -> None:
-        """Refuse to send patient data, or a login, in the clear to a network.
+    def require_safe_calling(self, *, setting: str, allow_insecure_network: bool) -> None:
+        """Refuse to exchange patient data, or a login, in the clear over a network.
 
         Args:
+            setting: Where this stands, for the message.
             allow_insecure_network: Setting of the server.
 
         Raises:
@@ -115,10 +97,41 @@ class FhirDestination(TlsFiles):
         if allow_insecure_network or all(is_private_url(url) for url in (self.url, token_url) if url):
             return
         raise ConfigurationError(
-            "A destination of kind fhir beyond the loopback address needs https: patient data would cross the network "
+            f"A FHIR server of {setting} beyond the loopback address needs https: patient data would cross the network "
             "unencrypted. Correct url and token_url, or set allow_insecure_network.",
-            setting="destinations",
+            setting=setting,
         )
+
+
+class FhirDestination(FhirServer):
+    """A FHIR R4 server that results are sent to.
+
+    Attributes:
+        kind: ``fhir``.
+        form: ``transaction``: the report Bundle. ``document``: a DocumentReference with the PDF. ``imr``: after a
+            signature, the Bundle of IHE IMR (RAD-141).
+        patient: ``search``: the patient is looked for by identifier, never by name, and what is sent refers to that
+            one. ``as-sent``: what is sent refers to the identifier, and the server assigns it.
+        patient_system: System of patient identifiers for which the report names neither system nor issuer.
+        patient_systems: The same by Issuer of Patient ID (0010,0021); of an issuer that is not here nothing is sent.
+        supersede: With ``document``: the document of the version before gets status ``superseded``; false for servers
+            that do it themselves by ``relatesTo``, or allow no update.
+        parallel: Deliveries at the same time.
+    """
+
+    kind: Literal["fhir"]
+    form: Literal["transaction", "document", "imr"] = "transaction"
+    patient: Literal["search", "as-sent"] = "search"
+    patient_system: str = Field(default="", pattern=r"^[^\s|]*$", max_length=255)
+    patient_systems: dict[str, Annotated[str, Field(pattern=r"^[^\s|]+$", max_length=255)]] = Field(
+        default_factory=dict
+    )
+    supersede: bool = True
+    parallel: int = Field(default=2, ge=1, le=20)
+
+    def require_safe_sending(self, *, allow_insecure_network: bool) -> None:
+        """See :meth:`require_safe_calling`."""
+        self.require_safe_calling(setting="destinations", allow_insecure_network=allow_insecure_network)
 
 
 def is_private_url(url: str) -> bool:

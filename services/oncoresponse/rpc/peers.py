@@ -45,6 +45,7 @@ stages by the service it stands for."""
 HOSTED_BY = {
     "oncoresponse.v1.AccessService": Service.STUDY,
     "oncoresponse.v1.IntakeService": Service.STUDY,
+    "oncoresponse.v1.OrderService": Service.STUDY,
     "oncoresponse.v1.ReportService": Service.ASSESSMENT,
     "oncoresponse.v1.ReplayService": Service.ASSESSMENT,
     "oncoresponse.v1.DeliveryService": Service.ASSESSMENT,

@@ -24,6 +24,7 @@ from oncoresponse.rpc.caller_variables import CALLER_VARIABLES, PREFIX
 from oncoresponse.rpc.edge_settings import Destination, DicomPeer, DicomWebServer, HttpSettings, PacsSettings
 from oncoresponse.rpc.ehr_settings import FhirDestination, MllpDestination
 from oncoresponse.rpc.fhir_settings import FhirSettings
+from oncoresponse.rpc.order_settings import FhirOrders, Hl7Settings
 from oncoresponse.rpc.settings_sources import EARLIER_NAMES, EarlierVariables, SettingsFile
 from oncoresponse.rpc.tls import CallerTls, require_readable_pem
 
@@ -61,6 +62,7 @@ class RetentionDays(BaseModel):
         monitoring: Predictions and outcomes, by month.
         incomplete_studies: Studies that nobody completed, from their creation, or while the service runs from the last
             addition.
+        orders: Orders, from their last change; the study of one that still waits has not come.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +72,7 @@ class RetentionDays(BaseModel):
     reports: int = Field(default=0, ge=0, le=36_500)
     monitoring: int = Field(default=0, ge=0, le=36_500)
     incomplete_studies: int = Field(default=7, ge=0, le=36_500)
+    orders: int = Field(default=90, ge=0, le=36_500)
 
 
 class ServerSettings(BaseSettings):
@@ -168,6 +171,11 @@ class ServerSettings(BaseSettings):
         dicom_peers: Archives that are asked for studies by C-FIND and C-MOVE, by a name of your choice. Fields of each
             as :class:`~oncoresponse.rpc.edge_settings.DicomPeer`.
         fhir: What reports say of the hospital in FHIR; fields as :class:`~oncoresponse.rpc.fhir_settings.FhirSettings`.
+        hl7: Listener for HL7 v2 orders and patient merges; fields as
+            :class:`~oncoresponse.rpc.order_settings.Hl7Settings`.
+        fhir_orders: FHIR servers that are asked for orders, by name; fields of each as
+            :class:`~oncoresponse.rpc.order_settings.FhirOrders`.
+        edges_may_merge_patients: A message ADT^A40 merges two patients, as an administrator may.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
@@ -239,6 +247,9 @@ class ServerSettings(BaseSettings):
     rules: Path | None = None
     dicom_peers: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], DicomPeer] = {}
     fhir: FhirSettings = FhirSettings()
+    hl7: Hl7Settings | None = None
+    fhir_orders: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], FhirOrders] = {}
+    edges_may_merge_patients: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -367,7 +378,8 @@ class ServerSettings(BaseSettings):
     @property
     def runs_edges(self) -> bool:
         """Whether a process with these settings runs edges: they are set, and all that they call runs in it."""
-        named = self.http is not None or self.pacs is not None or bool(self.destinations)
+        listens = self.http is not None or self.pacs is not None or self.hl7 is not None
+        named = listens or bool(self.destinations or self.fhir_orders)
         return named and {Service.STUDY, Service.ASSESSMENT} <= set(self.services)
 
     @property

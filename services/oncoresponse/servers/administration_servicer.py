@@ -12,8 +12,9 @@ import grpc
 from sqlalchemy.engine import Engine
 
 from oncoresponse.access.call import current_call
+from oncoresponse.access.roles import AccessRole
 from oncoresponse.case.study_index import IndexedPatient
-from oncoresponse.errors import InvalidRequest, PeerUnavailable
+from oncoresponse.errors import AccessDenied, InvalidRequest, PeerUnavailable
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import ServerSettings
 from oncoresponse.servers.data_peers import DataPeers
@@ -81,6 +82,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
             identify_older,
         )
         self._retention = Retention(settings.retention_days, self._engine, self._peers, self.sweep, self._erasure)
+        self._edges_may_merge = settings.edges_may_merge_patients
         self._looking: asyncio.Task[None] | None = None
 
     async def make_ready(self) -> None:
@@ -148,6 +150,11 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         given_up, kept = _patient(getattr(request, "from")), _patient(request.into)
         self._require_ready()
         current_call().concerns(patients=[given_up, kept])
+        if AccessRole.ADMINISTER not in current_call().caller.roles and not self._edges_may_merge:
+            raise AccessDenied(
+                "Messages of other systems merge no patients here. An administrator may allow it "
+                "(edges_may_merge_patients), or merge them with 'oncoresponse merge-patients'."
+            )
         if given_up == kept:
             raise InvalidRequest("from and into are the same patient.")
         found = await self._peers.studies(given_up.patient_id, complete=True)

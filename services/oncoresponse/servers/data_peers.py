@@ -50,6 +50,25 @@ class DataPeers:
             request = patient_data_pb2.ForgetStudiesRequest(studies=page)
             await self._study("ForgetStudies", request, patient_data_pb2.ForgetStudiesResponse)
 
+    async def orders(self, patient_id: str) -> list[patient_data_pb2.FoundOrder]:
+        """Orders of a patient."""
+        request = patient_data_pb2.FindOrdersRequest(patient_id=patient_id)
+        found = await self._study("FindOrders", request, patient_data_pb2.FindOrdersResponse)
+        return list(found.orders)
+
+    async def orders_unchanged_since(self, time_ms: int) -> list[str]:
+        """Names of orders that nothing has changed since a time, milliseconds since 1970 (UTC)."""
+        request = patient_data_pb2.FindOrdersRequest()
+        request.unchanged_since.FromMilliseconds(time_ms)
+        found = await self._study("FindOrders", request, patient_data_pb2.FindOrdersResponse)
+        return [each.name for each in found.orders]
+
+    async def forget_orders(self, orders: Iterable[str]) -> None:
+        """Remove orders."""
+        for page in _pages(list(orders), _NAMES_AT_ONCE):
+            request = patient_data_pb2.ForgetOrdersRequest(orders=page)
+            await self._study("ForgetOrders", request, patient_data_pb2.ForgetOrdersResponse)
+
     async def used(self, digests: Collection[str], except_studies: Collection[str] = ()) -> set[str]:
         """Which of these artifacts a study uses."""
         used: set[str] = set()

@@ -8,6 +8,8 @@ import grpc
 
 from oncoresponse.access.call import current_call
 from oncoresponse.errors import StudyNotFound
+from oncoresponse.servers.order_servicer import order_message
+from oncoresponse.storage.order_store import OrderStore
 from oncoresponse.storage.received_studies import ReceivedState, ReceivedStudies, ReceivedStudy
 from oncoresponse.storage.study_store import StudyStore
 from oncoresponse.v1 import intake_pb2, intake_pb2_grpc
@@ -19,7 +21,11 @@ _STATES = {
     intake_pb2.RECEIVED_STATE_KEPT: ReceivedState.KEPT,
     intake_pb2.RECEIVED_STATE_REFUSED: ReceivedState.REFUSED,
 }
-_WAYS = {intake_pb2.RECEIVED_WAY_C_STORE: "c-store", intake_pb2.RECEIVED_WAY_HTTP: "http"}
+_WAYS = {
+    intake_pb2.RECEIVED_WAY_C_STORE: "c-store",
+    intake_pb2.RECEIVED_WAY_HTTP: "http",
+    intake_pb2.RECEIVED_WAY_CLIENT: "client",
+}
 
 
 class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
@@ -28,11 +34,13 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
     Args:
         received: What came in.
         studies: All studies.
+        orders: That ask for assessments of them.
     """
 
-    def __init__(self, received: ReceivedStudies, studies: StudyStore) -> None:
+    def __init__(self, received: ReceivedStudies, studies: StudyStore, orders: OrderStore) -> None:
         self._received = received
         self._studies = studies
+        self._orders = orders
 
     async def ListReceivedStudies(
         self, request: intake_pb2.ListReceivedStudiesRequest, context: grpc.aio.ServicerContext
@@ -84,6 +92,7 @@ class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):
             study_instance_uids=contents.study_instance_uids,
             study_date=contents.study_date,
             received=None if received is None else _message(received),
+            orders=map(order_message, await asyncio.to_thread(self._orders.of_study, request.study)),
         )
 
     async def _concerning(self, study: str) -> None:

@@ -71,7 +71,7 @@ class Plan:
     @property
     def confirmation(self) -> str:
         """A digest of what would go by name and number; it holds nothing of whose it is."""
-        said = [*self.goes.studies, self.counts.instances, *self.goes.assessments]
+        said = [*self.goes.studies, self.counts.instances, *self.goes.assessments, *self.goes.orders]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
@@ -132,7 +132,11 @@ class PatientErasure:
         counts.index_rows += sum(item.index_rows for item in wanted)
         counts.files += sum(item.files for item in wanted)
         counts.bytes += sum(item.bytes for item in wanted)
-        return Plan(plan.goes, counts, len(found) - len(wanted), plan.destinations)
+        orders = await self._peers.orders(patient.patient_id)
+        names = tuple(item.name for item in orders if any_issuer or patient.issuer_of_patient_id == item.issuer)
+        counts.orders = len(names)
+        goes = plan.goes.model_copy(update={"orders": names})
+        return Plan(goes, counts, len(found) - len(wanted), plan.destinations)
 
     async def plan_assessments(self, assessments: Collection[str]) -> Plan:
         """Assessments with everything that was derived for them."""
@@ -242,6 +246,7 @@ class PatientErasure:
     async def _removed(self, goes: WhatGoes) -> WhatGoes:
         """Remove everything but free pages; gives what went, with what was begun since the plan."""
         await patient_runs.cancel(self._engine, goes.assessments)
+        await self._peers.forget_orders(goes.orders)
         await self._peers.forget_studies(goes.studies)
         # Begun between the plan and the moment that the studies went; now nobody can begin any more.
         since = await asyncio.to_thread(chart_patients.assessments_of_studies, self._engine, goes.studies)

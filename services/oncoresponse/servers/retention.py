@@ -64,6 +64,7 @@ class Retention:
             "volumes": self._volumes,
             "monitoring": self._monitoring,
             "incomplete_studies": self._incomplete_studies,
+            "orders": self._orders,
         }
         found = {}
         for kind, step in steps.items():
@@ -134,6 +135,12 @@ class Retention:
         month = datetime.datetime.fromtimestamp(before_ms / 1000, datetime.UTC).strftime("%Y-%m")
         answer = await self.peers.forget_records(before_month=month, dry_run=dry_run)
         return Counts(monitoring_rows=answer.rows)
+
+    async def _orders(self, before_ms: int, dry_run: bool) -> Counts:
+        names = await self.peers.orders_unchanged_since(before_ms)
+        if not dry_run:
+            await self.peers.forget_orders(names)
+        return Counts(orders=len(names))
 
     async def _incomplete_studies(self, before_ms: int, dry_run: bool) -> Counts:
         begun = time.time()

@@ -121,14 +121,16 @@ def _study(around: Surroundings) -> Built:
     from oncoresponse.servers.conversion_stage import ConversionStage
     from oncoresponse.servers.indexed_study import header_reader
     from oncoresponse.servers.intake_servicer import IntakeServicer
+    from oncoresponse.servers.order_servicer import OrderServicer
     from oncoresponse.servers.study_check_servicer import StudyCheckServicer
     from oncoresponse.servers.study_data_servicer import StudyDataServicer
     from oncoresponse.servers.study_servicer import StudyServicer
     from oncoresponse.stages.v1 import patient_data_pb2_grpc, study_check_pb2_grpc
+    from oncoresponse.storage.order_store import OrderStore
     from oncoresponse.storage.received_studies import ReceivedStudies
     from oncoresponse.storage.study_patients import StudyPatients
     from oncoresponse.storage.study_store import StudyStore
-    from oncoresponse.v1 import access_pb2_grpc, intake_pb2_grpc, study_pb2_grpc
+    from oncoresponse.v1 import access_pb2_grpc, intake_pb2_grpc, order_pb2_grpc, study_pb2_grpc
 
     settings = around.settings
     study_settings = StudySettings(
@@ -149,9 +151,12 @@ def _study(around: Surroundings) -> Built:
     around.offer(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessServicer())
     limits = settings.dicom_limits
     patients = StudyPatients(settings.data_directory, around.artifacts, header_reader(limits))
-    around.offer_inside(patient_data_pb2_grpc.add_StudyDataServiceServicer_to_server, StudyDataServicer(patients))
+    data = StudyDataServicer(patients, OrderStore(settings.data_directory))
+    around.offer_inside(patient_data_pb2_grpc.add_StudyDataServiceServicer_to_server, data)
     received = ReceivedStudies(settings.data_directory, around.artifacts, header_reader(limits))
-    around.offer(intake_pb2_grpc.add_IntakeServiceServicer_to_server, IntakeServicer(received, store))
+    orders = OrderStore(settings.data_directory)
+    around.offer(intake_pb2_grpc.add_IntakeServiceServicer_to_server, IntakeServicer(received, store, orders))
+    around.offer(order_pb2_grpc.add_OrderServiceServicer_to_server, OrderServicer(orders))
     check = StudyCheckServicer(store, around.artifacts, settings.models_directory, limits)
     around.offer_inside(study_check_pb2_grpc.add_StudyCheckServiceServicer_to_server, check)
 

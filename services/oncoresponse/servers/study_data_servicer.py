@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from oncoresponse.dicom.patient_correction import CorrectIdentity, corrected_index
 from oncoresponse.stages.v1 import patient_data_pb2, patient_data_pb2_grpc
+from oncoresponse.storage.order_store import OrderStore
 from oncoresponse.storage.study_manifest import IdentityCorrection
 from oncoresponse.storage.study_patients import StoredStudy, StudyPatients
 
@@ -19,8 +20,9 @@ DIGEST_BYTES = 32
 class StudyDataServicer(patient_data_pb2_grpc.StudyDataServiceServicer):
     """See ``protos/oncoresponse/stages/v1/patient_data.proto``."""
 
-    def __init__(self, patients: StudyPatients) -> None:
+    def __init__(self, patients: StudyPatients, orders: OrderStore) -> None:
         self._patients = patients
+        self._orders = orders
 
     async def FindStudies(
         self, request: patient_data_pb2.FindStudiesRequest, context: grpc.aio.ServicerContext
@@ -34,6 +36,27 @@ class StudyDataServicer(patient_data_pb2_grpc.StudyDataServiceServicer):
             complete=request.complete if request.HasField("complete") else None,
         )
         return patient_data_pb2.FindStudiesResponse(studies=map(_found, found))
+
+    async def FindOrders(
+        self, request: patient_data_pb2.FindOrdersRequest, context: grpc.aio.ServicerContext
+    ) -> patient_data_pb2.FindOrdersResponse:
+        """Find orders."""
+        if request.HasField("unchanged_since"):
+            names = await asyncio.to_thread(self._orders.unchanged_since, request.unchanged_since.ToNanoseconds())
+            return patient_data_pb2.FindOrdersResponse(
+                orders=[patient_data_pb2.FoundOrder(name=name) for name in names]
+            )
+        found = await asyncio.to_thread(self._orders.of_patient, request.patient_id)
+        return patient_data_pb2.FindOrdersResponse(
+            orders=[patient_data_pb2.FoundOrder(name=each.name, issuer=each.issuer_of_patient_id) for each in found]
+        )
+
+    async def ForgetOrders(
+        self, request: patient_data_pb2.ForgetOrdersRequest, context: grpc.aio.ServicerContext
+    ) -> patient_data_pb2.ForgetOrdersResponse:
+        """Remove orders."""
+        await asyncio.to_thread(self._orders.forget, list(request.orders))
+        return patient_data_pb2.ForgetOrdersResponse()
 
     async def ListStudyArtifacts(
         self, request: patient_data_pb2.ListStudyArtifactsRequest, context: grpc.aio.ServicerContext

@@ -43,6 +43,7 @@ class WhatGoes(BaseModel):
     Attributes:
         studies: ``studies/{study}``.
         assessments: Identifiers, without ``assessments/``.
+        orders: ``orders/{order}``.
         artifacts: SHA-256 of what may go, where nothing that lives refers to it.
     """
 
@@ -50,6 +51,7 @@ class WhatGoes(BaseModel):
 
     studies: tuple[str, ...] = ()
     assessments: tuple[str, ...] = ()
+    orders: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
 
 

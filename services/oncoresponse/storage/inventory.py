@@ -38,6 +38,7 @@ class Kind(StrEnum):
     REPORTS = "retention_days.reports"
     MONITORING = "retention_days.monitoring"
     INCOMPLETE = "retention_days.incomplete_studies"
+    ORDERS = "retention_days.orders"
     SEVERAL = "that of the study or the assessment that refers to it"
     WORKFLOW = "workflow_retention_days"
     AUDIT = "none: the audit record is kept as long as the law asks"
@@ -87,6 +88,8 @@ TABLES: Mapping[str, Kept] = MappingProxyType(
         "series": _STUDY,
         "study_patient": _STUDY,
         "received_study": _STUDY,
+        "study_accession": _STUDY,
+        "imaging_order": Kept(Erased.ROWS, Kind.ORDERS, True, "Patient ID and issuer"),
         "patient": Kept(Erased.ROWS, Kind.IMAGES, True, "Patient ID and issuer; goes with the last study"),
         "chart_assessment": _CHART,
         "chart_patient": Kept(Erased.WITH_ASSESSMENT, Kind.REPORTS, True, "Patient ID and issuer"),
@@ -170,6 +173,11 @@ RPCS: Mapping[str, Handles] = MappingProxyType(
         "oncoresponse.v1.IntakeService/ListReceivedStudies": Handles.NAMES,
         "oncoresponse.v1.IntakeService/NoteReceivedStudy": Handles.NAMES,
         "oncoresponse.v1.IntakeService/DescribeReceivedStudy": Handles.IDENTITY,
+        "oncoresponse.v1.OrderService/ListOrders": Handles.IDENTITY,
+        "oncoresponse.v1.OrderService/GetOrder": Handles.IDENTITY,
+        "oncoresponse.v1.OrderService/CancelOrder": Handles.IDENTITY,
+        "oncoresponse.v1.OrderService/RecordOrder": Handles.IDENTITY,
+        "oncoresponse.v1.OrderService/SettleOrder": Handles.IDENTITY,
         "oncoresponse.v1.AssessmentService/CreateAssessment": Handles.IDENTITY,
         "oncoresponse.v1.AssessmentService/GetAssessment": Handles.RESULTS,
         "oncoresponse.v1.AssessmentService/ListAssessments": Handles.IDENTITY,
@@ -213,6 +221,8 @@ RPCS: Mapping[str, Handles] = MappingProxyType(
         "oncoresponse.stages.v1.StudyDataService/FindStudies": Handles.IDENTITY,
         "oncoresponse.stages.v1.StudyDataService/ListStudyArtifacts": Handles.NAMES,
         "oncoresponse.stages.v1.StudyDataService/ForgetStudies": Handles.NAMES,
+        "oncoresponse.stages.v1.StudyDataService/FindOrders": Handles.IDENTITY,
+        "oncoresponse.stages.v1.StudyDataService/ForgetOrders": Handles.NAMES,
         "oncoresponse.stages.v1.StudyDataService/FindUsedArtifacts": Handles.NAMES,
         "oncoresponse.stages.v1.StudyDataService/CorrectStudies": Handles.IDENTITY,
         "oncoresponse.stages.v1.StudyDataService/CompactStudies": Handles.NOTHING,

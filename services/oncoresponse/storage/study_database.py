@@ -266,6 +266,10 @@ class StudyTables:
             "INSERT INTO series VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             [(study_id, series.series_instance_uid, series.modality) for series in index.series],
         )
+        self._connection.execute("DELETE FROM study_accession WHERE study_id = ?", (study_id,))
+        self._connection.executemany(
+            "INSERT INTO study_accession VALUES (?, ?)", [(number, study_id) for number in index.accession_numbers]
+        )
         self._connection.execute("DELETE FROM study_patient WHERE study_id = ?", (study_id,))
         for patient in index.patients:
             who = (patient.patient_id, patient.issuer_of_patient_id)

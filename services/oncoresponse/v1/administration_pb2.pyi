@@ -25,7 +25,7 @@ ERASURE_STATE_LAST_SWEEP_DUE: ErasureState
 ERASURE_STATE_DONE: ErasureState
 
 class PatientDataCounts(_message.Message):
-    __slots__ = ("studies", "instances", "derived_volumes", "masks", "documents", "assessments", "reports", "signed_reports", "workflow_rows", "index_rows", "monitoring_rows", "files", "bytes")
+    __slots__ = ("studies", "instances", "derived_volumes", "masks", "documents", "assessments", "reports", "signed_reports", "workflow_rows", "index_rows", "monitoring_rows", "files", "bytes", "orders")
     STUDIES_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
     DERIVED_VOLUMES_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,7 @@ class PatientDataCounts(_message.Message):
     MONITORING_ROWS_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
     studies: int
     instances: int
     derived_volumes: int
@@ -52,7 +53,8 @@ class PatientDataCounts(_message.Message):
     monitoring_rows: int
     files: int
     bytes: int
-    def __init__(self, studies: _Optional[int] = ..., instances: _Optional[int] = ..., derived_volumes: _Optional[int] = ..., masks: _Optional[int] = ..., documents: _Optional[int] = ..., assessments: _Optional[int] = ..., reports: _Optional[int] = ..., signed_reports: _Optional[int] = ..., workflow_rows: _Optional[int] = ..., index_rows: _Optional[int] = ..., monitoring_rows: _Optional[int] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+    orders: int
+    def __init__(self, studies: _Optional[int] = ..., instances: _Optional[int] = ..., derived_volumes: _Optional[int] = ..., masks: _Optional[int] = ..., documents: _Optional[int] = ..., assessments: _Optional[int] = ..., reports: _Optional[int] = ..., signed_reports: _Optional[int] = ..., workflow_rows: _Optional[int] = ..., index_rows: _Optional[int] = ..., monitoring_rows: _Optional[int] = ..., files: _Optional[int] = ..., bytes: _Optional[int] = ..., orders: _Optional[int] = ...) -> None: ...
 
 class Erasure(_message.Message):
     __slots__ = ("state", "counts", "confirmation", "remains", "final_sweep_time", "studies_of_other_issuers")

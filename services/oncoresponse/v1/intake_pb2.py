@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from oncoresponse.v1 import order_pb2 as oncoresponse_dot_v1_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1concoresponse/v1/intake.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x03\n\rReceivedStudy\x12\x36\n\x05study\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\x05study\x12?\n\rcomplete_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0c\x63ompleteTime\x12:\n\x03way\x18\x03 \x01(\x0e\x32\x1c.oncoresponse.v1.ReceivedWayB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x03way\x12\"\n\x08\x61\x65_title\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x10R\x07\x61\x65Title\x12@\n\x05state\x18\x05 \x01(\x0e\x32\x1e.oncoresponse.v1.ReceivedStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x05state\x12\x1b\n\x04rule\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18?R\x04rule\x12G\n\nassessment\x18\x07 \x01(\tB\'\xbaH$r\"2 ^(|assessments/[a-z0-9-]{1,63})$R\nassessment\x12\x30\n\x06reason\x18\x08 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{0,63}$R\x06reason\x12(\n\x0bprior_count\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\npriorCount\"\xe8\x01\n\x1aListReceivedStudiesRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12>\n\x05state\x18\x03 \x01(\x0e\x32\x1e.oncoresponse.v1.ReceivedStateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12\x38\n\x03way\x18\x04 \x01(\x0e\x32\x1c.oncoresponse.v1.ReceivedWayB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x03way\"\x7f\n\x1bListReceivedStudiesResponse\x12\x38\n\x07studies\x18\x01 \x03(\x0b\x32\x1e.oncoresponse.v1.ReceivedStudyR\x07studies\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"X\n\x18NoteReceivedStudyRequest\x12<\n\x05study\x18\x01 \x01(\x0b\x32\x1e.oncoresponse.v1.ReceivedStudyB\x06\xbaH\x03\xc8\x01\x01R\x05study\"Q\n\x19NoteReceivedStudyResponse\x12\x34\n\x05study\x18\x01 \x01(\x0b\x32\x1e.oncoresponse.v1.ReceivedStudyR\x05study\"V\n\x1c\x44\x65scribeReceivedStudyRequest\x12\x36\n\x05study\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\x05study\"\xaf\x03\n\x1d\x44\x65scribeReceivedStudyResponse\x12o\n\x11sop_instance_uids\x18\x01 \x03(\x0b\x32\x43.oncoresponse.v1.DescribeReceivedStudyResponse.SopInstanceUidsEntryR\x0fsopInstanceUids\x12<\n\x08patients\x18\x02 \x03(\x0b\x32 .oncoresponse.v1.ReceivedPatientR\x08patients\x12.\n\x13study_instance_uids\x18\x03 \x03(\tR\x11studyInstanceUids\x12\x1d\n\nstudy_date\x18\x04 \x01(\tR\tstudyDate\x12?\n\x08received\x18\x05 \x01(\x0b\x32\x1e.oncoresponse.v1.ReceivedStudyH\x00R\x08received\x88\x01\x01\x1a\x42\n\x14SopInstanceUidsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x42\x0b\n\t_received\"a\n\x0fReceivedPatient\x12\x1d\n\npatient_id\x18\x01 \x01(\tR\tpatientId\x12/\n\x14issuer_of_patient_id\x18\x02 \x01(\tR\x11issuerOfPatientId*\\\n\x0bReceivedWay\x12\x1c\n\x18RECEIVED_WAY_UNSPECIFIED\x10\x00\x12\x18\n\x14RECEIVED_WAY_C_STORE\x10\x01\x12\x15\n\x11RECEIVED_WAY_HTTP\x10\x02*\x9c\x01\n\rReceivedState\x12\x1e\n\x1aRECEIVED_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16RECEIVED_STATE_WAITING\x10\x01\x12\x1a\n\x16RECEIVED_STATE_STARTED\x10\x02\x12\x17\n\x13RECEIVED_STATE_KEPT\x10\x03\x12\x1a\n\x16RECEIVED_STATE_REFUSED\x10\x04\x32\xe5\x02\n\rIntakeService\x12p\n\x13ListReceivedStudies\x12+.oncoresponse.v1.ListReceivedStudiesRequest\x1a,.oncoresponse.v1.ListReceivedStudiesResponse\x12j\n\x11NoteReceivedStudy\x12).oncoresponse.v1.NoteReceivedStudyRequest\x1a*.oncoresponse.v1.NoteReceivedStudyResponse\x12v\n\x15\x44\x65scribeReceivedStudy\x12-.oncoresponse.v1.DescribeReceivedStudyRequest\x1a..oncoresponse.v1.DescribeReceivedStudyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1concoresponse/v1/intake.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1boncoresponse/v1/order.proto\"\xec\x03\n\rReceivedStudy\x12\x36\n\x05study\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\x05study\x12?\n\rcomplete_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0c\x63ompleteTime\x12:\n\x03way\x18\x03 \x01(\x0e\x32\x1c.oncoresponse.v1.ReceivedWayB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x03way\x12\"\n\x08\x61\x65_title\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x10R\x07\x61\x65Title\x12@\n\x05state\x18\x05 \x01(\x0e\x32\x1e.oncoresponse.v1.ReceivedStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x05state\x12\x1b\n\x04rule\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18?R\x04rule\x12G\n\nassessment\x18\x07 \x01(\tB\'\xbaH$r\"2 ^(|assessments/[a-z0-9-]{1,63})$R\nassessment\x12\x30\n\x06reason\x18\x08 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{0,63}$R\x06reason\x12(\n\x0bprior_count\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\npriorCount\"\xe8\x01\n\x1aListReceivedStudiesRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12>\n\x05state\x18\x03 \x01(\x0e\x32\x1e.oncoresponse.v1.ReceivedStateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12\x38\n\x03way\x18\x04 \x01(\x0e\x32\x1c.oncoresponse.v1.ReceivedWayB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x03way\"\x7f\n\x1bListReceivedStudiesResponse\x12\x38\n\x07studies\x18\x01 \x03(\x0b\x32\x1e.oncoresponse.v1.ReceivedStudyR\x07studies\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"X\n\x18NoteReceivedStudyRequest\x12<\n\x05study\x18\x01 \x01(\x0b\x32\x1e.oncoresponse.v1.ReceivedStudyB\x06\xbaH\x03\xc8\x01\x01R\x05study\"Q\n\x19NoteReceivedStudyResponse\x12\x34\n\x05study\x18\x01 \x01(\x0b\x32\x1e.oncoresponse.v1.ReceivedStudyR\x05study\"V\n\x1c\x44\x65scribeReceivedStudyRequest\x12\x36\n\x05study\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\x05study\"\xdf\x03\n\x1d\x44\x65scribeReceivedStudyResponse\x12o\n\x11sop_instance_uids\x18\x01 \x03(\x0b\x32\x43.oncoresponse.v1.DescribeReceivedStudyResponse.SopInstanceUidsEntryR\x0fsopInstanceUids\x12<\n\x08patients\x18\x02 \x03(\x0b\x32 .oncoresponse.v1.ReceivedPatientR\x08patients\x12.\n\x13study_instance_uids\x18\x03 \x03(\tR\x11studyInstanceUids\x12\x1d\n\nstudy_date\x18\x04 \x01(\tR\tstudyDate\x12?\n\x08received\x18\x05 \x01(\x0b\x32\x1e.oncoresponse.v1.ReceivedStudyH\x00R\x08received\x88\x01\x01\x12.\n\x06orders\x18\x06 \x03(\x0b\x32\x16.oncoresponse.v1.OrderR\x06orders\x1a\x42\n\x14SopInstanceUidsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x42\x0b\n\t_received\"a\n\x0fReceivedPatient\x12\x1d\n\npatient_id\x18\x01 \x01(\tR\tpatientId\x12/\n\x14issuer_of_patient_id\x18\x02 \x01(\tR\x11issuerOfPatientId*u\n\x0bReceivedWay\x12\x1c\n\x18RECEIVED_WAY_UNSPECIFIED\x10\x00\x12\x18\n\x14RECEIVED_WAY_C_STORE\x10\x01\x12\x15\n\x11RECEIVED_WAY_HTTP\x10\x02\x12\x17\n\x13RECEIVED_WAY_CLIENT\x10\x03*\x9c\x01\n\rReceivedState\x12\x1e\n\x1aRECEIVED_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16RECEIVED_STATE_WAITING\x10\x01\x12\x1a\n\x16RECEIVED_STATE_STARTED\x10\x02\x12\x17\n\x13RECEIVED_STATE_KEPT\x10\x03\x12\x1a\n\x16RECEIVED_STATE_REFUSED\x10\x04\x32\xe5\x02\n\rIntakeService\x12p\n\x13ListReceivedStudies\x12+.oncoresponse.v1.ListReceivedStudiesRequest\x1a,.oncoresponse.v1.ListReceivedStudiesResponse\x12j\n\x11NoteReceivedStudy\x12).oncoresponse.v1.NoteReceivedStudyRequest\x1a*.oncoresponse.v1.NoteReceivedStudyResponse\x12v\n\x15\x44\x65scribeReceivedStudy\x12-.oncoresponse.v1.DescribeReceivedStudyRequest\x1a..oncoresponse.v1.DescribeReceivedStudyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,28 +64,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBERECEIVEDSTUDYREQUEST'].fields_by_name['study']._serialized_options = b'\272H\035r\0332\031^studies/[a-z0-9-]{1,63}$'
   _globals['_DESCRIBERECEIVEDSTUDYRESPONSE_SOPINSTANCEUIDSENTRY']._loaded_options = None
   _globals['_DESCRIBERECEIVEDSTUDYRESPONSE_SOPINSTANCEUIDSENTRY']._serialized_options = b'8\001'
-  _globals['_RECEIVEDWAY']._serialized_start=1764
-  _globals['_RECEIVEDWAY']._serialized_end=1856
-  _globals['_RECEIVEDSTATE']._serialized_start=1859
-  _globals['_RECEIVEDSTATE']._serialized_end=2015
-  _globals['_RECEIVEDSTUDY']._serialized_start=112
-  _globals['_RECEIVEDSTUDY']._serialized_end=604
-  _globals['_LISTRECEIVEDSTUDIESREQUEST']._serialized_start=607
-  _globals['_LISTRECEIVEDSTUDIESREQUEST']._serialized_end=839
-  _globals['_LISTRECEIVEDSTUDIESRESPONSE']._serialized_start=841
-  _globals['_LISTRECEIVEDSTUDIESRESPONSE']._serialized_end=968
-  _globals['_NOTERECEIVEDSTUDYREQUEST']._serialized_start=970
-  _globals['_NOTERECEIVEDSTUDYREQUEST']._serialized_end=1058
-  _globals['_NOTERECEIVEDSTUDYRESPONSE']._serialized_start=1060
-  _globals['_NOTERECEIVEDSTUDYRESPONSE']._serialized_end=1141
-  _globals['_DESCRIBERECEIVEDSTUDYREQUEST']._serialized_start=1143
-  _globals['_DESCRIBERECEIVEDSTUDYREQUEST']._serialized_end=1229
-  _globals['_DESCRIBERECEIVEDSTUDYRESPONSE']._serialized_start=1232
-  _globals['_DESCRIBERECEIVEDSTUDYRESPONSE']._serialized_end=1663
-  _globals['_DESCRIBERECEIVEDSTUDYRESPONSE_SOPINSTANCEUIDSENTRY']._serialized_start=1584
-  _globals['_DESCRIBERECEIVEDSTUDYRESPONSE_SOPINSTANCEUIDSENTRY']._serialized_end=1650
-  _globals['_RECEIVEDPATIENT']._serialized_start=1665
-  _globals['_RECEIVEDPATIENT']._serialized_end=1762
-  _globals['_INTAKESERVICE']._serialized_start=2018
-  _globals['_INTAKESERVICE']._serialized_end=2375
+  _globals['_RECEIVEDWAY']._serialized_start=1841
+  _globals['_RECEIVEDWAY']._serialized_end=1958
+  _globals['_RECEIVEDSTATE']._serialized_start=1961
+  _globals['_RECEIVEDSTATE']._serialized_end=2117
+  _globals['_RECEIVEDSTUDY']._serialized_start=141
+  _globals['_RECEIVEDSTUDY']._serialized_end=633
+  _globals['_LISTRECEIVEDSTUDIESREQUEST']._serialized_start=636
+  _globals['_LISTRECEIVEDSTUDIESREQUEST']._serialized_end=868
+  _globals['_LISTRECEIVEDSTUDIESRESPONSE']._serialized_start=870
+  _globals['_LISTRECEIVEDSTUDIESRESPONSE']._serialized_end=997
+  _globals['_NOTERECEIVEDSTUDYREQUEST']._serialized_start=999
+  _globals['_NOTERECEIVEDSTUDYREQUEST']._serialized_end=1087
+  _globals['_NOTERECEIVEDSTUDYRESPONSE']._serialized_start=1089
+  _globals['_NOTERECEIVEDSTUDYRESPONSE']._serialized_end=1170
+  _globals['_DESCRIBERECEIVEDSTUDYREQUEST']._serialized_start=1172
+  _globals['_DESCRIBERECEIVEDSTUDYREQUEST']._serialized_end=1258
+  _globals['_DESCRIBERECEIVEDSTUDYRESPONSE']._serialized_start=1261
+  _globals['_DESCRIBERECEIVEDSTUDYRESPONSE']._serialized_end=1740
+  _globals['_DESCRIBERECEIVEDSTUDYRESPONSE_SOPINSTANCEUIDSENTRY']._serialized_start=1661
+  _globals['_DESCRIBERECEIVEDSTUDYRESPONSE_SOPINSTANCEUIDSENTRY']._serialized_end=1727
+  _globals['_RECEIVEDPATIENT']._serialized_start=1742
+  _globals['_RECEIVEDPATIENT']._serialized_end=1839
+  _globals['_INTAKESERVICE']._serialized_start=2120
+  _globals['_INTAKESERVICE']._serialized_end=2477
 # @@protoc_insertion_point(module_scope)

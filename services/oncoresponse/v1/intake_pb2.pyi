@@ -2,6 +2,7 @@ import datetime
 
 from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from oncoresponse.v1 import order_pb2 as _order_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -16,6 +17,7 @@ class ReceivedWay(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RECEIVED_WAY_UNSPECIFIED: _ClassVar[ReceivedWay]
     RECEIVED_WAY_C_STORE: _ClassVar[ReceivedWay]
     RECEIVED_WAY_HTTP: _ClassVar[ReceivedWay]
+    RECEIVED_WAY_CLIENT: _ClassVar[ReceivedWay]
 
 class ReceivedState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -27,6 +29,7 @@ class ReceivedState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 RECEIVED_WAY_UNSPECIFIED: ReceivedWay
 RECEIVED_WAY_C_STORE: ReceivedWay
 RECEIVED_WAY_HTTP: ReceivedWay
+RECEIVED_WAY_CLIENT: ReceivedWay
 RECEIVED_STATE_UNSPECIFIED: ReceivedState
 RECEIVED_STATE_WAITING: ReceivedState
 RECEIVED_STATE_STARTED: ReceivedState
@@ -94,7 +97,7 @@ class DescribeReceivedStudyRequest(_message.Message):
     def __init__(self, study: _Optional[str] = ...) -> None: ...
 
 class DescribeReceivedStudyResponse(_message.Message):
-    __slots__ = ("sop_instance_uids", "patients", "study_instance_uids", "study_date", "received")
+    __slots__ = ("sop_instance_uids", "patients", "study_instance_uids", "study_date", "received", "orders")
     class SopInstanceUidsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -107,12 +110,14 @@ class DescribeReceivedStudyResponse(_message.Message):
     STUDY_INSTANCE_UIDS_FIELD_NUMBER: _ClassVar[int]
     STUDY_DATE_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
     sop_instance_uids: _containers.ScalarMap[str, str]
     patients: _containers.RepeatedCompositeFieldContainer[ReceivedPatient]
     study_instance_uids: _containers.RepeatedScalarFieldContainer[str]
     study_date: str
     received: ReceivedStudy
-    def __init__(self, sop_instance_uids: _Optional[_Mapping[str, str]] = ..., patients: _Optional[_Iterable[_Union[ReceivedPatient, _Mapping]]] = ..., study_instance_uids: _Optional[_Iterable[str]] = ..., study_date: _Optional[str] = ..., received: _Optional[_Union[ReceivedStudy, _Mapping]] = ...) -> None: ...
+    orders: _containers.RepeatedCompositeFieldContainer[_order_pb2.Order]
+    def __init__(self, sop_instance_uids: _Optional[_Mapping[str, str]] = ..., patients: _Optional[_Iterable[_Union[ReceivedPatient, _Mapping]]] = ..., study_instance_uids: _Optional[_Iterable[str]] = ..., study_date: _Optional[str] = ..., received: _Optional[_Union[ReceivedStudy, _Mapping]] = ..., orders: _Optional[_Iterable[_Union[_order_pb2.Order, _Mapping]]] = ...) -> None: ...
 
 class ReceivedPatient(_message.Message):
     __slots__ = ("patient_id", "issuer_of_patient_id")

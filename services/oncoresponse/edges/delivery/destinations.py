@@ -11,7 +11,7 @@ from oncoresponse.edges.delivery.hl7_push import Hl7Sender
 from oncoresponse.edges.delivery.sending import DeliverySender
 from oncoresponse.edges.delivery.smart_login import SmartLogin, signing_key
 from oncoresponse.edges.delivery.stow import StowSender, server_of
-from oncoresponse.rpc.ehr_settings import FhirDestination, MllpDestination
+from oncoresponse.rpc.ehr_settings import FhirDestination, FhirServer, MllpDestination
 from oncoresponse.rpc.settings import ServerSettings
 
 
@@ -41,7 +41,7 @@ def senders_of(settings: ServerSettings, results: CommitmentResults) -> Mapping[
     return senders
 
 
-def smart_login_of(destination: FhirDestination, settings: ServerSettings) -> SmartLogin | None:
+def smart_login_of(destination: FhirServer, settings: ServerSettings) -> SmartLogin | None:
     """Tokens of a destination; ``None`` where it has no such login.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A FHIR R4 server as a delivery sees it: requests with the login of the settings."""
+"""A FHIR R4 server as who calls it sees it: requests with the login of the settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oncoresponse.edges.delivery.smart_login import SmartLogin
 from oncoresponse.http_client.metered_connections import Meter
 from oncoresponse.http_client.one_way_session import OneWaySession
 from oncoresponse.http_client.server_login import log_in
-from oncoresponse.rpc.ehr_settings import FhirDestination
+from oncoresponse.rpc.ehr_settings import FhirServer
 
 FHIR_JSON = "application/fhir+json"
 _NOT_AUTHENTICATED = 401
@@ -23,24 +23,33 @@ _MOST_REQUESTS = 20
 
 
 class FhirClient:
-    """For one attempt of one delivery, in one thread.
+    """For one attempt of one delivery, or to ask once for orders, in one thread.
 
     Args:
         destination: Where, and how to log in.
         smart: Tokens of the destination, where it has such a login.
+        setting: Where it stands, for messages.
+        requests_at_most: How many there may be.
 
     Raises:
         ConfigurationError: A file with a secret cannot be used.
     """
 
-    def __init__(self, destination: FhirDestination, smart: SmartLogin | None) -> None:
+    def __init__(
+        self,
+        destination: FhirServer,
+        smart: SmartLogin | None,
+        *,
+        setting: str = "destinations",
+        requests_at_most: int = _MOST_REQUESTS,
+    ) -> None:
         self._base = destination.url.rstrip("/")
         self._smart = smart
         self._timeouts = (destination.connect_seconds, destination.idle_seconds)
         seconds = destination.idle_seconds
-        self._session = OneWaySession(Meter(_MOST_REQUESTS * seconds, seconds), destination.tls_authority)
+        self._session = OneWaySession(Meter(requests_at_most * seconds, seconds), destination.tls_authority)
         if smart is None:
-            log_in(self._session, destination, setting="destinations")
+            log_in(self._session, destination, setting=setting)
         elif destination.tls_certificate is not None and destination.tls_key is not None:
             self._session.cert = (str(destination.tls_certificate), str(destination.tls_key))
         if self._session.auth is None:

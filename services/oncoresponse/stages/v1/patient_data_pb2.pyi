@@ -42,6 +42,38 @@ class FindStudiesResponse(_message.Message):
     studies: _containers.RepeatedCompositeFieldContainer[FoundStudy]
     def __init__(self, studies: _Optional[_Iterable[_Union[FoundStudy, _Mapping]]] = ...) -> None: ...
 
+class FindOrdersRequest(_message.Message):
+    __slots__ = ("patient_id", "unchanged_since")
+    PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_SINCE_FIELD_NUMBER: _ClassVar[int]
+    patient_id: str
+    unchanged_since: _timestamp_pb2.Timestamp
+    def __init__(self, patient_id: _Optional[str] = ..., unchanged_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class FoundOrder(_message.Message):
+    __slots__ = ("name", "issuer")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ISSUER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    issuer: str
+    def __init__(self, name: _Optional[str] = ..., issuer: _Optional[str] = ...) -> None: ...
+
+class FindOrdersResponse(_message.Message):
+    __slots__ = ("orders",)
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    orders: _containers.RepeatedCompositeFieldContainer[FoundOrder]
+    def __init__(self, orders: _Optional[_Iterable[_Union[FoundOrder, _Mapping]]] = ...) -> None: ...
+
+class ForgetOrdersRequest(_message.Message):
+    __slots__ = ("orders",)
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    orders: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, orders: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ForgetOrdersResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class ListStudyArtifactsRequest(_message.Message):
     __slots__ = ("study",)
     STUDY_FIELD_NUMBER: _ClassVar[int]

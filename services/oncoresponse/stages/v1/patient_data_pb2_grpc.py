@@ -50,6 +50,16 @@ class StudyDataServiceStub:
                 request_serializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.ForgetStudiesRequest.SerializeToString,
                 response_deserializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.ForgetStudiesResponse.FromString,
                 _registered_method=True)
+        self.FindOrders = channel.unary_unary(
+                '/oncoresponse.stages.v1.StudyDataService/FindOrders',
+                request_serializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.FindOrdersRequest.SerializeToString,
+                response_deserializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.FindOrdersResponse.FromString,
+                _registered_method=True)
+        self.ForgetOrders = channel.unary_unary(
+                '/oncoresponse.stages.v1.StudyDataService/ForgetOrders',
+                request_serializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.ForgetOrdersRequest.SerializeToString,
+                response_deserializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.ForgetOrdersResponse.FromString,
+                _registered_method=True)
         self.FindUsedArtifacts = channel.unary_unary(
                 '/oncoresponse.stages.v1.StudyDataService/FindUsedArtifacts',
                 request_serializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.FindUsedArtifactsRequest.SerializeToString,
@@ -93,6 +103,20 @@ class StudyDataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindOrders(self, request, context):
+        """Finds orders of a patient, or those that nothing has changed for long.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetOrders(self, request, context):
+        """Removes orders. What is gone is no error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FindUsedArtifacts(self, request, context):
         """Which of these artifacts a study has, awaits, or is described by.
         """
@@ -131,6 +155,16 @@ def add_StudyDataServiceServicer_to_server(servicer, server):
                     servicer.ForgetStudies,
                     request_deserializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.ForgetStudiesRequest.FromString,
                     response_serializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.ForgetStudiesResponse.SerializeToString,
+            ),
+            'FindOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindOrders,
+                    request_deserializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.FindOrdersRequest.FromString,
+                    response_serializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.FindOrdersResponse.SerializeToString,
+            ),
+            'ForgetOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetOrders,
+                    request_deserializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.ForgetOrdersRequest.FromString,
+                    response_serializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.ForgetOrdersResponse.SerializeToString,
             ),
             'FindUsedArtifacts': grpc.unary_unary_rpc_method_handler(
                     servicer.FindUsedArtifacts,
@@ -230,6 +264,60 @@ class StudyDataService:
             '/oncoresponse.stages.v1.StudyDataService/ForgetStudies',
             oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.ForgetStudiesRequest.SerializeToString,
             oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.ForgetStudiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oncoresponse.stages.v1.StudyDataService/FindOrders',
+            oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.FindOrdersRequest.SerializeToString,
+            oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.FindOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oncoresponse.stages.v1.StudyDataService/ForgetOrders',
+            oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.ForgetOrdersRequest.SerializeToString,
+            oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.ForgetOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

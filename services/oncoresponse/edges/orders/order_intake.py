@@ -1,0 +1,140 @@
+"""What is done with an order, whichever way it came: kept at the front door, and carried out by the rules."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import grpc
+
+from oncoresponse.edges.front_door import FrontDoor
+from oncoresponse.edges.rule_runner import RuleRunner
+from oncoresponse.rpc.status import from_rpc_error
+from oncoresponse.v1 import (
+    assessment_pb2,
+    assessment_pb2_grpc,
+    order_pb2,
+    order_pb2_grpc,
+)
+
+_CALL_SECONDS = 60.0
+_LOOK_SECONDS = 10.0
+_LONGEST_PAUSE_SECONDS = 120.0
+_PAGE = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class OrderIntake:
+    """Keeps orders, and starts what they ask for as soon as their study is here.
+
+    Args:
+        front_door: Whom it calls.
+        rules: Say which model assesses the study of an order.
+    """
+
+    def __init__(self, front_door: FrontDoor, rules: RuleRunner) -> None:
+        self._front_door = front_door
+        self._rules = rules
+        self._channel: grpc.aio.Channel | None = None
+        self._looking: asyncio.Task[None] | None = None
+
+    def start(self, channel: grpc.aio.Channel) -> None:
+        """Begin to look for studies of orders that wait.
+
+        Args:
+            channel: To the front door.
+        """
+        self._channel = channel
+        self._looking = asyncio.create_task(self._look())
+
+    async def stop(self) -> None:
+        """Begin nothing more. What waits is gone on with after the next start."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+        self._looking = self._channel = None
+
+    async def came(self, order: order_pb2.Order) -> order_pb2.Order:
+        """Keep an order; what it asks for is begun, and not waited for.
+
+        Raises:
+            grpc.RpcError: The front door does not keep it.
+        """
+        kept = await self._recorded(order_pb2.RecordOrderRequest(order=order))
+        if kept.order.state == order_pb2.ORDER_STATE_WAITING:
+            for study in kept.studies:
+                self._rules.ordered(study)
+        return kept.order
+
+    async def cancelled(self, order: order_pb2.Order) -> order_pb2.Order:
+        """Start nothing for an order, also where it comes later than this; an assessment that runs for it is cancelled.
+
+        Raises:
+            grpc.RpcError: The front door does not keep it.
+        """
+        kept = await self._recorded(order_pb2.RecordOrderRequest(order=order, cancelled=True))
+        if kept.order.assessment:
+            await self.end_assessment(kept.order.assessment)
+        return kept.order
+
+    async def refused(self, order: order_pb2.Order, reason: str) -> order_pb2.Order:
+        """Keep an order that can have no study, so that somebody sees it.
+
+        Raises:
+            grpc.RpcError: The front door does not keep it.
+        """
+        kept = await self._recorded(order_pb2.RecordOrderRequest(order=order))
+        if kept.order.state != order_pb2.ORDER_STATE_WAITING:
+            return kept.order
+        stub = order_pb2_grpc.OrderServiceStub(self._channel)
+        request = order_pb2.SettleOrderRequest(name=kept.order.name, state=order_pb2.ORDER_STATE_REFUSED, reason=reason)
+        answer: order_pb2.SettleOrderResponse = await stub.SettleOrder(request, **self._call)
+        return answer.order
+
+    async def end_assessment(self, assessment: str) -> None:
+        """Cancel what runs; what has ended stays, and a person has to withdraw its report.
+
+        Raises:
+            grpc.RpcError: The front door does not do it.
+        """
+        stub = assessment_pb2_grpc.AssessmentServiceStub(self._channel)
+        request = assessment_pb2.CancelAssessmentRequest(name=assessment)
+        answer = await stub.CancelAssessment(request, **self._call)
+        state = assessment_pb2.AssessmentState.Name(answer.assessment.state)
+        _log.info("%s: its order is cancelled, it is %s", assessment, state.removeprefix("ASSESSMENT_STATE_").lower())
+
+    async def _recorded(self, request: order_pb2.RecordOrderRequest) -> order_pb2.RecordOrderResponse:
+        stub = order_pb2_grpc.OrderServiceStub(self._channel)
+        answer: order_pb2.RecordOrderResponse = await stub.RecordOrder(request, **self._call)
+        return answer
+
+    async def _look(self) -> None:
+        """Orders whose study has come since, over whichever way; at first also what an earlier process left undone."""
+        pause, first = _LOOK_SECONDS, True
+        while True:
+            try:
+                await self._looked(first=first)
+                pause, first = _LOOK_SECONDS, False
+            except grpc.RpcError as failure:
+                _log.warning("orders that wait are not looked at now: %s", from_rpc_error(failure).reason)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+
+    async def _looked(self, *, first: bool) -> None:
+        stub = order_pb2_grpc.OrderServiceStub(self._channel)
+        request = order_pb2.ListOrdersRequest(
+            page_size=_PAGE, state=order_pb2.ORDER_STATE_WAITING, has_study=True, untouched=not first
+        )
+        while True:
+            page = await stub.ListOrders(request, **self._call)
+            for order in page.orders:
+                await self.came(order)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    @property
+    def _call(self) -> dict[str, Any]:
+        return {"metadata": self._front_door.own_metadata, "timeout": _CALL_SECONDS}
