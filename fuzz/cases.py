@@ -20,6 +20,7 @@ from oncoresponse.dicom.study_index import read_object, study_from_index
 from oncoresponse.edges.http.multipart_parts import boundary_of, parts_of
 from oncoresponse.edges.http.problem import Refusal
 from oncoresponse.edges.instance_header import instance_header
+from oncoresponse.edges.orders.hl7_orders import Hl7Reading, MessageRefused, asked_of, decoded, header_of
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.model.definition import ImageInput
 from oncoresponse.rpc.interceptors import require_valid
@@ -31,6 +32,13 @@ from fuzz.seeds import SYNTAXES, study
 LIMITS = DicomLimits(decode_seconds=20)
 _REQUESTS_SHARE = 0.15
 _UPLOADS_SHARE = _REQUESTS_SHARE + 0.1
+_MESSAGES_SHARE = _UPLOADS_SHARE + 0.1
+_HL7 = (
+    b"MSH|^~\\&|EPIC|NORTH|ONCO|HERE|202611271200||ORM^O01|17|P|2.3||||||UNICODE UTF-8\r"
+    b"PID|1||123^^^NORTH&1.2.3&ISO^MR~99^^^SSN^SS||Doe^Jane||19500102000000|F\r"
+    b"ORC|NW|P1^EPIC|F1^RIS\rOBR|1|P1^EPIC|F1^RIS|RTX^Therapy^L||||||||||||||ACC\\T\\1\r"
+    b"ORC|CA|P2^EPIC\rOBR|1|P2^EPIC||RTX^Therapy^L\rIPC|ACC-2\rMRG|77^^^NORTH^MR\r"
+)
 _PARTS = 'multipart/related; type="application/dicom"; boundary=parts'
 
 
@@ -56,19 +64,33 @@ def run_case(seed: int, number: int) -> str:
             _send_request(rng)
         elif share < _UPLOADS_SHARE:
             asyncio.run(_take_in_upload(rng))
+        elif share < _MESSAGES_SHARE:
+            _take_in_message(rng)
         else:
             _take_in_study(rng)
     except (OncoResponseError, RadiomicsError) as error:
         return error.reason
     except Refusal as refusal:
         return refusal.error.reason
+    except MessageRefused as refused:
+        return f"HL7 {refused.code}"
     return "answered"
 
 
 def mutated_case_file(seed: int, number: int) -> bytes | None:
-    """The mutated file of a case, to keep it; ``None`` for a request or an upload."""
+    """The mutated file of a case, to keep it; ``None`` for a request, an upload or a message."""
     rng = random.Random(f"{seed}-{number}")  # noqa: S311
-    return None if rng.random() < _UPLOADS_SHARE else _mutated_study(rng)[1]
+    return None if rng.random() < _MESSAGES_SHARE else _mutated_study(rng)[1]
+
+
+def _take_in_message(rng: random.Random) -> None:
+    """An HL7 message of an ordering system, as the listener reads it."""
+    data = bytearray(_HL7.replace(b"ORM^O01", rng.choice((b"ORM^O01", b"OML^O21", b"ADT^A40"))))
+    for _ in range(rng.randint(1, 10)):
+        place = rng.randrange(len(data))
+        data[place : place + rng.randint(0, 4)] = rng.randbytes(rng.randint(0, 4))
+    message = decoded(bytes(data))
+    asked_of(message, header_of(message), Hl7Reading())
 
 
 def take_in(files: dict[str, bytes], contour_kind: str | None = None) -> None:

@@ -290,7 +290,7 @@ def test_what_was_acknowledged_is_carried_out_after_a_crash(here: Installation, 
 )
 def test_messages_that_are_not_carried_out(here: Installation, text: str, wanted: tuple[str, str]) -> None:
     if wanted[0] == "AA" and "B8" in text:
-        # Another identifier than one of type MR is nobody's to guess.
+        # An identifier of another type is another kind of number.
         text, wanted = text.replace("~^^^NORTH&1.2.3&ISO^MR", "~7^^^X^PI"), ("AE", "101")
     assert code_of(here.say(text)) == wanted
     assert not any(here.order(f"B{number}^EPIC") for number in range(1, 12))

@@ -260,10 +260,10 @@ def _merges(message: Any, reading: Hl7Reading) -> Iterator[tuple[PatientId, Pati
 
 
 def _patient(message: Any, segment: Any, number: int, reading: Hl7Reading, where: str) -> PatientId:
-    """The identifier of type MR, else the only one.
+    """The identifier of type MR, else the only one that has no type: another type is of another kind of number.
 
     Raises:
-        MessageRefused: There is none, or several of which none or more than one is of type MR.
+        MessageRefused: There is none, or more than one.
     """
     found = []
     for repetition in range(1, _repetitions(segment, number) + 1):
@@ -275,9 +275,9 @@ def _patient(message: Any, segment: Any, number: int, reading: Hl7Reading, where
         if identifier:
             found.append((kind, PatientId(identifier, reading.issuers.get(authority, authority)[:64])))
     records = [patient for kind, patient in found if kind == "MR"]
-    chosen = records if records or len(found) != 1 else [found[0][1]]
+    chosen = records or [patient for kind, patient in found if not kind]
     if len(chosen) != 1 or len(chosen[0].patient_id) > 64:
-        raise MessageRefused(_FIELD_MISSING, where, "no patient identifier, or several without one of type MR")
+        raise MessageRefused(_FIELD_MISSING, where, "no patient identifier of type MR, or several")
     return chosen[0]
 
 
