@@ -133,8 +133,8 @@ ASSESSMENTS ?= 300
 soak: $(VENV)/installed
 	ASSESSMENTS=$(ASSESSMENTS) $(BIN)/python -m benchmarks.soak
 
-# COUNT reports wait for a FHIR server and an interface engine that are away for MINUTES; a quarter of an hour.
-COUNT ?= 1000
+# COUNT reports wait for each of a FHIR server and an interface engine that are away for MINUTES; twenty minutes.
+COUNT ?= 500
 MINUTES ?= 10
 trial-push-queue: $(VENV)/installed fhir-server
 	$(BIN)/python -m benchmarks.push_queue --count $(COUNT) --minutes $(MINUTES)

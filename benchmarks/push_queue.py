@@ -44,7 +44,7 @@ _PATIENCE_SECONDS = 3600.0
 def main() -> None:
     """Print what became of the queue; exit code 1 where something was lost, or is there twice."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--minutes", type=float, default=10.0)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -145,13 +145,12 @@ def _let_pass(rows: Engine, until: float) -> None:
 def _documents(base: str) -> Counter[str]:
     """Documents of the server by identifier."""
     found: Counter[str] = Counter()
-    url = f"{base}/DocumentReference?_count=200"
-    while url:
-        page = requests.get(url, timeout=120).json()
-        found.update(each["resource"]["masterIdentifier"]["value"] for each in page.get("entry", []))
-        url = next((link["url"] for link in page.get("link", []) if link["relation"] == "next"), "")
-        url = url and f"{base}/{url.rpartition('/')[2]}"
-    return found
+    while True:
+        page = requests.get(f"{base}/DocumentReference?_count=100&_offset={found.total()}", timeout=120).json()
+        entries = page.get("entry", [])
+        found.update(each["resource"]["masterIdentifier"]["value"] for each in entries)
+        if not entries:
+            return found
 
 
 def _end(server: Process, number: signal.Signals) -> None:
