@@ -285,15 +285,17 @@ def test_what_was_acknowledged_is_carried_out_after_a_crash(here: Installation, 
         (message("B9", "ACC-8").replace("PID|", "ZZZ|"), ("AE", "100")),
         (message("B10", "ACC-8").replace("ORC|", "ZZZ|"), ("AE", "100")),
         (message("B11", "ACC-8", control="SC"), ("AA", "")),
+        # The answer can be read whatever the message is written in.
+        (message("B12", "ACC-8").replace("UNICODE UTF-8", "ISO IR87"), ("AE", "103")),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_messages_that_are_not_carried_out(here: Installation, text: str, wanted: tuple[str, str]) -> None:
     if wanted[0] == "AA" and "B8" in text:
         # An identifier of another type is another kind of number.
         text, wanted = text.replace("~^^^NORTH&1.2.3&ISO^MR", "~7^^^X^PI"), ("AE", "101")
     assert code_of(here.say(text)) == wanted
-    assert not any(here.order(f"B{number}^EPIC") for number in range(1, 12))
+    assert not any(here.order(f"B{number}^EPIC") for number in range(1, 13))
 
 
 def test_senders_that_are_none(here: Installation) -> None:
@@ -409,6 +411,7 @@ def merge(kept: str, given_up: str) -> str:
 
 def test_a_merge_of_patients_where_the_settings_allow_it(here: Installation, study_of: Any) -> None:
     study = upload(here, study_of("ACC-30", "OLD-NUMBER"))
+    assert code_of(here.say(message("P31", "ACC-31", patient="OLD-NUMBER"))) == ("AA", "")
     refused = here.say(merge("NEW-NUMBER", "OLD-NUMBER"))
     assert code_of(refused) == ("AR", "207") and "ACCESS_DENIED" in str(refused)
     here.may_merge = True
@@ -417,6 +420,7 @@ def test_a_merge_of_patients_where_the_settings_allow_it(here: Installation, stu
         assert code_of(here.say(merge("NEW-NUMBER", "OLD-NUMBER"))) == ("AA", "")
     assert here.studies("NEW-NUMBER") == [study.name]
     assert here.studies("OLD-NUMBER") == []
-    # An order under the number that stays finds the study.
+    # An order that waits follows, and one under the number that stays finds the study.
+    assert here.reached("P31^EPIC", "WAITING").patient_id == "NEW-NUMBER"
     assert code_of(here.say(message("P30", "ACC-30", patient="NEW-NUMBER"))) == ("AA", "")
     assert here.ended(here.reached("P30^EPIC", "STARTED").assessment) == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED

@@ -105,6 +105,7 @@ RPC_RULES: Mapping[str, Rule] = MappingProxyType(
         "oncoresponse.stages.v1.StudyDataService/ListStudyArtifacts": _rule(_R, _STAGE),
         "oncoresponse.stages.v1.StudyDataService/ForgetStudies": _rule(_D, _STAGE),
         "oncoresponse.stages.v1.StudyDataService/FindOrders": _rule(_R, _STAGE),
+        "oncoresponse.stages.v1.StudyDataService/MergeOrders": _rule(_U, _STAGE),
         "oncoresponse.stages.v1.StudyDataService/ForgetOrders": _rule(_D, _STAGE),
         "oncoresponse.stages.v1.StudyDataService/FindUsedArtifacts": _rule(_R, _STAGE),
         "oncoresponse.stages.v1.StudyDataService/CorrectStudies": _rule(_U, _STAGE),

@@ -172,6 +172,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         )
         await asyncio.to_thread(chart_patients.give_to, self._engine, assessments, kept)
         await asyncio.to_thread(self._resources.merge, assessments, given_up, kept)
+        await self._peers.merge_orders(given_up, kept)
         names = [_PREFIX + each for each in assessments]
         current_call().concerns(*studies, *names)
         return administration_pb2.MergePatientsResponse(studies=studies, assessments=names)

@@ -8,6 +8,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.study_data_servicer import divided, joined
@@ -62,6 +63,16 @@ class DataPeers:
         request.unchanged_since.FromMilliseconds(time_ms)
         found = await self._study("FindOrders", request, patient_data_pb2.FindOrdersResponse)
         return [each.name for each in found.orders]
+
+    async def merge_orders(self, given_up: IndexedPatient, kept: IndexedPatient) -> None:
+        """Make orders that wait for a study of one patient those of another."""
+        request = patient_data_pb2.MergeOrdersRequest(
+            from_patient_id=given_up.patient_id,
+            from_issuer=given_up.issuer_of_patient_id,
+            into_patient_id=kept.patient_id,
+            into_issuer=kept.issuer_of_patient_id,
+        )
+        await self._study("MergeOrders", request, patient_data_pb2.MergeOrdersResponse)
 
     async def forget_orders(self, orders: Iterable[str]) -> None:
         """Remove orders."""

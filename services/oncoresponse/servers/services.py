@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from oncoresponse.storage.study_store import StudyStore
 
 _CLEAN_UP_SECONDS = 600.0
+_AGAIN_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 _Servicer = TypeVar("_Servicer")
@@ -165,18 +166,29 @@ def _study(around: Surroundings) -> Built:
 
     conversion = ConversionStage(around.artifacts, settings.models_directory, limits, index_of_manifest)
 
-    clean_up: asyncio.Task[None] | None = None
+    work: list[asyncio.Task[None]] = []
 
     async def make_ready() -> None:
-        nonlocal clean_up
-        clean_up = asyncio.create_task(_remove_abandoned_studies(store))
+        work.append(asyncio.create_task(_remove_abandoned_studies(store)))
+        work.append(asyncio.create_task(_note_older_accession_numbers(store)))
 
     async def close() -> None:
-        if clean_up is not None:
-            clean_up.cancel()
+        for task in work:
+            task.cancel()
         close_decoders()
 
     return Built(make_ready, close=close, stages={"conversion": conversion})
+
+
+async def _note_older_accession_numbers(store: StudyStore) -> None:
+    """Of studies that an earlier release completed; some at a time, so that nobody waits for long."""
+    while True:
+        try:
+            if not await asyncio.to_thread(store.note_older_accession_numbers):
+                return
+        except OncoResponseError as error:
+            _log.warning("accession numbers of earlier studies are not noted now: %s", error.reason)
+            await asyncio.sleep(_AGAIN_SECONDS)
 
 
 async def _remove_abandoned_studies(store: StudyStore) -> None:

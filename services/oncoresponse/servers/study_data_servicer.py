@@ -8,6 +8,7 @@ import datetime
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.dicom.patient_correction import CorrectIdentity, corrected_index
 from oncoresponse.stages.v1 import patient_data_pb2, patient_data_pb2_grpc
 from oncoresponse.storage.order_store import OrderStore
@@ -50,6 +51,14 @@ class StudyDataServicer(patient_data_pb2_grpc.StudyDataServiceServicer):
         return patient_data_pb2.FindOrdersResponse(
             orders=[patient_data_pb2.FoundOrder(name=each.name, issuer=each.issuer_of_patient_id) for each in found]
         )
+
+    async def MergeOrders(
+        self, request: patient_data_pb2.MergeOrdersRequest, context: grpc.aio.ServicerContext
+    ) -> patient_data_pb2.MergeOrdersResponse:
+        """Let orders follow a merge."""
+        given_up = IndexedPatient(patient_id=request.from_patient_id, issuer_of_patient_id=request.from_issuer)
+        kept = IndexedPatient(patient_id=request.into_patient_id, issuer_of_patient_id=request.into_issuer)
+        return patient_data_pb2.MergeOrdersResponse(orders=await asyncio.to_thread(self._orders.merge, given_up, kept))
 
     async def ForgetOrders(
         self, request: patient_data_pb2.ForgetOrdersRequest, context: grpc.aio.ServicerContext

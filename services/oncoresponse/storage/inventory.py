@@ -222,6 +222,7 @@ RPCS: Mapping[str, Handles] = MappingProxyType(
         "oncoresponse.stages.v1.StudyDataService/ListStudyArtifacts": Handles.NAMES,
         "oncoresponse.stages.v1.StudyDataService/ForgetStudies": Handles.NAMES,
         "oncoresponse.stages.v1.StudyDataService/FindOrders": Handles.IDENTITY,
+        "oncoresponse.stages.v1.StudyDataService/MergeOrders": Handles.IDENTITY,
         "oncoresponse.stages.v1.StudyDataService/ForgetOrders": Handles.NAMES,
         "oncoresponse.stages.v1.StudyDataService/FindUsedArtifacts": Handles.NAMES,
         "oncoresponse.stages.v1.StudyDataService/CorrectStudies": Handles.IDENTITY,

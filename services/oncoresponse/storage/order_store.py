@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.errors import OrderNotFound
 from oncoresponse.storage.page_position import position_of_token, token_of_row
 from oncoresponse.storage.study_database import StudyDatabase
@@ -220,6 +221,22 @@ class OrderStore:
                 "SELECT * FROM imaging_order WHERE patient_id = ? ORDER BY order_id", (patient_id,)
             ).fetchall()
         return [_order(row) for row in rows]
+
+    def merge(self, given_up: IndexedPatient, kept: IndexedPatient) -> int:
+        """Make orders that wait for the study of one Patient ID those of another; how many they were."""
+        with self._database.writing() as table:
+            changed = table.connection.execute(
+                "UPDATE imaging_order SET patient_id = ?, issuer_of_patient_id = ?, reason = '', change_time_ns = ? "
+                "WHERE patient_id = ? AND issuer_of_patient_id = ? AND state = 'waiting'",
+                (
+                    kept.patient_id,
+                    kept.issuer_of_patient_id,
+                    time.time_ns(),
+                    given_up.patient_id,
+                    given_up.issuer_of_patient_id,
+                ),
+            )
+            return changed.rowcount
 
     def unchanged_since(self, time_ns: int) -> list[str]:
         """Names of those that nothing has changed since a time, nanoseconds since 1970 (UTC)."""

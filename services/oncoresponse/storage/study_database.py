@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -266,10 +266,7 @@ class StudyTables:
             "INSERT INTO series VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             [(study_id, series.series_instance_uid, series.modality) for series in index.series],
         )
-        self._connection.execute("DELETE FROM study_accession WHERE study_id = ?", (study_id,))
-        self._connection.executemany(
-            "INSERT INTO study_accession VALUES (?, ?)", [(number, study_id) for number in index.accession_numbers]
-        )
+        self.note_accession_numbers(study_id, index.accession_numbers)
         self._connection.execute("DELETE FROM study_patient WHERE study_id = ?", (study_id,))
         for patient in index.patients:
             who = (patient.patient_id, patient.issuer_of_patient_id)
@@ -281,6 +278,21 @@ class StudyTables:
                 "WHERE patient_id = ? AND issuer_of_patient_id = ?",
                 (study_id, *who),
             )
+
+    def note_accession_numbers(self, study_id: str, numbers: Iterable[str]) -> None:
+        """Note by which orders a study is found."""
+        self._connection.execute("DELETE FROM study_accession WHERE study_id = ?", (study_id,))
+        self._connection.executemany(
+            "INSERT INTO study_accession VALUES (?, ?)", [(number, study_id) for number in numbers]
+        )
+        self._connection.execute("UPDATE study SET accession_known = 1 WHERE study_id = ?", (study_id,))
+
+    def without_accession_numbers(self) -> list[StudyRecord]:
+        """Some studies that an earlier release has indexed; none when all are noted."""
+        rows = self._connection.execute(
+            f"{_SELECT_STUDY} WHERE NOT accession_known AND index_sha256 IS NOT NULL LIMIT 100"
+        )
+        return [_record(row) for row in rows]
 
     def study_ids(self) -> set[str]:
         """All of them."""

@@ -69,7 +69,8 @@ class FhirOrderSource:
             ConfigurationError: A file with a secret cannot be used.
         """
         with FhirClient(self.settings, self.smart, setting="fhir_orders", requests_at_most=10 * _MOST_PAGES) as client:
-            found = [each for query in self._queries() for each in _pages(client, query)]
+            base = self.settings.url.rstrip("/")
+            found = [each for query in self._queries() for each in _pages(client, base, query)]
             made = []
             for each in found:
                 version = _version(each)
@@ -84,8 +85,8 @@ class FhirOrderSource:
     def taken(self) -> None:
         """What :meth:`changed` gave is kept: only what changes from now on is asked for."""
         times = [time for each in self._found if (time := _time(each)) is not None]
-        for each in self._found:
-            self._seen[str(each["id"])] = _version(each)
+        # Of what is asked for again, because the times overlap.
+        self._seen = {str(each["id"]): _version(each) for each in self._found}
         if times:
             self._since = max([*times, *([self._since] if self._since else [])])
 
@@ -148,11 +149,26 @@ class FhirOrderSource:
         return False
 
 
-def _pages(client: FhirClient, query: Mapping[str, str]) -> Iterator[Json]:
+def _next(base: str, link: str) -> tuple[str, dict[str, str]]:
+    """Path and query of the next page: asked of the server in the settings, with its login, and of no other.
+
+    The link is below its base URL, or names the same search by another name of the server.
+    """
+    parts = urlsplit(link)
+    parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
+    below = link.partition("?")[0].removeprefix(base)
+    if below != link.partition("?")[0]:
+        return below.strip("/"), parameters
+    if not parts.path.endswith("/ServiceRequest"):
+        raise no_evidence(_SEARCH)
+    return "ServiceRequest", parameters
+
+
+def _pages(client: FhirClient, base: str, query: Mapping[str, str]) -> Iterator[Json]:
     """ServiceRequests of a search, over all of its pages."""
-    parameters: Mapping[str, str] | None = query
+    path, parameters = "ServiceRequest", query
     for _ in range(_MOST_PAGES):
-        answer = client.call("GET", "ServiceRequest", parameters=parameters)
+        answer = client.call("GET", path, parameters=parameters)
         require_success(answer, _SEARCH)
         bundle = answer.document
         if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "searchset":
@@ -167,8 +183,7 @@ def _pages(client: FhirClient, query: Mapping[str, str]) -> Iterator[Json]:
             raise no_evidence(_SEARCH) from None
         if "next" not in links:
             return
-        # Only its query: the next page is asked of the server in the settings, with its login, and of no other.
-        parameters = dict(parse_qsl(urlsplit(str(links["next"])).query, keep_blank_values=True))
+        path, parameters = _next(base, str(links["next"]))
     raise no_evidence(_SEARCH)
 
 

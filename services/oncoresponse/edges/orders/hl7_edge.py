@@ -53,6 +53,15 @@ class _Answer:
     where: str = ""
     what: str = ""
 
+    @property
+    def in_words(self) -> tuple[str, str, str]:
+        """For the log; nothing of a patient is in it."""
+        return self.code, self.error, self.what
+
+
+def _refusal(refused: MessageRefused) -> _Answer:
+    return _Answer("AR" if refused.code in _REJECTED else "AE", refused.code, refused.where, refused.what)
+
 
 class Hl7Edge:
     """See :class:`~oncoresponse.edges.edge.Edge`.
@@ -176,12 +185,19 @@ class Hl7Edge:
         try:
             message = decoded(block)
             header = header_of(message)
+            answer = await self._answer(message, header, address)
         except MessageRefused as refused:
             _log.warning("a message from %s is not readable: %s (%s)", address, refused.what, refused.where)
-            return None
-        answer = await self._answer(message, header, address)
+            try:
+                # Whatever its character set, MSH says whom to tell.
+                header = header_of(decoded(block, "latin-1"))
+            except MessageRefused:
+                return None
+            return _acknowledgement(header, _refusal(refused))
+        # What strangers write into MSH goes into no log.
+        sender = header.sender if header.sender in self._settings.senders else f"an unknown sender at {address}"
         say = _log.info if answer.code == "AA" else _log.warning
-        say("%s of %s: %s %s %s", header.kind, header.sender, answer.code, answer.error, answer.where)
+        say("%s of %s: %s %s %s", header.kind if answer.code == "AA" else "a message", sender, *answer.in_words)
         return _acknowledgement(header, answer)
 
     async def _answer(self, message: Any, header: Header, address: str) -> _Answer:
@@ -192,7 +208,7 @@ class Hl7Edge:
             asked = asked_of(message, header, self._reading)
             await self._carried_out(asked, header)
         except MessageRefused as refused:
-            return _Answer("AR" if refused.code in _REJECTED else "AE", refused.code, refused.where, refused.what)
+            return _refusal(refused)
         except grpc.RpcError as failure:
             error = from_rpc_error(failure)
             if error.kind in _PASSING:

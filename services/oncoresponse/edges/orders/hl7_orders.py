@@ -101,8 +101,12 @@ class Hl7Reading:
     accession_field: str = ""
 
 
-def decoded(block: bytes) -> Any:
+def decoded(block: bytes, encoding: str = "") -> Any:
     """The message of a block, as python-hl7 reads it.
+
+    Args:
+        block: Without the bytes around it.
+        encoding: Of it; when not given, what MSH-18 says.
 
     Raises:
         MessageRefused: It is none, or in a character set that is not known or does not hold.
@@ -113,8 +117,8 @@ def decoded(block: bytes) -> Any:
     fields = first.split(first[3])
     name = fields[17].split(first[5] if len(first) > 5 else "~")[0].strip() if len(fields) > 17 else ""
     iso = _ISO_8859.fullmatch(name)
-    encoding = f"iso8859-{iso[1]}" if iso else _CHARACTER_SETS.get(name)
-    if encoding is None:
+    encoding = encoding or (f"iso8859-{iso[1]}" if iso else _CHARACTER_SETS.get(name, ""))
+    if not encoding:
         raise MessageRefused(_TABLE_VALUE, "MSH^1^18", "a character set that is not known")
     try:
         text = block.decode(encoding)

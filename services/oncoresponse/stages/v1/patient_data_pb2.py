@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)oncoresponse/stages/v1/patient_data.proto\x12\x16oncoresponse.stages.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\x01\n\x12\x46indStudiesRequest\x12&\n\npatient_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\tpatientId\x12H\n\x12\x63reate_time_before\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x10\x63reateTimeBefore\x12\x1f\n\x08\x63omplete\x18\x03 \x01(\x08H\x00R\x08\x63omplete\x88\x01\x01\x42\x0b\n\t_complete\"\xa3\x01\n\nFoundStudy\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07issuers\x18\x02 \x03(\tR\x07issuers\x12\x1c\n\tinstances\x18\x03 \x01(\x03R\tinstances\x12\x1d\n\nindex_rows\x18\x04 \x01(\x03R\tindexRows\x12\x14\n\x05\x66iles\x18\x05 \x01(\x03R\x05\x66iles\x12\x14\n\x05\x62ytes\x18\x06 \x01(\x03R\x05\x62ytes\"S\n\x13\x46indStudiesResponse\x12<\n\x07studies\x18\x01 \x03(\x0b\x32\".oncoresponse.stages.v1.FoundStudyR\x07studies\"\x80\x01\n\x11\x46indOrdersRequest\x12&\n\npatient_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\tpatientId\x12\x43\n\x0funchanged_since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0eunchangedSince\"8\n\nFoundOrder\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06issuer\x18\x02 \x01(\tR\x06issuer\"P\n\x12\x46indOrdersResponse\x12:\n\x06orders\x18\x01 \x03(\x0b\x32\".oncoresponse.stages.v1.FoundOrderR\x06orders\"V\n\x13\x46orgetOrdersRequest\x12?\n\x06orders\x18\x01 \x03(\tB\'\xbaH$\x92\x01!\x10\x90N\"\x1cr\x1a\x32\x18^orders/[a-z0-9-]{1,63}$R\x06orders\"\x16\n\x14\x46orgetOrdersResponse\"S\n\x19ListStudyArtifactsRequest\x12\x36\n\x05study\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\x05study\"6\n\x1aListStudyArtifactsResponse\x12\x18\n\x07\x64igests\x18\x01 \x01(\x0cR\x07\x64igests\"Z\n\x14\x46orgetStudiesRequest\x12\x42\n\x07studies\x18\x01 \x03(\tB(\xbaH%\x92\x01\"\x10\x90N\"\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\x07studies\"\x17\n\x15\x46orgetStudiesResponse\"\x91\x01\n\x18\x46indUsedArtifactsRequest\x12$\n\x07\x64igests\x18\x01 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x01R\x07\x64igests\x12O\n\x0e\x65xcept_studies\x18\x02 \x03(\tB(\xbaH%\x92\x01\"\x10\x90N\"\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\rexceptStudies\"5\n\x19\x46indUsedArtifactsResponse\x12\x18\n\x07\x64igests\x18\x01 \x01(\x0cR\x07\x64igests\"\x8b\x03\n\x15\x43orrectStudiesRequest\x12\x42\n\x07studies\x18\x01 \x03(\tB(\xbaH%\x92\x01\"\x10\x90N\"\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\x07studies\x12(\n\npatient_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\tpatientId\x12\x38\n\x14issuer_of_patient_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x11issuerOfPatientId\x12!\n\x0cother_person\x18\x04 \x01(\x08R\x0botherPerson\x12+\n\x0cpatient_name\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc2\x01R\x0bpatientName\x12\x33\n\nbirth_date\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^(|[0-9]{8})$R\tbirthDate\x12#\n\x03sex\x18\x07 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^(|M|F|O)$R\x03sex\x12 \n\x06reason\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x06reason\"\x18\n\x16\x43orrectStudiesResponse\"\x17\n\x15\x43ompactStudiesRequest\".\n\x16\x43ompactStudiesResponse\x12\x14\n\x05\x63lean\x18\x01 \x01(\x08R\x05\x63lean\"\xc8\x01\n\x14\x46orgetRecordsRequest\x12N\n\x0b\x61ssessments\x18\x01 \x03(\tB,\xbaH)\x92\x01&\x10\x90N\"!r\x1f\x32\x1d^assessments/[a-z0-9-]{1,63}$R\x0b\x61ssessments\x12G\n\x0c\x62\x65\x66ore_month\x18\x02 \x01(\tB$\xbaH!r\x1f\x32\x1d^(|[0-9]{4}-(0[1-9]|1[0-2]))$R\x0b\x62\x65\x66oreMonth\x12\x17\n\x07\x64ry_run\x18\x03 \x01(\x08R\x06\x64ryRun\"A\n\x15\x46orgetRecordsResponse\x12\x12\n\x04rows\x18\x01 \x01(\x03R\x04rows\x12\x14\n\x05\x63lean\x18\x02 \x01(\x08R\x05\x63lean2\x91\x07\n\x10StudyDataService\x12\x66\n\x0b\x46indStudies\x12*.oncoresponse.stages.v1.FindStudiesRequest\x1a+.oncoresponse.stages.v1.FindStudiesResponse\x12{\n\x12ListStudyArtifacts\x12\x31.oncoresponse.stages.v1.ListStudyArtifactsRequest\x1a\x32.oncoresponse.stages.v1.ListStudyArtifactsResponse\x12l\n\rForgetStudies\x12,.oncoresponse.stages.v1.ForgetStudiesRequest\x1a-.oncoresponse.stages.v1.ForgetStudiesResponse\x12\x63\n\nFindOrders\x12).oncoresponse.stages.v1.FindOrdersRequest\x1a*.oncoresponse.stages.v1.FindOrdersResponse\x12i\n\x0c\x46orgetOrders\x12+.oncoresponse.stages.v1.ForgetOrdersRequest\x1a,.oncoresponse.stages.v1.ForgetOrdersResponse\x12x\n\x11\x46indUsedArtifacts\x12\x30.oncoresponse.stages.v1.FindUsedArtifactsRequest\x1a\x31.oncoresponse.stages.v1.FindUsedArtifactsResponse\x12o\n\x0e\x43orrectStudies\x12-.oncoresponse.stages.v1.CorrectStudiesRequest\x1a..oncoresponse.stages.v1.CorrectStudiesResponse\x12o\n\x0e\x43ompactStudies\x12-.oncoresponse.stages.v1.CompactStudiesRequest\x1a..oncoresponse.stages.v1.CompactStudiesResponse2\x85\x01\n\x15MonitoringDataService\x12l\n\rForgetRecords\x12,.oncoresponse.stages.v1.ForgetRecordsRequest\x1a-.oncoresponse.stages.v1.ForgetRecordsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)oncoresponse/stages/v1/patient_data.proto\x12\x16oncoresponse.stages.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\x01\n\x12\x46indStudiesRequest\x12&\n\npatient_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\tpatientId\x12H\n\x12\x63reate_time_before\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x10\x63reateTimeBefore\x12\x1f\n\x08\x63omplete\x18\x03 \x01(\x08H\x00R\x08\x63omplete\x88\x01\x01\x42\x0b\n\t_complete\"\xa3\x01\n\nFoundStudy\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n\x07issuers\x18\x02 \x03(\tR\x07issuers\x12\x1c\n\tinstances\x18\x03 \x01(\x03R\tinstances\x12\x1d\n\nindex_rows\x18\x04 \x01(\x03R\tindexRows\x12\x14\n\x05\x66iles\x18\x05 \x01(\x03R\x05\x66iles\x12\x14\n\x05\x62ytes\x18\x06 \x01(\x03R\x05\x62ytes\"S\n\x13\x46indStudiesResponse\x12<\n\x07studies\x18\x01 \x03(\x0b\x32\".oncoresponse.stages.v1.FoundStudyR\x07studies\"\x80\x01\n\x11\x46indOrdersRequest\x12&\n\npatient_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\tpatientId\x12\x43\n\x0funchanged_since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0eunchangedSince\"8\n\nFoundOrder\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06issuer\x18\x02 \x01(\tR\x06issuer\"P\n\x12\x46indOrdersResponse\x12:\n\x06orders\x18\x01 \x03(\x0b\x32\".oncoresponse.stages.v1.FoundOrderR\x06orders\"\xca\x01\n\x12MergeOrdersRequest\x12/\n\x0f\x66rom_patient_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@R\rfromPatientId\x12(\n\x0b\x66rom_issuer\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\nfromIssuer\x12/\n\x0finto_patient_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\rintoPatientId\x12(\n\x0binto_issuer\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\nintoIssuer\"-\n\x13MergeOrdersResponse\x12\x16\n\x06orders\x18\x01 \x01(\x05R\x06orders\"V\n\x13\x46orgetOrdersRequest\x12?\n\x06orders\x18\x01 \x03(\tB\'\xbaH$\x92\x01!\x10\x90N\"\x1cr\x1a\x32\x18^orders/[a-z0-9-]{1,63}$R\x06orders\"\x16\n\x14\x46orgetOrdersResponse\"S\n\x19ListStudyArtifactsRequest\x12\x36\n\x05study\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\x05study\"6\n\x1aListStudyArtifactsResponse\x12\x18\n\x07\x64igests\x18\x01 \x01(\x0cR\x07\x64igests\"Z\n\x14\x46orgetStudiesRequest\x12\x42\n\x07studies\x18\x01 \x03(\tB(\xbaH%\x92\x01\"\x10\x90N\"\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\x07studies\"\x17\n\x15\x46orgetStudiesResponse\"\x91\x01\n\x18\x46indUsedArtifactsRequest\x12$\n\x07\x64igests\x18\x01 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\x80\x01R\x07\x64igests\x12O\n\x0e\x65xcept_studies\x18\x02 \x03(\tB(\xbaH%\x92\x01\"\x10\x90N\"\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\rexceptStudies\"5\n\x19\x46indUsedArtifactsResponse\x12\x18\n\x07\x64igests\x18\x01 \x01(\x0cR\x07\x64igests\"\x8b\x03\n\x15\x43orrectStudiesRequest\x12\x42\n\x07studies\x18\x01 \x03(\tB(\xbaH%\x92\x01\"\x10\x90N\"\x1dr\x1b\x32\x19^studies/[a-z0-9-]{1,63}$R\x07studies\x12(\n\npatient_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\tpatientId\x12\x38\n\x14issuer_of_patient_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x11issuerOfPatientId\x12!\n\x0cother_person\x18\x04 \x01(\x08R\x0botherPerson\x12+\n\x0cpatient_name\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc2\x01R\x0bpatientName\x12\x33\n\nbirth_date\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^(|[0-9]{8})$R\tbirthDate\x12#\n\x03sex\x18\x07 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^(|M|F|O)$R\x03sex\x12 \n\x06reason\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x06reason\"\x18\n\x16\x43orrectStudiesResponse\"\x17\n\x15\x43ompactStudiesRequest\".\n\x16\x43ompactStudiesResponse\x12\x14\n\x05\x63lean\x18\x01 \x01(\x08R\x05\x63lean\"\xc8\x01\n\x14\x46orgetRecordsRequest\x12N\n\x0b\x61ssessments\x18\x01 \x03(\tB,\xbaH)\x92\x01&\x10\x90N\"!r\x1f\x32\x1d^assessments/[a-z0-9-]{1,63}$R\x0b\x61ssessments\x12G\n\x0c\x62\x65\x66ore_month\x18\x02 \x01(\tB$\xbaH!r\x1f\x32\x1d^(|[0-9]{4}-(0[1-9]|1[0-2]))$R\x0b\x62\x65\x66oreMonth\x12\x17\n\x07\x64ry_run\x18\x03 \x01(\x08R\x06\x64ryRun\"A\n\x15\x46orgetRecordsResponse\x12\x12\n\x04rows\x18\x01 \x01(\x03R\x04rows\x12\x14\n\x05\x63lean\x18\x02 \x01(\x08R\x05\x63lean2\xf9\x07\n\x10StudyDataService\x12\x66\n\x0b\x46indStudies\x12*.oncoresponse.stages.v1.FindStudiesRequest\x1a+.oncoresponse.stages.v1.FindStudiesResponse\x12{\n\x12ListStudyArtifacts\x12\x31.oncoresponse.stages.v1.ListStudyArtifactsRequest\x1a\x32.oncoresponse.stages.v1.ListStudyArtifactsResponse\x12l\n\rForgetStudies\x12,.oncoresponse.stages.v1.ForgetStudiesRequest\x1a-.oncoresponse.stages.v1.ForgetStudiesResponse\x12\x63\n\nFindOrders\x12).oncoresponse.stages.v1.FindOrdersRequest\x1a*.oncoresponse.stages.v1.FindOrdersResponse\x12\x66\n\x0bMergeOrders\x12*.oncoresponse.stages.v1.MergeOrdersRequest\x1a+.oncoresponse.stages.v1.MergeOrdersResponse\x12i\n\x0c\x46orgetOrders\x12+.oncoresponse.stages.v1.ForgetOrdersRequest\x1a,.oncoresponse.stages.v1.ForgetOrdersResponse\x12x\n\x11\x46indUsedArtifacts\x12\x30.oncoresponse.stages.v1.FindUsedArtifactsRequest\x1a\x31.oncoresponse.stages.v1.FindUsedArtifactsResponse\x12o\n\x0e\x43orrectStudies\x12-.oncoresponse.stages.v1.CorrectStudiesRequest\x1a..oncoresponse.stages.v1.CorrectStudiesResponse\x12o\n\x0e\x43ompactStudies\x12-.oncoresponse.stages.v1.CompactStudiesRequest\x1a..oncoresponse.stages.v1.CompactStudiesResponse2\x85\x01\n\x15MonitoringDataService\x12l\n\rForgetRecords\x12,.oncoresponse.stages.v1.ForgetRecordsRequest\x1a-.oncoresponse.stages.v1.ForgetRecordsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDSTUDIESREQUEST'].fields_by_name['patient_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_FINDORDERSREQUEST'].fields_by_name['patient_id']._loaded_options = None
   _globals['_FINDORDERSREQUEST'].fields_by_name['patient_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_MERGEORDERSREQUEST'].fields_by_name['from_patient_id']._loaded_options = None
+  _globals['_MERGEORDERSREQUEST'].fields_by_name['from_patient_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_MERGEORDERSREQUEST'].fields_by_name['from_issuer']._loaded_options = None
+  _globals['_MERGEORDERSREQUEST'].fields_by_name['from_issuer']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_MERGEORDERSREQUEST'].fields_by_name['into_patient_id']._loaded_options = None
+  _globals['_MERGEORDERSREQUEST'].fields_by_name['into_patient_id']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_MERGEORDERSREQUEST'].fields_by_name['into_issuer']._loaded_options = None
+  _globals['_MERGEORDERSREQUEST'].fields_by_name['into_issuer']._serialized_options = b'\272H\004r\002\030@'
   _globals['_FORGETORDERSREQUEST'].fields_by_name['orders']._loaded_options = None
   _globals['_FORGETORDERSREQUEST'].fields_by_name['orders']._serialized_options = b'\272H$\222\001!\020\220N\"\034r\0322\030^orders/[a-z0-9-]{1,63}$'
   _globals['_LISTSTUDYARTIFACTSREQUEST'].fields_by_name['study']._loaded_options = None
@@ -77,36 +85,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FOUNDORDER']._serialized_end=752
   _globals['_FINDORDERSRESPONSE']._serialized_start=754
   _globals['_FINDORDERSRESPONSE']._serialized_end=834
-  _globals['_FORGETORDERSREQUEST']._serialized_start=836
-  _globals['_FORGETORDERSREQUEST']._serialized_end=922
-  _globals['_FORGETORDERSRESPONSE']._serialized_start=924
-  _globals['_FORGETORDERSRESPONSE']._serialized_end=946
-  _globals['_LISTSTUDYARTIFACTSREQUEST']._serialized_start=948
-  _globals['_LISTSTUDYARTIFACTSREQUEST']._serialized_end=1031
-  _globals['_LISTSTUDYARTIFACTSRESPONSE']._serialized_start=1033
-  _globals['_LISTSTUDYARTIFACTSRESPONSE']._serialized_end=1087
-  _globals['_FORGETSTUDIESREQUEST']._serialized_start=1089
-  _globals['_FORGETSTUDIESREQUEST']._serialized_end=1179
-  _globals['_FORGETSTUDIESRESPONSE']._serialized_start=1181
-  _globals['_FORGETSTUDIESRESPONSE']._serialized_end=1204
-  _globals['_FINDUSEDARTIFACTSREQUEST']._serialized_start=1207
-  _globals['_FINDUSEDARTIFACTSREQUEST']._serialized_end=1352
-  _globals['_FINDUSEDARTIFACTSRESPONSE']._serialized_start=1354
-  _globals['_FINDUSEDARTIFACTSRESPONSE']._serialized_end=1407
-  _globals['_CORRECTSTUDIESREQUEST']._serialized_start=1410
-  _globals['_CORRECTSTUDIESREQUEST']._serialized_end=1805
-  _globals['_CORRECTSTUDIESRESPONSE']._serialized_start=1807
-  _globals['_CORRECTSTUDIESRESPONSE']._serialized_end=1831
-  _globals['_COMPACTSTUDIESREQUEST']._serialized_start=1833
-  _globals['_COMPACTSTUDIESREQUEST']._serialized_end=1856
-  _globals['_COMPACTSTUDIESRESPONSE']._serialized_start=1858
-  _globals['_COMPACTSTUDIESRESPONSE']._serialized_end=1904
-  _globals['_FORGETRECORDSREQUEST']._serialized_start=1907
-  _globals['_FORGETRECORDSREQUEST']._serialized_end=2107
-  _globals['_FORGETRECORDSRESPONSE']._serialized_start=2109
-  _globals['_FORGETRECORDSRESPONSE']._serialized_end=2174
-  _globals['_STUDYDATASERVICE']._serialized_start=2177
-  _globals['_STUDYDATASERVICE']._serialized_end=3090
-  _globals['_MONITORINGDATASERVICE']._serialized_start=3093
-  _globals['_MONITORINGDATASERVICE']._serialized_end=3226
+  _globals['_MERGEORDERSREQUEST']._serialized_start=837
+  _globals['_MERGEORDERSREQUEST']._serialized_end=1039
+  _globals['_MERGEORDERSRESPONSE']._serialized_start=1041
+  _globals['_MERGEORDERSRESPONSE']._serialized_end=1086
+  _globals['_FORGETORDERSREQUEST']._serialized_start=1088
+  _globals['_FORGETORDERSREQUEST']._serialized_end=1174
+  _globals['_FORGETORDERSRESPONSE']._serialized_start=1176
+  _globals['_FORGETORDERSRESPONSE']._serialized_end=1198
+  _globals['_LISTSTUDYARTIFACTSREQUEST']._serialized_start=1200
+  _globals['_LISTSTUDYARTIFACTSREQUEST']._serialized_end=1283
+  _globals['_LISTSTUDYARTIFACTSRESPONSE']._serialized_start=1285
+  _globals['_LISTSTUDYARTIFACTSRESPONSE']._serialized_end=1339
+  _globals['_FORGETSTUDIESREQUEST']._serialized_start=1341
+  _globals['_FORGETSTUDIESREQUEST']._serialized_end=1431
+  _globals['_FORGETSTUDIESRESPONSE']._serialized_start=1433
+  _globals['_FORGETSTUDIESRESPONSE']._serialized_end=1456
+  _globals['_FINDUSEDARTIFACTSREQUEST']._serialized_start=1459
+  _globals['_FINDUSEDARTIFACTSREQUEST']._serialized_end=1604
+  _globals['_FINDUSEDARTIFACTSRESPONSE']._serialized_start=1606
+  _globals['_FINDUSEDARTIFACTSRESPONSE']._serialized_end=1659
+  _globals['_CORRECTSTUDIESREQUEST']._serialized_start=1662
+  _globals['_CORRECTSTUDIESREQUEST']._serialized_end=2057
+  _globals['_CORRECTSTUDIESRESPONSE']._serialized_start=2059
+  _globals['_CORRECTSTUDIESRESPONSE']._serialized_end=2083
+  _globals['_COMPACTSTUDIESREQUEST']._serialized_start=2085
+  _globals['_COMPACTSTUDIESREQUEST']._serialized_end=2108
+  _globals['_COMPACTSTUDIESRESPONSE']._serialized_start=2110
+  _globals['_COMPACTSTUDIESRESPONSE']._serialized_end=2156
+  _globals['_FORGETRECORDSREQUEST']._serialized_start=2159
+  _globals['_FORGETRECORDSREQUEST']._serialized_end=2359
+  _globals['_FORGETRECORDSRESPONSE']._serialized_start=2361
+  _globals['_FORGETRECORDSRESPONSE']._serialized_end=2426
+  _globals['_STUDYDATASERVICE']._serialized_start=2429
+  _globals['_STUDYDATASERVICE']._serialized_end=3446
+  _globals['_MONITORINGDATASERVICE']._serialized_start=3449
+  _globals['_MONITORINGDATASERVICE']._serialized_end=3582
 # @@protoc_insertion_point(module_scope)

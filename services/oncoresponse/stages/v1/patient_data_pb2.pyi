@@ -64,6 +64,24 @@ class FindOrdersResponse(_message.Message):
     orders: _containers.RepeatedCompositeFieldContainer[FoundOrder]
     def __init__(self, orders: _Optional[_Iterable[_Union[FoundOrder, _Mapping]]] = ...) -> None: ...
 
+class MergeOrdersRequest(_message.Message):
+    __slots__ = ("from_patient_id", "from_issuer", "into_patient_id", "into_issuer")
+    FROM_PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_ISSUER_FIELD_NUMBER: _ClassVar[int]
+    INTO_PATIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    INTO_ISSUER_FIELD_NUMBER: _ClassVar[int]
+    from_patient_id: str
+    from_issuer: str
+    into_patient_id: str
+    into_issuer: str
+    def __init__(self, from_patient_id: _Optional[str] = ..., from_issuer: _Optional[str] = ..., into_patient_id: _Optional[str] = ..., into_issuer: _Optional[str] = ...) -> None: ...
+
+class MergeOrdersResponse(_message.Message):
+    __slots__ = ("orders",)
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    orders: int
+    def __init__(self, orders: _Optional[int] = ...) -> None: ...
+
 class ForgetOrdersRequest(_message.Message):
     __slots__ = ("orders",)
     ORDERS_FIELD_NUMBER: _ClassVar[int]

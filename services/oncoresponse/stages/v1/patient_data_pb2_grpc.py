@@ -55,6 +55,11 @@ class StudyDataServiceStub:
                 request_serializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.FindOrdersRequest.SerializeToString,
                 response_deserializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.FindOrdersResponse.FromString,
                 _registered_method=True)
+        self.MergeOrders = channel.unary_unary(
+                '/oncoresponse.stages.v1.StudyDataService/MergeOrders',
+                request_serializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.MergeOrdersRequest.SerializeToString,
+                response_deserializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.MergeOrdersResponse.FromString,
+                _registered_method=True)
         self.ForgetOrders = channel.unary_unary(
                 '/oncoresponse.stages.v1.StudyDataService/ForgetOrders',
                 request_serializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.ForgetOrdersRequest.SerializeToString,
@@ -110,6 +115,13 @@ class StudyDataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MergeOrders(self, request, context):
+        """Makes orders that wait for a study of one patient those of another.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ForgetOrders(self, request, context):
         """Removes orders. What is gone is no error.
         """
@@ -160,6 +172,11 @@ def add_StudyDataServiceServicer_to_server(servicer, server):
                     servicer.FindOrders,
                     request_deserializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.FindOrdersRequest.FromString,
                     response_serializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.FindOrdersResponse.SerializeToString,
+            ),
+            'MergeOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.MergeOrders,
+                    request_deserializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.MergeOrdersRequest.FromString,
+                    response_serializer=oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.MergeOrdersResponse.SerializeToString,
             ),
             'ForgetOrders': grpc.unary_unary_rpc_method_handler(
                     servicer.ForgetOrders,
@@ -291,6 +308,33 @@ class StudyDataService:
             '/oncoresponse.stages.v1.StudyDataService/FindOrders',
             oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.FindOrdersRequest.SerializeToString,
             oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.FindOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MergeOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oncoresponse.stages.v1.StudyDataService/MergeOrders',
+            oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.MergeOrdersRequest.SerializeToString,
+            oncoresponse_dot_stages_dot_v1_dot_patient__data__pb2.MergeOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,5 +1,7 @@
 -- Accession numbers of the series of complete studies, from their index, and orders that ask for assessments of them.
--- Studies that an earlier release completed have none here.
+-- accession_known: they are noted. Of studies that an earlier release completed they are noted after the start.
+ALTER TABLE study ADD COLUMN accession_known INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX study_without_accession ON study (study_id) WHERE NOT accession_known AND index_sha256 IS NOT NULL;
 CREATE TABLE study_accession (
     accession_number TEXT NOT NULL,
     study_id TEXT NOT NULL REFERENCES study ON DELETE CASCADE,
