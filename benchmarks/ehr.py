@@ -1,4 +1,4 @@
-"""The read API with few and with many stored reports: ``make bench-ehr``.
+"""The read API and cards with few and with many stored reports: ``make bench-ehr``.
 
 One real report is made, and stored again and again with other identifiers, five for each patient, in two data folders.
 A server runs on each, and both are asked the same in turn, so that a busy machine slows both alike. What is printed is
@@ -22,9 +22,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import jwt
 import psutil
 import requests
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.storage.artifact_store import ArtifactStore
@@ -35,6 +38,7 @@ from oncoresponse.storage.resource_index import ResourceIndex, index_version
 from oncoresponse.v1 import assessment_pb2
 
 FEW, MANY, MOST = 100, 10_000, 1.3
+_EHR, _CDS = "https://ehr.example", "https://cds.example"
 REPORTS_OF_A_PATIENT = 5
 _ROOT = Path(__file__).parents[1]
 _PYTHON = (sys.executable, "-m", "oncoresponse.cli.main")
@@ -50,6 +54,7 @@ class Running:
     base: str
     process: psutil.Process
     session: requests.Session
+    key: ec.EllipticCurvePrivateKey
 
     def memory_mb(self) -> float:
         """Resident memory of the server and what it started."""
@@ -62,6 +67,24 @@ class Running:
         if not answer.ok:
             raise SystemExit(f"{path}: {answer.status_code} {answer.text}")
         return answer
+
+    def card(self, patient: str) -> None:
+        """A card for a patient, by a token that is signed for this call (CDS Hooks)."""
+        path, now = "/cds-services/imaging-response", int(time.time())
+        claims = {"iss": _EHR, "aud": _CDS + path, "iat": now, "exp": now + 60, "jti": str(uuid.uuid4())}
+        token = jwt.encode(claims, self.key, "ES384", headers={"kid": "ehr"})
+        body = {
+            "hook": "patient-view",
+            "hookInstance": str(uuid.uuid4()),
+            "context": {"userId": "Practitioner/1", "patientId": "p"},
+            "prefetch": {
+                "patient": {"resourceType": "Patient", "id": "p", "identifier": [{"system": _EHR, "value": patient}]}
+            },
+        }
+        url = self.base.removesuffix("/fhir") + path
+        answer = self.session.post(url, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+        if not answer.ok or len(answer.json()["cards"]) != 1:
+            raise SystemExit(f"no card: {answer.status_code} {answer.text}")
 
 
 def main() -> None:
@@ -165,7 +188,16 @@ def _stored(artifacts: ArtifactStore, bundle: bytes, number: int) -> tuple[bytes
 def _server(folder: Path) -> Iterator[Running]:
     settings = folder / "settings.yaml"
     limits = {"calls_per_minute": 0, "failed_authentications_per_minute": 0}
-    settings.write_text(yaml.safe_dump({"http": {"listen": "127.0.0.1:0"}, "caller_limits": limits}))
+    key = ec.generate_private_key(ec.SECP384R1())
+    jwks = {"keys": [{**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "ehr", "alg": "ES384"}]}
+    (folder / "jwks.json").write_text(json.dumps(jwks))
+    hooks = {
+        "base_url": _CDS,
+        "clients": {"ehr": {"issuer": _EHR, "jwks_file": str(folder / "jwks.json")}},
+        "patient_identifiers": {_EHR: ""},
+    }
+    content = {"http": {"listen": "127.0.0.1:0"}, "caller_limits": limits, "cds_hooks": hooks}
+    settings.write_text(yaml.safe_dump(content))
     words = ("serve", "--listen", "127.0.0.1:0", "--data-dir", str(folder), "--allow-anonymous")
     more = ("--models-dir", str(_ROOT / "models"), "--settings", str(settings))
     with (folder / "log.txt").open("wb") as log:
@@ -180,7 +212,7 @@ def _server(folder: Path) -> Iterator[Running]:
         if not address:
             raise SystemExit((folder / "log.txt").read_text())
         with requests.Session() as session:
-            yield Running(f"http://{address}/fhir", psutil.Process(process.pid), session)
+            yield Running(f"http://{address}/fhir", psutil.Process(process.pid), session, key)
     finally:
         process.terminate()
         process.communicate()
@@ -191,20 +223,28 @@ def _measured(servers: Sequence[Running], count: int) -> float:
     worst = 0.0
     print(f"{'':<44}{'few':>9}{'many':>9}  times")
     before = [each.memory_mb() for each in servers]
-    for name, paths, accept in _requests(servers):
-        for path in paths:
-            servers[0].ask(path[0], accept)
-            servers[1].ask(path[1], accept)
+
+    def measure(name: str, asks: Sequence[Callable[[int], object]]) -> None:
+        """Ask each server by the index of it."""
+        nonlocal worst
+        for ask in asks:
+            ask(0), ask(1)
         seconds: tuple[list[float], list[float]] = ([], [])
         for turn in range(count):
-            path = paths[turn % len(paths)]
-            for which, server in enumerate(servers):
+            for which in (0, 1):
                 start = time.perf_counter()
-                server.ask(path[which], accept)
+                asks[turn % len(asks)](which)
                 seconds[which].append(time.perf_counter() - start)
         few, many = (1000 * statistics.median(each) for each in seconds)
         worst = max(worst, many / few)
         print(f"{name:<44}{few:6.1f} ms{many:6.1f} ms  {many / few:.2f}", flush=True)
+
+    for name, paths, accept in _requests(servers):
+        measure(name, [lambda which, path=path: servers[which].ask(path[which], accept) for path in paths])
+    patients = [f"MRN-{number}" for number in (0, 4, 8, 12, 16)]
+    measure(
+        "a card for a patient", [lambda which, patient=patient: servers[which].card(patient) for patient in patients]
+    )
     after = [each.memory_mb() for each in servers]
     memory = ", ".join(f"{a:.0f} -> {b:.0f}" for a, b in zip(before, after, strict=True))
     print(f"resident memory in MiB over {count} of each, few and many: {memory}")

@@ -131,7 +131,9 @@ def test_each_route_is_closed_to_who_may_not_use_it(base, tokens, route):
         assert (answer.status_code, reason) == (401, "NOT_AUTHENTICATED")
     for role, token in tokens.items():
         status = ask(base, *route, token).status_code
-        if rule.is_open or role in rule.roles:
+        if rule.own_login:
+            assert status == 401, role
+        elif rule.is_open or role in rule.roles:
             assert status not in (401, 403), role
         else:
             assert status == 403, role

@@ -107,7 +107,7 @@ class IssuerKeys:
         self._tried_at = self._clock()
         try:
             found = fetch_json(self._jwks_url or self._discovered(), self._context)
-            keys = _usable_keys(found)
+            keys = usable_keys(found)
         except PeerUnavailable as error:
             _log.warning("the keys of the issuer cannot be had: %s %s", error.message, dict(error.metadata))
             return
@@ -126,7 +126,12 @@ class IssuerKeys:
             raise PeerUnavailable("The issuer does not say where its keys are, or not with https.") from error
 
 
-def _usable_keys(jwks: Mapping[str, Any]) -> dict[str, IssuerKey]:
+def usable_keys(jwks: Mapping[str, Any]) -> dict[str, IssuerKey]:
+    """Public keys by their id, of a key set.
+
+    Raises:
+        PeerUnavailable: It is none.
+    """
     listed = jwks.get("keys")
     if not isinstance(listed, list) or len(listed) > _MOST_KEYS:
         raise PeerUnavailable("The issuer answers without a list of keys. Check oidc.jwks_url.")

@@ -26,6 +26,7 @@
     │   ├── ResourceNotFound            RESOURCE_NOT_FOUND
     │   ├── ResourceGone                RESOURCE_GONE
     │   ├── OrderNotFound               ORDER_NOT_FOUND
+    │   ├── CardNotFound                CARD_NOT_FOUND
     │   ├── DeliveryNotFound            DELIVERY_NOT_FOUND
     │   ├── DeliveryStateForbids        DELIVERY_STATE_FORBIDS
     │   ├── DeliveryLeaseLost           DELIVERY_LEASE_LOST
@@ -140,6 +141,7 @@ from oncoresponse.errors.request import (
     AssessmentNotFinished,
     AssessmentNotFound,
     AssessmentNotReplayable,
+    CardNotFound,
     ChecksumMismatch,
     DeliveryLeaseLost,
     DeliveryNotFound,
@@ -274,6 +276,7 @@ __all__ = [
     "AutomaticContour",
     "Busy",
     "Cancelled",
+    "CardNotFound",
     "ChecksumMismatch",
     "CommitmentOutstanding",
     "ConfigurationError",

@@ -141,6 +141,11 @@ class ResourceGone(RequestError):
     kind = ErrorKind.NOT_FOUND
 
 
+class CardNotFound(RequestError):
+    reason = "CARD_NOT_FOUND"
+    kind = ErrorKind.NOT_FOUND
+
+
 class OrderNotFound(RequestError):
     reason = "ORDER_NOT_FOUND"
     kind = ErrorKind.NOT_FOUND

@@ -200,3 +200,52 @@ class MllpDestination(TlsFiles):
             "tls_authority, or allow_insecure_network for a network that is protected otherwise.",
             setting="destinations",
         )
+
+
+class WebhookDestination(TlsFiles):
+    """A URL that is told what happened (Standard Webhooks), without patient data.
+
+    Attributes:
+        kind: ``webhook``.
+        url: Of the receiver; redirects are not followed.
+        secret_file: File with the shared secrets, ``whsec_`` and base64, one a line; each signs.
+        events: Which are told; the others count as sent.
+        tls_authority: PEM file of the authority to trust; those that the machine trusts when not given.
+        tls_certificate, tls_key: PEM files to show.
+        connect_seconds: Longest wait for a connection.
+        idle_seconds: Longest wait for an answer.
+        parallel: Deliveries at the same time.
+    """
+
+    kind: Literal["webhook"]
+    url: str = Field(pattern=r"^https?://[^\s@#]+$")
+    secret_file: Path
+    events: tuple[
+        Literal["report.ready", "report.signed", "report.amended", "report.withdrawn", "physician.needed"], ...
+    ] = ("report.ready", "report.signed", "report.amended", "report.withdrawn", "physician.needed")
+    connect_seconds: float = Field(default=10.0, gt=0, le=600)
+    idle_seconds: float = Field(default=30.0, gt=0, le=3600)
+    parallel: int = Field(default=2, ge=1, le=20)
+
+    @field_validator("secret_file")
+    @classmethod
+    def _home_folder(cls, value: Path) -> Path:
+        return value.expanduser()
+
+    def require_safe_sending(self, *, allow_insecure_network: bool) -> None:
+        """Refuse to tell a network in the clear which assessments there are.
+
+        Args:
+            allow_insecure_network: Setting of the server.
+
+        Raises:
+            ConfigurationError: The URL is not loopback, and not https; or a file cannot be used.
+        """
+        require_readable_pem(authority=self.tls_authority, certificate=self.tls_certificate, key=self.tls_key)
+        if allow_insecure_network or is_private_url(self.url):
+            return
+        raise ConfigurationError(
+            "A destination of kind webhook beyond the loopback address needs https. Correct url, or set "
+            "allow_insecure_network.",
+            setting="destinations",
+        )

@@ -47,6 +47,7 @@ HOSTED_BY = {
     "oncoresponse.v1.IntakeService": Service.STUDY,
     "oncoresponse.v1.OrderService": Service.STUDY,
     "oncoresponse.v1.ReportService": Service.ASSESSMENT,
+    "oncoresponse.v1.CardService": Service.ASSESSMENT,
     "oncoresponse.v1.ReplayService": Service.ASSESSMENT,
     "oncoresponse.v1.DeliveryService": Service.ASSESSMENT,
     "oncoresponse.v1.ResourceService": Service.ASSESSMENT,

@@ -21,8 +21,9 @@ from oncoresponse.dicom.limits import DEFAULT_LIMITS, DicomLimits
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
 from oncoresponse.rpc.caller_variables import CALLER_VARIABLES, PREFIX
+from oncoresponse.rpc.cds_settings import CdsHooksSettings
 from oncoresponse.rpc.edge_settings import Destination, DicomPeer, DicomWebServer, HttpSettings, PacsSettings
-from oncoresponse.rpc.ehr_settings import FhirDestination, MllpDestination
+from oncoresponse.rpc.ehr_settings import FhirDestination, MllpDestination, WebhookDestination
 from oncoresponse.rpc.fhir_settings import FhirSettings
 from oncoresponse.rpc.order_settings import FhirOrders, Hl7Settings
 from oncoresponse.rpc.settings_sources import EARLIER_NAMES, EarlierVariables, SettingsFile
@@ -175,6 +176,8 @@ class ServerSettings(BaseSettings):
             :class:`~oncoresponse.rpc.order_settings.Hl7Settings`.
         fhir_orders: FHIR servers that are asked for orders, by name; fields of each as
             :class:`~oncoresponse.rpc.order_settings.FhirOrders`.
+        cds_hooks: Cards for the EHR on the HTTP server; fields as
+            :class:`~oncoresponse.rpc.cds_settings.CdsHooksSettings`.
         edges_may_merge_patients: A message ADT^A40 merges two patients, as an administrator may.
     """
 
@@ -242,7 +245,7 @@ class ServerSettings(BaseSettings):
     pacs: PacsSettings | None = None
     destinations: dict[
         Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")],
-        Annotated[Destination | FhirDestination | MllpDestination, Field(discriminator="kind")],
+        Annotated[Destination | FhirDestination | MllpDestination | WebhookDestination, Field(discriminator="kind")],
     ] = {}
     rules: Path | None = None
     dicom_peers: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], DicomPeer] = {}
@@ -250,6 +253,7 @@ class ServerSettings(BaseSettings):
     hl7: Hl7Settings | None = None
     fhir_orders: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], FhirOrders] = {}
     edges_may_merge_patients: bool = False
+    cds_hooks: CdsHooksSettings | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -24,6 +24,7 @@ from oncoresponse.servers.storage_sweep import StorageSweep
 from oncoresponse.stages.v1 import patient_data_pb2
 from oncoresponse.storage import chart_patients
 from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.card_store import CardStore
 from oncoresponse.storage.database_engine import database_engine
 from oncoresponse.storage.delivery_store import DeliveryStore
 from oncoresponse.storage.erasure_store import ErasureStore
@@ -69,6 +70,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         self._reports = ReportStore(settings.system_database_url)
         self._models = ModelControlStore(settings.system_database_url)
         self._deliveries = DeliveryStore(settings.system_database_url)
+        self._cards = CardStore(settings.system_database_url)
         self._resources = ResourceIndex(settings.system_database_url)
         self._erasure = PatientErasure(
             self._engine,
@@ -78,6 +80,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
             self._reports,
             self._models,
             self._deliveries,
+            self._cards,
             self._resources,
             identify_older,
         )
@@ -91,6 +94,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         await asyncio.to_thread(self._reports.prepare)
         await asyncio.to_thread(self._deliveries.prepare)
         await asyncio.to_thread(self._resources.prepare)
+        await asyncio.to_thread(self._cards.prepare)
         await asyncio.to_thread(chart_patients.keep_no_statistics, self._engine)
         self._looking = asyncio.create_task(self._look())
 

@@ -24,6 +24,7 @@ from oncoresponse.errors import Busy, ErasureChanged
 from oncoresponse.servers.data_peers import DataPeers
 from oncoresponse.servers.storage_sweep import StorageSweep, in_words
 from oncoresponse.storage import chart_patients
+from oncoresponse.storage.card_store import CardStore
 from oncoresponse.storage.database_compaction import compact_database
 from oncoresponse.storage.delivery_store import DeliveryStore
 from oncoresponse.storage.erasure_store import ErasureRecord, ErasureState, ErasureStore, WhatGoes
@@ -86,6 +87,7 @@ class PatientErasure:
         reports: What was signed.
         models: Which assessment a model was used for.
         deliveries: What was sent to others.
+        cards: That the EHR was given.
         resources: What is read by FHIR.
         identify_older: Notes whose the studies are that an earlier release assessed.
     """
@@ -99,6 +101,7 @@ class PatientErasure:
         reports: ReportStore,
         models: ModelControlStore,
         deliveries: DeliveryStore,
+        cards: CardStore,
         resources: ResourceIndex,
         identify_older: Callable[[], Awaitable[None]],
     ) -> None:
@@ -110,6 +113,7 @@ class PatientErasure:
         self._reports = reports
         self._models = models
         self._deliveries = deliveries
+        self._cards = cards
         self._resources = resources
         self._one_at_a_time = asyncio.Lock()
 
@@ -259,6 +263,7 @@ class PatientErasure:
         await asyncio.to_thread(remove_runs, self._engine, assessments)
         await asyncio.to_thread(self._reports.delete, assessments)
         await asyncio.to_thread(self._deliveries.delete, assessments)
+        await asyncio.to_thread(self._cards.delete, assessments)
         await asyncio.to_thread(self._resources.delete, assessments)
         await asyncio.to_thread(self._models.forget_use, assessments)
         await asyncio.to_thread(chart_patients.forget_assessments, self._engine, assessments)

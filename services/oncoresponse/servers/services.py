@@ -283,6 +283,7 @@ def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.administration_servicer import AdministrationServicer
     from oncoresponse.servers.assessment_replay import AssessmentReplay
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
+    from oncoresponse.servers.card_servicer import CardServicer
     from oncoresponse.servers.delivery_servicer import DeliveryServicer
     from oncoresponse.servers.older_reports import OlderReports
     from oncoresponse.servers.replay_servicer import ReplayServicer
@@ -290,6 +291,7 @@ def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.report_site import report_site
     from oncoresponse.servers.report_view import ReportView
     from oncoresponse.servers.resource_servicer import ResourceServicer
+    from oncoresponse.storage.card_store import CardStore
     from oncoresponse.storage.database_lock import DatabaseLock
     from oncoresponse.storage.delivery_store import DeliveryStore
     from oncoresponse.storage.model_control_store import ModelControlStore
@@ -299,6 +301,7 @@ def _assessment(around: Surroundings) -> Built:
     from oncoresponse.v1 import (
         administration_pb2_grpc,
         assessment_pb2_grpc,
+        card_pb2_grpc,
         delivery_pb2_grpc,
         replay_pb2_grpc,
         report_pb2_grpc,
@@ -329,6 +332,8 @@ def _assessment(around: Surroundings) -> Built:
     reports = ReportServicer(records, around.artifacts, store, view, report_site(settings.fhir))
     around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
     around.offer(delivery_pb2_grpc.add_DeliveryServiceServicer_to_server, DeliveryServicer(records, deliveries))
+    cards = CardStore(settings.system_database_url, judgement_first=settings.judgement_first)
+    around.offer(card_pb2_grpc.add_CardServiceServicer_to_server, CardServicer(settings.cds_hooks, cards, store))
     older = OlderReports(records, around.artifacts, store, resources)
     query = ResourceQuery(settings.system_database_url)
     reader = ResourceServicer(query, around.artifacts, older, judgement_first=settings.judgement_first)
@@ -348,6 +353,7 @@ def _assessment(around: Surroundings) -> Built:
         await reports.make_ready()
         await asyncio.to_thread(deliveries.prepare)
         await asyncio.to_thread(resources.prepare)
+        await asyncio.to_thread(cards.prepare)
         await administration.make_ready()
         older.start()
         gate.start()

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.http.application import application
+from oncoresponse.edges.http.cds_routes import CdsRoutes
 from oncoresponse.edges.http.connection import connection_class
 from oncoresponse.edges.http.fhir.fhir_routes import FhirRoutes
 from oncoresponse.edges.http.health_routes import HealthRoutes
@@ -90,9 +91,13 @@ class HttpEdge:
             minimum_free_bytes=self._settings.minimum_free_bytes,
         )
         fhir = FhirRoutes(self._front_door, self._channel, http.public_url, self._settings.oidc)
+        cds = CdsRoutes(self._front_door, self._channel, self._settings.cds_hooks)
         handlers = {
             ("GET", "/livez"): health.live,
             ("GET", "/readyz"): health.ready,
+            ("GET", "/cds-services"): cds.discovery,
+            ("POST", "/cds-services/{service}"): cds.cards,
+            ("POST", "/cds-services/{service}/feedback"): cds.feedback,
             ("POST", "/dicom-web/studies"): stow.store,
             ("POST", "/dicom-web/studies/{study}"): stow.store,
             # FHIR

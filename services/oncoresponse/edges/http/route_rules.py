@@ -24,10 +24,12 @@ class RouteRule:
     Attributes:
         rpcs: What the route calls for its caller, each time; empty for a route that is open to everybody.
         is_upload: Whether the body may be as large as an upload.
+        own_login: Whether callers show a signed token of their own kind, and no access role opens it.
     """
 
     rpcs: tuple[str, ...]
     is_upload: bool = False
+    own_login: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -50,6 +52,11 @@ _SEARCH_RESOURCES = RouteRule((f"{_V1}ResourceService/SearchResources",))
 ROUTE_RULES: Mapping[tuple[str, str], RouteRule] = MappingProxyType(
     {
         ("GET", "/livez"): RouteRule(()),
+        ("GET", "/cds-services"): RouteRule((f"{_V1}CardService/CheckCardClient",), own_login=True),
+        ("POST", "/cds-services/{service}"): RouteRule((f"{_V1}CardService/GetCards",), own_login=True),
+        ("POST", "/cds-services/{service}/feedback"): RouteRule(
+            (f"{_V1}CardService/RecordCardFeedback",), own_login=True
+        ),
         ("GET", "/readyz"): RouteRule(()),
         ("POST", "/dicom-web/studies"): _STORE,
         ("POST", "/dicom-web/studies/{study}"): _STORE,

@@ -1,0 +1,133 @@
+"""Tells a URL that something happened, signed as Standard Webhooks 1.0 says: names and no patient data.
+
+The receiver compares the signature with its own, over id, time and body, and takes an id once: a repeat has the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Sequence
+
+from oncoresponse.edges.delivery.http_exchange import exchange, require_success
+from oncoresponse.edges.delivery.sending import AttemptEnded, FileOutcome, Outcome, Parcel
+from oncoresponse.errors import ConfigurationError, DeliveryRefused, OncoResponseError
+from oncoresponse.http_client.metered_connections import Meter
+from oncoresponse.http_client.one_way_session import OneWaySession
+from oncoresponse.http_client.server_login import secret_of
+from oncoresponse.rpc.ehr_settings import WebhookDestination
+from oncoresponse.v1 import delivery_pb2
+
+_REPORT, _CANDIDATES = "report.json", "lesion-candidates.json"
+_PREFIX = "whsec_"
+_GONE = 410
+_ACCEPTED = (200, 201, 202, 204)
+_EVENTS = {
+    delivery_pb2.DELIVERY_EVENT_SIGNED: "report.signed",
+    delivery_pb2.DELIVERY_EVENT_AMENDED: "report.amended",
+    delivery_pb2.DELIVERY_EVENT_WITHDRAWN: "report.withdrawn",
+}
+
+
+class WebhookSender:
+    """See :class:`~oncoresponse.edges.delivery.sending.DeliverySender`.
+
+    Args:
+        destination: Where to, and which events.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(self, destination: WebhookDestination, clock: Callable[[], float] = time.time) -> None:
+        self._destination = destination
+        self._clock = clock
+
+    def takes(self, file: delivery_pb2.DeliveryFile) -> bool:
+        """By which files there are it is known what happened; none of them is sent."""
+        return file.file_name in (_REPORT, _CANDIDATES)
+
+    def send(self, delivery: delivery_pb2.Delivery, parcels: Sequence[Parcel]) -> Outcome:
+        """Tell it; the same id at each attempt."""
+        done = {parcel.file_name: FileOutcome(stored=True) for parcel in parcels}
+        event = event_of(delivery, {parcel.file_name for parcel in parcels})
+        if event not in self._destination.events or all(parcel.stored for parcel in parcels):
+            return Outcome(done)
+        try:
+            self._told(delivery, event)
+        except AttemptEnded as ended:
+            return ended.outcome()
+        except OncoResponseError as error:
+            return Outcome({}, error)
+        return Outcome(done)
+
+    def _told(self, delivery: delivery_pb2.Delivery, event: str) -> None:
+        destination = self._destination
+        secrets = secrets_of(secret_of(destination.secret_file, "destinations"))
+        body = json.dumps(
+            {
+                "type": event,
+                "timestamp": delivery.create_time.ToJsonString(),
+                "data": {"assessment": delivery.assessment, "report_version": delivery.report_version},
+            }
+        ).encode()
+        name, seconds = delivery.name.replace("/", "_"), str(int(self._clock()))
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": name,
+            "webhook-timestamp": seconds,
+            "webhook-signature": " ".join(signature(each, name, seconds, body) for each in secrets),
+        }
+        idle = destination.idle_seconds
+        with OneWaySession(Meter(2 * idle, idle), destination.tls_authority) as session:
+            if destination.tls_certificate is not None and destination.tls_key is not None:
+                session.cert = (str(destination.tls_certificate), str(destination.tls_key))
+            answer = exchange(
+                session,
+                "POST",
+                destination.url,
+                timeouts=(destination.connect_seconds, idle),
+                headers=headers,
+                body=body,
+            )
+        if answer.status == _GONE:
+            raise AttemptEnded(
+                DeliveryRefused("The webhook's URL says that it is gone (HTTP status 410).", http_status=_GONE),
+                permanent=True,
+            )
+        if answer.status not in _ACCEPTED:
+            require_success(answer, "the webhook")
+
+
+def event_of(delivery: delivery_pb2.Delivery, files: set[str]) -> str:
+    """What a delivery tells: a report is ready, signed, amended or withdrawn, or a physician has to choose a lesion."""
+    later = _EVENTS.get(delivery.event)
+    return later or ("report.ready" if _REPORT in files else "physician.needed")
+
+
+def signature(secret: bytes, name: str, seconds: str, body: bytes) -> str:
+    """Standard Webhooks 1.0, "Signature scheme": HMAC-SHA256 over id, time and body."""
+    signed = b".".join((name.encode(), seconds.encode(), body))
+    return f"v1,{base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()}"
+
+
+def secrets_of(text: str) -> list[bytes]:
+    """Secrets, one a line, ``whsec_`` and base64; several while they are changed.
+
+    Raises:
+        ConfigurationError: One is none, or has less than 24 bytes.
+    """
+    found = []
+    for line in text.split():
+        try:
+            secret = base64.b64decode(line.removeprefix(_PREFIX), validate=True)
+        except (binascii.Error, ValueError):
+            secret = b""
+        if not 24 <= len(secret) <= 64:
+            raise ConfigurationError(
+                "A secret of a webhook is 'whsec_' and 24 to 64 bytes in base64, one a line.", setting="destinations"
+            )
+        found.append(secret)
+    return found
