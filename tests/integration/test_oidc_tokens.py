@@ -225,7 +225,7 @@ def forged(issuer: Issuer) -> dict[str, str]:
         "not before in the future": issuer.token(nbf=now + 60),
         "issued in the future": issuer.token(iat=now + 60),
         "no time of issue": issuer.token(iat=None),
-        "lives too long": issuer.token(exp=now + 3601),
+        "lives too long": issuer.token(iat=now, exp=now + 3601),
         "no subject": issuer.token(sub=None),
         "empty subject": issuer.token(sub=""),
         "subject in Unicode": issuer.token(sub="аdmin"),
