@@ -228,7 +228,8 @@ def _measured(servers: Sequence[Running], count: int) -> float:
         """Ask each server by the index of it."""
         nonlocal worst
         for ask in asks:
-            ask(0), ask(1)
+            ask(0)
+            ask(1)
         seconds: tuple[list[float], list[float]] = ([], [])
         for turn in range(count):
             for which in (0, 1):
@@ -240,7 +241,9 @@ def _measured(servers: Sequence[Running], count: int) -> float:
         print(f"{name:<44}{few:6.1f} ms{many:6.1f} ms  {many / few:.2f}", flush=True)
 
     for name, paths, accept in _requests(servers):
-        measure(name, [lambda which, path=path: servers[which].ask(path[which], accept) for path in paths])
+        measure(
+            name, [lambda which, path=path, accept=accept: servers[which].ask(path[which], accept) for path in paths]
+        )
     patients = [f"MRN-{number}" for number in (0, 4, 8, 12, 16)]
     measure(
         "a card for a patient", [lambda which, patient=patient: servers[which].card(patient) for patient in patients]

@@ -1,4 +1,4 @@
-"""docs/integrate.md from nothing to a signed report in a FHIR server and a card: its file and commands, in their order."""
+"""docs/integrate.md from nothing to a signed report and a card: its file and commands, in their order."""
 
 from __future__ import annotations
 
