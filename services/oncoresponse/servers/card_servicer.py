@@ -73,9 +73,9 @@ class CardServicer(card_pb2_grpc.CardServiceServicer):
             return card_pb2.GetCardsResponse(patient_known=True)
         current_call().concerns(f"assessments/{report.assessment}")
         identity = "\n".join((client, request.hook_instance, report.assessment, str(report.version)))
-        card = _card(str(uuid.uuid5(_NAMESPACE, identity)), report)
+        card = card_of(str(uuid.uuid5(_NAMESPACE, identity)), report)
         physician = f"{client}#{request.user}"[:_LONGEST_PHYSICIAN]
-        given = GivenCard(card.uuid, client, report.assessment, report.version, physician, card.predicts)
+        given = GivenCard(card.uuid, client, report.assessment, report.version, physician)
         await asyncio.to_thread(self._store.give, given)
         return card_pb2.GetCardsResponse(cards=[card], patient_known=True)
 
@@ -96,7 +96,7 @@ class CardServicer(card_pb2_grpc.CardServiceServicer):
         self._store.note_outcome(card.card, outcome, known)
         judgement = _JUDGEMENTS.get(known)
         # Who accepts a card says that it was read, which is no judgement of the case.
-        if judgement is None or not card.predicts or card.physician.endswith("#"):
+        if judgement is None or card.physician.endswith("#"):
             return False
         made = said.outcome_time.ToDatetime(UTC) if said.HasField("outcome_time") else datetime.now(UTC)
         try:
@@ -129,7 +129,13 @@ class CardServicer(card_pb2_grpc.CardServiceServicer):
         ]
 
 
-def _card(name: str, report: ReportForCard) -> card_pb2.Card:
+def card_of(name: str, report: ReportForCard) -> card_pb2.Card:
+    """The card of a report.
+
+    Args:
+        name: UUID of the card.
+        report: The report.
+    """
     content: dict[str, Any] = json.loads(report.content)
     first, _, rest = str(content.get("conclusion", "")).partition("\n")
     codes = {coding["code"] for each in content.get("conclusionCode", []) for coding in each.get("coding", [])}
@@ -140,7 +146,6 @@ def _card(name: str, report: ReportForCard) -> card_pb2.Card:
         uuid=name,
         summary=first if len(first) <= _LONGEST_SUMMARY else f"{first[: _LONGEST_SUMMARY - 1]}…",
         unfavorable=Answer.UNFAVORABLE.value in codes,
-        predicts=bool(codes & {Answer.FAVORABLE.value, Answer.UNFAVORABLE.value}),
         detail="\n\n".join(map(_plain, lines)),
         report=report.report,
     )

@@ -58,7 +58,6 @@ class GivenCard:
         client: Who got it.
         assessment, version: What it is about.
         physician: Who looked at the chart, as the client names them.
-        predicts: Whether the report has a prediction.
     """
 
     card: str
@@ -66,7 +65,6 @@ class GivenCard:
     assessment: str
     version: int
     physician: str
-    predicts: bool
 
 
 class CardStore:
@@ -117,11 +115,11 @@ class CardStore:
         with _known_errors(), self._engine.begin() as connection:
             connection.execute(
                 text(
-                    "INSERT INTO cds_card (card, client, assessment, report_version, physician, predicts, "
+                    "INSERT INTO cds_card (card, client, assessment, report_version, physician, "
                     "create_time_ms, outcome, override_reason) VALUES (:card, :client, :assessment, :version, "
-                    ":physician, :predicts, :now, '', '') ON CONFLICT DO NOTHING"
+                    ":physician, :now, '', '') ON CONFLICT DO NOTHING"
                 ),
-                {**vars(card), "predicts": int(card.predicts), "now": database_time_ms(connection)},
+                {**vars(card), "now": database_time_ms(connection)},
             )
 
     def given(self, card: str, client: str) -> GivenCard:
@@ -133,14 +131,14 @@ class CardStore:
         with _known_errors(), self._engine.connect() as connection:
             row = connection.execute(
                 text(
-                    "SELECT card, client, assessment, report_version, physician, predicts FROM cds_card "
+                    "SELECT card, client, assessment, report_version, physician FROM cds_card "
                     "WHERE card = :card AND client = :client"
                 ),
                 {"card": card, "client": client},
             ).first()
         if row is None:
             raise CardNotFound("This client was given no card of this name.")
-        return GivenCard(row[0], row[1], row[2], int(row[3]), row[4], bool(row[5]))
+        return GivenCard(row[0], row[1], row[2], int(row[3]), row[4])
 
     def note_outcome(self, card: str, outcome: str, override_reason: str) -> None:
         """What was done with a card; the first that was said stays."""

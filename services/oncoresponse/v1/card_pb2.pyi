@@ -61,20 +61,18 @@ class GetCardsRequest(_message.Message):
     def __init__(self, client: _Optional[_Union[CardClientToken, _Mapping]] = ..., hook_instance: _Optional[str] = ..., user: _Optional[str] = ..., identifiers: _Optional[_Iterable[_Union[CardPatientIdentifier, _Mapping]]] = ...) -> None: ...
 
 class Card(_message.Message):
-    __slots__ = ("uuid", "summary", "unfavorable", "detail", "report", "predicts")
+    __slots__ = ("uuid", "summary", "unfavorable", "detail", "report")
     UUID_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     UNFAVORABLE_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
-    PREDICTS_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     summary: str
     unfavorable: bool
     detail: str
     report: str
-    predicts: bool
-    def __init__(self, uuid: _Optional[str] = ..., summary: _Optional[str] = ..., unfavorable: _Optional[bool] = ..., detail: _Optional[str] = ..., report: _Optional[str] = ..., predicts: _Optional[bool] = ...) -> None: ...
+    def __init__(self, uuid: _Optional[str] = ..., summary: _Optional[str] = ..., unfavorable: _Optional[bool] = ..., detail: _Optional[str] = ..., report: _Optional[str] = ...) -> None: ...
 
 class GetCardsResponse(_message.Message):
     __slots__ = ("cards", "patient_known")

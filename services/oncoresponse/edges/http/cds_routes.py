@@ -136,13 +136,12 @@ class CdsRoutes:
             "detail": card.detail,
             "indicator": "warning" if card.unfavorable else "info",
             "source": {"label": f"OncoResponse, {_RESEARCH.lower()}"},
+            "overrideReasons": _OVERRIDE_REASONS,
         }
         if self._settings is not None:
             link = self._settings.report_url or f"{self._settings.base_url}/fhir/DiagnosticReport/{{id}}"
             url = link.replace("{id}", card.report)
             made["links"] = [{"label": "Open the report", "url": url, "type": "absolute"}]
-        if card.predicts:
-            made["overrideReasons"] = _OVERRIDE_REASONS
         return made
 
 

@@ -7,7 +7,6 @@ CREATE TABLE cds_card (
     assessment VARCHAR(63) NOT NULL,
     report_version INTEGER NOT NULL,
     physician VARCHAR(255) NOT NULL,
-    predicts INTEGER NOT NULL,
     create_time_ms BIGINT NOT NULL,
     outcome VARCHAR(20) NOT NULL,
     override_reason VARCHAR(64) NOT NULL
