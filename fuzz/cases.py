@@ -72,8 +72,8 @@ def run_case(seed: int, number: int) -> str:
         return error.reason
     except Refusal as refusal:
         return refusal.error.reason
-    except MessageRefused as refused:
-        return f"HL7 {refused.code}"
+    except MessageRefused:
+        return "MESSAGE_REFUSED"
     return "answered"
 
 

@@ -192,7 +192,7 @@ def message(
 ) -> str:
     kind = more.get("kind", "ORM^O01^ORM_O01")
     lines = (
-        f"MSH|^~\\&|{sender}|ONCO|HERE|20261127120000||{kind}|{number}-{control}|P|2.5.1|||||||UNICODE UTF-8",
+        f"MSH|^~\\&|{sender}|ONCO|HERE|20261127120000||{kind}|{number}-{control}|P|2.5.1||||||UNICODE UTF-8",
         f"PID|1||9999^^^SSN^SS~{patient}^^^NORTH&1.2.3&ISO^MR||Müller^Zoë||{more.get('birth', '')}|M",
         "PV1|1|O",
         f"ORC|{control}|{number}^EPIC",

@@ -10,6 +10,7 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -170,7 +171,7 @@ def _study(around: Surroundings) -> Built:
 
     async def make_ready() -> None:
         work.append(asyncio.create_task(_remove_abandoned_studies(store)))
-        work.append(asyncio.create_task(_note_older_accession_numbers(store)))
+        work.append(asyncio.create_task(_note_older_accession_numbers(settings.data_directory, around.artifacts)))
 
     async def close() -> None:
         for task in work:
@@ -180,11 +181,13 @@ def _study(around: Surroundings) -> Built:
     return Built(make_ready, close=close, stages={"conversion": conversion})
 
 
-async def _note_older_accession_numbers(store: StudyStore) -> None:
+async def _note_older_accession_numbers(data_directory: Path, artifacts: ArtifactStore) -> None:
     """Of studies that an earlier release completed; some at a time, so that nobody waits for long."""
+    from oncoresponse.storage.older_accessions import note_older_accession_numbers
+
     while True:
         try:
-            if not await asyncio.to_thread(store.note_older_accession_numbers):
+            if not await asyncio.to_thread(note_older_accession_numbers, data_directory, artifacts):
                 return
         except OncoResponseError as error:
             _log.warning("accession numbers of earlier studies are not noted now: %s", error.reason)

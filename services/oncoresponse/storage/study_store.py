@@ -20,7 +20,6 @@ from oncoresponse.errors import (
     ArtifactNotFound,
     ChecksumMismatch,
     DicomError,
-    DocumentVersionUnsupported,
     OncoResponseError,
     QuotaExceeded,
     StudyAlreadyComplete,
@@ -198,22 +197,6 @@ class StudyStore:
                     table.set_index(_study_id(study.name), artifact, index)
                 self._delete_unless_used(table.is_used(artifact.sha256), artifact.sha256)
         return index
-
-    def note_older_accession_numbers(self) -> int:
-        """Note those of some studies that an earlier release has indexed, so that orders find them; how many they were.
-
-        A study whose index is lost or damaged is found by no order.
-        """
-        with self._database.reading() as table:
-            older = table.without_accession_numbers()
-        for study in older:
-            numbers: tuple[str, ...] = ()
-            if study.index is not None:
-                with suppress(ArtifactNotFound, ChecksumMismatch, DocumentVersionUnsupported):
-                    numbers = self._artifacts.read_document(study.index, StudyIndex).accession_numbers
-            with self._database.writing() as table:
-                table.note_accession_numbers(_study_id(study.name), numbers)
-        return len(older)
 
     def index_older_studies(self, read: ReadObject) -> None:
         """Index the complete studies that an earlier release left without, so that they are found.

@@ -11,6 +11,7 @@ from oncoresponse.case.study_index import IndexedObject, IndexedPatient, ObjectH
 from oncoresponse.errors import OrderNotFound
 from oncoresponse.intake.study_settings import StudySettings
 from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.older_accessions import note_older_accession_numbers
 from oncoresponse.storage.order_store import OrderState, OrderStore, StoredOrder
 from oncoresponse.storage.study_store import StudyStore
 
@@ -110,7 +111,8 @@ def test_studies_that_an_earlier_release_completed_are_found_once_they_are_noted
         connection.execute("UPDATE study SET accession_known = 0")
     connection.close()
     assert store.record(ORDER)[1] == []
-    assert [studies.note_older_accession_numbers() for _ in range(2)] == [1, 0]
+    artifacts = ArtifactStore(str(tmp_path / "artifacts"))
+    assert [note_older_accession_numbers(tmp_path, artifacts) for _ in range(2)] == [1, 0]
     assert store.record(ORDER)[1] == [study]
 
 
