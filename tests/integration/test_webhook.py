@@ -83,6 +83,7 @@ def delivery_of(event: int = delivery_pb2.DELIVERY_EVENT_COMPLETED, version: int
         name=f"deliveries/{version}", assessment="assessments/a", report_version=version, event=event
     )
     made.create_time.FromJsonString("2026-11-27T12:00:00Z")
+    made.report = "r1"
     return made
 
 
@@ -113,7 +114,7 @@ def test_each_event_is_told_once_and_names_no_patient(tmp_path: Path, event: int
             assert told(sender.send(delivery_of(event), [REPORT])) == ("", False)
     (body,) = receiver.taken.values()
     assert body["type"] == EVENTS[event] and body["timestamp"] == "2026-11-27T12:00:00Z"
-    assert body["data"] == {"assessment": "assessments/a", "report_version": 1}
+    assert body["data"] == {"assessment": "assessments/a", "report_version": 1, "report": "DiagnosticReport/r1"}
     assert not any(b"Doe" in each for each in receiver.came)
 
 

@@ -249,3 +249,26 @@ class WebhookDestination(TlsFiles):
             "allow_insecure_network.",
             setting="destinations",
         )
+
+
+class SubscriptionDestination(FhirServer):
+    """A subscriber of a FHIR topic: R4 Subscriptions Backport 1.1, ``rest-hook``, payload ``id-only``.
+
+    Attributes:
+        kind: ``subscription``.
+        url: Endpoint that gets the notifications.
+        fhir_url: Base URL of the read API as the subscriber calls it; the references are below it.
+        topic: Canonical URL of the topic.
+        parallel: One after another; after a failure a later one may come first, as their numbers tell.
+    """
+
+    kind: Literal["subscription"]
+    fhir_url: str = Field(pattern=_URL)
+    topic: str = Field(
+        default="https://oncoresponse.example/fhir/SubscriptionTopic/imaging-report", pattern=r"^[a-z]+:\S{1,250}$"
+    )
+    parallel: Literal[1] = 1
+
+    def require_safe_sending(self, *, allow_insecure_network: bool) -> None:
+        """See :meth:`require_safe_calling`."""
+        self.require_safe_calling(setting="destinations", allow_insecure_network=allow_insecure_network)

@@ -23,7 +23,12 @@ from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
 from oncoresponse.rpc.caller_variables import CALLER_VARIABLES, PREFIX
 from oncoresponse.rpc.cds_settings import CdsHooksSettings
 from oncoresponse.rpc.edge_settings import Destination, DicomPeer, DicomWebServer, HttpSettings, PacsSettings
-from oncoresponse.rpc.ehr_settings import FhirDestination, MllpDestination, WebhookDestination
+from oncoresponse.rpc.ehr_settings import (
+    FhirDestination,
+    MllpDestination,
+    SubscriptionDestination,
+    WebhookDestination,
+)
 from oncoresponse.rpc.fhir_settings import FhirSettings
 from oncoresponse.rpc.order_settings import FhirOrders, Hl7Settings
 from oncoresponse.rpc.settings_sources import EARLIER_NAMES, EarlierVariables, SettingsFile
@@ -245,7 +250,10 @@ class ServerSettings(BaseSettings):
     pacs: PacsSettings | None = None
     destinations: dict[
         Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")],
-        Annotated[Destination | FhirDestination | MllpDestination | WebhookDestination, Field(discriminator="kind")],
+        Annotated[
+            Destination | FhirDestination | MllpDestination | WebhookDestination | SubscriptionDestination,
+            Field(discriminator="kind"),
+        ],
     ] = {}
     rules: Path | None = None
     dicom_peers: dict[Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")], DicomPeer] = {}

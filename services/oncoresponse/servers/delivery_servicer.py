@@ -85,12 +85,15 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
             self._store.take, list(request.destinations), request.max_deliveries, request.lease.ToMilliseconds()
         )
         await self._concerns(taken)
+        reports = await asyncio.to_thread(self._store.reports, [each.assessment for each in taken])
         leased = [
             delivery_pb2.LeasedDelivery(
                 delivery=_message(each), lease_token=each.lease_token, lease_end_time=_timestamp(each.lease_end_ms)
             )
             for each in taken
         ]
+        for each in leased:
+            each.delivery.report = reports.get(each.delivery.assessment.removeprefix(PREFIX), "")
         return delivery_pb2.TakeDeliveriesResponse(deliveries=leased)
 
     async def ExtendLease(
@@ -172,6 +175,7 @@ def _message(found: StoredDelivery) -> delivery_pb2.Delivery:
         message=found.message,
         files=map(_file_message, found.files),
         receipt=found.receipt,
+        number=found.number,
     )
     if found.state is DeliveryState.WAITING:
         message.next_attempt_time.CopyFrom(_timestamp(found.next_time_ms))

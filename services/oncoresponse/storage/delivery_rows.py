@@ -16,6 +16,14 @@ from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.storage.worker_store import now_ms
 
 _NAMESPACE = uuid.UUID("6f7a3c52-6a52-5b5f-8c5e-0f0f6f1d9c11")
+_COUNT = (
+    "INSERT INTO delivery_count (destination, last) VALUES (:destination, 1) "
+    "ON CONFLICT (destination) DO UPDATE SET last = delivery_count.last + 1"
+)
+_NUMBER = (
+    "UPDATE delivery SET number = (SELECT last FROM delivery_count WHERE destination = :destination) "
+    "WHERE delivery = :delivery"
+)
 SUPERSEDED = "SUPERSEDED"
 """Reason of a delivery that was dropped because its report was withdrawn."""
 
@@ -63,7 +71,8 @@ class SentFile:
 
 @dataclass(frozen=True)
 class StoredDelivery:
-    """A row. Times are milliseconds since 1970, 0 for none. ``tried`` is 1 where something may have arrived."""
+    """A row. Times are milliseconds since 1970, 0 for none. ``tried`` is 1 where something may have arrived; ``number``
+    says which of its destination it is, from 1, and is 0 for those of an earlier release."""
 
     delivery: str
     assessment: str
@@ -82,6 +91,7 @@ class StoredDelivery:
     message: str
     files: tuple[SentFile, ...]
     receipt: Mapping[str, str]
+    number: int = 0
 
 
 def insert_delivery(
@@ -121,7 +131,10 @@ def insert_delivery(
     names = ", ".join(row)
     values = ", ".join(f":{name}" for name in row)
     statement = f"INSERT INTO delivery ({names}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608 - own names
-    connection.execute(text(statement), row)
+    if connection.execute(text(statement), row).rowcount == 1:
+        counted = {"destination": destination, "delivery": row["delivery"]}
+        connection.execute(text(_COUNT), counted)
+        connection.execute(text(_NUMBER), counted)
 
 
 def update_delivery(connection: Connection, seen: StoredDelivery, **changes: object) -> bool:

@@ -313,6 +313,14 @@ class DeliveryStore:
             update_delivery(connection, found, state=DeliveryState.DROPPED, end_time_ms=now, lease_token="")
             return self._read(connection, delivery)
 
+    def reports(self, assessments: Collection[str]) -> dict[str, str]:
+        """Id of the DiagnosticReport in the read API, of those assessments that have one there."""
+        query = text(
+            "SELECT assessment, id FROM fhir_use WHERE type = 'DiagnosticReport' AND assessment IN :wanted"
+        ).bindparams(bindparam("wanted", expanding=True))
+        with _known_errors(), self._engine.connect() as connection:
+            return {str(row[0]): str(row[1]) for row in connection.execute(query, {"wanted": sorted(assessments)})}
+
     def destinations_with_copies(self, assessments: Collection[str]) -> set[str]:
         """Destinations that may hold something of these assessments."""
         if not assessments:

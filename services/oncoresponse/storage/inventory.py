@@ -100,6 +100,7 @@ TABLES: Mapping[str, Kept] = MappingProxyType(
         "report_judgement": _CHART,
         "report_replacement": _CHART,
         "delivery": _CHART,
+        "delivery_count": _NO_PATIENT,
         "cds_card": _CHART,
         "cds_token": _NO_PATIENT,
         "fhir_report": _CHART,

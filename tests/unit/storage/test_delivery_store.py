@@ -105,6 +105,18 @@ def test_a_delivery_is_made_once_for_each_destination(store):
     assert all(file.stored for file in sent.files)
 
 
+def test_each_has_a_number_of_its_destination_that_is_never_given_again(store, url):
+    """Also where the row of the last one has gone with its patient."""
+    store.add_first("a1", ["archive", "ehr"], FILES)
+    store.add_first("a1", ["archive"], FILES)
+    store.add_first("a2", ["archive"], FILES)
+    numbers = {(each.assessment, each.destination): each.number for each in all_of(store)}
+    assert numbers == {("a1", "archive"): 1, ("a1", "ehr"): 1, ("a2", "archive"): 2}
+    store.delete(["a2"])
+    sign(url, 2, DeliveryEvent.SIGNED)
+    assert sorted(each.number for each in all_of(store, destination="archive")) == [1, 3]
+
+
 def test_of_many_who_take_one_gets_it(store):
     for number in range(20):
         store.add_first(f"a{number}", ["archive"], FILES)

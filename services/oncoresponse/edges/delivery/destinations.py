@@ -11,8 +11,15 @@ from oncoresponse.edges.delivery.hl7_push import Hl7Sender
 from oncoresponse.edges.delivery.sending import DeliverySender
 from oncoresponse.edges.delivery.smart_login import SmartLogin, signing_key
 from oncoresponse.edges.delivery.stow import StowSender, server_of
+from oncoresponse.edges.delivery.subscription import SubscriptionSender
 from oncoresponse.edges.delivery.webhook import WebhookSender
-from oncoresponse.rpc.ehr_settings import FhirDestination, FhirServer, MllpDestination, WebhookDestination
+from oncoresponse.rpc.ehr_settings import (
+    FhirDestination,
+    FhirServer,
+    MllpDestination,
+    SubscriptionDestination,
+    WebhookDestination,
+)
 from oncoresponse.rpc.settings import ServerSettings
 
 
@@ -36,6 +43,8 @@ def senders_of(settings: ServerSettings, results: CommitmentResults) -> Mapping[
             sender = Hl7Sender(destination)
         elif isinstance(destination, WebhookDestination):
             sender = WebhookSender(destination)
+        elif isinstance(destination, SubscriptionDestination):
+            sender = SubscriptionSender(name, destination, smart_login_of(destination, settings))
         elif destination.kind == "stow":
             sender = StowSender(destination, server_of(destination, settings.dicomweb_servers, name))
         else:

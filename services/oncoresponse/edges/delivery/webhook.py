@@ -70,7 +70,11 @@ class WebhookSender:
             {
                 "type": event,
                 "timestamp": delivery.create_time.ToJsonString(),
-                "data": {"assessment": delivery.assessment, "report_version": delivery.report_version},
+                "data": {
+                    "assessment": delivery.assessment,
+                    "report_version": delivery.report_version,
+                    **({"report": f"DiagnosticReport/{delivery.report}"} if delivery.report else {}),
+                },
             }
         ).encode()
         name, seconds = delivery.name.replace("/", "_"), str(int(self._clock()))
