@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import socket
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,91 +14,11 @@ import requests
 from oncoresponse.v1 import delivery_pb2
 
 from tests.acceptance.documented import BIN, ROOT
-from tests.integration.orthanc_server import free_port
+from tests.acceptance.story import Story, until
 
-SECTION = "## From nothing to results in Orthanc\n"
 MODALITIES = {"SEG", "SR", "DOC", "OT", "M3D"}
-SECONDS = 240
-
-
-def blocks(language: str) -> list[str]:
-    """Fenced blocks of the section, in their order."""
-    page = (ROOT / "docs" / "pacs.md").read_text(encoding="utf-8")
-    section = page.split(SECTION)[1].split("\n## ")[0]
-    return re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-
-
-class Story:
-    """The folder in which it happens, and what runs in its terminals."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ports = {port: str(free_port()) for port in ("11112", "8043", "4242", "50051")}
-        self._running: list[subprocess.Popen[str]] = []
-        (folder / "examples").symlink_to(ROOT / "examples")
-        for text in (*blocks("yaml"), *blocks("json")):
-            name = re.search(r"[a-z]+\.(?:yaml|json)", text)
-            assert name is not None
-            (folder / name[0]).write_text(self.at_free_ports(text))
-        self._commands = [line for block in blocks("bash") for line in block.splitlines()]
-
-    def at_free_ports(self, text: str) -> str:
-        for port, free in self.ports.items():
-            text = re.sub(rf"\b{port}\b", free, text)
-        return text
-
-    def next(self, beginning: str) -> str:
-        command = self._commands.pop(0)
-        assert command.startswith(beginning)
-        return self.at_free_ports(command)
-
-    @property
-    def is_over(self) -> bool:
-        return not self._commands
-
-    def open_terminal(self, command: str, port: str) -> None:
-        """Run a command until the end, and wait until it listens."""
-        log = (self.folder / f"{port}.log").open("w")
-        self._running.append(
-            subprocess.Popen(
-                ["bash", "-c", f"exec {command}"], cwd=self.folder, env=ENVIRONMENT, stdout=log, stderr=log
-            )
-        )
-        log.close()
-        until(lambda: is_listening(int(self.ports[port])))
-
-    def run(self, command: str) -> str:
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=self.folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def close_terminals(self) -> None:
-        for process in reversed(self._running):
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-
-
-ENVIRONMENT = {
-    **os.environ,
-    # Last: pynetdicom brings programs of the same names as dcmtk's.
-    "PATH": f"{os.environ['PATH']}{os.pathsep}{BIN}",
-    "ONCORESPONSE_MODELS_DIRECTORY": str(ROOT / "models"),
-}
-
-
-def is_listening(port: int) -> bool:
-    with socket.socket() as trial:
-        trial.settimeout(1.0)
-        return trial.connect_ex(("127.0.0.1", port)) == 0
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        threading.Event().wait(0.5)
+# Last: pynetdicom brings programs of the same names as dcmtk's.
+ENVIRONMENT = {**os.environ, "PATH": f"{os.environ['PATH']}{os.pathsep}{BIN}"}
 
 
 @pytest.fixture
@@ -110,7 +26,8 @@ def story(tmp_path: Path, require_installed: Callable[..., None]) -> Iterator[St
     require_installed("orthanc", "Orthanc")
     require_installed("orthanc-dicomweb", "/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
     require_installed("dcmtk", "echoscu", "storescu", "findscu")
-    begun = Story(tmp_path)
+    ports = ("11112", "8043", "4242", "50051")
+    begun = Story(tmp_path, "pacs.md", "From nothing to results in Orthanc", ports, ENVIRONMENT)
     yield begun
     begun.close_terminals()
 
@@ -118,20 +35,25 @@ def story(tmp_path: Path, require_installed: Callable[..., None]) -> Iterator[St
 def test_from_nothing_to_results_in_orthanc(story: Story) -> None:
     story.open_terminal(story.next("Orthanc"), "4242")
     story.open_terminal(story.next("oncoresponse serve"), "11112")
-    assert "sts-petct" in story.run(story.next("oncoresponse routes test"))
-    story.run(story.next("echoscu"))
-    story.run(story.next("storescu"))
+    assert "sts-petct" in shown(story, story.next("oncoresponse routes test"))
+    shown(story, story.next("echoscu"))
+    shown(story, story.next("storescu"))
 
     received = story.next("oncoresponse pacs received")
-    until(lambda: "started" in story.run(received))
+    until(lambda: "started" in shown(story, received))
     deliveries = story.next("oncoresponse deliveries list")
-    until(lambda: re.search(r"\b(sent|dead)\b", story.run(deliveries)))
-    assert "dead" not in story.run(deliveries)
-    found = story.run(story.next("findscu"))
+    until(lambda: re.search(r"\b(sent|dead)\b", shown(story, deliveries)))
+    assert "dead" not in shown(story, deliveries)
+    found = shown(story, story.next("findscu"))
     (named,) = re.findall(r"\(0008,0061\) CS \[(.*?)\s*\]", found)
     assert set(named.split("\\")) >= MODALITIES
-    assert story.is_over
+    assert not story.commands
     held_objects_are_of_the_study(story)
+
+
+def shown(story: Story, command: str) -> str:
+    """Both outputs: dcmtk writes what it finds to the second."""
+    return "".join(story.run(command))
 
 
 def held_objects_are_of_the_study(story: Story) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -12,7 +11,7 @@ from sqlalchemy import text
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.errors import CardNotFound
 from oncoresponse.storage.database_engine import database_engine, migrate_database
-from oncoresponse.storage.database_errors import known_database_error
+from oncoresponse.storage.database_errors import known_database_errors
 from oncoresponse.storage.delivery_rows import database_time_ms
 
 _AREA = "cards"
@@ -88,7 +87,7 @@ class CardStore:
         Raises:
             SchemaTooNew: A newer release has written them.
         """
-        with _known_errors():
+        with known_database_errors():
             migrate_database(self._engine, _AREA)
 
     def close(self) -> None:
@@ -98,7 +97,7 @@ class CardStore:
     def newest_report(self, patients: Sequence[IndexedPatient]) -> ReportForCard | None:
         """Of a patient with these identifiers, each with exactly its issuer; ``None`` where there is none."""
         found: list[tuple[int, ReportForCard]] = []
-        with _known_errors(), self._engine.connect() as connection:
+        with known_database_errors(), self._engine.connect() as connection:
             for patient in patients:
                 values = {
                     "patient_id": patient.patient_id,
@@ -112,7 +111,7 @@ class CardStore:
 
     def give(self, card: GivenCard) -> None:
         """Keep that a card was given; the same again changes nothing."""
-        with _known_errors(), self._engine.begin() as connection:
+        with known_database_errors(), self._engine.begin() as connection:
             connection.execute(
                 text(
                     "INSERT INTO cds_card (card, client, assessment, report_version, physician, "
@@ -128,7 +127,7 @@ class CardStore:
         Raises:
             CardNotFound: This client was given none of this name.
         """
-        with _known_errors(), self._engine.connect() as connection:
+        with known_database_errors(), self._engine.connect() as connection:
             row = connection.execute(
                 text(
                     "SELECT card, client, assessment, report_version, physician FROM cds_card "
@@ -142,7 +141,7 @@ class CardStore:
 
     def note_outcome(self, card: str, outcome: str, override_reason: str) -> None:
         """What was done with a card; the first that was said stays."""
-        with _known_errors(), self._engine.begin() as connection:
+        with known_database_errors(), self._engine.begin() as connection:
             connection.execute(
                 text(
                     "UPDATE cds_card SET outcome = :outcome, override_reason = :reason "
@@ -154,7 +153,7 @@ class CardStore:
     def use_token(self, client: str, token_id: str, end_time_ms: int) -> bool:
         """Whether a token has not been shown before; from now on it has. Those that have ended are forgotten."""
         digest = hashlib.sha256(f"{client}\n{token_id}".encode()).hexdigest()
-        with _known_errors(), self._engine.begin() as connection:
+        with known_database_errors(), self._engine.begin() as connection:
             used = connection.execute(
                 text("INSERT INTO cds_token (digest, end_time_ms) VALUES (:digest, :end) ON CONFLICT DO NOTHING"),
                 {"digest": digest, "end": end_time_ms},
@@ -169,18 +168,8 @@ class CardStore:
         """Forget the cards of assessments."""
         if not assessments:
             return
-        with _known_errors(), self._engine.begin() as connection:
+        with known_database_errors(), self._engine.begin() as connection:
             connection.execute(
                 text("DELETE FROM cds_card WHERE assessment = :assessment"),
                 [{"assessment": each} for each in sorted(assessments)],
             )
-
-
-@contextmanager
-def _known_errors() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if (known := known_database_error(error)) is None:
-            raise
-        raise known from error

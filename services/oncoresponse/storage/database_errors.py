@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from oncoresponse.errors import Busy, DiskFull, OncoResponseError, PeerUnavailable
 
@@ -31,6 +32,17 @@ def known_database_error(error: BaseException) -> OncoResponseError | None:
     ):
         return PeerUnavailable("The workflow database does not answer. Check that it runs and that its URL is right.")
     return None
+
+
+@contextmanager
+def known_database_errors() -> Iterator[None]:
+    """Raises what is known of a database as an error of ours: PeerUnavailable, Busy or DiskFull."""
+    try:
+        yield
+    except Exception as error:
+        if (known := known_database_error(error)) is None:
+            raise
+        raise known from error
 
 
 def is_locked(error: BaseException) -> bool:

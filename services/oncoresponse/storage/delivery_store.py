@@ -23,7 +23,7 @@ from oncoresponse.case.sign_off import FIRST_VERSION
 from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.errors import DeliveryLeaseLost, DeliveryNotFound, DeliveryStateForbids
 from oncoresponse.storage.database_engine import database_engine, exclude_other_writers, migrate_database
-from oncoresponse.storage.database_errors import known_database_error
+from oncoresponse.storage.database_errors import known_database_errors
 from oncoresponse.storage.delivery_rows import (
     SUPERSEDED,
     DeliveryEvent,
@@ -109,7 +109,7 @@ class DeliveryStore:
         Raises:
             SchemaTooNew: A newer release has written it.
         """
-        with _known_errors():
+        with known_database_errors():
             migrate_database(self._engine, _AREA)
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class DeliveryStore:
         Raises:
             DeliveryNotFound: There is none.
         """
-        with _known_errors(), self._engine.connect() as connection:
+        with known_database_errors(), self._engine.connect() as connection:
             return self._read(connection, delivery)
 
     def page(self, wanted: DeliveryFilter, size: int, page_token: str) -> tuple[list[StoredDelivery], str]:
@@ -171,7 +171,7 @@ class DeliveryStore:
             f"SELECT d.*, {_HELD} AS is_held FROM delivery d WHERE {' AND '.join(conditions)} "  # noqa: S608 - own words
             "ORDER BY d.create_time_ms DESC, d.delivery LIMIT :size"
         )
-        with _known_errors(), self._engine.connect() as connection:
+        with known_database_errors(), self._engine.connect() as connection:
             found = [delivery_of_row(row) for row in connection.execute(text(query), values).mappings()]
         if len(found) <= size:
             return found, ""
@@ -318,7 +318,7 @@ class DeliveryStore:
         query = text(
             "SELECT assessment, id FROM fhir_use WHERE type = 'DiagnosticReport' AND assessment IN :wanted"
         ).bindparams(bindparam("wanted", expanding=True))
-        with _known_errors(), self._engine.connect() as connection:
+        with known_database_errors(), self._engine.connect() as connection:
             return {str(row[0]): str(row[1]) for row in connection.execute(query, {"wanted": sorted(assessments)})}
 
     def destinations_with_copies(self, assessments: Collection[str]) -> set[str]:
@@ -326,7 +326,7 @@ class DeliveryStore:
         if not assessments:
             return set()
         query = text("SELECT DISTINCT destination FROM delivery WHERE tried = 1 AND assessment IN :wanted")
-        with _known_errors(), self._engine.connect() as connection:
+        with known_database_errors(), self._engine.connect() as connection:
             bound = query.bindparams(bindparam("wanted", expanding=True))
             return set(connection.execute(bound, {"wanted": sorted(set(assessments))}).scalars())
 
@@ -355,7 +355,7 @@ class DeliveryStore:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with _known_errors(), self._engine.connect() as connection:
+        with known_database_errors(), self._engine.connect() as connection:
             if connection.dialect.name == "sqlite":
                 # What is read before the first change has to stand in the same transaction.
                 exclude_other_writers(connection)
@@ -451,13 +451,3 @@ def _lost() -> DeliveryLeaseLost:
     return DeliveryLeaseLost(
         "The lease has ended, and another has taken the delivery, or it was settled. What was settled stands."
     )
-
-
-@contextmanager
-def _known_errors() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if (known := known_database_error(error)) is None:
-            raise
-        raise known from error

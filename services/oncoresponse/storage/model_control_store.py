@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +18,7 @@ from sqlalchemy.engine import Connection
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.model.control import ALL_MODELS, Change, ChangeKind, ModelControl, ModelState, control_of
 from oncoresponse.storage.database_engine import database_engine, exclude_other_writers, migrate_database
-from oncoresponse.storage.database_errors import known_database_error
+from oncoresponse.storage.database_errors import known_database_errors
 
 _AREA = "model_control"
 _CHANGES = table(
@@ -94,7 +93,7 @@ class ModelControlStore:
         Raises:
             SchemaTooNew: A newer release has written them.
         """
-        with _known_errors():
+        with known_database_errors():
             migrate_database(self._engine, _AREA)
             with self._engine.connect() as connection:
                 exclude_other_writers(connection)
@@ -104,12 +103,12 @@ class ModelControlStore:
 
     def control(self, name: str) -> ModelControl:
         """What holds for a model."""
-        with _known_errors(), self._engine.connect() as connection:
+        with known_database_errors(), self._engine.connect() as connection:
             return control_of(name, _changes_of(connection, name))
 
     def controls(self, names: Sequence[str]) -> dict[str, ModelControl]:
         """The same for several, in one read."""
-        with _known_errors(), self._engine.connect() as connection:
+        with known_database_errors(), self._engine.connect() as connection:
             changes = [_change(row) for row in connection.execute(select(_CHANGES).order_by(_CHANGES.c.number))]
         return {name: control_of(name, changes) for name in names}
 
@@ -123,7 +122,7 @@ class ModelControlStore:
         Returns:
             The rows that were added.
         """
-        with _known_errors(), self._engine.connect() as connection:
+        with known_database_errors(), self._engine.connect() as connection:
             exclude_other_writers(connection)
             added = [_add(connection, change) for change in decide(control_of(name, _changes_of(connection, name)))]
             connection.commit()
@@ -132,7 +131,7 @@ class ModelControlStore:
     def model_of_change(self, number: int) -> str | None:
         """The model that a change is about; ``None`` where there is no change of this number."""
         query = select(_CHANGES.c.model).where(_CHANGES.c.number == number)
-        with _known_errors(), self._engine.connect() as connection:
+        with known_database_errors(), self._engine.connect() as connection:
             return connection.execute(query).scalar_one_or_none()
 
     def changes(self, name: str = "", *, before: int = 0, limit: int = 50) -> list[Change]:
@@ -146,7 +145,7 @@ class ModelControlStore:
         query = select(_CHANGES).order_by(_CHANGES.c.number.desc()).limit(limit)
         query = query.where(_CHANGES.c.model.in_((name, ALL_MODELS)) if name else true())
         query = query.where(_CHANGES.c.number < before if before else true())
-        with _known_errors(), self._engine.connect() as connection:
+        with known_database_errors(), self._engine.connect() as connection:
             return [_change(row) for row in connection.execute(query)]
 
     def note_use(self, assessment: str, model: str, sha256: str, create_time_ms: int) -> None:
@@ -163,12 +162,12 @@ class ModelControlStore:
             "VALUES (:assessment, :model, :sha256, :create_time_ms) ON CONFLICT DO NOTHING"
         )
         row = {"assessment": assessment, "model": model, "sha256": sha256, "create_time_ms": create_time_ms}
-        with _known_errors(), self._engine.begin() as connection:
+        with known_database_errors(), self._engine.begin() as connection:
             connection.execute(statement, row)
 
     def forget_use(self, assessments: Sequence[str]) -> int:
         """Remove what was noted of assessments that are erased; gives how many there were."""
-        with _known_errors(), self._engine.begin() as connection:
+        with known_database_errors(), self._engine.begin() as connection:
             return connection.execute(_USES.delete().where(_USES.c.assessment.in_(list(assessments)))).rowcount
 
     def recall(self, name: str, sha256: str, from_ms: int, before_ms: int) -> Iterator[list[RecalledAssessment]]:
@@ -193,7 +192,7 @@ class ModelControlStore:
             )
             if sha256:
                 query = query.where((_USES.c.sha256 == sha256) | _USES.c.sha256.is_(None))
-            with _known_errors(), self._engine.connect() as connection:
+            with known_database_errors(), self._engine.connect() as connection:
                 if not inspect(connection).has_table("chart_assessment"):
                     return
                 found = connection.execute(query).all()
@@ -267,13 +266,3 @@ def _patients(connection: Connection, assessments: Sequence[str]) -> dict[str, t
     for patient_id, issuer, assessment in connection.execute(query):
         found[assessment].append(IndexedPatient(patient_id=patient_id, issuer_of_patient_id=issuer))
     return {each: tuple(patients) for each, patients in found.items()}
-
-
-@contextmanager
-def _known_errors() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if (known := known_database_error(error)) is None:
-            raise
-        raise known from error
