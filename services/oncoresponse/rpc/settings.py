@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from oncoresponse.access.certificates import CertificateCaller
@@ -31,6 +31,7 @@ from oncoresponse.rpc.ehr_settings import (
 )
 from oncoresponse.rpc.fhir_settings import FhirSettings
 from oncoresponse.rpc.order_settings import FhirOrders, Hl7Settings
+from oncoresponse.rpc.retention_settings import RetentionDays
 from oncoresponse.rpc.settings_sources import EARLIER_NAMES, EarlierVariables, SettingsFile
 from oncoresponse.rpc.tls import CallerTls, require_readable_pem
 
@@ -54,31 +55,6 @@ class Service(StrEnum):
 
 FRONT_SERVICES = (Service.STUDY, Service.ASSESSMENT, Service.RESPONSE, Service.MODEL, Service.MONITORING)
 """Those with an API for callers from outside; the others run stages, and are called by services alone."""
-
-
-class RetentionDays(BaseModel):
-    """How many days data are kept, by kind; 0 keeps them until somebody erases them.
-
-    Of the rows of the workflow engine ``workflow_retention_days`` says it.
-
-    Attributes:
-        images: DICOM instances of complete studies, from their creation. Assessments and reports stay.
-        volumes: Volumes and masks that were computed for an assessment, from its creation. Its report stays.
-        reports: Assessments with everything that was made for them, signed reports too.
-        monitoring: Predictions and outcomes, by month.
-        incomplete_studies: Studies that nobody completed, from their creation, or while the service runs from the last
-            addition.
-        orders: Orders, from their last change; the study of one that still waits has not come.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    images: int = Field(default=0, ge=0, le=36_500)
-    volumes: int = Field(default=0, ge=0, le=36_500)
-    reports: int = Field(default=0, ge=0, le=36_500)
-    monitoring: int = Field(default=0, ge=0, le=36_500)
-    incomplete_studies: int = Field(default=7, ge=0, le=36_500)
-    orders: int = Field(default=90, ge=0, le=36_500)
 
 
 class ServerSettings(BaseSettings):

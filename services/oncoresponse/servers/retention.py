@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Engine
 
-from oncoresponse.rpc.settings import RetentionDays
+from oncoresponse.rpc.retention_settings import RetentionDays
 from oncoresponse.servers.data_peers import DataPeers
 from oncoresponse.servers.patient_erasure import PatientErasure
 from oncoresponse.servers.storage_sweep import StorageSweep, in_words
