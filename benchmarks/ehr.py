@@ -43,6 +43,7 @@ REPORTS_OF_A_PATIENT = 5
 _ROOT = Path(__file__).parents[1]
 _PYTHON = (sys.executable, "-m", "oncoresponse.cli.main")
 _AT_ONCE = 100
+_SETTLING_SECONDS = 120.0
 _UUID = re.compile(r"urn:uuid:[0-9a-f-]{36}")
 _UID = re.compile(r"urn:oid:2\.25\.\d+|urn:oid:1\.[0-9.]+")
 
@@ -64,6 +65,10 @@ class Running:
     def ask(self, path: str, accept: str = "application/fhir+json") -> requests.Response:
         """An answer, which has to be a good one."""
         answer = self.session.get(f"{self.base}/{path}", headers={"Accept": accept}, timeout=60)
+        # What was filled in may still be on its way to the disk, behind which the audit record of the first request waits.
+        deadline = time.monotonic() + _SETTLING_SECONDS
+        while answer.status_code == 503 and time.monotonic() < deadline:
+            answer = self.session.get(f"{self.base}/{path}", headers={"Accept": accept}, timeout=60)
         if not answer.ok:
             raise SystemExit(f"{path}: {answer.status_code} {answer.text}")
         return answer
