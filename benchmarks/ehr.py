@@ -65,7 +65,7 @@ class Running:
     def ask(self, path: str, accept: str = "application/fhir+json") -> requests.Response:
         """An answer, which has to be a good one."""
         answer = self.session.get(f"{self.base}/{path}", headers={"Accept": accept}, timeout=60)
-        # What was filled in may still be on its way to the disk, behind which the audit record of the first request waits.
+        # What was filled in may still be on its way to the disk; the audit record of the first request waits behind it.
         deadline = time.monotonic() + _SETTLING_SECONDS
         while answer.status_code == 503 and time.monotonic() < deadline:
             answer = self.session.get(f"{self.base}/{path}", headers={"Accept": accept}, timeout=60)
