@@ -292,7 +292,24 @@ def test_feedback_is_the_physicians_judgement(ehr: Ehr, assessment: Any, server:
         assert ("accepted", "") in rows.execute("SELECT outcome, override_reason FROM cds_card").fetchall()
 
 
+def test_two_physicians_of_one_hook_call_each_have_a_card(ehr: Ehr, assessment: Any, server: Any) -> None:
+    """What one says is never kept as the judgement of the other, and not as of a time that has not come."""
+    path, instance = f"/cds-services/{SERVICE}/feedback", str(uuid.uuid4())
+    cards = []
+    for user in ("Practitioner/bo", "Practitioner/cy"):
+        context = {"userId": user, "patientId": "p1"}
+        cards += ehr.cards((SYSTEM, PATIENT), hookInstance=instance, context=context)
+    said = feedback(cards[1]["uuid"], outcomeTimestamp="2999-01-01T00:00:00Z")
+    assert ehr.ask(path, said).status_code == 200
+    with closing(Client(server.address, token=server.token)) as client:
+        made = {each.physician.name: each.time.ToSeconds() for each in client.report(assessment.name).judgements}
+    assert "ehr#Practitioner/bo" not in made
+    assert made["ehr#Practitioner/cy"] <= time.time()
+
+
 def test_a_withdrawn_report_gives_no_card(ehr: Ehr, assessment: Any, server: Any) -> None:
+    """And what is said afterwards to one that was given before is no judgement."""
+    (card,) = ehr.cards((SYSTEM, PATIENT), context={"userId": "Practitioner/dee", "patientId": "p1"})
     with closing(Client(server.address, token=server.token)) as client:
         client.withdraw_report(
             report_pb2.WithdrawReportRequest(
@@ -304,3 +321,7 @@ def test_a_withdrawn_report_gives_no_card(ehr: Ehr, assessment: Any, server: Any
             )
         )
     assert ehr.cards((SYSTEM, PATIENT)) == []
+    assert ehr.ask(f"/cds-services/{SERVICE}/feedback", feedback(card["uuid"])).status_code == 200
+    with closing(sqlite3.connect(server.data / "oncoresponse.sqlite")) as rows:
+        judges = {name for (name,) in rows.execute("SELECT physician FROM report_judgement").fetchall()}
+    assert "ehr#Practitioner/dee" not in judges and "ehr#Practitioner/ada" in judges

@@ -14,7 +14,7 @@ import grpc
 from oncoresponse.access.call import current_call
 from oncoresponse.access.cds_clients import CdsClients, KnownClient
 from oncoresponse.case.prediction import Answer
-from oncoresponse.case.sign_off import PhysicianJudgement, RecordedJudgement
+from oncoresponse.case.sign_off import PhysicianJudgement, RecordedJudgement, ReportStatus, current_status
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.errors import JudgementAlreadyRecorded, NotAuthenticated
 from oncoresponse.rpc.cds_settings import CdsHooksSettings
@@ -72,7 +72,8 @@ class CardServicer(card_pb2_grpc.CardServiceServicer):
         if report is None:
             return card_pb2.GetCardsResponse(patient_known=True)
         current_call().concerns(f"assessments/{report.assessment}")
-        identity = "\n".join((client, request.hook_instance, report.assessment, str(report.version)))
+        # With the user: what is said to a card is the judgement of the one who got it.
+        identity = "\n".join((client, request.hook_instance, request.user, report.assessment, str(report.version)))
         card = card_of(str(uuid.uuid5(_NAMESPACE, identity)), report)
         physician = f"{client}#{request.user}"[:_LONGEST_PHYSICIAN]
         given = GivenCard(card.uuid, client, report.assessment, report.version, physician)
@@ -98,7 +99,13 @@ class CardServicer(card_pb2_grpc.CardServiceServicer):
         # Who accepts a card says that it was read, which is no judgement of the case.
         if judgement is None or card.physician.endswith("#"):
             return False
-        made = said.outcome_time.ToDatetime(UTC) if said.HasField("outcome_time") else datetime.now(UTC)
+        history = self._reports.history(card.assessment)
+        if current_status(history.sign_offs) is ReportStatus.ENTERED_IN_ERROR:
+            # As with RecordJudgement: of a withdrawn report there is nothing to judge.
+            return False
+        now = datetime.now(UTC)
+        # The EHR's clock may be wrong; nobody has judged in the future.
+        made = min(said.outcome_time.ToDatetime(UTC), now) if said.HasField("outcome_time") else now
         try:
             self._reports.judge(card.assessment, RecordedJudgement(card.physician, "", judgement, said.comment, made))
         except JudgementAlreadyRecorded:
