@@ -16,6 +16,7 @@ from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.http.http_edge import HttpEdge
 from oncoresponse.edges.orders.fhir_orders_edge import FhirOrdersEdge
 from oncoresponse.edges.orders.hl7_edge import Hl7Edge
+from oncoresponse.edges.orders.order_intake import OrderIntake
 from oncoresponse.edges.pacs.pacs_edge import PacsEdge
 from oncoresponse.edges.pacs.priors import PriorFetcher
 from oncoresponse.errors import ConfigurationError
@@ -34,10 +35,14 @@ def _edges_of(settings: ServerSettings, front_door: FrontDoor) -> list[Edge]:
         edges.append(HttpEdge(settings, settings.http_server, front_door, priors))
     if settings.pacs is not None:
         edges.append(PacsEdge(settings, settings.pacs, front_door, results, priors))
-    if settings.hl7 is not None:
-        edges.append(Hl7Edge(settings, settings.hl7, front_door, priors))
-    if settings.fhir_orders:
-        edges.append(FhirOrdersEdge(settings, front_door, priors))
+    if settings.hl7 is not None or settings.fhir_orders:
+        orders = OrderIntake(settings, front_door, priors)
+        edges.append(orders)
+        if settings.hl7 is not None:
+            insecure = settings.allow_insecure_network
+            edges.append(Hl7Edge(settings.hl7, orders, allow_insecure_network=insecure))
+        if settings.fhir_orders:
+            edges.append(FhirOrdersEdge(settings, orders))
     if settings.destinations:
         edges.append(DeliveryEdge(front_door, senders_of(settings, results)))
     return edges

@@ -84,6 +84,8 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         taken = await asyncio.to_thread(
             self._store.take, list(request.destinations), request.max_deliveries, request.lease.ToMilliseconds()
         )
+        if not taken:
+            return delivery_pb2.TakeDeliveriesResponse()
         await self._concerns(taken)
         reports = await asyncio.to_thread(self._store.reports, [each.assessment for each in taken])
         leased = [

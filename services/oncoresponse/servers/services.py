@@ -153,10 +153,10 @@ def _study(around: Surroundings) -> Built:
     around.offer(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessServicer())
     limits = settings.dicom_limits
     patients = StudyPatients(settings.data_directory, around.artifacts, header_reader(limits))
-    data = StudyDataServicer(patients, OrderStore(settings.data_directory))
+    orders = OrderStore(settings.data_directory)
+    data = StudyDataServicer(patients, orders)
     around.offer_inside(patient_data_pb2_grpc.add_StudyDataServiceServicer_to_server, data)
     received = ReceivedStudies(settings.data_directory, around.artifacts, header_reader(limits))
-    orders = OrderStore(settings.data_directory)
     around.offer(intake_pb2_grpc.add_IntakeServiceServicer_to_server, IntakeServicer(received, store, orders))
     around.offer(order_pb2_grpc.add_OrderServiceServicer_to_server, OrderServicer(orders))
     check = StudyCheckServicer(store, around.artifacts, settings.models_directory, limits)

@@ -14,7 +14,7 @@ from oncoresponse.edges.delivery.document_reference import (
 )
 from oncoresponse.edges.delivery.fhir_client import FhirClient
 from oncoresponse.edges.delivery.fhir_patient import find_patient, subject_of
-from oncoresponse.edges.delivery.http_exchange import Json, no_evidence, require_success
+from oncoresponse.edges.delivery.http_exchange import RESOURCE_ID, Json, no_evidence, require_success, resources_found
 from oncoresponse.edges.delivery.sending import AttemptEnded
 from oncoresponse.errors import DeliveryRefused
 from oncoresponse.rpc.ehr_settings import FhirDestination
@@ -25,7 +25,6 @@ _LOCATION = re.compile(r"(?:^|/)(DocumentReference/[A-Za-z0-9.-]{1,64})(?:/_hist
 _CHANGED_MEANWHILE = 412
 # How many versions ahead are looked for.
 _LATER_VERSIONS = 9
-_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 
 
 def send_document(
@@ -95,7 +94,7 @@ def _create(client: FhirClient, document: Json, identifier: Json) -> Mapping[str
     if found := _LOCATION.search(location):
         return {"DocumentReference": found[1]}
     created = answer.document
-    if created.get("resourceType") == "DocumentReference" and _ID.fullmatch(str(created.get("id", ""))):
+    if created.get("resourceType") == "DocumentReference" and RESOURCE_ID.fullmatch(str(created.get("id", ""))):
         return {"DocumentReference": f"DocumentReference/{created['id']}"}
     # A proxy or a log-in page answers with 200, too: it is there where it is found.
     there = _found(client, [identifier["value"]]).get(identifier["value"])
@@ -109,14 +108,10 @@ def _found(client: FhirClient, values: Sequence[str]) -> dict[str, Json]:
     query = ",".join(f"{URI}|{each}" for each in values)
     answer = client.call("GET", "DocumentReference", parameters={"identifier": query, "_count": "100"})
     require_success(answer, _SEARCH)
-    bundle = answer.document
-    if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "searchset":
-        raise no_evidence(_SEARCH)
     found: dict[str, Json] = {}
     try:
-        for entry in bundle.get("entry", []):
-            resource = entry["resource"]
-            if resource["resourceType"] != "DocumentReference" or not _ID.fullmatch(resource["id"]):
+        for resource in resources_found(answer, _SEARCH):
+            if resource["resourceType"] != "DocumentReference" or not RESOURCE_ID.fullmatch(resource["id"]):
                 continue
             found |= {each["value"]: resource for each in resource["identifier"] if each.get("value") in values}
     except (AttributeError, KeyError, TypeError):

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from oncoresponse.edges.delivery.fhir_client import FhirClient
-from oncoresponse.edges.delivery.http_exchange import Json, no_evidence, require_success
+from oncoresponse.edges.delivery.http_exchange import RESOURCE_ID, Json, no_evidence, require_success
 from oncoresponse.edges.delivery.sending import AttemptEnded
 from oncoresponse.errors import PatientAmbiguousAtDestination, PatientNotFoundAtDestination
 from oncoresponse.rpc.ehr_settings import FhirDestination
 
-_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")  # R4 datatype id
 _SEARCH = "its search for a patient"
 _REPLACED_BY = "replaced-by"  # R4 ValueSet link-type
 
@@ -127,7 +126,7 @@ def _literal(subject: Json, destination: FhirDestination) -> str:
     if not reference or reference.startswith("urn:"):
         return ""
     kind, _, identity = reference.partition("/")
-    if kind != "Patient" or not _ID.fullmatch(identity):
+    if kind != "Patient" or not RESOURCE_ID.fullmatch(identity):
         if urlsplit(reference).scheme:
             raise _not_found("The request named a patient of another server than this destination.")
         raise _not_found("The request named no patient of a FHIR server.")
@@ -163,7 +162,7 @@ def _found_by_identifier(client: FhirClient, system: str, value: str) -> set[str
         resource = entry.get("resource") if isinstance(entry, dict) else None
         if not isinstance(resource, dict) or resource.get("resourceType") != "Patient":
             continue
-        if not _ID.fullmatch(str(resource.get("id", ""))):
+        if not RESOURCE_ID.fullmatch(str(resource.get("id", ""))):
             raise no_evidence(_SEARCH)
         if _holds(resource, system, value) and not _is_replaced(resource):
             found.add(f"Patient/{resource['id']}")

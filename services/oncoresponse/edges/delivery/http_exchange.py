@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ _DENIED = (401, 403, 407)
 # Beside 5xx: the same request may succeed later.
 _PASSING = (408, 425, 429)
 _CONFLICT = 409
+RESOURCE_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+"""R4 datatype id."""
 # R4 ValueSet issue-type. Other words of an OperationOutcome may hold patient data and go nowhere.
 _ISSUE_TYPES = (
     "invalid structure required value invariant security login unknown expired forbidden suppressed "
@@ -192,6 +195,27 @@ def retry_after_seconds(answer: Answer) -> float | None:
     except (ValueError, TypeError, OverflowError):
         return None
     return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
+
+
+def resources_found(answer: Answer, what: str) -> list[Json]:
+    """Resources of a page of a search (R4 Bundle of type searchset).
+
+    Args:
+        answer: To the search, one of success.
+        what: Was asked for, for the message.
+
+    Raises:
+        AttemptEnded: It is no such page.
+    """
+    bundle = answer.document
+    entries = bundle.get("entry", [])
+    if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "searchset" or not isinstance(entries, list):
+        raise no_evidence(what)
+    found = [entry.get("resource") if isinstance(entry, dict) else None for entry in entries]
+    resources = [each for each in found if isinstance(each, dict) and isinstance(each.get("resourceType"), str)]
+    if len(resources) < len(found):
+        raise no_evidence(what)
+    return resources
 
 
 def no_evidence(what: str) -> AttemptEnded:

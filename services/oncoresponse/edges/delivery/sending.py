@@ -63,6 +63,10 @@ class Outcome:
     hold: bool = False
 
 
+REPORT_BUNDLE, LESION_CANDIDATES = "report.json", "lesion-candidates.json"
+"""File names by which a delivery tells that there is a report, or that a physician has to choose a lesion."""
+
+
 class AttemptEnded(Exception):
     """An attempt goes no further.
 

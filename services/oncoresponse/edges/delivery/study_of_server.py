@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oncoresponse.edges.delivery.fhir_client import FhirClient
 from oncoresponse.edges.delivery.held_study import study_query, with_held_study
-from oncoresponse.edges.delivery.http_exchange import Answer, Json, no_evidence, require_success
+from oncoresponse.edges.delivery.http_exchange import Answer, Json, no_evidence, require_success, resources_found
 from oncoresponse.edges.delivery.sending import AttemptEnded
 from oncoresponse.errors import DeliveryRefused, PatientNotFoundAtDestination
 
@@ -66,14 +66,10 @@ def require_unchanged(answer: Answer, bundle: Json) -> None:
 
 def _studies(answer: Answer, token: str) -> list[Json]:
     """Those of the identifier: a server that does not know the parameter may answer with all of them."""
-    document = answer.document
-    if document.get("resourceType") != "Bundle" or document.get("type") != "searchset":
-        raise no_evidence(_SEARCH)
     try:
-        resources = [entry["resource"] for entry in document.get("entry", [])]
         return [
             each
-            for each in resources
+            for each in resources_found(answer, _SEARCH)
             if each["resourceType"] == "ImagingStudy"
             and token in {f"{known.get('system', '')}|{known.get('value', '')}" for known in each.get("identifier", [])}
         ]

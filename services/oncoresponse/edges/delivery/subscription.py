@@ -11,7 +11,14 @@ from collections.abc import Sequence
 
 from oncoresponse.edges.delivery.fhir_client import FhirClient
 from oncoresponse.edges.delivery.http_exchange import Json, require_success
-from oncoresponse.edges.delivery.sending import AttemptEnded, FileOutcome, Outcome, Parcel
+from oncoresponse.edges.delivery.sending import (
+    LESION_CANDIDATES,
+    REPORT_BUNDLE,
+    AttemptEnded,
+    FileOutcome,
+    Outcome,
+    Parcel,
+)
 from oncoresponse.edges.delivery.smart_login import SmartLogin
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.ehr_settings import SubscriptionDestination
@@ -21,7 +28,6 @@ _NAMESPACE = uuid.UUID("5c5a0b6e-6a7c-5a0c-8d0f-0b9a4a6c2f11")
 _PROFILES = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
 _STATUS_PROFILE = f"{_PROFILES}/backport-subscription-status-r4"
 _NOTIFICATION_PROFILE = f"{_PROFILES}/backport-subscription-notification-r4"
-_FILES = ("report.json", "lesion-candidates.json")
 
 
 class SubscriptionSender:
@@ -41,7 +47,7 @@ class SubscriptionSender:
 
     def takes(self, file: delivery_pb2.DeliveryFile) -> bool:
         """By which files there are it is known that something is to be told; none of them is sent."""
-        return file.file_name in _FILES
+        return file.file_name in (REPORT_BUNDLE, LESION_CANDIDATES)
 
     def send(self, delivery: delivery_pb2.Delivery, parcels: Sequence[Parcel]) -> Outcome:
         """Notify; the same notification at each attempt."""

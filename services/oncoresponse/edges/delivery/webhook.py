@@ -14,7 +14,14 @@ import time
 from collections.abc import Callable, Sequence
 
 from oncoresponse.edges.delivery.http_exchange import exchange, require_success
-from oncoresponse.edges.delivery.sending import AttemptEnded, FileOutcome, Outcome, Parcel
+from oncoresponse.edges.delivery.sending import (
+    LESION_CANDIDATES,
+    REPORT_BUNDLE,
+    AttemptEnded,
+    FileOutcome,
+    Outcome,
+    Parcel,
+)
 from oncoresponse.errors import ConfigurationError, DeliveryRefused, OncoResponseError
 from oncoresponse.http_client.metered_connections import Meter
 from oncoresponse.http_client.one_way_session import OneWaySession
@@ -22,7 +29,6 @@ from oncoresponse.http_client.server_login import secret_of
 from oncoresponse.rpc.ehr_settings import WebhookDestination
 from oncoresponse.v1 import delivery_pb2
 
-_REPORT, _CANDIDATES = "report.json", "lesion-candidates.json"
 _PREFIX = "whsec_"
 _GONE = 410
 _ACCEPTED = (200, 201, 202, 204)
@@ -47,7 +53,7 @@ class WebhookSender:
 
     def takes(self, file: delivery_pb2.DeliveryFile) -> bool:
         """By which files there are it is known what happened; none of them is sent."""
-        return file.file_name in (_REPORT, _CANDIDATES)
+        return file.file_name in (REPORT_BUNDLE, LESION_CANDIDATES)
 
     def send(self, delivery: delivery_pb2.Delivery, parcels: Sequence[Parcel]) -> Outcome:
         """Tell it; the same id at each attempt."""
@@ -108,7 +114,7 @@ class WebhookSender:
 def event_of(delivery: delivery_pb2.Delivery, files: set[str]) -> str:
     """What a delivery tells: a report is ready, signed, amended or withdrawn, or a physician has to choose a lesion."""
     later = _EVENTS.get(delivery.event)
-    return later or ("report.ready" if _REPORT in files else "physician.needed")
+    return later or ("report.ready" if REPORT_BUNDLE in files else "physician.needed")
 
 
 def signature(secret: bytes, name: str, seconds: str, body: bytes) -> str:

@@ -12,13 +12,12 @@ import grpc
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from oncoresponse.access.call import current_correlation_id
-from oncoresponse.edges.front_door import FrontDoor, Metadata
+from oncoresponse.edges.front_door import FrontDoor
+from oncoresponse.edges.http.identity import origin_metadata
 from oncoresponse.edges.http.problem import Refusal
 from oncoresponse.errors import InvalidRequest, NotAuthenticated
-from oncoresponse.rpc.access_control import AUTHORIZATION, CORRELATION_ID
+from oncoresponse.rpc.access_control import AUTHORIZATION
 from oncoresponse.rpc.cds_settings import CdsHooksSettings
-from oncoresponse.rpc.edge_token import CallerBehind
 from oncoresponse.v1 import card_pb2, card_pb2_grpc
 
 PATH = "/cds-services"
@@ -121,12 +120,7 @@ class CdsRoutes:
 
     def _call(self, request: Request) -> dict[str, Any]:
         """The edge calls for itself, and says from where it was asked."""
-        behind = CallerBehind(request.client.host if request.client is not None else "unix")
-        metadata: Metadata = (
-            (CORRELATION_ID, current_correlation_id()),
-            (AUTHORIZATION, f"Bearer {self._front_door.token}"),
-            *behind.metadata(self._front_door.token),
-        )
+        metadata = (*self._front_door.own_metadata, *origin_metadata(request, self._front_door))
         return {"metadata": metadata, "timeout": _ANSWERS_WITHIN_SECONDS}
 
     def _card(self, card: card_pb2.Card) -> dict[str, Any]:

@@ -41,9 +41,7 @@ def call_metadata(request: Request, front_door: FrontDoor) -> Metadata:
         NotAuthenticated: The header ``Authorization`` is none that is taken here.
         Refusal: A header that is to be there once is there twice.
     """
-    client = request.client.host if request.client is not None else "unix"
-    behind = CallerBehind(client, getattr(request.state, CERTIFICATE_NAMES, ()))
-    metadata = [(CORRELATION_ID, current_correlation_id()), *behind.metadata(front_door.token)]
+    metadata = origin_metadata(request, front_door)
     if (authorization := _only(request, AUTHORIZATION)) is not None:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token or not token.isascii() or not token.isprintable():
@@ -52,6 +50,13 @@ def call_metadata(request: Request, front_door: FrontDoor) -> Metadata:
     if (reason := _only(request, EMERGENCY_REASON)) is not None and reason.isascii() and reason.isprintable():
         metadata.append((EMERGENCY_REASON, reason))
     return tuple(metadata)
+
+
+def origin_metadata(request: Request, front_door: FrontDoor) -> list[tuple[str, str]]:
+    """What a call carries of where its request came from, whoever it is made for."""
+    client = request.client.host if request.client is not None else "unix"
+    behind = CallerBehind(client, getattr(request.state, CERTIFICATE_NAMES, ()))
+    return [(CORRELATION_ID, current_correlation_id()), *behind.metadata(front_door.token)]
 
 
 async def allowed_asker(request: Request, rule: RouteRule, front_door: FrontDoor, channel: object) -> Asker:

@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from oncoresponse.edges.delivery.fhir_client import FhirClient
-from oncoresponse.edges.delivery.http_exchange import Json, no_evidence, require_success
+from oncoresponse.edges.delivery.http_exchange import RESOURCE_ID, Json, no_evidence, require_success, resources_found
 from oncoresponse.edges.delivery.smart_login import SmartLogin
 from oncoresponse.rpc.order_settings import FhirOrders
 from oncoresponse.v1 import order_pb2
@@ -18,7 +17,6 @@ from oncoresponse.v1 import order_pb2
 ACCESSION_MISSING, PATIENT_MISSING = "ACCESSION_NUMBER_MISSING", "PATIENT_IDENTIFIER_MISSING"
 """Why an order is refused that can never have a study."""
 _SEARCH, _PATIENT = "its search for orders", "a read of the patient of an order"
-_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _INTENTS = ("order", "original-order", "reflex-order", "filler-order", "instance-order")
 _CANCELLED = ("revoked", "entered-in-error")
 _SEXES = {"male": "M", "female": "F", "other": "O"}
@@ -170,15 +168,11 @@ def _pages(client: FhirClient, base: str, query: Mapping[str, str]) -> Iterator[
     for _ in range(_MOST_PAGES):
         answer = client.call("GET", path, parameters=parameters)
         require_success(answer, _SEARCH)
-        bundle = answer.document
-        if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "searchset":
-            raise no_evidence(_SEARCH)
         try:
-            for entry in bundle.get("entry", []):
-                resource: Any = entry["resource"]
-                if resource["resourceType"] == "ServiceRequest" and _ID.fullmatch(resource["id"]):
+            for resource in resources_found(answer, _SEARCH):
+                if resource["resourceType"] == "ServiceRequest" and RESOURCE_ID.fullmatch(resource["id"]):
                     yield resource
-            links = {each["relation"]: each["url"] for each in bundle.get("link", [])}
+            links = {each["relation"]: each["url"] for each in answer.document.get("link", [])}
         except (AttributeError, KeyError, TypeError):
             raise no_evidence(_SEARCH) from None
         if "next" not in links:
@@ -204,7 +198,7 @@ def _local(reference: Json | None, kind: str) -> str:
     """``KIND/ID`` of a reference to the same server; empty for another, and for none."""
     text = str((reference or {}).get("reference", ""))
     found, _, identity = text.partition("/")
-    return text if found == kind and _ID.fullmatch(identity) else ""
+    return text if found == kind and RESOURCE_ID.fullmatch(identity) else ""
 
 
 def _version(resource: Json) -> str:

@@ -9,15 +9,11 @@ import grpc
 
 from oncoresponse.edges.delivery.destinations import smart_login_of
 from oncoresponse.edges.delivery.sending import AttemptEnded
-from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.orders.fhir_orders import CameOrder, FhirOrderSource
 from oncoresponse.edges.orders.order_intake import OrderIntake
-from oncoresponse.edges.pacs.priors import PriorFetcher
-from oncoresponse.edges.rule_runner import RuleRunner
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.settings import ServerSettings
 from oncoresponse.rpc.status import from_rpc_error
-from oncoresponse.v1 import intake_pb2
 
 _LONGEST_PAUSE_SECONDS = 600.0
 
@@ -29,34 +25,26 @@ class FhirOrdersEdge:
 
     Args:
         settings: Of the process.
-        front_door: Whom it calls.
-        priors: Fetches earlier studies.
+        orders: Keeps what is read.
 
     Raises:
-        ConfigurationError: Patient data would cross a network in the clear, a key cannot be used, or the rules have
-            faults.
+        ConfigurationError: Patient data would cross a network in the clear, or a key cannot be used.
     """
 
     name = "fhir-orders"
     address = ""
 
-    def __init__(self, settings: ServerSettings, front_door: FrontDoor, priors: PriorFetcher) -> None:
+    def __init__(self, settings: ServerSettings, orders: OrderIntake) -> None:
         insecure = settings.allow_insecure_network
         self._sources = []
         for name, source in settings.fhir_orders.items():
             source.require_safe_calling(setting="fhir_orders", allow_insecure_network=insecure)
             self._sources.append(FhirOrderSource(name, source, smart_login_of(source, settings)))
-        self._front_door = front_door
-        self._rules = RuleRunner(settings, front_door, intake_pb2.RECEIVED_WAY_CLIENT, priors)
-        self._orders = OrderIntake(front_door, self._rules)
-        self._channel: grpc.aio.Channel | None = None
+        self._orders = orders
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to ask, each server by itself: one that is away holds up no other."""
-        self._channel = self._front_door.channel()
-        self._rules.start(self._channel)
-        self._orders.start(self._channel)
         self._loops = [asyncio.create_task(self._ask(each)) for each in self._sources]
 
     async def stop(self) -> None:
@@ -64,11 +52,7 @@ class FhirOrdersEdge:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        await self._orders.stop()
-        await self._rules.stop()
-        if self._channel is not None:
-            await self._channel.close()
-        self._loops, self._channel = [], None
+        self._loops = []
 
     def ready(self) -> bool:
         """Whether it asks."""

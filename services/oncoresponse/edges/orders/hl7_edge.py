@@ -14,7 +14,6 @@ import grpc
 from hl7.mllp import InvalidBlockError, start_hl7_server
 
 from oncoresponse.edges.delivery.hl7_segments import add_header, add_segment, empty_message, encoded
-from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.orders.hl7_orders import (
     Asked,
     Header,
@@ -26,15 +25,11 @@ from oncoresponse.edges.orders.hl7_orders import (
     header_of,
 )
 from oncoresponse.edges.orders.order_intake import OrderIntake
-from oncoresponse.edges.pacs.priors import PriorFetcher
-from oncoresponse.edges.rule_runner import RuleRunner
 from oncoresponse.errors import ConfigurationError, ErrorKind
 from oncoresponse.rpc.order_settings import Hl7Settings
-from oncoresponse.rpc.settings import ServerSettings
 from oncoresponse.rpc.status import from_rpc_error
-from oncoresponse.v1 import administration_pb2, administration_pb2_grpc, intake_pb2
+from oncoresponse.v1 import administration_pb2
 
-_CALL_SECONDS = 60.0
 _CLOSING_SECONDS = 1.0
 # Table 0357: what the receiver will not take however often it is sent (AR); the rest is about the content (AE).
 _REJECTED = ("200", "201", "202", "203")
@@ -67,26 +62,22 @@ class Hl7Edge:
     """See :class:`~oncoresponse.edges.edge.Edge`.
 
     Args:
-        settings: Of the process.
-        hl7: Of the listener.
-        front_door: Whom it calls.
-        priors: Fetches earlier studies.
+        settings: Of the listener.
+        orders: Keeps what comes.
+        allow_insecure_network: Setting of the server.
 
     Raises:
-        ConfigurationError: It would take patient data in the clear, or the rules have faults.
+        ConfigurationError: It would take patient data in the clear.
     """
 
     name = "hl7"
 
-    def __init__(self, settings: ServerSettings, hl7: Hl7Settings, front_door: FrontDoor, priors: PriorFetcher) -> None:
-        hl7.require_safe_listening(allow_insecure_network=settings.allow_insecure_network)
+    def __init__(self, settings: Hl7Settings, orders: OrderIntake, *, allow_insecure_network: bool) -> None:
+        settings.require_safe_listening(allow_insecure_network=allow_insecure_network)
         self.address = ""
-        self._settings = hl7
-        self._reading = Hl7Reading(hl7.issuers, hl7.accession_field)
-        self._front_door = front_door
-        self._rules = RuleRunner(settings, front_door, intake_pb2.RECEIVED_WAY_CLIENT, priors)
-        self._orders = OrderIntake(front_door, self._rules)
-        self._channel: grpc.aio.Channel | None = None
+        self._settings = settings
+        self._reading = Hl7Reading(settings.issuers, settings.accession_field)
+        self._orders = orders
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -96,9 +87,6 @@ class Hl7Edge:
         Raises:
             ConfigurationError: The address is taken, or a TLS file cannot be used.
         """
-        self._channel = self._front_door.channel()
-        self._rules.start(self._channel)
-        self._orders.start(self._channel)
         host, _, port = self._settings.listen.rpartition(":")
         try:
             self._server = await start_hl7_server(
@@ -117,11 +105,7 @@ class Hl7Edge:
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
-        await self._orders.stop()
-        await self._rules.stop()
-        if self._channel is not None:
-            await self._channel.close()
-        self._server = self._channel = None
+        self._server = None
 
     def ready(self) -> bool:
         """Whether it listens."""
@@ -225,8 +209,7 @@ class Hl7Edge:
             request = administration_pb2.MergePatientsRequest(reason=f"ADT^A40 of {header.sender}"[:200])
             _identify(getattr(request, "from"), given_up)
             _identify(request.into, kept)
-            stub = administration_pb2_grpc.AdministrationServiceStub(self._channel)
-            await stub.MergePatients(request, metadata=self._front_door.own_metadata, timeout=_CALL_SECONDS)
+            await self._orders.merge(request)
 
 
 def _identify(message: administration_pb2.PatientIdentifier, patient: PatientId) -> None:

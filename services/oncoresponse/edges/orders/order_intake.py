@@ -9,11 +9,16 @@ from typing import Any
 import grpc
 
 from oncoresponse.edges.front_door import FrontDoor
+from oncoresponse.edges.pacs.priors import PriorFetcher
 from oncoresponse.edges.rule_runner import RuleRunner
+from oncoresponse.rpc.settings import ServerSettings
 from oncoresponse.rpc.status import from_rpc_error
 from oncoresponse.v1 import (
+    administration_pb2,
+    administration_pb2_grpc,
     assessment_pb2,
     assessment_pb2_grpc,
+    intake_pb2,
     order_pb2,
     order_pb2_grpc,
 )
@@ -27,26 +32,32 @@ _log = logging.getLogger(__name__)
 
 
 class OrderIntake:
-    """Keeps orders, and starts what they ask for as soon as their study is here.
+    """Keeps orders, and starts what they ask for as soon as their study is here. One for all ways on which they come.
+
+    See :class:`~oncoresponse.edges.edge.Edge`.
 
     Args:
+        settings: Of the process; its rules say which model assesses the study of an order.
         front_door: Whom it calls.
-        rules: Say which model assesses the study of an order.
+        priors: Fetches earlier studies.
+
+    Raises:
+        ConfigurationError: The rules have faults.
     """
 
-    def __init__(self, front_door: FrontDoor, rules: RuleRunner) -> None:
+    name = "orders"
+    address = ""
+
+    def __init__(self, settings: ServerSettings, front_door: FrontDoor, priors: PriorFetcher) -> None:
         self._front_door = front_door
-        self._rules = rules
+        self._rules = RuleRunner(settings, front_door, intake_pb2.RECEIVED_WAY_CLIENT, priors)
         self._channel: grpc.aio.Channel | None = None
         self._looking: asyncio.Task[None] | None = None
 
-    def start(self, channel: grpc.aio.Channel) -> None:
-        """Begin to look for studies of orders that wait.
-
-        Args:
-            channel: To the front door.
-        """
-        self._channel = channel
+    async def start(self) -> None:
+        """Begin to look for studies of orders that wait."""
+        self._channel = self._front_door.channel()
+        self._rules.start(self._channel)
         self._looking = asyncio.create_task(self._look())
 
     async def stop(self) -> None:
@@ -54,9 +65,16 @@ class OrderIntake:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
+        await self._rules.stop()
+        if self._channel is not None:
+            await self._channel.close()
         self._looking = self._channel = None
 
-    async def came(self, order: order_pb2.Order) -> order_pb2.Order:
+    def ready(self) -> bool:
+        """Whether it looks for studies."""
+        return self._looking is not None and not self._looking.done()
+
+    async def came(self, order: order_pb2.Order) -> None:
         """Keep an order; what it asks for is begun, and not waited for.
 
         Raises:
@@ -66,9 +84,8 @@ class OrderIntake:
         if kept.order.state == order_pb2.ORDER_STATE_WAITING:
             for study in kept.studies:
                 self._rules.ordered(study)
-        return kept.order
 
-    async def cancelled(self, order: order_pb2.Order) -> order_pb2.Order:
+    async def cancelled(self, order: order_pb2.Order) -> None:
         """Start nothing for an order, also where it comes later than this; an assessment that runs for it is cancelled.
 
         Raises:
@@ -76,10 +93,9 @@ class OrderIntake:
         """
         kept = await self._recorded(order_pb2.RecordOrderRequest(order=order, cancelled=True))
         if kept.order.assessment:
-            await self.end_assessment(kept.order.assessment)
-        return kept.order
+            await self._end_assessment(kept.order.assessment)
 
-    async def refused(self, order: order_pb2.Order, reason: str) -> order_pb2.Order:
+    async def refused(self, order: order_pb2.Order, reason: str) -> None:
         """Keep an order that can have no study, so that somebody sees it.
 
         Raises:
@@ -87,18 +103,21 @@ class OrderIntake:
         """
         kept = await self._recorded(order_pb2.RecordOrderRequest(order=order))
         if kept.order.state != order_pb2.ORDER_STATE_WAITING:
-            return kept.order
+            return
         stub = order_pb2_grpc.OrderServiceStub(self._channel)
         request = order_pb2.SettleOrderRequest(name=kept.order.name, state=order_pb2.ORDER_STATE_REFUSED, reason=reason)
-        answer: order_pb2.SettleOrderResponse = await stub.SettleOrder(request, **self._call)
-        return answer.order
+        await stub.SettleOrder(request, **self._call)
 
-    async def end_assessment(self, assessment: str) -> None:
-        """Cancel what runs; what has ended stays, and a person has to withdraw its report.
+    async def merge(self, request: administration_pb2.MergePatientsRequest) -> None:
+        """Merge two patients, where the settings of the front door allow it.
 
         Raises:
             grpc.RpcError: The front door does not do it.
         """
+        await administration_pb2_grpc.AdministrationServiceStub(self._channel).MergePatients(request, **self._call)
+
+    async def _end_assessment(self, assessment: str) -> None:
+        """Cancel what runs; what has ended stays, and a person has to withdraw its report."""
         stub = assessment_pb2_grpc.AssessmentServiceStub(self._channel)
         request = assessment_pb2.CancelAssessmentRequest(name=assessment)
         answer = await stub.CancelAssessment(request, **self._call)
