@@ -1,10 +1,12 @@
 """Stands in for an EHR that asks for cards (CDS Hooks 2.0): keys of its own, a signed token for each call.
 
     python examples/ehr.py keys
+    python examples/ehr.py token http://127.0.0.1:8042/cds-services
     python examples/ehr.py card http://127.0.0.1:8042 STS_032
 
 ``keys`` writes ``ehr-key.pem``, which stays with the EHR, and ``ehr-jwks.json`` for the settings of OncoResponse.
-``card`` opens the chart of a patient, and prints what the EHR would show.
+``token`` prints a token for one call of a URL. ``card`` opens the chart of a patient, and prints what the EHR would
+show.
 """
 
 from __future__ import annotations
@@ -37,11 +39,16 @@ def make_keys() -> None:
     JWKS.write_text(json.dumps({"keys": [{**public, "kid": "1", "alg": "ES384"}]}))
 
 
+def token_for(endpoint: str) -> str:
+    """A token for one call of a URL."""
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": endpoint, "iat": now, "exp": now + 120, "jti": str(uuid.uuid4())}
+    return jwt.encode(claims, KEY.read_bytes(), "ES384", headers={"kid": "1"})
+
+
 def card_of(base: str, patient_id: str) -> dict[str, object]:
     """What the server answers when the chart of a patient is opened."""
-    endpoint, now = f"{base}/cds-services/imaging-response", int(time.time())
-    claims = {"iss": ISSUER, "aud": endpoint, "iat": now, "exp": now + 120, "jti": str(uuid.uuid4())}
-    token = jwt.encode(claims, KEY.read_bytes(), "ES384", headers={"kid": "1"})
+    endpoint = f"{base}/cds-services/imaging-response"
     patient = {"resourceType": "Patient", "id": "p1", "identifier": [{"system": SYSTEM, "value": patient_id}]}
     hook = {
         "hook": "patient-view",
@@ -52,7 +59,7 @@ def card_of(base: str, patient_id: str) -> dict[str, object]:
     request = urllib.request.Request(  # noqa: S310 - the URL is the user's own
         endpoint,
         json.dumps(hook).encode(),
-        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        {"Authorization": f"Bearer {token_for(endpoint)}", "Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
         found: dict[str, object] = json.load(answer)
@@ -62,6 +69,8 @@ def card_of(base: str, patient_id: str) -> dict[str, object]:
 if __name__ == "__main__":
     if sys.argv[1:] == ["keys"]:
         make_keys()
+    elif len(sys.argv) == 3 and sys.argv[1] == "token":
+        print(token_for(sys.argv[2]))
     elif len(sys.argv) == 4 and sys.argv[1] == "card":
         print(json.dumps(card_of(sys.argv[2].rstrip("/"), sys.argv[3]), indent=2, ensure_ascii=False))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -10,13 +11,11 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-import requests
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -24,61 +23,17 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from oncoresponse.rpc.client import Client, Order
 from oncoresponse.v1 import report_pb2
 
+from tests.integration.cds_ehr import IMAGING, ORDER_SELECT, Ehr, Json, feedback
+from tests.integration.cds_ehr import PATIENT_VIEW as SERVICE
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BASE = "https://cds.hospital.example"
 SYSTEM = "https://hospital.example/mrn"
-SERVICE = "imaging-response"
 PATIENT = "STS_032"
-Json = dict[str, Any]
 
 
 def silent(_message: str, _fraction: float) -> None:
     return None
-
-
-@dataclass
-class Ehr:
-    """What signs as an EHR does."""
-
-    base: str
-    issuer: str = "https://ehr.hospital.example"
-    keys: dict[str, Any] = field(default_factory=dict)
-
-    def claims(self, path: str, **changed: Any) -> Json:
-        now = int(time.time())
-        given = {"iss": self.issuer, "aud": BASE + path, "iat": now, "exp": now + 300, "jti": str(uuid.uuid4())}
-        return {name: value for name, value in (given | changed).items() if value is not None}
-
-    def token(self, path: str, algorithm: str = "ES384", headers: Json | None = None, **changed: Any) -> str:
-        return jwt.encode(
-            self.claims(path, **changed), self.keys[algorithm], algorithm, headers={"kid": algorithm, **(headers or {})}
-        )
-
-    def ask(self, path: str, body: Json | None = None, token: str | None = None) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.token(path) if token is None else token}"}
-        method = "GET" if body is None else "POST"
-        return requests.request(method, self.base + path, json=body, headers=headers, timeout=30)
-
-    def hook(self, *identifiers: tuple[str, str], **changed: Any) -> Json:
-        patient = {
-            "resourceType": "Patient",
-            "id": "p1",
-            "name": [{"family": PATIENT}],
-            "identifier": [{"system": system, "value": value} for system, value in identifiers],
-        }
-        return {
-            "hook": "patient-view",
-            "hookInstance": str(uuid.uuid4()),
-            "context": {"userId": "Practitioner/ada", "patientId": "p1"},
-            "prefetch": {"patient": patient},
-            **changed,
-        }
-
-    def cards(self, *identifiers: tuple[str, str], **changed: Any) -> list[Json]:
-        answer = self.ask(f"/cds-services/{SERVICE}", self.hook(*identifiers, **changed))
-        assert answer.status_code == 200, answer.text
-        found: list[Json] = answer.json()["cards"]
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +84,7 @@ def server(
 
 @pytest.fixture
 def ehr(server: Any) -> Ehr:
-    return Ehr(f"http://{server.edges['http']}", keys=server.keys)
+    return Ehr(f"http://{server.edges['http']}", BASE, keys=server.keys)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +106,7 @@ def test_discovery_names_the_services(ehr: Ehr) -> None:
 
 def test_a_card_tells_the_newest_report(ehr: Ehr, assessment: Any, server: Any) -> None:
     (card,) = ehr.cards((SYSTEM, PATIENT))
-    assert card["summary"] == "Indeterminate: the evidence does not allow a call."
+    assert re.fullmatch(r"Study [0-9-]{10}: Indeterminate: the evidence does not allow a call\.", card["summary"])
     assert card["indicator"] == "info" and "research use" in card["source"]["label"]
     assert "research" in card["detail"].lower()
     (link,) = card["links"]
@@ -161,10 +116,8 @@ def test_a_card_tells_the_newest_report(ehr: Ehr, assessment: Any, server: Any) 
         "judgement-unfavorable",
         "judgement-uncertain",
     ]
-    order = ehr.ask(
-        "/cds-services/imaging-response-order",
-        ehr.hook((SYSTEM, PATIENT), hook="order-select"),
-    )
+    imaging = {"resourceType": "ServiceRequest", "category": [{"coding": [IMAGING]}]}
+    order = ehr.ask(f"/cds-services/{ORDER_SELECT}", ehr.order(imaging, **{SYSTEM: PATIENT}))
     assert [each["summary"] for each in order.json()["cards"]] == [card["summary"]]
     # The same call of the hook again is the same card.
     body = ehr.hook((SYSTEM, PATIENT))
@@ -258,17 +211,10 @@ def test_a_token_is_used_once(ehr: Ehr, assessment: Any) -> None:
     assert [ehr.ask(path, body, token).status_code for _ in range(2)] == [200, 401]
 
 
-def feedback(card: str, outcome: str = "overridden", code: str = "judgement-unfavorable", **more: Any) -> Json:
-    said = {"card": card, "outcome": outcome, "outcomeTimestamp": "2026-11-27T12:00:00Z", **more}
-    if outcome == "overridden":
-        said["overrideReason"] = {"reason": {"code": code}, "userComment": "Grew since."}
-    return {"feedback": [said]}
-
-
 def test_feedback_is_the_physicians_judgement(ehr: Ehr, assessment: Any, server: Any) -> None:
     path = f"/cds-services/{SERVICE}/feedback"
     (card,) = ehr.cards((SYSTEM, PATIENT))
-    clinic = Ehr(ehr.base, "https://clinic.example", ehr.keys)
+    clinic = Ehr(ehr.base, BASE, "https://clinic.example", ehr.keys)
     assert clinic.ask(path, feedback(card["uuid"])).status_code == 404
     assert ehr.ask(path, feedback(str(uuid.uuid4()))).status_code == 404
     assert ehr.ask(path, feedback(card["uuid"], "accepted")).status_code == 200
@@ -289,7 +235,10 @@ def test_feedback_is_the_physicians_judgement(ehr: Ehr, assessment: Any, server:
     ):
         assert ehr.ask(path, wrong).status_code == 400
     with closing(sqlite3.connect(server.data / "oncoresponse.sqlite")) as rows:
-        assert ("accepted", "") in rows.execute("SELECT outcome, override_reason FROM cds_card").fetchall()
+        last = rows.execute("SELECT outcome, override_reason FROM cds_card WHERE card = ?", [card["uuid"]]).fetchall()
+        said = rows.execute("SELECT outcome, override_reason FROM cds_feedback ORDER BY create_time_ms").fetchall()
+    assert last == [said[-1]] == [("overridden", "judgement-favorable")]
+    assert said[:2] == [("accepted", ""), ("overridden", "judgement-unfavorable")]
 
 
 def test_two_physicians_of_one_hook_call_each_have_a_card(ehr: Ehr, assessment: Any, server: Any) -> None:

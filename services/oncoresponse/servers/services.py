@@ -283,6 +283,7 @@ def _monitoring(around: Surroundings) -> Built:
 
 
 def _assessment(around: Surroundings) -> Built:
+    from oncoresponse.reporting.code_systems import LOCAL_BASE, LOCAL_CODES
     from oncoresponse.servers.administration_servicer import AdministrationServicer
     from oncoresponse.servers.assessment_replay import AssessmentReplay
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
@@ -336,7 +337,9 @@ def _assessment(around: Surroundings) -> Built:
     around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
     around.offer(delivery_pb2_grpc.add_DeliveryServiceServicer_to_server, DeliveryServicer(records, deliveries))
     cards = CardStore(settings.system_database_url, judgement_first=settings.judgement_first)
-    around.offer(card_pb2_grpc.add_CardServiceServicer_to_server, CardServicer(settings.cds_hooks, cards, store))
+    codes = LOCAL_CODES.replace(LOCAL_BASE, settings.fhir.local_base or LOCAL_BASE)
+    card_servicer = CardServicer(settings.cds_hooks, cards, store, codes)
+    around.offer(card_pb2_grpc.add_CardServiceServicer_to_server, card_servicer)
     older = OlderReports(records, around.artifacts, store, resources)
     query = ResourceQuery(settings.system_database_url)
     reader = ResourceServicer(query, around.artifacts, older, judgement_first=settings.judgement_first)

@@ -6,8 +6,9 @@ By names and codes, not by classes: a process without the workflow loads neither
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
 from oncoresponse.errors import Busy, DiskFull, OncoResponseError, PeerUnavailable
 
@@ -17,6 +18,9 @@ _SQLITE_PRIMARY_CODE = 0xFF
 """https://www.sqlite.org/rescode.html: the lower eight bits of an extended result code."""
 # PostgreSQL, appendix A: class 53, insufficient resources.
 _POSTGRESQL_DISK_FULL = "53100"
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 def known_database_error(error: BaseException) -> OncoResponseError | None:
@@ -43,6 +47,24 @@ def known_database_errors() -> Iterator[None]:
         if (known := known_database_error(error)) is None:
             raise
         raise known from error
+
+
+def once_more(work: Callable[_P, _T], *args: _P.args, **more: _P.kwargs) -> _T:
+    """Does it, and a second time where another connection holds the database.
+
+    Args:
+        work: What may be done twice.
+        args, more: Its arguments.
+
+    Raises:
+        PeerUnavailable, Busy, DiskFull: The database does not answer, is still held, or cannot write.
+    """
+    try:
+        with known_database_errors():
+            return work(*args, **more)
+    except Busy:
+        with known_database_errors():
+            return work(*args, **more)
 
 
 def is_locked(error: BaseException) -> bool:

@@ -102,6 +102,7 @@ TABLES: Mapping[str, Kept] = MappingProxyType(
         "delivery": _CHART,
         "delivery_count": _NO_PATIENT,
         "cds_card": _CHART,
+        "cds_feedback": _CHART,
         "cds_token": _NO_PATIENT,
         "fhir_report": _CHART,
         "fhir_patient": Kept(Erased.WITH_ASSESSMENT, Kind.REPORTS, True, "assessment, and Patient ID or reference"),

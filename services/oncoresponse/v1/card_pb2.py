@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aoncoresponse/v1/card.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\\\n\x0f\x43\x61rdClientToken\x12!\n\x05token\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\x80\x80\x01R\x05token\x12&\n\x08\x65ndpoint\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03R\x08\x65ndpoint\"Z\n\x16\x43heckCardClientRequest\x12@\n\x06\x63lient\x18\x01 \x01(\x0b\x32 .oncoresponse.v1.CardClientTokenB\x06\xbaH\x03\xc8\x01\x01R\x06\x63lient\"-\n\x17\x43heckCardClientResponse\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"X\n\x15\x43\x61rdPatientIdentifier\x12 \n\x06system\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01R\x06system\x12\x1d\n\x05value\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x05value\"\xf4\x01\n\x0fGetCardsRequest\x12@\n\x06\x63lient\x18\x01 \x01(\x0b\x32 .oncoresponse.v1.CardClientTokenB\x06\xbaH\x03\xc8\x01\x01R\x06\x63lient\x12-\n\rhook_instance\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0chookInstance\x12\x1c\n\x04user\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x04user\x12R\n\x0bidentifiers\x18\x04 \x03(\x0b\x32&.oncoresponse.v1.CardPatientIdentifierB\x08\xbaH\x05\x92\x01\x02\x10\x32R\x0bidentifiers\"\x86\x01\n\x04\x43\x61rd\x12\x12\n\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x18\n\x07summary\x18\x02 \x01(\tR\x07summary\x12 \n\x0bunfavorable\x18\x03 \x01(\x08R\x0bunfavorable\x12\x16\n\x06\x64\x65tail\x18\x04 \x01(\tR\x06\x64\x65tail\x12\x16\n\x06report\x18\x05 \x01(\tR\x06report\"d\n\x10GetCardsResponse\x12+\n\x05\x63\x61rds\x18\x01 \x03(\x0b\x32\x15.oncoresponse.v1.CardR\x05\x63\x61rds\x12#\n\rpatient_known\x18\x02 \x01(\x08R\x0cpatientKnown\"\x85\x02\n\x0c\x43\x61rdFeedback\x12\x1c\n\x04\x63\x61rd\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x04\x63\x61rd\x12\x42\n\x07outcome\x18\x02 \x01(\x0e\x32\x1c.oncoresponse.v1.CardOutcomeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x07outcome\x12\x30\n\x0foverride_reason\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x0eoverrideReason\x12\"\n\x07\x63omment\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\x07\x63omment\x12=\n\x0coutcome_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0boutcomeTime\"\xa4\x01\n\x19RecordCardFeedbackRequest\x12@\n\x06\x63lient\x18\x01 \x01(\x0b\x32 .oncoresponse.v1.CardClientTokenB\x06\xbaH\x03\xc8\x01\x01R\x06\x63lient\x12\x45\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x03(\x0b\x32\x1d.oncoresponse.v1.CardFeedbackB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x14R\x08\x66\x65\x65\x64\x62\x61\x63k\"<\n\x1aRecordCardFeedbackResponse\x12\x1e\n\njudgements\x18\x01 \x01(\x05R\njudgements*c\n\x0b\x43\x61rdOutcome\x12\x1c\n\x18\x43\x41RD_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41RD_OUTCOME_ACCEPTED\x10\x01\x12\x1b\n\x17\x43\x41RD_OUTCOME_OVERRIDDEN\x10\x02\x32\xb3\x02\n\x0b\x43\x61rdService\x12\x64\n\x0f\x43heckCardClient\x12\'.oncoresponse.v1.CheckCardClientRequest\x1a(.oncoresponse.v1.CheckCardClientResponse\x12O\n\x08GetCards\x12 .oncoresponse.v1.GetCardsRequest\x1a!.oncoresponse.v1.GetCardsResponse\x12m\n\x12RecordCardFeedback\x12*.oncoresponse.v1.RecordCardFeedbackRequest\x1a+.oncoresponse.v1.RecordCardFeedbackResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aoncoresponse/v1/card.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\\\n\x0f\x43\x61rdClientToken\x12!\n\x05token\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\x80\x80\x01R\x05token\x12&\n\x08\x65ndpoint\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03R\x08\x65ndpoint\"Z\n\x16\x43heckCardClientRequest\x12@\n\x06\x63lient\x18\x01 \x01(\x0b\x32 .oncoresponse.v1.CardClientTokenB\x06\xbaH\x03\xc8\x01\x01R\x06\x63lient\"-\n\x17\x43heckCardClientResponse\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"X\n\x15\x43\x61rdPatientIdentifier\x12 \n\x06system\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01R\x06system\x12\x1d\n\x05value\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x05value\"\xf4\x01\n\x0fGetCardsRequest\x12@\n\x06\x63lient\x18\x01 \x01(\x0b\x32 .oncoresponse.v1.CardClientTokenB\x06\xbaH\x03\xc8\x01\x01R\x06\x63lient\x12-\n\rhook_instance\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0chookInstance\x12\x1c\n\x04user\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x04user\x12R\n\x0bidentifiers\x18\x04 \x03(\x0b\x32&.oncoresponse.v1.CardPatientIdentifierB\x08\xbaH\x05\x92\x01\x02\x10\x32R\x0bidentifiers\"R\n\nCardReason\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x16\n\x06system\x18\x02 \x01(\tR\x06system\x12\x18\n\x07\x64isplay\x18\x03 \x01(\tR\x07\x64isplay\"\x9b\x02\n\x04\x43\x61rd\x12\x12\n\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x18\n\x07summary\x18\x02 \x01(\tR\x07summary\x12 \n\x0bunfavorable\x18\x03 \x01(\x08R\x0bunfavorable\x12\x16\n\x06\x64\x65tail\x18\x04 \x01(\tR\x06\x64\x65tail\x12\x16\n\x06report\x18\x05 \x01(\tR\x06report\x12\x1e\n\nassessment\x18\x06 \x01(\tR\nassessment\x12+\n\x11judgement_awaited\x18\x07 \x01(\x08R\x10judgementAwaited\x12\x46\n\x10override_reasons\x18\x08 \x03(\x0b\x32\x1b.oncoresponse.v1.CardReasonR\x0foverrideReasons\"d\n\x10GetCardsResponse\x12+\n\x05\x63\x61rds\x18\x01 \x03(\x0b\x32\x15.oncoresponse.v1.CardR\x05\x63\x61rds\x12#\n\rpatient_known\x18\x02 \x01(\x08R\x0cpatientKnown\"\xb4\x02\n\x0c\x43\x61rdFeedback\x12\x1c\n\x04\x63\x61rd\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x04\x63\x61rd\x12\x42\n\x07outcome\x18\x02 \x01(\x0e\x32\x1c.oncoresponse.v1.CardOutcomeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x07outcome\x12\x30\n\x0foverride_reason\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x0eoverrideReason\x12\"\n\x07\x63omment\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\x07\x63omment\x12=\n\x0coutcome_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0boutcomeTime\x12-\n\rreason_system\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01R\x0creasonSystem\"\xa4\x01\n\x19RecordCardFeedbackRequest\x12@\n\x06\x63lient\x18\x01 \x01(\x0b\x32 .oncoresponse.v1.CardClientTokenB\x06\xbaH\x03\xc8\x01\x01R\x06\x63lient\x12\x45\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x02 \x03(\x0b\x32\x1d.oncoresponse.v1.CardFeedbackB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x14R\x08\x66\x65\x65\x64\x62\x61\x63k\"<\n\x1aRecordCardFeedbackResponse\x12\x1e\n\njudgements\x18\x01 \x01(\x05R\njudgements*c\n\x0b\x43\x61rdOutcome\x12\x1c\n\x18\x43\x41RD_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41RD_OUTCOME_ACCEPTED\x10\x01\x12\x1b\n\x17\x43\x41RD_OUTCOME_OVERRIDDEN\x10\x02\x32\xb3\x02\n\x0b\x43\x61rdService\x12\x64\n\x0f\x43heckCardClient\x12\'.oncoresponse.v1.CheckCardClientRequest\x1a(.oncoresponse.v1.CheckCardClientResponse\x12O\n\x08GetCards\x12 .oncoresponse.v1.GetCardsRequest\x1a!.oncoresponse.v1.GetCardsResponse\x12m\n\x12RecordCardFeedback\x12*.oncoresponse.v1.RecordCardFeedbackRequest\x1a+.oncoresponse.v1.RecordCardFeedbackResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,12 +59,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CARDFEEDBACK'].fields_by_name['override_reason']._serialized_options = b'\272H\004r\002\030@'
   _globals['_CARDFEEDBACK'].fields_by_name['comment']._loaded_options = None
   _globals['_CARDFEEDBACK'].fields_by_name['comment']._serialized_options = b'\272H\005r\003\030\350\007'
+  _globals['_CARDFEEDBACK'].fields_by_name['reason_system']._loaded_options = None
+  _globals['_CARDFEEDBACK'].fields_by_name['reason_system']._serialized_options = b'\272H\005r\003\030\377\001'
   _globals['_RECORDCARDFEEDBACKREQUEST'].fields_by_name['client']._loaded_options = None
   _globals['_RECORDCARDFEEDBACKREQUEST'].fields_by_name['client']._serialized_options = b'\272H\003\310\001\001'
   _globals['_RECORDCARDFEEDBACKREQUEST'].fields_by_name['feedback']._loaded_options = None
   _globals['_RECORDCARDFEEDBACKREQUEST'].fields_by_name['feedback']._serialized_options = b'\272H\007\222\001\004\010\001\020\024'
-  _globals['_CARDOUTCOME']._serialized_start=1411
-  _globals['_CARDOUTCOME']._serialized_end=1510
+  _globals['_CARDOUTCOME']._serialized_start=1691
+  _globals['_CARDOUTCOME']._serialized_end=1790
   _globals['_CARDCLIENTTOKEN']._serialized_start=109
   _globals['_CARDCLIENTTOKEN']._serialized_end=201
   _globals['_CHECKCARDCLIENTREQUEST']._serialized_start=203
@@ -75,16 +77,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CARDPATIENTIDENTIFIER']._serialized_end=430
   _globals['_GETCARDSREQUEST']._serialized_start=433
   _globals['_GETCARDSREQUEST']._serialized_end=677
-  _globals['_CARD']._serialized_start=680
-  _globals['_CARD']._serialized_end=814
-  _globals['_GETCARDSRESPONSE']._serialized_start=816
-  _globals['_GETCARDSRESPONSE']._serialized_end=916
-  _globals['_CARDFEEDBACK']._serialized_start=919
-  _globals['_CARDFEEDBACK']._serialized_end=1180
-  _globals['_RECORDCARDFEEDBACKREQUEST']._serialized_start=1183
-  _globals['_RECORDCARDFEEDBACKREQUEST']._serialized_end=1347
-  _globals['_RECORDCARDFEEDBACKRESPONSE']._serialized_start=1349
-  _globals['_RECORDCARDFEEDBACKRESPONSE']._serialized_end=1409
-  _globals['_CARDSERVICE']._serialized_start=1513
-  _globals['_CARDSERVICE']._serialized_end=1820
+  _globals['_CARDREASON']._serialized_start=679
+  _globals['_CARDREASON']._serialized_end=761
+  _globals['_CARD']._serialized_start=764
+  _globals['_CARD']._serialized_end=1047
+  _globals['_GETCARDSRESPONSE']._serialized_start=1049
+  _globals['_GETCARDSRESPONSE']._serialized_end=1149
+  _globals['_CARDFEEDBACK']._serialized_start=1152
+  _globals['_CARDFEEDBACK']._serialized_end=1460
+  _globals['_RECORDCARDFEEDBACKREQUEST']._serialized_start=1463
+  _globals['_RECORDCARDFEEDBACKREQUEST']._serialized_end=1627
+  _globals['_RECORDCARDFEEDBACKRESPONSE']._serialized_start=1629
+  _globals['_RECORDCARDFEEDBACKRESPONSE']._serialized_end=1689
+  _globals['_CARDSERVICE']._serialized_start=1793
+  _globals['_CARDSERVICE']._serialized_end=2100
 # @@protoc_insertion_point(module_scope)

@@ -60,19 +60,35 @@ class GetCardsRequest(_message.Message):
     identifiers: _containers.RepeatedCompositeFieldContainer[CardPatientIdentifier]
     def __init__(self, client: _Optional[_Union[CardClientToken, _Mapping]] = ..., hook_instance: _Optional[str] = ..., user: _Optional[str] = ..., identifiers: _Optional[_Iterable[_Union[CardPatientIdentifier, _Mapping]]] = ...) -> None: ...
 
+class CardReason(_message.Message):
+    __slots__ = ("code", "system", "display")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    SYSTEM_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    system: str
+    display: str
+    def __init__(self, code: _Optional[str] = ..., system: _Optional[str] = ..., display: _Optional[str] = ...) -> None: ...
+
 class Card(_message.Message):
-    __slots__ = ("uuid", "summary", "unfavorable", "detail", "report")
+    __slots__ = ("uuid", "summary", "unfavorable", "detail", "report", "assessment", "judgement_awaited", "override_reasons")
     UUID_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     UNFAVORABLE_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    ASSESSMENT_FIELD_NUMBER: _ClassVar[int]
+    JUDGEMENT_AWAITED_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDE_REASONS_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     summary: str
     unfavorable: bool
     detail: str
     report: str
-    def __init__(self, uuid: _Optional[str] = ..., summary: _Optional[str] = ..., unfavorable: _Optional[bool] = ..., detail: _Optional[str] = ..., report: _Optional[str] = ...) -> None: ...
+    assessment: str
+    judgement_awaited: bool
+    override_reasons: _containers.RepeatedCompositeFieldContainer[CardReason]
+    def __init__(self, uuid: _Optional[str] = ..., summary: _Optional[str] = ..., unfavorable: _Optional[bool] = ..., detail: _Optional[str] = ..., report: _Optional[str] = ..., assessment: _Optional[str] = ..., judgement_awaited: _Optional[bool] = ..., override_reasons: _Optional[_Iterable[_Union[CardReason, _Mapping]]] = ...) -> None: ...
 
 class GetCardsResponse(_message.Message):
     __slots__ = ("cards", "patient_known")
@@ -83,18 +99,20 @@ class GetCardsResponse(_message.Message):
     def __init__(self, cards: _Optional[_Iterable[_Union[Card, _Mapping]]] = ..., patient_known: _Optional[bool] = ...) -> None: ...
 
 class CardFeedback(_message.Message):
-    __slots__ = ("card", "outcome", "override_reason", "comment", "outcome_time")
+    __slots__ = ("card", "outcome", "override_reason", "comment", "outcome_time", "reason_system")
     CARD_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     OVERRIDE_REASON_FIELD_NUMBER: _ClassVar[int]
     COMMENT_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_TIME_FIELD_NUMBER: _ClassVar[int]
+    REASON_SYSTEM_FIELD_NUMBER: _ClassVar[int]
     card: str
     outcome: CardOutcome
     override_reason: str
     comment: str
     outcome_time: _timestamp_pb2.Timestamp
-    def __init__(self, card: _Optional[str] = ..., outcome: _Optional[_Union[CardOutcome, str]] = ..., override_reason: _Optional[str] = ..., comment: _Optional[str] = ..., outcome_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    reason_system: str
+    def __init__(self, card: _Optional[str] = ..., outcome: _Optional[_Union[CardOutcome, str]] = ..., override_reason: _Optional[str] = ..., comment: _Optional[str] = ..., outcome_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason_system: _Optional[str] = ...) -> None: ...
 
 class RecordCardFeedbackRequest(_message.Message):
     __slots__ = ("client", "feedback")

@@ -66,15 +66,16 @@ class CardServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCards(self, request, context):
-        """Gives the cards for a patient: one for the newest report, none where there is none. Errors: NOT_AUTHENTICATED.
+        """Gives the cards for a patient: for each model one, for the report of the newest study. Errors: NOT_AUTHENTICATED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RecordCardFeedback(self, request, context):
-        """Keeps what a physician said to a card; a judgement of the case becomes that of the physician. The same again changes
-        nothing. Errors: NOT_AUTHENTICATED, CARD_NOT_FOUND.
+        """Keeps what a physician said to a card; a judgement of the case becomes that of the physician, if it is the last word
+        to the card. The same again changes nothing. Errors: NOT_AUTHENTICATED; CARD_NOT_FOUND, once what was said to the
+        other cards is kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from oncoresponse.edges.http.cds_routes import PATH as CDS_PATH
 from oncoresponse.edges.http.problem import Refusal
 from oncoresponse.edges.http.protection import ROUTE, Protection
 from oncoresponse.edges.http.route_rules import ROUTE_RULES, RouteRule
 from oncoresponse.errors import InvalidRequest
+from oncoresponse.rpc.access_control import CORRELATION_ID
 from oncoresponse.rpc.edge_settings import HttpSettings
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def application(settings: HttpSettings, handlers: Mapping[tuple[str, str], Handler]) -> ASGIApp:
+def application(
+    settings: HttpSettings, handlers: Mapping[tuple[str, str], Handler], cds_origins: Sequence[str] = ()
+) -> ASGIApp:
     """The application with everything that protects it.
 
     Args:
         settings: The limits.
         handlers: What answers, by method and path.
+        cds_origins: Of the web applications that may call the routes of CDS Hooks.
 
     Raises:
         LookupError: A route has no line in the table, or none that answers it.
@@ -37,7 +43,29 @@ def application(settings: HttpSettings, handlers: Mapping[tuple[str, str], Handl
         for (method, path), rule in ROUTE_RULES.items()
     ]
     open_paths = [path for (_, path), rule in ROUTE_RULES.items() if rule.is_open]
-    return Protection(_Routed(Router(routes, redirect_slashes=False)), settings, open_paths)
+    protected = Protection(_Routed(Router(routes, redirect_slashes=False)), settings, open_paths)
+    return _CdsOrigins(protected, cds_origins) if cds_origins else protected
+
+
+class _CdsOrigins:
+    """Lets pages of some origins call CDS Hooks and read the answers, errors too (CORS); other paths stay as they are.
+
+    The token in the header of a call is no credential in the sense of CORS: no cookie is ever taken.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        self._app = app
+        self._shared = CORSMiddleware(
+            app,
+            allow_origins=origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "Content-Type"),
+            expose_headers=("Retry-After", CORRELATION_ID),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_cds = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{CDS_PATH}/")
+        await (self._shared if is_cds else self._app)(scope, receive, send)
 
 
 class _Routed:

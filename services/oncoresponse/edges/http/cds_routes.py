@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import grpc
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from oncoresponse.edges.front_door import FrontDoor
+from oncoresponse.edges.http.cds_request import card_request, feedback_of, json_body, selects
 from oncoresponse.edges.http.identity import origin_metadata
 from oncoresponse.edges.http.problem import Refusal
 from oncoresponse.errors import InvalidRequest, NotAuthenticated
@@ -22,22 +20,16 @@ from oncoresponse.v1 import card_pb2, card_pb2_grpc
 
 PATH = "/cds-services"
 _ANSWERS_WITHIN_SECONDS = 30.0
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_HOOKS = {"imaging-response": "patient-view", "imaging-response-order": "order-select"}
-"""Services by id, and the hook of each."""
-_PREFETCH = {"patient": "Patient/{{context.patientId}}"}
-_CODES = "https://oncoresponse.example/fhir/CodeSystem/oncoresponse"
-_OVERRIDE_REASONS = [
-    {"code": "judgement-favorable", "system": _CODES, "display": "I expect the favorable outcome"},
-    {"code": "judgement-unfavorable", "system": _CODES, "display": "I expect the unfavorable outcome"},
-    {"code": "judgement-uncertain", "system": _CODES, "display": "I am uncertain"},
-]
-_OUTCOMES = {
-    "accepted": card_pb2.CARD_OUTCOME_ACCEPTED,
-    "overridden": card_pb2.CARD_OUTCOME_OVERRIDDEN,
+_ORDER_SELECT = "order-select"
+_HOOKS = {
+    "imaging-response": ("patient-view", "The newest imaging reports of the patient, with their uncertainty."),
+    "imaging-response-order": (_ORDER_SELECT, "The same, when an imaging study is ordered."),
 }
-_MOST_FEEDBACK = 20
+"""Services by id: the hook of each, and what it gives."""
+_PREFETCH = {"patient": "Patient/{{context.patientId}}"}
 _RESEARCH = "Research use only"
+_USAGE = "Needs the prefetch 'patient', with an identifier of a system that both sides have agreed on."
+_Read = TypeVar("_Read")
 
 
 class CdsRoutes:
@@ -53,20 +45,21 @@ class CdsRoutes:
         self._front_door = front_door
         self._stub = card_pb2_grpc.CardServiceStub(channel)
         self._settings = settings
+        self._order_codes = frozenset(() if settings is None else settings.order_codes)
 
     async def discovery(self, request: Request) -> Response:
         """The services."""
-        client = self._client(request, PATH)
-        await self._stub.CheckCardClient(card_pb2.CheckCardClientRequest(client=client), **self._call(request))
+        await self._require(request, self._client(request, PATH))
         services = [
             {
                 "hook": hook,
                 "id": name,
                 "title": "OncoResponse: imaging and therapy response",
-                "description": f"The newest imaging report of the patient with its uncertainty. {_RESEARCH}.",
+                "description": f"{description} {_RESEARCH}.",
                 "prefetch": _PREFETCH,
+                "usageRequirements": _USAGE,
             }
-            for name, hook in _HOOKS.items()
+            for name, (hook, description) in _HOOKS.items()
         ]
         return JSONResponse({"services": services})
 
@@ -74,19 +67,17 @@ class CdsRoutes:
         """Cards for the patient of a hook."""
         service = request.path_params["service"]
         client = self._client(request, f"{PATH}/{service}")
-        if service not in _HOOKS:
-            await self._stub.CheckCardClient(card_pb2.CheckCardClientRequest(client=client), **self._call(request))
-            raise Refusal(404, InvalidRequest(f"The services are {', '.join(_HOOKS)}."))
-        body = await _body(request)
-        context = _map(body, "context")
-        wanted = card_pb2.GetCardsRequest(
-            client=client,
-            hook_instance=str(body.get("hookInstance", "")),
-            user=str(context.get("userId", ""))[:200],
-            identifiers=_identifiers(body, context),
-        )
-        if body.get("hook") != _HOOKS[service] or not _UUID.fullmatch(wanted.hook_instance):
-            raise InvalidRequest(f"The hook of this service is {_HOOKS[service]}, and hookInstance a UUID.")
+
+        async def read() -> tuple[card_pb2.GetCardsRequest, bool]:
+            hook, _ = self._service(service)
+            body = await json_body(request)
+            wanted = card_request(body, hook, client)
+            return wanted, hook != _ORDER_SELECT or selects(body, self._order_codes)
+
+        wanted, is_relevant = await self._read(request, client, read)
+        if not is_relevant:
+            await self._require(request, client)
+            return JSONResponse({"cards": []})
         answer = await self._stub.GetCards(wanted, **self._call(request))
         if not answer.patient_known:
             # CDS Hooks 2.0, "HTTP Status Codes": what the service needs is lacking.
@@ -103,14 +94,33 @@ class CdsRoutes:
         """What physicians did with cards."""
         service = request.path_params["service"]
         client = self._client(request, f"{PATH}/{service}/feedback")
-        body = await _body(request)
-        said = body.get("feedback")
-        if service not in _HOOKS or not isinstance(said, list) or not 0 < len(said) <= _MOST_FEEDBACK:
-            raise InvalidRequest("The body is {'feedback': [...]}, with cards of a service of the discovery.")
-        await self._stub.RecordCardFeedback(
-            card_pb2.RecordCardFeedbackRequest(client=client, feedback=map(_feedback, said)), **self._call(request)
-        )
+
+        async def read() -> card_pb2.RecordCardFeedbackRequest:
+            self._service(service)
+            said = feedback_of(await json_body(request))
+            return card_pb2.RecordCardFeedbackRequest(client=client, feedback=said)
+
+        await self._stub.RecordCardFeedback(await self._read(request, client, read), **self._call(request))
         return Response(status_code=200)
+
+    def _service(self, name: str) -> tuple[str, str]:
+        if name not in _HOOKS:
+            raise Refusal(404, InvalidRequest(f"The services are {', '.join(_HOOKS)}."))
+        return _HOOKS[name]
+
+    async def _read(
+        self, request: Request, client: card_pb2.CardClientToken, read: Callable[[], Awaitable[_Read]]
+    ) -> _Read:
+        """What the request says. What is wrong with it learns only who shows a token that is right."""
+        try:
+            return await read()
+        except (InvalidRequest, Refusal):
+            await self._require(request, client)
+            raise
+
+    async def _require(self, request: Request, client: card_pb2.CardClientToken) -> None:
+        """Check the token where nothing else is called, which would."""
+        await self._stub.CheckCardClient(card_pb2.CheckCardClientRequest(client=client), **self._call(request))
 
     def _client(self, request: Request, path: str) -> card_pb2.CardClientToken:
         scheme, _, token = request.headers.get(AUTHORIZATION, "").partition(" ")
@@ -124,66 +134,30 @@ class CdsRoutes:
         return {"metadata": metadata, "timeout": _ANSWERS_WITHIN_SECONDS}
 
     def _card(self, card: card_pb2.Card) -> dict[str, Any]:
+        source = {"label": f"OncoResponse, {_RESEARCH.lower()}"}
+        if self._settings is not None and self._settings.source_url:
+            source["url"] = self._settings.source_url
         made: dict[str, Any] = {
             "uuid": card.uuid,
             "summary": card.summary,
             "detail": card.detail,
             "indicator": "warning" if card.unfavorable else "info",
-            "source": {"label": f"OncoResponse, {_RESEARCH.lower()}"},
-            "overrideReasons": _OVERRIDE_REASONS,
+            "source": source,
+            "overrideReasons": [
+                {"code": each.code, "system": each.system, "display": each.display} for each in card.override_reasons
+            ],
         }
-        if self._settings is not None:
-            link = self._settings.report_url or f"{self._settings.base_url}/fhir/DiagnosticReport/{{id}}"
-            url = link.replace("{id}", card.report)
-            made["links"] = [{"label": "Open the report", "url": url, "type": "absolute"}]
+        if link := self._link(card):
+            made["links"] = [{**link, "type": "absolute"}]
         return made
 
-
-async def _body(request: Request) -> dict[str, Any]:
-    try:
-        found = json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("The body is no JSON.") from error
-    if not isinstance(found, dict):
-        raise InvalidRequest("The body is no JSON object.")
-    return found
-
-
-def _feedback(said: Any) -> card_pb2.CardFeedback:
-    if not isinstance(said, dict) or said.get("outcome") not in _OUTCOMES or not _UUID.fullmatch(str(said.get("card"))):
-        raise InvalidRequest("The outcome is accepted or overridden, and card the uuid of the card.")
-    reason = _map(said, "overrideReason", lacking={})
-    made = card_pb2.CardFeedback(
-        card=said["card"],
-        outcome=_OUTCOMES[said["outcome"]],
-        override_reason=str(_map(reason, "reason", lacking={}).get("code", ""))[:64],
-        comment=str(reason.get("userComment", ""))[:1000],
-    )
-    try:
-        made.outcome_time.FromDatetime(datetime.fromisoformat(str(said.get("outcomeTimestamp"))))
-    except (ValueError, OverflowError) as error:
-        raise InvalidRequest("outcomeTimestamp is no time in the form of ISO 8601.") from error
-    return made
-
-
-def _map(values: Mapping[str, Any], name: str, lacking: dict[str, Any] | None = None) -> dict[str, Any]:
-    found = values.get(name, lacking)
-    if not isinstance(found, dict):
-        raise InvalidRequest(f"{name} is no JSON object.")
-    return found
-
-
-def _identifiers(body: Mapping[str, Any], context: Mapping[str, Any]) -> list[card_pb2.CardPatientIdentifier]:
-    """Of the Patient in the prefetch, if it is that of the context; names are never looked at."""
-    patient = _map(body, "prefetch", lacking={}).get("patient")
-    if not isinstance(patient, dict) or patient.get("resourceType") != "Patient":
-        return []
-    if patient.get("id") != context.get("patientId"):
-        raise InvalidRequest("The prefetched Patient is another one than context.patientId.")
-    found = patient.get("identifier", [])
-    return [
-        card_pb2.CardPatientIdentifier(system=str(each.get("system", ""))[:255], value=str(each["value"]))
-        for each in (found if isinstance(found, list) else [])
-        # What a replaced number led to, it leads to no more.
-        if isinstance(each, dict) and 0 < len(str(each.get("value", ""))) <= 64 and each.get("use") != "old"
-    ][:50]
+    def _link(self, card: card_pb2.Card) -> dict[str, str]:
+        """Where the report is, or where the judgement is given that is awaited before; empty for nowhere."""
+        settings = self._settings
+        if settings is None:
+            return {}
+        if card.judgement_awaited:
+            url = settings.judgement_url.replace("{id}", card.assessment)
+            return {"label": "Give your own judgement", "url": url} if url else {}
+        url = settings.report_url or f"{settings.base_url}/fhir/DiagnosticReport/{{id}}"
+        return {"label": "Open the report", "url": url.replace("{id}", card.report)}

@@ -91,7 +91,8 @@ class HttpEdge:
             minimum_free_bytes=self._settings.minimum_free_bytes,
         )
         fhir = FhirRoutes(self._front_door, self._channel, http.public_url, self._settings.oidc)
-        cds = CdsRoutes(self._front_door, self._channel, self._settings.cds_hooks)
+        hooks = self._settings.cds_hooks
+        cds = CdsRoutes(self._front_door, self._channel, hooks)
         handlers = {
             ("GET", "/livez"): health.live,
             ("GET", "/readyz"): health.ready,
@@ -110,7 +111,7 @@ class HttpEdge:
             ("GET", "/fhir/{type}/{id}/_history/{version}"): fhir.read_version,
         }
         config = uvicorn.Config(
-            application(http, handlers),
+            application(http, handlers, () if hooks is None else hooks.origins),
             http=connection_class(http),
             ws="none",
             lifespan="off",
