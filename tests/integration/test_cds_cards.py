@@ -319,6 +319,19 @@ def test_a_comment_is_kept_without_a_reason_of_ours(server: Any, patient: str) -
     assert "Not my patient" not in server.log.read_text()
 
 
+def test_text_that_no_database_takes_is_cleaned(server: Any, patient: str) -> None:
+    """JSON can say half a character (a lone surrogate), and NUL, which PostgreSQL refuses."""
+    name = server.reports.add(patient, "2026-11-01")
+    identifiers = (SYSTEM, patient), (SYSTEM, "\ud800"), ("\0\udfff", "1\0")
+    # What is left of a number is nobody's.
+    assert server.ehr.ask(f"/cds-services/{PATIENT_VIEW}", server.ehr.hook((SYSTEM, f"{patient}\0"))).status_code == 412
+    (card,) = server.ehr.cards(*identifiers, context={"userId": "Practitioner/\ud800e\0e", "patientId": "p1"})
+    word = said(card["uuid"], "overridden", "10:00", "judgement-uncertain", "\ud83d\0 ?", "")
+    assert server.ehr.ask(FEEDBACK, {"feedback": [word]}).status_code == 200
+    (kept,) = server.reports.rows("SELECT physician, comment FROM report_judgement WHERE assessment = ?", name)
+    assert "\0" not in "".join(kept) and kept[0].startswith("ehr#Practitioner/") and kept[1].endswith(" ?")
+
+
 FAVORABLE = ("overridden", "judgement-favorable")
 
 

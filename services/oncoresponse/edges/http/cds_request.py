@@ -53,7 +53,7 @@ def card_request(body: Mapping[str, Any], hook: str, client: card_pb2.CardClient
     return card_pb2.GetCardsRequest(
         client=client,
         hook_instance=instance,
-        user=str(context.get("userId", ""))[:200],
+        user=_text(context.get("userId"), 200),
         identifiers=_identifiers(body, context["patientId"]),
     )
 
@@ -110,15 +110,21 @@ def _feedback(said: Any) -> card_pb2.CardFeedback:
     made = card_pb2.CardFeedback(
         card=said["card"],
         outcome=_OUTCOMES[said["outcome"]],
-        override_reason=str(coding.get("code") or "")[:64],
-        reason_system=str(coding.get("system") or "")[:255],
-        comment=str(reason.get("userComment") or "")[:1000],
+        override_reason=_text(coding.get("code"), 64),
+        reason_system=_text(coding.get("system"), 255),
+        comment=_text(reason.get("userComment"), 1000),
     )
     try:
         made.outcome_time.FromDatetime(datetime.fromisoformat(str(said.get("outcomeTimestamp"))))
     except (ValueError, OverflowError) as error:
         raise InvalidRequest("outcomeTimestamp is no time in the form of ISO 8601.") from error
     return made
+
+
+def _text(value: Any, longest: int) -> str:
+    """As text that every database and message takes: JSON can say half a character, and one that is none (NUL)."""
+    text = "" if value is None else str(value)
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").replace("\0", "")[:longest]
 
 
 def _map(values: Mapping[str, Any], name: str, lacking: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -138,9 +144,15 @@ def _identifiers(body: Mapping[str, Any], patient_id: str) -> list[card_pb2.Card
     if patient.get("id") != patient_id:
         raise InvalidRequest("The prefetched Patient is another one than context.patientId.")
     found = patient.get("identifier", [])
-    return [
-        card_pb2.CardPatientIdentifier(system=str(each.get("system", ""))[:255], value=str(each["value"]))
+    # What a replaced number led to, it leads to no more.
+    current = [
+        (str(each.get("system", "")), str(each.get("value", "")))
         for each in (found if isinstance(found, list) else [])
-        # What a replaced number led to, it leads to no more.
-        if isinstance(each, dict) and 0 < len(str(each.get("value", ""))) <= 64 and each.get("use") != "old"
+        if isinstance(each, dict) and each.get("use") != "old"
+    ]
+    return [
+        card_pb2.CardPatientIdentifier(system=system, value=value)
+        for system, value in current
+        # Part of a number is another patient's.
+        if value and (_text(system, 255), _text(value, 64)) == (system, value)
     ][:50]

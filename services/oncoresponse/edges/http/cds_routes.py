@@ -23,7 +23,7 @@ _ANSWERS_WITHIN_SECONDS = 30.0
 _ORDER_SELECT = "order-select"
 _HOOKS = {
     "imaging-response": ("patient-view", "The newest imaging reports of the patient, with their uncertainty."),
-    "imaging-response-order": (_ORDER_SELECT, "The same, when an imaging study is ordered."),
+    "imaging-response-order": (_ORDER_SELECT, "The newest imaging reports of the patient, when imaging is ordered."),
 }
 """Services by id: the hook of each, and what it gives."""
 _PREFETCH = {"patient": "Patient/{{context.patientId}}"}
