@@ -283,6 +283,14 @@ def test_the_judgement_is_awaited_before_anything_is_told(judging: Any, patient:
     assert ("ehr#Practitioner/bo", "favorable", 0) in judging.reports.rows(query, name)
 
 
+def test_nobody_is_asked_whom_the_ehr_does_not_name(judging: Any, patient: str) -> None:
+    name = judging.reports.add(patient, "2026-11-01")
+    (card,) = judging.ehr.cards((SYSTEM, patient), context={"patientId": "p1"})
+    assert "overrideReasons" not in card and "reason of this card" not in card["detail"]
+    assert judging.ehr.ask(FEEDBACK, feedback(card["uuid"])).status_code == 200
+    assert judging.reports.rows("SELECT * FROM report_judgement WHERE assessment = ?", name) == []
+
+
 def test_who_was_shown_the_answer_before_is_not_blinded(judging: Any, patient: str) -> None:
     """The setting may come later than the first card."""
     name = judging.reports.add(patient, "2026-11-01")

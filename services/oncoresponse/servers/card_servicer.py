@@ -69,7 +69,10 @@ class CardServicer(card_pb2_grpc.CardServiceServicer):
             return card_pb2.GetCardsResponse(patient_known=True)
         current_call().concerns(*(f"assessments/{each.assessment}" for each in reports))
         physician = f"{client}#{request.user}"[:_LONGEST_PHYSICIAN]
-        cards = [card_of(_card_name(client, request, each), each, self._code_system) for each in reports]
+        cards = [
+            card_of(_card_name(client, request, each), each, self._code_system, asks=bool(request.user))
+            for each in reports
+        ]
         given = [
             GivenCard(card.uuid, client, each.assessment, each.version, physician, each.withheld)
             for card, each in zip(cards, reports, strict=True)

@@ -24,19 +24,18 @@ JUDGEMENTS: Mapping[str, tuple[PhysicianJudgement, str]] = MappingProxyType(
 _LONGEST_SUMMARY = 139  # CDS Hooks 2.0: under 140 characters
 _RESEARCH = "For research use only. The physician decides."
 _AWAITED = "your own judgement is awaited; the model's answer is shown afterwards."
-_HOW_TO_JUDGE = (
-    "Which outcome do you expect? Say it with a reason of this card. What the model says is shown once a physician has "
-    "judged without it."
-)
+_HOW_TO_JUDGE = "Which outcome do you expect? Say it with a reason of this card."
+_SHOWN_AFTERWARDS = "What the model says is shown once a physician has judged without it."
 
 
-def card_of(name: str, report: ReportForCard, code_system: str) -> card_pb2.Card:
+def card_of(name: str, report: ReportForCard, code_system: str, *, asks: bool = True) -> card_pb2.Card:
     """The card of a report; one that is withheld tells nothing of it but which study it is of.
 
     Args:
         name: UUID of the card.
         report: The report.
         code_system: URL of the local codes.
+        asks: For the judgement of who gets it; of somebody whom the EHR does not name none could be kept.
     """
     content: dict[str, Any] = json.loads(report.content)
     date = str(content.get("effectiveDateTime", ""))[:10]
@@ -49,12 +48,12 @@ def card_of(name: str, report: ReportForCard, code_system: str) -> card_pb2.Card
         judgement_awaited=report.withheld,
         override_reasons=[
             card_pb2.CardReason(code=code, system=code_system, display=display)
-            for code, (_, display) in JUDGEMENTS.items()
+            for code, (_, display) in (JUDGEMENTS.items() if asks else ())
         ],
     )
     if report.withheld:
         card.summary = f"{dated}: {_AWAITED}"
-        lines = [_HOW_TO_JUDGE, _RESEARCH]
+        lines = [*([_HOW_TO_JUDGE] if asks else []), _SHOWN_AFTERWARDS, _RESEARCH]
     else:
         codes = {coding["code"] for each in content.get("conclusionCode", []) for coding in each.get("coding", [])}
         first, _, rest = str(content.get("conclusion", "")).partition("\n")

@@ -143,10 +143,11 @@ class CdsRoutes:
             "detail": card.detail,
             "indicator": "warning" if card.unfavorable else "info",
             "source": source,
-            "overrideReasons": [
-                {"code": each.code, "system": each.system, "display": each.display} for each in card.override_reasons
-            ],
         }
+        if card.override_reasons:
+            made["overrideReasons"] = [
+                {"code": each.code, "system": each.system, "display": each.display} for each in card.override_reasons
+            ]
         if link := self._link(card):
             made["links"] = [{**link, "type": "absolute"}]
         return made
