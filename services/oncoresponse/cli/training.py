@@ -88,6 +88,38 @@ def train_segmentation(
     _sealed(model)
 
 
+@app.command("refinement")
+def train_refinement(
+    data: Annotated[Path, typer.Option(help="Cohort: a folder a patient with PET, CT and contour.", exists=True)],
+    model: _Model = Path("models/sts-petct"),
+    run: _Run = Path("runs/refinement"),
+    iterations: Annotated[int, typer.Option(min=1, help="Optimizer steps of each fold.")] = 2450,
+    held_out: Annotated[list[str] | None, typer.Option(help="Patient that is not read; once for each.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Folder whose segmentation.md is written anew.")] = None,
+    evaluate_only: Annotated[
+        bool, typer.Option("--evaluate-only", help="Train nothing, evaluate the networks that are there.")
+    ] = False,
+) -> None:
+    """Train the networks that follow clicks, boxes and outlined slices, and evaluate them on the patients left out."""
+    from oncoresponse.segmentation.network import read_network_description
+    from oncoresponse.segmentation.training.interactive_training import InteractiveTrainingSettings
+    from oncoresponse.segmentation.training.refinement_training import evaluate, write_tables
+    from oncoresponse.segmentation.training.refinement_training import train_refinement as train
+
+    if docs is not None:
+        require_writable_folder(docs)
+    if not evaluate_only:
+        automatic = read_network_description(model / "segmentation")
+        patients = tuple(held_out or automatic.training.held_out_patients)
+        settings = InteractiveTrainingSettings(iterations=iterations)
+        train(data, patients, run, model / "refinement", settings, automatic.preprocessing)
+    with training_progress(run) as bar:
+        evaluate(data, model, bar)
+    if docs is not None:
+        write_tables(model, docs / "segmentation.md")
+    _sealed(model)
+
+
 @app.command("response")
 def train_response(
     model: _Model = Path("models/sts-petct"),

@@ -14,13 +14,11 @@ import torch
 from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.case.quantity import Quantity
-from oncoresponse.case.volume import Volume, require_same_frame_of_reference
+from oncoresponse.case.volume import Volume
 from oncoresponse.errors import (
     ConfigurationError,
     FieldOfViewTooLarge,
-    InvalidRequest,
     ModelFolderInvalid,
-    SeriesNotFound,
 )
 from oncoresponse.model.definition import ImagingResponse, LesionLimits
 from oncoresponse.model.folder import ModelFolder
@@ -41,6 +39,7 @@ from oncoresponse.segmentation.network import (
     load_networks,
     read_network_description,
 )
+from oncoresponse.segmentation.pet_and_ct import pet_and_ct
 from oncoresponse.segmentation.preprocessing import field_of_view_mm, prepare, probability_on_image
 from oncoresponse.segmentation.scan_region import (
     ATTEMPTS,
@@ -57,6 +56,7 @@ from oncoresponse.segmentation.uncertainty import (
 )
 from oncoresponse.segmentation.windowed_prediction import (
     compile_network,
+    fast_network,
     place_network,
     predict_probabilities,
     warm_up_shapes,
@@ -124,12 +124,13 @@ class Segmenter:
         self.network_sha256 = network_sha256
         self.device = device
         self._limits = limits
-        self._networks = [place_network(network, device) for network in networks]
         self._inference = description.inference
         self._compiled = torch_compile
         if torch_compile:
-            self._networks = [compile_network(network) for network in self._networks]
+            self._networks = [compile_network(place_network(network, device)) for network in networks]
             self._inference = with_equal_windows(description.inference, description.patch_size)
+        else:
+            self._networks = [fast_network(network, device, description.network) for network in networks]
 
     @classmethod
     def open(cls, model: ModelFolder, device: str = "auto", *, torch_compile: bool = False) -> Segmenter:
@@ -212,7 +213,7 @@ class Segmenter:
             EmptyMask, TumorTooSmall, TumorTooLarge, MaskTouchesBorder: See :func:`check_mask`.
             OutOfMemory: The GPU's memory does not suffice.
         """
-        pet, ct = _pet_and_ct(images)
+        pet, ct = pet_and_ct(images)
         if prompt is None:
             require_field_of_view(pet, self.description.field_of_view)
             found = self._find(pet.image, ct.image, Region((0, 0, 0), pet.image.GetSize()), None)
@@ -258,7 +259,7 @@ class Segmenter:
         Raises:
             As :meth:`segment`, but for those about the mask.
         """
-        pet, ct = _pet_and_ct(images)
+        pet, ct = pet_and_ct(images)
         region = region_of_uptake(pet.image)
         if region is None:
             return ()
@@ -354,21 +355,6 @@ def _require_inputs(model: ImagingResponse) -> None:
             f"The built-in networks ({SEGMENTATION_FOLDER}/{NETWORK_FILE}) contour a PET in body-weight SUV and read "
             "one CT beside it; this model declares other inputs. Give it a network of its own, or none."
         )
-
-
-def _pet_and_ct(images: InputImages) -> tuple[Volume, Volume]:
-    pet, ct = images.contoured, images.beside(Quantity.HOUNSFIELD)
-    if pet.quantity is not Quantity.SUV_BODY_WEIGHT:
-        raise InvalidRequest(
-            f"The network contours PET in {Quantity.SUV_BODY_WEIGHT.value}, and the image for the input "
-            f"{images.segment_on} holds {pet.quantity.value}."
-        )
-    if ct is None:
-        raise SeriesNotFound(
-            "The network of this model needs the CT as well. Send it, or supply a contour.", modality="CT"
-        )
-    require_same_frame_of_reference(pet, ct)
-    return pet, ct
 
 
 def _volume_interval(

@@ -8,7 +8,8 @@ from oncoresponse.errors import ModelFolderInvalid, ModelGoldenMismatch
 from oncoresponse.model.folder import ModelFolder
 from oncoresponse.model.golden import GoldenNetworks, golden_vectors
 from oncoresponse.segmentation.golden import require_golden_networks
-from oncoresponse.segmentation.inference import Segmenter
+from oncoresponse.segmentation.inference import SEGMENTATION_FOLDER, Segmenter
+from oncoresponse.segmentation.network import load_networks, read_network_description
 
 SHIPPED = Path(__file__).parents[3] / "models" / "sts-petct"
 
@@ -48,9 +49,13 @@ def test_the_shipped_networks_reproduce_the_small_and_the_large_input(folder, se
 )
 def test_a_network_that_computes_otherwise_is_seen(folder, segmenter, golden, member, weights):
     """Weights off by a tenth in any part of any network of the ensemble, by the small input."""
-    tensor = segmenter._networks[member].get_parameter(weights)
+    directory = folder.path / SEGMENTATION_FOLDER
+    description = read_network_description(directory)
+    networks = load_networks(directory, description)
     with torch.no_grad():
-        tensor.mul_(1.1)
+        networks[member].get_parameter(weights).mul_(1.1)
+    limits = folder.imaging.tumor_limits
+    segmenter = Segmenter(description, networks, limits, segmenter.network_sha256, torch.device("cpu"))
     with pytest.raises(ModelGoldenMismatch):
         require_golden_networks(folder, segmenter, golden)
 

@@ -16,10 +16,11 @@ from oncoresponse.segmentation.lesion_prompt import LesionBox, LesionPoint, Lesi
 from oncoresponse.segmentation.network import NetworkDescription, load_networks
 from oncoresponse.segmentation.preprocessing import NetworkInput, prepare, probability_on_image
 from oncoresponse.segmentation.training.cohort import CohortImages, assign_folds, read_patient
-from oncoresponse.segmentation.windowed_prediction import predict_probabilities
+from oncoresponse.segmentation.windowed_prediction import fast_network, predict_probabilities
 
 BOX_ERROR_MM = 10.0
 """Each face of the box a physician might draw is off by up to this, in either direction."""
+_CPU = torch.device("cpu")
 _TRIM_LARGEST_MM = 40.0
 _TRIM_KEPT_MARGIN_MM = 10.0
 
@@ -63,7 +64,10 @@ def segment_out_of_fold(
         segmentation_directory: Where the weights are.
         progress: Shows a bar.
     """
-    networks = load_networks(segmentation_directory, description)
+    networks = [
+        fast_network(network, _CPU, description.network)
+        for network in load_networks(segmentation_directory, description)
+    ]
     folds = assign_folds(patients, len(networks), description.training.seed)
     random = np.random.default_rng(description.training.seed)
     task = progress.add_task("out-of-fold evaluation", total=len(patients)) if progress is not None else None
@@ -130,7 +134,7 @@ def network_probability(
         inputs.with_prompt(prompt),
         description.network,
         description.inference,
-        torch.device("cpu"),
+        _CPU,
         description.patch_size,
     )[0]
     return probability_on_image(probability, inputs.grid, pet)
