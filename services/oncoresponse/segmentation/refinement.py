@@ -472,7 +472,7 @@ def _meant(mask: npt.NDArray[np.bool_], hand: HandInput, part: sitk.Image, regio
     if hand.box is not None:
         counted = np.where(prompt_channels(hand.box, part)[0] > 0, labels, 0)
     elif hand.earlier is not None:
-        earlier = sitk.GetArrayViewFromImage(region.of(hand.earlier.image)) >= 0.5
+        earlier = sitk.GetArrayFromImage(region.of(hand.earlier.image)) >= 0.5
         counted = np.where(earlier, labels, 0)
     sizes = np.bincount(counted.ravel(), minlength=count + 1)[1:]
     if sizes.any() or not kept:
