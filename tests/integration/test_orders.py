@@ -21,6 +21,7 @@ import requests
 import yaml
 from hl7.client import MLLPClient
 from oncoresponse.cli.main import app
+from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.order_client import OrderClient
 from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, order_pb2, study_pb2, study_pb2_grpc
 from pydicom.uid import generate_uid
@@ -68,7 +69,8 @@ class Installation:
         settings = self.folder / "settings.yaml"
         hl7_settings = {
             "listen": "127.0.0.1:0",
-            "senders": {"EPIC|NORTH": "127.0.0.1", "OTHER|PLACE": "192.0.2.1"},
+            "senders": {"EPIC|NORTH": "127.0.0.1", "OTHER|PLACE": "192.0.2.1", "EPIC|SOUTH": "127.0.0.1"},
+            "tenants": {"EPIC|SOUTH": "south"},
             "issuers": {"NORTH": ""},
             "message_bytes": 65536,
             "idle_seconds": 5.0,
@@ -165,7 +167,7 @@ def study_of(tmp_path: Path) -> Callable[[str, str], Path]:
     """Factory: the sample study as another one, with an accession number, and of a patient."""
 
     def make(accession: str, patient: str = PATIENT) -> Path:
-        folder = tmp_path / accession
+        folder = tmp_path / f"{accession}-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         uids: dict[str, str] = {}
         for number, path in enumerate(sorted(STUDY.glob("*/*.dcm"))):
@@ -262,6 +264,46 @@ def test_a_cancelled_order_starts_nothing_and_stops_what_runs(here: Installation
     assert len(here.assessments(study.name)) == 1
 
 
+def test_a_cancellation_that_comes_after_the_assessment_says_so(here: Installation, study_of: Any) -> None:
+    """The report stands until a physician withdraws it, which somebody has to see."""
+    upload(here, study_of("ACC-4"))
+    assert code_of(here.say(message("P8", "ACC-4"))) == ("AA", "")
+    started = here.reached("P8^EPIC", "STARTED")
+    assert here.ended(started.assessment) == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+    for _ in range(2):
+        assert code_of(here.say(message("P8", "ACC-4", "CA"))) == ("AA", "")
+        cancelled = here.reached("P8^EPIC", "CANCELLED", "ASSESSMENT_ENDED")
+        assert (cancelled.study, cancelled.assessment) == (started.study, started.assessment)
+    assert here.ended(started.assessment) == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+    assert "ASSESSMENT_ENDED" in here.run("list", "--state", "cancelled")
+
+
+def test_several_studies_of_one_accession_number_are_for_a_person(here: Installation, study_of: Any) -> None:
+    """Whether the order came after them or between; what it started before stays."""
+    first, second = (upload(here, study_of(accession)) for accession in ("ACC-5", "ACC-5"))
+    assert code_of(here.say(message("P9", "ACC-5"))) == ("AA", "")
+    refused = here.reached("P9^EPIC", "REFUSED", "SEVERAL_STUDIES")
+    assert sorted(refused.studies) == sorted((first.name, second.name))
+    assert here.assessments(first.name) == here.assessments(second.name) == []
+    shown = here.run("show", refused.name)
+    assert first.name in shown and second.name in shown
+    assert "SEVERAL_STUDIES" in here.run("list", "--state", "refused")
+
+
+def test_an_order_that_is_carried_out_is_not_carried_out_for_another_study(here: Installation, study_of: Any) -> None:
+    first = upload(here, study_of("ACC-6"))
+    assert code_of(here.say(message("P10", "ACC-6"))) == ("AA", "")
+    started = here.reached("P10^EPIC", "STARTED")
+    second = upload(here, study_of("ACC-6"))
+    # Another order of the same study has both looked at.
+    assert code_of(here.say(message("P11", "ACC-6"))) == ("AA", "")
+    assert len(here.reached("P11^EPIC", "REFUSED", "SEVERAL_STUDIES").studies) == 2
+    assert here.reached("P10^EPIC", "STARTED") == here.order("P10^EPIC")
+    assert here.reached("P10^EPIC", "STARTED").assessment == started.assessment
+    assert [each.name for each in here.assessments(first.name)] == [started.assessment]
+    assert here.assessments(second.name) == []
+
+
 def test_what_was_acknowledged_is_carried_out_after_a_crash(here: Installation, study_of: Any) -> None:
     study = upload(here, study_of("ACC-7"))
     assert code_of(here.say(message("P7", "ACC-7"))) == ("AA", "")
@@ -316,6 +358,28 @@ def test_senders_that_are_none(here: Installation) -> None:
         assert connection.recv(4096) == b""
     assert here.order("H1^EPIC") is None
     assert here.reached("H2^EPIC", "WAITING")
+
+
+def test_an_order_of_a_tenant_is_for_the_studies_of_the_tenant(here: Installation, study_of: Any) -> None:
+    """And is seen by its users alone. Patients are of all tenants, so that its sender merges none."""
+    words = ["users", "add", "southerner", "--role", "read", "--role", "submit", "--tenant", "south"]
+    command = [sys.executable, "-m", "oncoresponse.cli.main", *words, "--data-dir", str(here.folder / "data")]
+    token = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    elsewhere = upload(here, study_of("ACC-10"))
+    assert code_of(here.say(message("P12", "ACC-10", sender="EPIC|SOUTH"))) == ("AA", "")
+    assert here.order("P12^EPIC") is None
+    with closing(OrderClient(here.server.address, token=token)) as southerner:
+        (order,) = southerner.orders(order_pb2.ListOrdersRequest())
+        assert (order.order_number, order.tenant, list(order.studies)) == ("P12^EPIC", "south", [])
+        study = southerner.upload_study(study_of("ACC-10"), silent)
+        started = until(lambda: southerner.order(order.name).assessment)
+        assert southerner.order(order.name).study == study.name
+        assert southerner.watch(started, silent).state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+    assert here.assessments(elsewhere.name) == []
+    with closing(here.client()) as northerner, pytest.raises(OncoResponseError) as caught:
+        northerner.cancel_order(order.name)
+    assert caught.value.reason == "ORDER_NOT_FOUND"
+    assert code_of(here.say(merge("A", "B").replace("EPIC|NORTH", "EPIC|SOUTH"))) == ("AR", "207")
 
 
 def create(base: str, resource: Json) -> Json:

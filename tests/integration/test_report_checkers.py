@@ -25,7 +25,7 @@ from oncoresponse.reporting.compose import Report
 from oncoresponse.rpc.client import Client, Order
 from oncoresponse.v1 import assessment_pb2, report_pb2, study_pb2
 
-from tests.integration.test_fhir_server import documents_of, sample
+from tests.integration.test_fhir_server import sample
 
 _spec = importlib.util.spec_from_file_location(
     "own_checks_of_bundles", Path(__file__).parents[1] / "unit/reporting/test_reporting_fhir_bundle.py"
@@ -56,6 +56,8 @@ STUDIES = {
     "STS_032_TWO_LESIONS": Order("sts-petct", lesions=(CONTOUR,)),
     "BREAST_DCE": Order("breast-nac", contour=study_pb2.SuppliedContour()),
 }
+CALL = "CALL"
+"""The sample once more, by a model that answers: none that is shipped makes a call on a study of the repository."""
 EXPLAINED = {
     "could not be found": "The package brings no copy of the value set, so nothing was compared.",
     "(http://dicom.nema.org/resources/ontology/DCM) not": "R4 lists no DICOM codes where it gives none but examples.",
@@ -83,23 +85,50 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, serve_for_module: Callable
         yaml.safe_dump({"fhir": SITE, "performing_organization": "North Hospital", "model_activation": "installed"})
     )
     data = folder / "data"
-    words = ["users", "add", "doctor", "--data-dir", str(data)]
-    words += [word for role in ("submit", "read", "sign") for word in ("--role", role)]
-    command = [sys.executable, "-m", "oncoresponse.cli.main", *words]
-    token = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    token = token_of_a_doctor(data)
     server = serve_for_module("--data-dir", str(data), "--listen", "127.0.0.1:0", settings=settings)
     server.wait_until_ready()
     made: dict[str, bytes] = {}
     with closing(Client(server.address, token=token)) as client:
         for study, order in STUDIES.items():
-            assessment = client.assess(client.upload_study(EXAMPLES / study, silent), order, silent)
-            assert assessment.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
-            for version, change in enumerate((None, sign, amend, withdraw), start=1):
-                if change is not None:
-                    change(client, assessment.name, version - 1)
-                names = ["report.json", *(["imr-bundle.fhir.json"] if version > 1 else [])]
-                for name in names:
-                    made[f"{study}-{version}-{name}"] = client.artifact(assessment.name, name, version)
+            made |= versions_of(client, study, client.upload_study(EXAMPLES / study, silent), order)
+    return made
+
+
+@pytest.fixture(scope="module")
+def call(
+    tmp_path_factory: pytest.TempPathFactory, serve_for_module: Callable[..., Any], models_that_predict: Path
+) -> dict[str, bytes]:
+    """The same of a report with a call, made by the whole chain."""
+    folder = tmp_path_factory.mktemp("call")
+    settings = folder / "settings.yaml"
+    settings.write_text(yaml.safe_dump({"fhir": SITE, "model_activation": "installed"}))
+    token = token_of_a_doctor(folder / "data")
+    arguments = ("--data-dir", str(folder / "data"), "--listen", "127.0.0.1:0")
+    server = serve_for_module(*arguments, "--models-dir", str(models_that_predict), settings=settings)
+    server.wait_until_ready()
+    with closing(Client(server.address, token=token)) as client:
+        study = client.upload_study(EXAMPLES / "STS_032", silent)
+        return versions_of(client, CALL, study, Order("sts-petct", contour=study_pb2.SuppliedContour()))
+
+
+def token_of_a_doctor(data: Path) -> str:
+    words = ["users", "add", "doctor", "--data-dir", str(data)]
+    words += [word for role in ("submit", "read", "sign") for word in ("--role", role)]
+    command = [sys.executable, "-m", "oncoresponse.cli.main", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def versions_of(client: Client, name: str, study: study_pb2.Study, order: Order) -> dict[str, bytes]:
+    """Bundles of an assessment, by name, version and form."""
+    made = {}
+    assessment = client.assess(study, order, silent)
+    assert assessment.state == assessment_pb2.ASSESSMENT_STATE_SUCCEEDED
+    for version, change in enumerate((None, sign, amend, withdraw), start=1):
+        if change is not None:
+            change(client, assessment.name, version - 1)
+        for file in ["report.json", *(["imr-bundle.fhir.json"] if version > 1 else [])]:
+            made[f"{name}-{version}-{file}"] = client.artifact(assessment.name, file, version)
     return made
 
 
@@ -149,30 +178,35 @@ def unexplained(said: list[Json]) -> list[str]:
     ]
 
 
-def test_the_checkers_of_others_find_nothing(bundles: dict[str, bytes], report: Report, tmp_path: Path) -> None:
+def test_the_checkers_of_others_find_nothing(bundles: dict[str, bytes], call: dict[str, bytes], tmp_path: Path) -> None:
     """Of studies without a call, with two lesions, of the breast, and of a report with a call."""
-    call = {"call-1": report.bundle_json} | {
-        f"call-{number}": made.bundle for number, made in enumerate(documents_of(report), start=2)
-    }
+    answers = [
+        prediction.get("probabilityDecimal")
+        for resource in resources_of(call[f"{CALL}-1-report.json"])
+        if resource["resourceType"] == "RiskAssessment"
+        for prediction in resource["prediction"]
+    ]
+    assert answers and all(0 <= each <= 100 for each in answers)
     said = said_of(tmp_path, bundles | call)
     assert unexplained(said) == []
     # The profile of mCODE was looked at: a size for each lesion, in each version that is not withdrawn.
-    assert int(said[-1]["message"]) >= 4 * 3
+    assert int(said[-1]["message"]) >= 5 * 3
 
 
-def test_fhirkit_finds_nothing(bundles: dict[str, bytes], report: Report) -> None:
+def test_fhirkit_finds_nothing(bundles: dict[str, bytes], call: dict[str, bytes]) -> None:
     found = Counter(
         str(issue)
-        for data in [*bundles.values(), report.bundle_json]
+        for data in [*bundles.values(), *call.values()]
         for resource in resources_of(data)
         for issue in fhirkit.validate(resource)
     )
     assert found == Counter()
 
 
-def test_our_own_check_finds_nothing(bundles: dict[str, bytes]) -> None:
-    found = {name: own.problems(json.loads(data)) for name, data in bundles.items() if name.endswith("-report.json")}
-    assert len(found) == 4 * len(STUDIES) and not any(found.values()), found
+def test_our_own_check_finds_nothing(bundles: dict[str, bytes], call: dict[str, bytes]) -> None:
+    every = bundles | call
+    found = {name: own.problems(json.loads(data)) for name, data in every.items() if name.endswith("-report.json")}
+    assert len(found) == 4 * (len(STUDIES) + 1) and not any(found.values()), found
 
 
 def resources_of(data: bytes) -> list[Json]:

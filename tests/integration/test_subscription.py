@@ -139,6 +139,18 @@ def test_one_that_was_away_says_first_that_it_is_there() -> None:
     assert subscriber.seen == [("handshake", "0"), ("handshake", "0"), ("event-notification", "1")]
 
 
+def test_one_who_is_told_only_what_needs_a_physician() -> None:
+    subscriber = Subscriber()
+    asking = delivery_of(3)
+    asking.physician_needed = True
+    with subscriber.listening() as url:
+        sender = sender_to(url, events=("physician.needed",))
+        assert reason(sender.send(delivery_of(1), [REPORT])) == ("", False)
+        assert reason(sender.send(delivery_of(2, ""), [Parcel("lesion-candidates.json", b"[]")])) == ("", False)
+        assert reason(sender.send(asking, [REPORT])) == ("", False)
+    assert subscriber.seen == [("handshake", "1"), ("event-notification", "2"), ("event-notification", "3")]
+
+
 @pytest.mark.parametrize(
     ("status", "wanted"),
     [

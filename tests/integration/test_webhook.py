@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oncoresponse.edges.delivery.sending import Outcome, Parcel, settlement
-from oncoresponse.edges.delivery.webhook import WebhookSender, event_of, secrets_of, signature
+from oncoresponse.edges.delivery.sending import Outcome, Parcel, events_of, settlement
+from oncoresponse.edges.delivery.webhook import WebhookSender, secrets_of, signature
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.ehr_settings import WebhookDestination
 from oncoresponse.v1 import delivery_pb2
@@ -119,7 +119,24 @@ def test_each_event_is_told_once_and_names_no_patient(tmp_path: Path, event: int
 
 
 def test_a_physician_has_to_choose() -> None:
-    assert event_of(delivery_of(), {"lesion-candidates.json"}) == "physician.needed"
+    assert events_of(delivery_of(), {"lesion-candidates.json"}) == ("physician.needed",)
+
+
+def test_a_physician_has_to_look_at_a_contour(tmp_path: Path) -> None:
+    """Beside the report, under an id of its own; where one was refused, both come again, under the same ids."""
+    asking = delivery_of()
+    asking.physician_needed = True
+    receiver = Receiver()
+    receiver.statuses = [204, 503]
+    with receiving(receiver) as url:
+        file = write_secrets(tmp_path / "secret", *receiver.secrets)
+        sender = WebhookSender(WebhookDestination(kind="webhook", url=url, secret_file=file))
+        assert told(sender.send(asking, [REPORT])) == ("PEER_UNAVAILABLE", False)
+        assert told(sender.send(asking, [REPORT])) == ("", False)
+        signed = delivery_of(delivery_pb2.DELIVERY_EVENT_SIGNED, 2)
+        assert told(sender.send(signed, [REPORT])) == ("", False)
+    assert [each["type"] for each in receiver.taken.values()] == ["report.ready", "physician.needed", "report.signed"]
+    assert len(receiver.came) == 5
 
 
 def test_only_wanted_events_are_told(tmp_path: Path) -> None:

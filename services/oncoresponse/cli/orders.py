@@ -93,6 +93,8 @@ def show(
         "in the EHR": " ".join(
             filter(None, (found.patient_reference, found.service_request_reference, found.encounter_reference))
         ),
+        "tenant": found.tenant,
+        "studies with its accession number": " ".join(found.studies) if len(found.studies) > 1 else "",
         "study": found.study,
         "assessment": found.assessment,
     }

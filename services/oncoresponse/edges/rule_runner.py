@@ -218,7 +218,7 @@ class RuleRunner:
 
     async def _attempt(self, noted: intake_pb2.ReceivedStudy, priors: _Priors) -> None:
         described = await self._described(noted.study)
-        orders = await self._orders.of(described)
+        orders = await self._orders.of(noted.study, described)
         if described.received.assessment:
             # An order that comes after the study is for what was started already.
             await self._orders.started(orders, noted.study, described.received.assessment)

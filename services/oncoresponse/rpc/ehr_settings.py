@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -202,6 +202,10 @@ class MllpDestination(TlsFiles):
         )
 
 
+EventTold = Literal["report.ready", "report.signed", "report.amended", "report.withdrawn", "physician.needed"]
+EVERY_EVENT: tuple[EventTold, ...] = get_args(EventTold)
+
+
 class WebhookDestination(TlsFiles):
     """A URL that is told what happened (Standard Webhooks), without patient data.
 
@@ -220,9 +224,7 @@ class WebhookDestination(TlsFiles):
     kind: Literal["webhook"]
     url: str = Field(pattern=r"^https?://[^\s@#]+$")
     secret_file: Path
-    events: tuple[
-        Literal["report.ready", "report.signed", "report.amended", "report.withdrawn", "physician.needed"], ...
-    ] = ("report.ready", "report.signed", "report.amended", "report.withdrawn", "physician.needed")
+    events: tuple[EventTold, ...] = EVERY_EVENT
     connect_seconds: float = Field(default=10.0, gt=0, le=600)
     idle_seconds: float = Field(default=30.0, gt=0, le=3600)
     parallel: int = Field(default=2, ge=1, le=20)
@@ -259,6 +261,7 @@ class SubscriptionDestination(FhirServer):
         url: Endpoint that gets the notifications.
         fhir_url: Base URL of the read API as the subscriber calls it; the references are below it.
         topic: Canonical URL of the topic.
+        events: Which are told; the others count as sent, and leave their numbers out.
         parallel: One after another; after a failure a later one may come first, as their numbers tell.
     """
 
@@ -267,6 +270,7 @@ class SubscriptionDestination(FhirServer):
     topic: str = Field(
         default="https://oncoresponse.example/fhir/SubscriptionTopic/imaging-report", pattern=r"^[a-z]+:\S{1,250}$"
     )
+    events: tuple[EventTold, ...] = EVERY_EVENT
     parallel: Literal[1] = 1
 
     def require_safe_sending(self, *, allow_insecure_network: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from oncoresponse.access.names import TenantName
 from oncoresponse.errors import ConfigurationError
 from oncoresponse.rpc.addresses import host_of, is_loopback, require_address
 from oncoresponse.rpc.ehr_settings import FhirServer
@@ -22,6 +23,8 @@ class Hl7Settings(BaseModel):
         listen: ``HOST:PORT``; port 0 takes a free one.
         senders: Who may send, by sending application and facility (MSH-3, MSH-4) as ``APPLICATION|FACILITY``, with the
             IP address each has to come from; an empty address for any. That is no proof of who sends: use TLS.
+        tenants: Whose studies the orders of a sender are for, by sender, where the installation serves several tenants;
+            orders of the others are for all studies. A sender with a tenant merges no patients.
         issuers: DICOM Issuer of Patient ID by assigning authority (PID-3.4: its name, else its universal ID). An
             authority that is not here is the issuer itself.
         accession_field: Where orders have the accession number; when not given ``IPC-1``, else ``OBR-18`` (IHE).
@@ -36,6 +39,7 @@ class Hl7Settings(BaseModel):
 
     listen: str
     senders: dict[str, str] = Field(min_length=1)
+    tenants: dict[str, TenantName] = Field(default_factory=dict)
     issuers: dict[str, _Issuer] = Field(default_factory=dict)
     accession_field: Literal["", "IPC-1", "OBR-18", "OBR-3", "ORC-2"] = ""
     tls_certificate: Path | None = None
@@ -61,6 +65,12 @@ class Hl7Settings(BaseModel):
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser()
+
+    @model_validator(mode="after")
+    def _tenants_of_senders(self) -> Hl7Settings:
+        if unknown := sorted(self.tenants.keys() - self.senders.keys()):
+            raise ValueError(f"tenants names {unknown[0]}, which is none of senders")
+        return self
 
     @model_validator(mode="after")
     def _both_files(self) -> Hl7Settings:
@@ -98,6 +108,7 @@ class FhirOrders(FhirServer):
             ``ACSN`` (v2-0203).
         patient_systems: DICOM Issuer of Patient ID by system of a patient's identifier; an empty issuer for images that
             name none. The first that a patient has is taken; an order of a patient without one is refused.
+        tenant: Whose studies its orders are for, where the installation serves several tenants; empty for all.
         poll_seconds: How often it is asked.
     """
 
@@ -106,4 +117,5 @@ class FhirOrders(FhirServer):
     )
     accession_system: str = Field(default="", max_length=255)
     patient_systems: dict[str, _Issuer] = Field(min_length=1)
+    tenant: TenantName = ""
     poll_seconds: float = Field(default=30.0, ge=0.2, le=3600)

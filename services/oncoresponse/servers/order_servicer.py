@@ -30,12 +30,13 @@ _PLAIN = (
     "patient_reference",
     "service_request_reference",
     "encounter_reference",
+    "tenant",
 )
 _OF_THE_SERVER = ("study", "assessment", "reason")
 
 
 class OrderServicer(order_pb2_grpc.OrderServiceServicer):
-    """See ``protos/oncoresponse/v1/order.proto``. Orders are of the installation: a tenant's users see none.
+    """See ``protos/oncoresponse/v1/order.proto``. Users see the orders of their tenant.
 
     Args:
         store: The orders.
@@ -48,8 +49,6 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
         self, request: order_pb2.ListOrdersRequest, context: grpc.aio.ServicerContext
     ) -> order_pb2.ListOrdersResponse:
         """List orders, newest first."""
-        if current_call().tenant:
-            return order_pb2.ListOrdersResponse()
         found, token = await asyncio.to_thread(
             self._store.page,
             request.page_size or _DEFAULT_PAGE_SIZE,
@@ -58,6 +57,7 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
             accession_number=request.accession_number,
             has_study=request.has_study,
             untouched=request.untouched,
+            tenant=current_call().tenant,
         )
         return order_pb2.ListOrdersResponse(orders=map(_concerned, found), next_page_token=token)
 
@@ -65,15 +65,14 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
         self, request: order_pb2.GetOrderRequest, context: grpc.aio.ServicerContext
     ) -> order_pb2.GetOrderResponse:
         """Describe one order."""
-        _require_no_tenant()
-        return order_pb2.GetOrderResponse(order=_concerned(await asyncio.to_thread(self._store.get, request.name)))
+        return order_pb2.GetOrderResponse(order=_concerned(await self._own(request.name)))
 
     async def CancelOrder(
         self, request: order_pb2.CancelOrderRequest, context: grpc.aio.ServicerContext
     ) -> order_pb2.CancelOrderResponse:
         """Start nothing more for an order."""
-        _require_no_tenant()
-        cancelled = await asyncio.to_thread(self._store.cancel, request.name)
+        own = await self._own(request.name)
+        cancelled = await asyncio.to_thread(self._store.cancel, own.name)
         return order_pb2.CancelOrderResponse(order=_concerned(cancelled))
 
     async def RecordOrder(
@@ -82,8 +81,8 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
         """Keep an order that came."""
         given = {name: getattr(request.order, name) for name in _PLAIN}
         order = StoredOrder(**given, codes=tuple(request.order.codes))
-        kept, studies = await asyncio.to_thread(self._store.record, order, cancelled=request.cancelled)
-        return order_pb2.RecordOrderResponse(order=_concerned(kept), studies=studies)
+        kept = await asyncio.to_thread(self._store.record, order, cancelled=request.cancelled)
+        return order_pb2.RecordOrderResponse(order=_concerned(kept), studies=kept.studies)
 
     async def SettleOrder(
         self, request: order_pb2.SettleOrderRequest, context: grpc.aio.ServicerContext
@@ -99,10 +98,16 @@ class OrderServicer(order_pb2_grpc.OrderServiceServicer):
         )
         return order_pb2.SettleOrderResponse(order=_concerned(settled))
 
+    async def _own(self, name: str) -> StoredOrder:
+        """An order of the caller's tenant.
 
-def _require_no_tenant() -> None:
-    if current_call().tenant:
-        raise OrderNotFound("There is no order of this name. ListOrders gives the names.")
+        Raises:
+            OrderNotFound: There is none for this tenant.
+        """
+        found = await asyncio.to_thread(self._store.get, name)
+        if current_call().tenant not in (None, found.tenant):
+            raise OrderNotFound("There is no order of this name. ListOrders gives the names.")
+        return found
 
 
 def _concerned(order: StoredOrder) -> order_pb2.Order:
@@ -119,6 +124,7 @@ def order_message(order: StoredOrder) -> order_pb2.Order:
     message = order_pb2.Order(
         name=order.name,
         codes=order.codes,
+        studies=order.studies,
         state=next(state for state, known in _STATE_OF.items() if known is order.state),
         **given,
     )

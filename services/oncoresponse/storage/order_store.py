@@ -28,7 +28,19 @@ _CONTENT = (
     "patient_reference",
     "service_request_reference",
     "encounter_reference",
+    "tenant",
 )
+# Of a tenant's order the tenant's studies alone; an order without a tenant is for all.
+_ITS_STUDY = (
+    "study_accession.accession_number = imaging_order.accession_number AND imaging_order.tenant IN ('', study.tenant)"
+)
+_CURRENT_STUDIES = (
+    "SELECT json_group_array(study_id) FROM (SELECT study_id FROM study_accession JOIN study USING (study_id) "  # noqa: S608 - own words
+    f"WHERE {_ITS_STUDY} AND accession_number != '' "
+    "AND NOT EXISTS (SELECT 1 FROM study AS later WHERE later.supersedes = study.study_id "
+    "AND later.supersedes != '' AND later.manifest_sha256 IS NOT NULL) ORDER BY study.create_time_ns)"
+)
+_SELECT = f"SELECT imaging_order.*, ({_CURRENT_STUDIES}) AS studies FROM imaging_order"  # noqa: S608 - own words
 
 
 class OrderState(StrEnum):
@@ -46,6 +58,7 @@ class StoredOrder:
 
     Attributes:
         create_time_ns: When it came, nanoseconds since 1970 (UTC).
+        studies: Complete studies with its accession number that nothing supersedes, oldest first.
     """
 
     source: str
@@ -59,11 +72,13 @@ class StoredOrder:
     patient_reference: str = ""
     service_request_reference: str = ""
     encounter_reference: str = ""
+    tenant: str = ""
     state: OrderState = OrderState.WAITING
     study: str = ""
     assessment: str = ""
     reason: str = ""
     create_time_ns: int = 0
+    studies: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -81,7 +96,7 @@ class OrderStore:
     def __init__(self, data_directory: Path) -> None:
         self._database = StudyDatabase(data_directory / "studies" / "studies.sqlite")
 
-    def record(self, order: StoredOrder, *, cancelled: bool = False) -> tuple[StoredOrder, list[str]]:
+    def record(self, order: StoredOrder, *, cancelled: bool = False) -> StoredOrder:
         """Keep an order that came; durable when this returns.
 
         One that is there gets what the new one says, unless it has started something or is cancelled. One that is
@@ -92,7 +107,7 @@ class OrderStore:
             cancelled: It was cancelled at its source.
 
         Returns:
-            The order as it is now, and the complete studies with its accession number that nothing supersedes.
+            The order as it is now.
         """
         now = time.time_ns()
         state = OrderState.CANCELLED if cancelled else OrderState.WAITING
@@ -100,8 +115,10 @@ class OrderStore:
             connection = table.connection
             known = _row(connection, order.name)
             if known is None:
+                columns = ("order_id", "source", "order_number", *_CONTENT, "state", "create_time_ns", "change_time_ns")
                 connection.execute(
-                    "INSERT INTO imaging_order VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', '', ?, ?)",
+                    f"INSERT INTO imaging_order ({', '.join(columns)}, study, assessment, reason) "  # noqa: S608
+                    f"VALUES ({', '.join('?' for _ in columns)}, '', '', '')",
                     (_id(order.name), order.source, order.order_number, *_content(order), state.value, now, now),
                 )
             elif cancelled:
@@ -113,14 +130,7 @@ class OrderStore:
                     "WHERE order_id = ?",
                     (*_content(order), now, _id(order.name)),
                 )
-            found = _order(_existing(connection, order.name))
-            studies = connection.execute(
-                "SELECT study_id FROM study_accession JOIN study USING (study_id) WHERE accession_number = ? "
-                "AND NOT EXISTS (SELECT 1 FROM study AS later WHERE later.supersedes = study.study_id "
-                "AND later.supersedes != '' AND later.manifest_sha256 IS NOT NULL) ORDER BY create_time_ns",
-                (found.accession_number,),
-            ).fetchall()
-        return found, [f"studies/{row['study_id']}" for row in studies if found.accession_number]
+            return _order(_existing(connection, order.name))
 
     def cancel(self, name: str) -> StoredOrder:
         """Start nothing more for an order.
@@ -161,8 +171,9 @@ class OrderStore:
         """Orders with an accession number of a complete study, oldest first, without cancelled and refused ones."""
         with self._database.reading() as table:
             rows = table.connection.execute(
-                "SELECT imaging_order.* FROM imaging_order JOIN study_accession USING (accession_number) "
-                "WHERE study_id = ? AND state IN ('waiting', 'started') ORDER BY create_time_ns, order_id",
+                f"{_SELECT} WHERE state IN ('waiting', 'started') AND EXISTS "  # noqa: S608 - own words
+                "(SELECT 1 FROM study_accession "
+                f"JOIN study USING (study_id) WHERE study_id = ? AND {_ITS_STUDY}) ORDER BY create_time_ns, order_id",
                 (study.removeprefix("studies/"),),
             ).fetchall()
         return [_order(row) for row in rows]
@@ -176,6 +187,7 @@ class OrderStore:
         accession_number: str = "",
         has_study: bool = False,
         untouched: bool = False,
+        tenant: str | None = None,
     ) -> tuple[list[StoredOrder], str]:
         """Newest first, with the token of the next page, empty on the last one.
 
@@ -186,6 +198,7 @@ class OrderStore:
             accession_number: Only with this one.
             has_study: Only those with a complete study.
             untouched: Only those without a reason.
+            tenant: Only of this one; ``None`` for all.
 
         Raises:
             InvalidRequest: The token is none of ours.
@@ -193,10 +206,11 @@ class OrderStore:
         moment, last = position_of_token(page_token)
         with self._database.reading() as table:
             rows = table.connection.execute(
-                "SELECT * FROM imaging_order WHERE (create_time_ns, order_id) < (:time, :last) "
+                f"{_SELECT} WHERE (create_time_ns, order_id) < (:time, :last) "  # noqa: S608 - own words
+                "AND (:tenant IS NULL OR imaging_order.tenant = :tenant) "
                 "AND (:state IS NULL OR state = :state) AND (:accession = '' OR accession_number = :accession) "
-                "AND (NOT :has_study OR EXISTS (SELECT 1 FROM study_accession "
-                "WHERE study_accession.accession_number = imaging_order.accession_number)) "
+                "AND (NOT :has_study OR EXISTS (SELECT 1 FROM study_accession JOIN study USING (study_id) "
+                f"WHERE {_ITS_STUDY})) "
                 "AND (NOT :untouched OR reason = '') "
                 "ORDER BY create_time_ns DESC, order_id DESC LIMIT :limit",
                 {
@@ -206,6 +220,7 @@ class OrderStore:
                     "accession": accession_number,
                     "has_study": has_study,
                     "untouched": untouched,
+                    "tenant": tenant,
                     "limit": page_size + 1,
                 },
             ).fetchall()
@@ -218,7 +233,7 @@ class OrderStore:
         """All of a patient, whatever the issuer."""
         with self._database.reading() as table:
             rows = table.connection.execute(
-                "SELECT * FROM imaging_order WHERE patient_id = ? ORDER BY order_id", (patient_id,)
+                f"{_SELECT} WHERE patient_id = ? ORDER BY order_id", (patient_id,)
             ).fetchall()
         return [_order(row) for row in rows]
 
@@ -264,9 +279,7 @@ def _content(order: StoredOrder) -> tuple[str, ...]:
 
 
 def _row(connection: sqlite3.Connection, name: str) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = connection.execute(
-        "SELECT * FROM imaging_order WHERE order_id = ?", (_id(name),)
-    ).fetchone()
+    row: sqlite3.Row | None = connection.execute(f"{_SELECT} WHERE order_id = ?", (_id(name),)).fetchone()
     return row
 
 
@@ -286,4 +299,6 @@ def _cancel(connection: sqlite3.Connection, name: str, now: int) -> None:
 
 def _order(row: sqlite3.Row) -> StoredOrder:
     fields = {name: row[name] for name in StoredOrder.__dataclass_fields__}
-    return StoredOrder(**{**fields, "codes": tuple(json.loads(row["codes"])), "state": OrderState(row["state"])})
+    fields["codes"] = tuple(json.loads(row["codes"]))
+    fields["studies"] = tuple(f"studies/{each}" for each in json.loads(row["studies"]))
+    return StoredOrder(**{**fields, "state": OrderState(row["state"])})

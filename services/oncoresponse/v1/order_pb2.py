@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1boncoresponse/v1/order.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x07\n\x05Order\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12!\n\x06source\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18xR\x06source\x12-\n\x0corder_number\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01R\x0borderNumber\x12\x32\n\x10\x61\x63\x63\x65ssion_number\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x0f\x61\x63\x63\x65ssionNumber\x12&\n\npatient_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@R\tpatientId\x12\x38\n\x14issuer_of_patient_id\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x11issuerOfPatientId\x12\x33\n\nbirth_date\x18\x07 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^([0-9]{8})?$R\tbirthDate\x12!\n\x03sex\x18\x08 \x01(\tB\x0f\xbaH\x0cr\n2\x08^[MFO]?$R\x03sex\x12$\n\x05\x63odes\x18\t \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10\x14\"\x04r\x02\x18@R\x05\x63odes\x12T\n\x11patient_reference\x18\n \x01(\tB\'\xbaH$r\"2 ^(|Patient/[A-Za-z0-9.-]{1,64})$R\x10patientReference\x12j\n\x19service_request_reference\x18\x0b \x01(\tB.\xbaH+r)2\'^(|ServiceRequest/[A-Za-z0-9.-]{1,64})$R\x17serviceRequestReference\x12Z\n\x13\x65ncounter_reference\x18\x0c \x01(\tB)\xbaH&r$2\"^(|Encounter/[A-Za-z0-9.-]{1,64})$R\x12\x65ncounterReference\x12;\n\x05state\x18\r \x01(\x0e\x32\x1b.oncoresponse.v1.OrderStateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12\x39\n\x05study\x18\x0e \x01(\tB#\xbaH r\x1e\x32\x1c^(|studies/[a-z0-9-]{1,63})$R\x05study\x12G\n\nassessment\x18\x0f \x01(\tB\'\xbaH$r\"2 ^(|assessments/[a-z0-9-]{1,63})$R\nassessment\x12\x30\n\x06reason\x18\x10 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{0,63}$R\x06reason\x12;\n\x0b\x63reate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\x91\x02\n\x11ListOrdersRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12;\n\x05state\x18\x03 \x01(\x0e\x32\x1b.oncoresponse.v1.OrderStateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12\x32\n\x10\x61\x63\x63\x65ssion_number\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x0f\x61\x63\x63\x65ssionNumber\x12\x1b\n\thas_study\x18\x05 \x01(\x08R\x08hasStudy\x12\x1c\n\tuntouched\x18\x06 \x01(\x08R\tuntouched\"l\n\x12ListOrdersResponse\x12.\n\x06orders\x18\x01 \x03(\x0b\x32\x16.oncoresponse.v1.OrderR\x06orders\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"F\n\x0fGetOrderRequest\x12\x33\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^orders/[a-z0-9-]{1,63}$R\x04name\"@\n\x10GetOrderResponse\x12,\n\x05order\x18\x01 \x01(\x0b\x32\x16.oncoresponse.v1.OrderR\x05order\"I\n\x12\x43\x61ncelOrderRequest\x12\x33\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^orders/[a-z0-9-]{1,63}$R\x04name\"C\n\x13\x43\x61ncelOrderResponse\x12,\n\x05order\x18\x01 \x01(\x0b\x32\x16.oncoresponse.v1.OrderR\x05order\"h\n\x12RecordOrderRequest\x12\x34\n\x05order\x18\x01 \x01(\x0b\x32\x16.oncoresponse.v1.OrderB\x06\xbaH\x03\xc8\x01\x01R\x05order\x12\x1c\n\tcancelled\x18\x02 \x01(\x08R\tcancelled\"]\n\x13RecordOrderResponse\x12,\n\x05order\x18\x01 \x01(\x0b\x32\x16.oncoresponse.v1.OrderR\x05order\x12\x18\n\x07studies\x18\x02 \x03(\tR\x07studies\"\xc0\x02\n\x12SettleOrderRequest\x12\x33\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^orders/[a-z0-9-]{1,63}$R\x04name\x12?\n\x05state\x18\x02 \x01(\x0e\x32\x1b.oncoresponse.v1.OrderStateB\x0c\xbaH\t\x82\x01\x06\x18\x01\x18\x02\x18\x03R\x05state\x12\x39\n\x05study\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^(|studies/[a-z0-9-]{1,63})$R\x05study\x12G\n\nassessment\x18\x04 \x01(\tB\'\xbaH$r\"2 ^(|assessments/[a-z0-9-]{1,63})$R\nassessment\x12\x30\n\x06reason\x18\x05 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{0,63}$R\x06reason\"C\n\x13SettleOrderResponse\x12,\n\x05order\x18\x01 \x01(\x0b\x32\x16.oncoresponse.v1.OrderR\x05order*\x8f\x01\n\nOrderState\x12\x1b\n\x17ORDER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATE_WAITING\x10\x01\x12\x17\n\x13ORDER_STATE_STARTED\x10\x02\x12\x17\n\x13ORDER_STATE_REFUSED\x10\x03\x12\x19\n\x15ORDER_STATE_CANCELLED\x10\x04\x32\xc4\x03\n\x0cOrderService\x12U\n\nListOrders\x12\".oncoresponse.v1.ListOrdersRequest\x1a#.oncoresponse.v1.ListOrdersResponse\x12O\n\x08GetOrder\x12 .oncoresponse.v1.GetOrderRequest\x1a!.oncoresponse.v1.GetOrderResponse\x12X\n\x0b\x43\x61ncelOrder\x12#.oncoresponse.v1.CancelOrderRequest\x1a$.oncoresponse.v1.CancelOrderResponse\x12X\n\x0bRecordOrder\x12#.oncoresponse.v1.RecordOrderRequest\x1a$.oncoresponse.v1.RecordOrderResponse\x12X\n\x0bSettleOrder\x12#.oncoresponse.v1.SettleOrderRequest\x1a$.oncoresponse.v1.SettleOrderResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1boncoresponse/v1/order.proto\x12\x0foncoresponse.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x08\n\x05Order\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12!\n\x06source\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18xR\x06source\x12-\n\x0corder_number\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01R\x0borderNumber\x12\x32\n\x10\x61\x63\x63\x65ssion_number\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x0f\x61\x63\x63\x65ssionNumber\x12&\n\npatient_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@R\tpatientId\x12\x38\n\x14issuer_of_patient_id\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x11issuerOfPatientId\x12\x33\n\nbirth_date\x18\x07 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^([0-9]{8})?$R\tbirthDate\x12!\n\x03sex\x18\x08 \x01(\tB\x0f\xbaH\x0cr\n2\x08^[MFO]?$R\x03sex\x12$\n\x05\x63odes\x18\t \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10\x14\"\x04r\x02\x18@R\x05\x63odes\x12T\n\x11patient_reference\x18\n \x01(\tB\'\xbaH$r\"2 ^(|Patient/[A-Za-z0-9.-]{1,64})$R\x10patientReference\x12j\n\x19service_request_reference\x18\x0b \x01(\tB.\xbaH+r)2\'^(|ServiceRequest/[A-Za-z0-9.-]{1,64})$R\x17serviceRequestReference\x12Z\n\x13\x65ncounter_reference\x18\x0c \x01(\tB)\xbaH&r$2\"^(|Encounter/[A-Za-z0-9.-]{1,64})$R\x12\x65ncounterReference\x12;\n\x05state\x18\r \x01(\x0e\x32\x1b.oncoresponse.v1.OrderStateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12\x39\n\x05study\x18\x0e \x01(\tB#\xbaH r\x1e\x32\x1c^(|studies/[a-z0-9-]{1,63})$R\x05study\x12G\n\nassessment\x18\x0f \x01(\tB\'\xbaH$r\"2 ^(|assessments/[a-z0-9-]{1,63})$R\nassessment\x12\x30\n\x06reason\x18\x10 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{0,63}$R\x06reason\x12;\n\x0b\x63reate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x18\n\x07studies\x18\x12 \x03(\tR\x07studies\x12\x43\n\x06tenant\x18\x13 \x01(\tB+\xbaH(r&2$^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$R\x06tenant\"\x91\x02\n\x11ListOrdersRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\tpageToken\x12;\n\x05state\x18\x03 \x01(\x0e\x32\x1b.oncoresponse.v1.OrderStateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12\x32\n\x10\x61\x63\x63\x65ssion_number\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x0f\x61\x63\x63\x65ssionNumber\x12\x1b\n\thas_study\x18\x05 \x01(\x08R\x08hasStudy\x12\x1c\n\tuntouched\x18\x06 \x01(\x08R\tuntouched\"l\n\x12ListOrdersResponse\x12.\n\x06orders\x18\x01 \x03(\x0b\x32\x16.oncoresponse.v1.OrderR\x06orders\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"F\n\x0fGetOrderRequest\x12\x33\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^orders/[a-z0-9-]{1,63}$R\x04name\"@\n\x10GetOrderResponse\x12,\n\x05order\x18\x01 \x01(\x0b\x32\x16.oncoresponse.v1.OrderR\x05order\"I\n\x12\x43\x61ncelOrderRequest\x12\x33\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^orders/[a-z0-9-]{1,63}$R\x04name\"C\n\x13\x43\x61ncelOrderResponse\x12,\n\x05order\x18\x01 \x01(\x0b\x32\x16.oncoresponse.v1.OrderR\x05order\"h\n\x12RecordOrderRequest\x12\x34\n\x05order\x18\x01 \x01(\x0b\x32\x16.oncoresponse.v1.OrderB\x06\xbaH\x03\xc8\x01\x01R\x05order\x12\x1c\n\tcancelled\x18\x02 \x01(\x08R\tcancelled\"]\n\x13RecordOrderResponse\x12,\n\x05order\x18\x01 \x01(\x0b\x32\x16.oncoresponse.v1.OrderR\x05order\x12\x18\n\x07studies\x18\x02 \x03(\tR\x07studies\"\xc0\x02\n\x12SettleOrderRequest\x12\x33\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^orders/[a-z0-9-]{1,63}$R\x04name\x12?\n\x05state\x18\x02 \x01(\x0e\x32\x1b.oncoresponse.v1.OrderStateB\x0c\xbaH\t\x82\x01\x06\x18\x01\x18\x02\x18\x03R\x05state\x12\x39\n\x05study\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^(|studies/[a-z0-9-]{1,63})$R\x05study\x12G\n\nassessment\x18\x04 \x01(\tB\'\xbaH$r\"2 ^(|assessments/[a-z0-9-]{1,63})$R\nassessment\x12\x30\n\x06reason\x18\x05 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[A-Z0-9_]{0,63}$R\x06reason\"C\n\x13SettleOrderResponse\x12,\n\x05order\x18\x01 \x01(\x0b\x32\x16.oncoresponse.v1.OrderR\x05order*\x8f\x01\n\nOrderState\x12\x1b\n\x17ORDER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATE_WAITING\x10\x01\x12\x17\n\x13ORDER_STATE_STARTED\x10\x02\x12\x17\n\x13ORDER_STATE_REFUSED\x10\x03\x12\x19\n\x15ORDER_STATE_CANCELLED\x10\x04\x32\xc4\x03\n\x0cOrderService\x12U\n\nListOrders\x12\".oncoresponse.v1.ListOrdersRequest\x1a#.oncoresponse.v1.ListOrdersResponse\x12O\n\x08GetOrder\x12 .oncoresponse.v1.GetOrderRequest\x1a!.oncoresponse.v1.GetOrderResponse\x12X\n\x0b\x43\x61ncelOrder\x12#.oncoresponse.v1.CancelOrderRequest\x1a$.oncoresponse.v1.CancelOrderResponse\x12X\n\x0bRecordOrder\x12#.oncoresponse.v1.RecordOrderRequest\x1a$.oncoresponse.v1.RecordOrderResponse\x12X\n\x0bSettleOrder\x12#.oncoresponse.v1.SettleOrderRequest\x1a$.oncoresponse.v1.SettleOrderResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,6 +63,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDER'].fields_by_name['assessment']._serialized_options = b'\272H$r\"2 ^(|assessments/[a-z0-9-]{1,63})$'
   _globals['_ORDER'].fields_by_name['reason']._loaded_options = None
   _globals['_ORDER'].fields_by_name['reason']._serialized_options = b'\272H\025r\0232\021^[A-Z0-9_]{0,63}$'
+  _globals['_ORDER'].fields_by_name['tenant']._loaded_options = None
+  _globals['_ORDER'].fields_by_name['tenant']._serialized_options = b'\272H(r&2$^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$'
   _globals['_LISTORDERSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTORDERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTORDERSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -87,30 +89,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETTLEORDERREQUEST'].fields_by_name['assessment']._serialized_options = b'\272H$r\"2 ^(|assessments/[a-z0-9-]{1,63})$'
   _globals['_SETTLEORDERREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_SETTLEORDERREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\025r\0232\021^[A-Z0-9_]{0,63}$'
-  _globals['_ORDERSTATE']._serialized_start=2350
-  _globals['_ORDERSTATE']._serialized_end=2493
+  _globals['_ORDERSTATE']._serialized_start=2445
+  _globals['_ORDERSTATE']._serialized_end=2588
   _globals['_ORDER']._serialized_start=111
-  _globals['_ORDER']._serialized_end=1086
-  _globals['_LISTORDERSREQUEST']._serialized_start=1089
-  _globals['_LISTORDERSREQUEST']._serialized_end=1362
-  _globals['_LISTORDERSRESPONSE']._serialized_start=1364
-  _globals['_LISTORDERSRESPONSE']._serialized_end=1472
-  _globals['_GETORDERREQUEST']._serialized_start=1474
-  _globals['_GETORDERREQUEST']._serialized_end=1544
-  _globals['_GETORDERRESPONSE']._serialized_start=1546
-  _globals['_GETORDERRESPONSE']._serialized_end=1610
-  _globals['_CANCELORDERREQUEST']._serialized_start=1612
-  _globals['_CANCELORDERREQUEST']._serialized_end=1685
-  _globals['_CANCELORDERRESPONSE']._serialized_start=1687
-  _globals['_CANCELORDERRESPONSE']._serialized_end=1754
-  _globals['_RECORDORDERREQUEST']._serialized_start=1756
-  _globals['_RECORDORDERREQUEST']._serialized_end=1860
-  _globals['_RECORDORDERRESPONSE']._serialized_start=1862
-  _globals['_RECORDORDERRESPONSE']._serialized_end=1955
-  _globals['_SETTLEORDERREQUEST']._serialized_start=1958
-  _globals['_SETTLEORDERREQUEST']._serialized_end=2278
-  _globals['_SETTLEORDERRESPONSE']._serialized_start=2280
-  _globals['_SETTLEORDERRESPONSE']._serialized_end=2347
-  _globals['_ORDERSERVICE']._serialized_start=2496
-  _globals['_ORDERSERVICE']._serialized_end=2948
+  _globals['_ORDER']._serialized_end=1181
+  _globals['_LISTORDERSREQUEST']._serialized_start=1184
+  _globals['_LISTORDERSREQUEST']._serialized_end=1457
+  _globals['_LISTORDERSRESPONSE']._serialized_start=1459
+  _globals['_LISTORDERSRESPONSE']._serialized_end=1567
+  _globals['_GETORDERREQUEST']._serialized_start=1569
+  _globals['_GETORDERREQUEST']._serialized_end=1639
+  _globals['_GETORDERRESPONSE']._serialized_start=1641
+  _globals['_GETORDERRESPONSE']._serialized_end=1705
+  _globals['_CANCELORDERREQUEST']._serialized_start=1707
+  _globals['_CANCELORDERREQUEST']._serialized_end=1780
+  _globals['_CANCELORDERRESPONSE']._serialized_start=1782
+  _globals['_CANCELORDERRESPONSE']._serialized_end=1849
+  _globals['_RECORDORDERREQUEST']._serialized_start=1851
+  _globals['_RECORDORDERREQUEST']._serialized_end=1955
+  _globals['_RECORDORDERRESPONSE']._serialized_start=1957
+  _globals['_RECORDORDERRESPONSE']._serialized_end=2050
+  _globals['_SETTLEORDERREQUEST']._serialized_start=2053
+  _globals['_SETTLEORDERREQUEST']._serialized_end=2373
+  _globals['_SETTLEORDERRESPONSE']._serialized_start=2375
+  _globals['_SETTLEORDERRESPONSE']._serialized_end=2442
+  _globals['_ORDERSERVICE']._serialized_start=2591
+  _globals['_ORDERSERVICE']._serialized_end=3043
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ ORDER_STATE_REFUSED: OrderState
 ORDER_STATE_CANCELLED: OrderState
 
 class Order(_message.Message):
-    __slots__ = ("name", "source", "order_number", "accession_number", "patient_id", "issuer_of_patient_id", "birth_date", "sex", "codes", "patient_reference", "service_request_reference", "encounter_reference", "state", "study", "assessment", "reason", "create_time")
+    __slots__ = ("name", "source", "order_number", "accession_number", "patient_id", "issuer_of_patient_id", "birth_date", "sex", "codes", "patient_reference", "service_request_reference", "encounter_reference", "state", "study", "assessment", "reason", "create_time", "studies", "tenant")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     ORDER_NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,8 @@ class Order(_message.Message):
     ASSESSMENT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    STUDIES_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
     name: str
     source: str
     order_number: str
@@ -60,7 +62,9 @@ class Order(_message.Message):
     assessment: str
     reason: str
     create_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., order_number: _Optional[str] = ..., accession_number: _Optional[str] = ..., patient_id: _Optional[str] = ..., issuer_of_patient_id: _Optional[str] = ..., birth_date: _Optional[str] = ..., sex: _Optional[str] = ..., codes: _Optional[_Iterable[str]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., encounter_reference: _Optional[str] = ..., state: _Optional[_Union[OrderState, str]] = ..., study: _Optional[str] = ..., assessment: _Optional[str] = ..., reason: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    studies: _containers.RepeatedScalarFieldContainer[str]
+    tenant: str
+    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., order_number: _Optional[str] = ..., accession_number: _Optional[str] = ..., patient_id: _Optional[str] = ..., issuer_of_patient_id: _Optional[str] = ..., birth_date: _Optional[str] = ..., sex: _Optional[str] = ..., codes: _Optional[_Iterable[str]] = ..., patient_reference: _Optional[str] = ..., service_request_reference: _Optional[str] = ..., encounter_reference: _Optional[str] = ..., state: _Optional[_Union[OrderState, str]] = ..., study: _Optional[str] = ..., assessment: _Optional[str] = ..., reason: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., studies: _Optional[_Iterable[str]] = ..., tenant: _Optional[str] = ...) -> None: ...
 
 class ListOrdersRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "state", "accession_number", "has_study", "untouched")

@@ -55,23 +55,23 @@ def store(tmp_path, studies):
     return OrderStore(tmp_path)
 
 
-def complete(studies: StudyStore, accession: str, request_id: str, supersedes: str = "") -> str:
-    study = studies.create(request_id, supersedes=supersedes).name
+def complete(studies: StudyStore, accession: str, request_id: str, supersedes: str = "", tenant: str = "") -> str:
+    study = studies.create(request_id, supersedes=supersedes, tenant=tenant).name
     studies.add(study, [accession.encode()], header)
     studies.complete(study, read=header)
     return study
 
 
 def test_an_order_is_kept_once_and_corrected_until_it_has_started_something(store):
-    kept, found = store.record(ORDER)
-    assert (kept.state, kept.codes, found) == (OrderState.WAITING, ("X", "Y"), [])
-    corrected, _ = store.record(StoredOrder(**{**vars(ORDER), "accession_number": "ACC-2"}))
+    kept = store.record(ORDER)
+    assert (kept.state, kept.codes, kept.studies) == (OrderState.WAITING, ("X", "Y"), ())
+    corrected = store.record(StoredOrder(**{**vars(ORDER), "accession_number": "ACC-2"}))
     assert (corrected.name, corrected.accession_number) == (kept.name, "ACC-2")
     store.settle(kept.name, OrderState.REFUSED, "", "", "PATIENT_MISMATCH")
-    waits_again, _ = store.record(ORDER)
+    waits_again = store.record(ORDER)
     assert (waits_again.state, waits_again.reason, waits_again.accession_number) == (OrderState.WAITING, "", "ACC-1")
     store.settle(kept.name, OrderState.STARTED, "studies/a", "assessments/a", "")
-    started, _ = store.record(StoredOrder(**{**vars(ORDER), "accession_number": "ACC-3"}))
+    started = store.record(StoredOrder(**{**vars(ORDER), "accession_number": "ACC-3"}))
     assert (started.state, started.accession_number, started.assessment) == (
         OrderState.STARTED,
         "ACC-1",
@@ -83,9 +83,9 @@ def test_an_order_is_kept_once_and_corrected_until_it_has_started_something(stor
 
 
 def test_a_cancelled_order_stays_cancelled_also_before_it_comes(store):
-    cancelled, _ = store.record(ORDER, cancelled=True)
+    cancelled = store.record(ORDER, cancelled=True)
     assert cancelled.state is OrderState.CANCELLED
-    assert store.record(ORDER)[0].state is OrderState.CANCELLED
+    assert store.record(ORDER).state is OrderState.CANCELLED
     settled = store.settle(cancelled.name, OrderState.STARTED, "studies/a", "assessments/a", "")
     assert (settled.state, settled.assessment) == (OrderState.CANCELLED, "assessments/a")
 
@@ -93,9 +93,9 @@ def test_a_cancelled_order_stays_cancelled_also_before_it_comes(store):
 def test_studies_are_found_by_accession_number_in_their_newest_version(store, studies):
     first = complete(studies, "ACC-1", "one")
     complete(studies, "ACC-2", "other")
-    assert store.record(ORDER)[1] == [first]
+    assert store.record(ORDER).studies == (first,)
     second = complete(studies, "ACC-1", "two", supersedes=first)
-    assert store.record(ORDER)[1] == [second]
+    assert store.record(ORDER).studies == (second,)
     assert [each.order_number for each in store.of_study(second)] == ["P1"]
     (waiting,), _ = store.page(10, has_study=True, untouched=True)
     store.settle(waiting.name, OrderState.WAITING, "", "", "NO_RULE_FITS")
@@ -110,15 +110,15 @@ def test_studies_that_an_earlier_release_completed_are_found_once_they_are_noted
         connection.execute("DELETE FROM study_accession")
         connection.execute("UPDATE study SET accession_known = 0")
     connection.close()
-    assert store.record(ORDER)[1] == []
+    assert store.record(ORDER).studies == ()
     artifacts = ArtifactStore(str(tmp_path / "artifacts"))
     assert [note_older_accession_numbers(tmp_path, artifacts) for _ in range(2)] == [1, 0]
-    assert store.record(ORDER)[1] == [study]
+    assert store.record(ORDER).studies == (study,)
 
 
 def test_orders_of_a_patient_follow_a_merge_and_go_with_the_patient_or_their_age(store):
     other = StoredOrder(**{**vars(ORDER), "order_number": "P2", "issuer_of_patient_id": "SOUTH"})
-    names = [store.record(each)[0].name for each in (ORDER, other)]
+    names = [store.record(each).name for each in (ORDER, other)]
     began = time.time_ns()
     north, kept = (IndexedPatient(patient_id=number, issuer_of_patient_id="NORTH") for number in ("7", "8"))
     assert store.merge(north, kept) == 1
@@ -140,3 +140,29 @@ def test_pages_go_on_where_the_one_before_ended(store):
         if not token:
             break
     assert seen == [f"P{number}" for number in reversed(range(5))]
+
+
+def test_several_studies_with_one_accession_number_are_all_named_oldest_first(store, studies):
+    both = tuple(complete(studies, "ACC-1", number) for number in ("one", "two"))
+    assert store.record(ORDER).studies == both
+    assert [each.studies for each in store.of_study(both[1])] == [both]
+    (listed,), _ = store.page(10)
+    assert listed.studies == both
+    without_number = StoredOrder(**{**vars(ORDER), "order_number": "P2", "accession_number": ""})
+    complete(studies, "", "three")
+    assert store.record(without_number).studies == ()
+
+
+def test_an_order_of_a_tenant_is_for_its_studies_and_one_without_is_for_all(store, studies):
+    of_tenant = StoredOrder(**{**vars(ORDER), "order_number": "P2", "tenant": "north"})
+    south = complete(studies, "ACC-1", "one", tenant="south")
+    assert store.record(of_tenant).studies == ()
+    assert store.record(ORDER).studies == (south,)
+    assert [each.order_number for each in store.of_study(south)] == ["P1"]
+    # What has no study of its tenant is not looked at for ever.
+    assert [each.order_number for each in store.page(10, has_study=True, untouched=True)[0]] == ["P1"]
+    north = complete(studies, "ACC-1", "one", tenant="north")
+    assert store.record(of_tenant).studies == (north,)
+    assert store.record(ORDER).studies == (south, north)
+    for tenant, wanted in (("north", ["P2"]), ("south", []), ("", ["P1"]), (None, ["P1", "P2"])):
+        assert sorted(each.order_number for each in store.page(10, tenant=tenant)[0]) == wanted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -65,6 +65,29 @@ class Outcome:
 
 REPORT_BUNDLE, LESION_CANDIDATES = "report.json", "lesion-candidates.json"
 """File names by which a delivery tells that there is a report, or that a physician has to choose a lesion."""
+
+
+_LATER_EVENTS = {
+    delivery_pb2.DELIVERY_EVENT_SIGNED: "report.signed",
+    delivery_pb2.DELIVERY_EVENT_AMENDED: "report.amended",
+    delivery_pb2.DELIVERY_EVENT_WITHDRAWN: "report.withdrawn",
+}
+
+
+def events_of(delivery: delivery_pb2.Delivery, files: Collection[str]) -> tuple[str, ...]:
+    """What a delivery tells: a report is ready, signed, amended or withdrawn, or a physician is needed.
+
+    A physician is needed where a lesion has to be chosen, and beside the report where a contour asks for review.
+
+    Args:
+        delivery: What happened.
+        files: Names of its files.
+    """
+    if (later := _LATER_EVENTS.get(delivery.event)) is not None:
+        return (later,)
+    if REPORT_BUNDLE not in files:
+        return ("physician.needed",)
+    return ("report.ready", "physician.needed") if delivery.physician_needed else ("report.ready",)
 
 
 class AttemptEnded(Exception):

@@ -18,6 +18,7 @@ from oncoresponse.edges.delivery.sending import (
     FileOutcome,
     Outcome,
     Parcel,
+    events_of,
 )
 from oncoresponse.edges.delivery.smart_login import SmartLogin
 from oncoresponse.errors import OncoResponseError
@@ -52,7 +53,8 @@ class SubscriptionSender:
     def send(self, delivery: delivery_pb2.Delivery, parcels: Sequence[Parcel]) -> Outcome:
         """Notify; the same notification at each attempt."""
         done = {parcel.file_name: FileOutcome(stored=True) for parcel in parcels}
-        if all(parcel.stored for parcel in parcels):
+        events = events_of(delivery, {parcel.file_name for parcel in parcels})
+        if all(parcel.stored for parcel in parcels) or not set(events) & set(self._destination.events):
             return Outcome(done)
         try:
             with FhirClient(self._destination, self._smart) as client:

@@ -21,6 +21,7 @@ from oncoresponse.edges.delivery.sending import (
     FileOutcome,
     Outcome,
     Parcel,
+    events_of,
 )
 from oncoresponse.errors import ConfigurationError, DeliveryRefused, OncoResponseError
 from oncoresponse.http_client.metered_connections import Meter
@@ -32,11 +33,6 @@ from oncoresponse.v1 import delivery_pb2
 _PREFIX = "whsec_"
 _GONE = 410
 _ACCEPTED = (200, 201, 202, 204)
-_EVENTS = {
-    delivery_pb2.DELIVERY_EVENT_SIGNED: "report.signed",
-    delivery_pb2.DELIVERY_EVENT_AMENDED: "report.amended",
-    delivery_pb2.DELIVERY_EVENT_WITHDRAWN: "report.withdrawn",
-}
 
 
 class WebhookSender:
@@ -56,20 +52,22 @@ class WebhookSender:
         return file.file_name in (REPORT_BUNDLE, LESION_CANDIDATES)
 
     def send(self, delivery: delivery_pb2.Delivery, parcels: Sequence[Parcel]) -> Outcome:
-        """Tell it; the same id at each attempt."""
+        """Tell it, each event by itself; the same ids at each attempt."""
         done = {parcel.file_name: FileOutcome(stored=True) for parcel in parcels}
-        event = event_of(delivery, {parcel.file_name for parcel in parcels})
-        if event not in self._destination.events or all(parcel.stored for parcel in parcels):
+        events = events_of(delivery, {parcel.file_name for parcel in parcels})
+        if all(parcel.stored for parcel in parcels):
             return Outcome(done)
         try:
-            self._told(delivery, event)
+            for number, event in enumerate(events):
+                if event in self._destination.events:
+                    self._told(delivery, event, delivery.name.replace("/", "_") + (f"_{number}" if number else ""))
         except AttemptEnded as ended:
             return ended.outcome()
         except OncoResponseError as error:
             return Outcome({}, error)
         return Outcome(done)
 
-    def _told(self, delivery: delivery_pb2.Delivery, event: str) -> None:
+    def _told(self, delivery: delivery_pb2.Delivery, event: str, name: str) -> None:
         destination = self._destination
         secrets = secrets_of(secret_of(destination.secret_file, "destinations"))
         body = json.dumps(
@@ -83,7 +81,7 @@ class WebhookSender:
                 },
             }
         ).encode()
-        name, seconds = delivery.name.replace("/", "_"), str(int(self._clock()))
+        seconds = str(int(self._clock()))
         headers = {
             "Content-Type": "application/json",
             "webhook-id": name,
@@ -109,12 +107,6 @@ class WebhookSender:
             )
         if answer.status not in _ACCEPTED:
             require_success(answer, "the webhook")
-
-
-def event_of(delivery: delivery_pb2.Delivery, files: set[str]) -> str:
-    """What a delivery tells: a report is ready, signed, amended or withdrawn, or a physician has to choose a lesion."""
-    later = _EVENTS.get(delivery.event)
-    return later or ("report.ready" if REPORT_BUNDLE in files else "physician.needed")
 
 
 def signature(secret: bytes, name: str, seconds: str, body: bytes) -> str:

@@ -113,6 +113,7 @@ class FhirOrderSource:
             codes=_codes(request),
             service_request_reference=f"ServiceRequest/{request['id']}",
             encounter_reference=_local(request.get("encounter"), "Encounter"),
+            tenant=self.settings.tenant,
         )
         if status in _CANCELLED:
             return CameOrder(order, cancelled=True)

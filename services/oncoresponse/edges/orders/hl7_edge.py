@@ -32,7 +32,7 @@ from oncoresponse.v1 import administration_pb2
 
 _CLOSING_SECONDS = 1.0
 # Table 0357: what the receiver will not take however often it is sent (AR); the rest is about the content (AE).
-_REJECTED = ("200", "201", "202", "203")
+_REJECTED = ("200", "201", "202", "203", "207")
 _UNKNOWN_SENDER, _INTERNAL = "103", "207"
 _PASSING = (ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE, ErrorKind.EXHAUSTED, ErrorKind.CANCELLED, ErrorKind.INTERNAL)
 
@@ -201,9 +201,14 @@ class Hl7Edge:
         return _Answer("AA")
 
     async def _carried_out(self, asked: Asked, header: Header) -> None:
+        tenant = self._settings.tenants.get(header.sender, "")
+        if tenant and asked.merges:
+            raise MessageRefused("207", "", "patients are of the whole installation, and this sender is of a tenant")
         for order in asked.cancelled:
+            order.tenant = tenant
             await self._orders.cancelled(order)
         for order in asked.orders:
+            order.tenant = tenant
             await self._orders.came(order)
         for given_up, kept in asked.merges:
             request = administration_pb2.MergePatientsRequest(reason=f"ADT^A40 of {header.sender}"[:200])

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from oncoresponse.edges.front_door import FrontDoor
+from oncoresponse.edges.orders.study_orders import SEVERAL_STUDIES
 from oncoresponse.edges.pacs.priors import PriorFetcher
 from oncoresponse.edges.rule_runner import RuleRunner
 from oncoresponse.rpc.settings import ServerSettings
@@ -27,6 +28,13 @@ _CALL_SECONDS = 60.0
 _LOOK_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 120.0
 _PAGE = 1000
+ASSESSMENT_ENDED = "ASSESSMENT_ENDED"
+"""Said of a cancelled order whose assessment had ended before: its report stands until a physician withdraws it."""
+_ENDED = (
+    assessment_pb2.ASSESSMENT_STATE_SUCCEEDED,
+    assessment_pb2.ASSESSMENT_STATE_FAILED,
+    assessment_pb2.ASSESSMENT_STATE_LESION_CHOICE_NEEDED,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -81,19 +89,26 @@ class OrderIntake:
             grpc.RpcError: The front door does not keep it.
         """
         kept = await self._recorded(order_pb2.RecordOrderRequest(order=order))
-        if kept.order.state == order_pb2.ORDER_STATE_WAITING:
-            for study in kept.studies:
-                self._rules.ordered(study)
+        if kept.order.state != order_pb2.ORDER_STATE_WAITING:
+            return
+        if len(kept.studies) > 1:
+            await self._settled(kept.order, order_pb2.ORDER_STATE_REFUSED, SEVERAL_STUDIES)
+            return
+        for study in kept.studies:
+            self._rules.ordered(study)
 
     async def cancelled(self, order: order_pb2.Order) -> None:
         """Start nothing for an order, also where it comes later than this; an assessment that runs for it is cancelled.
+
+        What has ended stays, which the order says: a person has to withdraw the report.
 
         Raises:
             grpc.RpcError: The front door does not keep it.
         """
         kept = await self._recorded(order_pb2.RecordOrderRequest(order=order, cancelled=True))
-        if kept.order.assessment:
-            await self._end_assessment(kept.order.assessment)
+        if kept.order.assessment and await self._had_ended(kept.order.assessment):
+            # It stays cancelled.
+            await self._settled(kept.order, order_pb2.ORDER_STATE_STARTED, ASSESSMENT_ENDED)
 
     async def refused(self, order: order_pb2.Order, reason: str) -> None:
         """Keep an order that can have no study, so that somebody sees it.
@@ -102,11 +117,8 @@ class OrderIntake:
             grpc.RpcError: The front door does not keep it.
         """
         kept = await self._recorded(order_pb2.RecordOrderRequest(order=order))
-        if kept.order.state != order_pb2.ORDER_STATE_WAITING:
-            return
-        stub = order_pb2_grpc.OrderServiceStub(self._channel)
-        request = order_pb2.SettleOrderRequest(name=kept.order.name, state=order_pb2.ORDER_STATE_REFUSED, reason=reason)
-        await stub.SettleOrder(request, **self._call)
+        if kept.order.state == order_pb2.ORDER_STATE_WAITING:
+            await self._settled(kept.order, order_pb2.ORDER_STATE_REFUSED, reason)
 
     async def merge(self, request: administration_pb2.MergePatientsRequest) -> None:
         """Merge two patients, where the settings of the front door allow it.
@@ -116,13 +128,20 @@ class OrderIntake:
         """
         await administration_pb2_grpc.AdministrationServiceStub(self._channel).MergePatients(request, **self._call)
 
-    async def _end_assessment(self, assessment: str) -> None:
-        """Cancel what runs; what has ended stays, and a person has to withdraw its report."""
+    async def _had_ended(self, assessment: str) -> bool:
+        """Cancel what runs; whether it had ended otherwise before."""
         stub = assessment_pb2_grpc.AssessmentServiceStub(self._channel)
         request = assessment_pb2.CancelAssessmentRequest(name=assessment)
         answer = await stub.CancelAssessment(request, **self._call)
         state = assessment_pb2.AssessmentState.Name(answer.assessment.state)
         _log.info("%s: its order is cancelled, it is %s", assessment, state.removeprefix("ASSESSMENT_STATE_").lower())
+        return answer.assessment.state in _ENDED
+
+    async def _settled(self, order: order_pb2.Order, state: order_pb2.OrderState, reason: str) -> None:
+        request = order_pb2.SettleOrderRequest(
+            name=order.name, state=state, study=order.study, assessment=order.assessment, reason=reason
+        )
+        await order_pb2_grpc.OrderServiceStub(self._channel).SettleOrder(request, **self._call)
 
     async def _recorded(self, request: order_pb2.RecordOrderRequest) -> order_pb2.RecordOrderResponse:
         stub = order_pb2_grpc.OrderServiceStub(self._channel)

@@ -20,6 +20,9 @@ _WAITING, _STARTED, _REFUSED, _CANCELLED = (
     order_pb2.ORDER_STATE_CANCELLED,
 )
 
+SEVERAL_STUDIES = "SEVERAL_STUDIES"
+"""Why nothing is started for an order: which of the studies with its accession number is meant, a person has to say."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -38,16 +41,27 @@ class StudyOrders:
         """Begin, on a channel to the front door."""
         self._channel = channel
 
-    async def of(self, described: intake_pb2.DescribeReceivedStudyResponse) -> list[order_pb2.Order]:
-        """The orders for a study that are about its patient; others are refused: the accession number is of another."""
+    async def of(self, study: str, described: intake_pb2.DescribeReceivedStudyResponse) -> list[order_pb2.Order]:
+        """The orders for a study that are about its patient; others are refused: the accession number is of another.
+
+        Refused too is one with several studies, and one that is carried out for another of them stays with that.
+        """
         fit = []
         for order in described.orders:
-            if any(_is_same_patient(order, each) for each in described.patients):
+            if order.state == _STARTED and order.study != study and order.study in order.studies:
+                await self._settle(order, _STARTED, order.study, order.assessment, SEVERAL_STUDIES)
+            elif order.state == _WAITING and len(order.studies) > 1:
+                await self.refused(order, SEVERAL_STUDIES)
+            elif any(_is_same_patient(order, each) for each in described.patients):
                 fit.append(order)
             else:
                 _log.warning("%s is about another patient than the study of its accession number", order.name)
-                await self._settle(order, _REFUSED, reason=PatientMismatch.reason)
+                await self.refused(order, PatientMismatch.reason)
         return fit
+
+    async def refused(self, order: order_pb2.Order, reason: str) -> None:
+        """Nothing is started for an order."""
+        await self._settle(order, _REFUSED, reason=reason)
 
     async def started(self, orders: Sequence[order_pb2.Order], study: str, assessment: str) -> None:
         """An assessment was started for them; one whose orders were all cancelled meanwhile is cancelled."""
@@ -75,7 +89,6 @@ class StudyOrders:
         self,
         order: order_pb2.Order,
         state: order_pb2.OrderState,
-        *,
         study: str = "",
         assessment: str = "",
         reason: str = "",
