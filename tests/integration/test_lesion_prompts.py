@@ -56,6 +56,11 @@ def assess(client, tmp_path_factory):
 def twin_study(client, tmp_path_factory):
     """The sample twice in one scan, air around: more than the networks were trained on, two tumors, one contour."""
     folder = tmp_path_factory.mktemp("twin")
+    write_twin_study(folder)
+    return client.upload_study(folder, silent)
+
+
+def write_twin_study(folder: Path) -> None:
     for modality in ("CT", "PET"):
         (folder / modality).mkdir()
         for path in sorted((SAMPLE / modality).iterdir()):
@@ -64,7 +69,6 @@ def twin_study(client, tmp_path_factory):
                 if dataset.Modality in ("CT", "PT"):
                     put_side_by_side(dataset, AIR_HU if dataset.Modality == "CT" else 0)
                 dataset.save_as(folder / modality / path.name)
-    return client.upload_study(folder, silent)
 
 
 def put_side_by_side(dataset: pydicom.Dataset, outside: float) -> None:

@@ -19,7 +19,9 @@ import yaml
 from oncoresponse.rpc.client import Client, Order
 from oncoresponse.v1 import assessment_pb2, report_pb2, study_pb2
 
-STUDIES = Path(__file__).parents[2] / "examples"
+from tests.integration.test_lesion_prompts import write_twin_study
+
+STUDY = Path(__file__).parents[2] / "examples" / "STS_032"
 RECEIVER = Path(__file__).parent / "webhook_receiver.py"
 FHIR = "https://oncoresponse.hospital.example/fhir"
 SECONDS = 120.0
@@ -56,8 +58,8 @@ class Told:
         server.wait_until_ready()
         self.client = Client(server.address, token=token)
 
-    def assess(self, study: str, order: Order) -> assessment_pb2.Assessment:
-        return self.client.assess(self.client.upload_study(STUDIES / study, silent), order, silent)
+    def assess(self, study: Path, order: Order) -> assessment_pb2.Assessment:
+        return self.client.assess(self.client.upload_study(study, silent), order, silent)
 
     def events(self, assessment: str) -> list[str]:
         """Types of the webhooks about an assessment, in their order."""
@@ -110,7 +112,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, serve_for_module: Callable[..
 def test_a_report_that_is_ready_and_signed(told: Told) -> None:
     """A contour that a person drew asks nobody to look at it."""
     contour = study_pb2.SuppliedContour()
-    made = told.assess("STS_032", Order("sts-petct", contour=contour, deliver_to=DESTINATIONS))
+    made = told.assess(STUDY, Order("sts-petct", contour=contour, deliver_to=DESTINATIONS))
     assert not made.result.lesions[0].needs_review
     told.until(lambda: told.events(made.name) == ["report.ready"])
     fields = {"request_id": str(uuid.uuid4()), "assessment": made.name, "seen_version": 1, "comment": "As seen."}
@@ -123,7 +125,7 @@ def test_a_report_that_is_ready_and_signed(told: Told) -> None:
 
 def test_a_contour_that_asks_for_a_physician(told: Told) -> None:
     """Once for the report, beside that it is ready, and not again when a physician has signed it."""
-    made = told.assess("STS_032", Order("sts-petct", deliver_to=DESTINATIONS))
+    made = told.assess(STUDY, Order("sts-petct", deliver_to=DESTINATIONS))
     assert any(lesion.needs_review for lesion in made.result.lesions)
     told.until(lambda: told.events(made.name) == ["report.ready", "physician.needed"])
     told.until(lambda: len(told.reports_notified("on-call")) == 1)
@@ -133,10 +135,11 @@ def test_a_contour_that_asks_for_a_physician(told: Told) -> None:
     assert len(told.reports_notified("on-call")) == 1
 
 
-def test_a_lesion_that_has_to_be_chosen(told: Told) -> None:
+def test_a_lesion_that_has_to_be_chosen(told: Told, tmp_path: Path) -> None:
     """There is no report yet."""
     before = len(told.reports_notified("on-call"))
-    made = told.assess("STS_032_TWO_LESIONS", Order("sts-petct", deliver_to=DESTINATIONS))
+    write_twin_study(tmp_path)
+    made = told.assess(tmp_path, Order("sts-petct", deliver_to=DESTINATIONS))
     assert made.state == assessment_pb2.ASSESSMENT_STATE_LESION_CHOICE_NEEDED
     told.until(lambda: told.events(made.name) == ["physician.needed"])
     told.until(lambda: told.reports_notified("on-call")[before:] == [""])
