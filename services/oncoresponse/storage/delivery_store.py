@@ -76,9 +76,10 @@ class DeliveryFilter:
     tenant: str | None = None
 
 
-# Held: the answer of the model is withheld, and nobody has judged. A rejection note tells no answer.
+# Held: the answer of the model is withheld, and nobody has judged. A rejection note tells no answer, nor does a lesion
+# that has to be chosen before there is a report.
 _HELD = (
-    "(:judgement_first = 1 AND d.event <> 'withdrawn' AND NOT EXISTS "
+    "(:judgement_first = 1 AND d.event <> 'withdrawn' AND d.files NOT LIKE '%lesion-candidates.json%' AND NOT EXISTS "
     "(SELECT 1 FROM report_judgement j WHERE j.assessment = d.assessment))"
 )
 _DUE = (

@@ -98,7 +98,11 @@ async def _plan(run: Json, asked: AssessmentRun) -> Json:
         seconds[name] = outcome.seconds
         if outcome.choice_needed:
             await pass_release_gate(asked.model)
-            return await collect_step(run, case.model_dump(mode="json"), seconds)
+            choice = await collect_step(run, case.model_dump(mode="json"), seconds)
+            if asked.deliver_to:
+                # Nothing of it is a file for an archive or a chart, but a physician may be told.
+                await deliver_step(run, choice["result"])
+            return choice
     await pass_release_gate(asked.model)
     result = await collect_step(run, case.model_dump(mode="json"), seconds)
     await index_step(run, result["result"])
@@ -173,7 +177,7 @@ async def index_step(run: Json, result: Json) -> None:
 
 @DBOS.step(name="deliver", retries_allowed=True, max_attempts=_DELIVER_ATTEMPTS, interval_seconds=1.0, backoff_rate=1.5)
 async def deliver_step(run: Json, result: Json) -> None:
-    """Write down that the report is to be sent; again after a crash, once in all."""
+    """Write down that a report, or a choice of lesions, is to be told; again after a crash, once in all."""
     asked, deliveries = AssessmentRun.model_validate(run), _around().deliveries
     if deliveries is None:
         raise RuntimeError("a run with deliver_to needs a store of deliveries")

@@ -275,6 +275,15 @@ def test_nothing_is_sent_before_the_judgement_where_that_comes_first(store, url)
         each.close()
 
 
+def test_a_lesion_that_has_to_be_chosen_is_told_at_once(store, url):
+    """There is no answer that could be withheld, and nothing to judge."""
+    first = DeliveryStore(url, judgement_first=True)
+    first.add_first("a1", ["board"], {"lesion-candidates.json": next(iter(FILES.values()))})
+    assert all_of(first, state=DeliveryState.HELD) == []
+    assert len(take(first, "board")) == 1
+    first.close()
+
+
 def test_lists_by_page_destination_assessment_state_and_tenant(store, url):
     for number in range(7):
         store.add_first(f"a{number}", ["archive"], FILES)
