@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import fhirkit
 import pydicom
 import pytest
 import requests
@@ -31,6 +32,7 @@ from oncoresponse.rpc.client import Client, Order
 from oncoresponse.storage.resource_index import INDEX_TABLES
 from oncoresponse.v1 import administration_pb2, report_pb2, study_pb2
 
+from tests.integration.orthanc_server import free_port
 from tests.integration.test_oidc_tokens import AUDIENCE, Issuer
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +64,15 @@ class Installation:
         oidc = {"issuer": issuer.url, "audience": AUDIENCE, "patient_identifier_claim": "mrn"}
         settings = folder / "settings.yaml"
         limits = {"calls_per_minute": 0, "failed_authentications_per_minute": 0}
-        more = {"caller_limits": limits, "model_activation": "installed"}
+        secret = folder / "subscriber"
+        secret.write_text("topsecret")
+        secret.chmod(0o600)
+        # Nobody listens there.
+        warehouse = {"kind": "subscription", "url": f"http://127.0.0.1:{free_port()}/notify"}
+        warehouse |= {"token_file": str(secret), "fhir_url": "https://hospital.example/fhir"}
+        destinations = {"warehouse": warehouse, "board": {**warehouse, "kind": "fhir"}}
+        del destinations["board"]["fhir_url"]
+        more = {"caller_limits": limits, "model_activation": "installed", "destinations": destinations}
         settings.write_text(yaml.safe_dump({"oidc": oidc, "http": {"listen": "127.0.0.1:0"}, **more}))
         arguments = ("--listen", "127.0.0.1:0", "--data-dir", str(folder / "data"))
         self._serve = lambda: serve(*arguments, settings=settings, anonymous=False)
@@ -73,7 +83,9 @@ class Installation:
         with closing(self.client()) as client:
             for name, folder_of_study in STUDIES.items():
                 reference = "Patient/77" if name == "STS_032" else ""
-                order = Order("sts-petct", contour=study_pb2.SuppliedContour(), patient_reference=reference)
+                to = ("warehouse",) if reference else ()
+                contour = study_pb2.SuppliedContour()
+                order = Order("sts-petct", contour=contour, patient_reference=reference, deliver_to=to)
                 study = client.upload_study(folder_of_study, silent)
                 self.assessments[name] = client.assess(study, order, silent)
 
@@ -274,6 +286,7 @@ def test_what_the_server_can_do_and_where_tokens_come_from_is_told_to_everybody(
     (rest,) = statement["rest"]
     served = {each["type"]: each for each in rest["resource"]}
     assert set(READ_TYPES) <= set(served)
+    assert [each["code"] for each in served.pop("Subscription")["interaction"]] == ["read"]
     for kind, resource in served.items():
         assert {each["code"] for each in resource["interaction"]} == {"read", "vread", "search-type"}
         for parameter in resource["searchParam"]:
@@ -289,6 +302,37 @@ def test_what_the_server_can_do_and_where_tokens_come_from_is_told_to_everybody(
         assert found["token_endpoint"] == f"{here.issuer.url}/token_endpoint"
         assert found["authorization_endpoint"] == f"{here.issuer.url}/authorization_endpoint"
         assert "permission-patient" in found["capabilities"]
+
+
+def test_a_subscription_of_the_settings_is_read_and_says_how_it_stands(here):
+    """By a token that may, without what would let somebody in at the subscriber."""
+    token = here.token(scope="system/Subscription.r")
+    read = here.get("Subscription/warehouse", token)
+    assert read.status_code == 200 and read.headers["content-type"] == FHIR_JSON
+    assert "topsecret" not in read.text
+    subscription = read.json()
+    assert (subscription["id"], subscription["status"]) == ("warehouse", "active")
+    assert subscription["channel"]["endpoint"].endswith("/notify")
+    answer = here.get("Subscription/warehouse/$status", token)
+    assert answer.status_code == 200, answer.text
+    (entry,) = answer.json()["entry"]
+    told = {each["name"]: each for each in entry["resource"]["parameter"]}
+    assert told["subscription"]["valueReference"]["reference"] == "https://hospital.example/fhir/Subscription/warehouse"
+    assert (told["type"]["valueCode"], told["status"]["valueCode"]) == ("query-status", "active")
+    assert told["events-since-subscription-start"]["valueString"] == "1"
+    assert [issue for each in (subscription, answer.json()) for issue in fhirkit.validate(each)] == []
+    for path in ("Subscription/warehouse", "Subscription/warehouse/$status"):
+        assert fault(here.get(path, token=""))[0] == 401
+        for refused in (
+            here.token(scope="system/DiagnosticReport.r"),
+            here.of_patient("STS_032"),
+            here.token("submit", scope="system/Subscription.r"),
+        ):
+            assert fault(here.get(path, refused))[:2] == (403, "forbidden")
+    # Another kind of destination is none, and neither is one that is not there; an operation of another type is not.
+    for path in ("Subscription/board", "Subscription/board/$status", "Subscription/none"):
+        assert fault(here.get(path, token))[:2] == (404, "not-found")
+    assert here.get("DiagnosticReport/x/$status", token).status_code == 404
 
 
 @pytest.mark.parametrize("name", sorted(STUDIES))

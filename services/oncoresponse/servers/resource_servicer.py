@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import grpc
@@ -13,9 +13,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from oncoresponse.access.call import Call, current_call
 from oncoresponse.access.roles import AccessRole
 from oncoresponse.case.resource_search import PARAMETERS
-from oncoresponse.errors import ArtifactNotFound, InvalidRequest, ResourceGone, ResourceNotFound
+from oncoresponse.case.subscription_status import SUBSCRIPTION, status_bundle, subscription_resource
+from oncoresponse.errors import AccessDenied, ArtifactNotFound, InvalidRequest, ResourceGone, ResourceNotFound
+from oncoresponse.rpc.ehr_settings import SubscriptionDestination
 from oncoresponse.servers.older_reports import OlderReports
 from oncoresponse.storage.artifact_store import ArtifactStore
+from oncoresponse.storage.delivery_store import DeliveryStore
 from oncoresponse.storage.resource_query import FoundResource, ResourceQuery, ResourceSearch, Viewer
 from oncoresponse.storage.resource_values import bytes_at
 from oncoresponse.v1 import resource_pb2, resource_pb2_grpc
@@ -31,12 +34,25 @@ class ResourceServicer(resource_pb2_grpc.ResourceServiceServicer):
         query: The index.
         artifacts: Where the bytes of a Binary are.
         older: What may be missing.
+        deliveries: What subscribers were told.
+        destinations: Of the settings, by name; those that are subscriptions can be read.
         judgement_first: Setting of the installation: what the model says is withheld until a physician has judged.
     """
 
     def __init__(
-        self, query: ResourceQuery, artifacts: ArtifactStore, older: OlderReports, *, judgement_first: bool
+        self,
+        query: ResourceQuery,
+        artifacts: ArtifactStore,
+        older: OlderReports,
+        deliveries: DeliveryStore,
+        destinations: Mapping[str, object],
+        *,
+        judgement_first: bool,
     ) -> None:
+        self._deliveries = deliveries
+        self._subscriptions = {
+            name: each for name, each in destinations.items() if isinstance(each, SubscriptionDestination)
+        }
         self._query = query
         self._artifacts = artifacts
         self._older = older
@@ -48,7 +64,11 @@ class ResourceServicer(resource_pb2_grpc.ResourceServiceServicer):
         """Read one resource."""
         call = current_call()
         call.concerns(f"{request.type}/{request.id}")
+        if request.type == SUBSCRIPTION:
+            return await self._subscription(call, request)
         _require_type(request.type)
+        if request.status:
+            raise InvalidRequest("Only a Subscription has the operation $status.")
         if call.caller.smart is not None:
             call.caller.smart.require(request.type, search=False)
         found = await asyncio.to_thread(self._query.read, self._viewer(call), request.type, request.id)
@@ -63,6 +83,27 @@ class ResourceServicer(resource_pb2_grpc.ResourceServiceServicer):
             )
         data = await asyncio.to_thread(self._data, found) if found.source is not None else None
         return resource_pb2.ReadResourceResponse(resource=_message(found, data))
+
+    async def _subscription(
+        self, call: Call, request: resource_pb2.ReadResourceRequest
+    ) -> resource_pb2.ReadResourceResponse:
+        """One of the settings, or how it stands. It is of the whole installation."""
+        smart = call.caller.smart
+        if smart is not None:
+            smart.require(SUBSCRIPTION, search=False)
+            if smart.patient is not None:
+                raise AccessDenied("The token is for one patient (scope patient/...), and a Subscription is of nobody.")
+        destination = self._subscriptions.get(request.id)
+        if destination is None or call.tenant or request.version:
+            raise ResourceNotFound("There is no Subscription of this id here, or not in this version.")
+        told = await asyncio.to_thread(self._deliveries.told, request.id)
+        made = subscription_resource(request.id, destination.url, destination.topic, failing=told.failing)
+        if request.status:
+            made = status_bundle(request.id, destination.fhir_url, destination.topic, told.count, failing=told.failing)
+        content = json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
+        return resource_pb2.ReadResourceResponse(
+            resource=resource_pb2.Resource(type=made["resourceType"], id=request.id, content=content)
+        )
 
     async def SearchResources(
         self, request: resource_pb2.SearchResourcesRequest, context: grpc.aio.ServicerContext

@@ -342,7 +342,14 @@ def _assessment(around: Surroundings) -> Built:
     around.offer(card_pb2_grpc.add_CardServiceServicer_to_server, card_servicer)
     older = OlderReports(records, around.artifacts, store, resources)
     query = ResourceQuery(settings.system_database_url)
-    reader = ResourceServicer(query, around.artifacts, older, judgement_first=settings.judgement_first)
+    reader = ResourceServicer(
+        query,
+        around.artifacts,
+        older,
+        deliveries,
+        settings.destinations,
+        judgement_first=settings.judgement_first,
+    )
     around.offer(resource_pb2_grpc.add_ResourceServiceServicer_to_server, reader)
     administration = AdministrationServicer(settings, around.artifacts, peers, records, servicer.identify_older)
     around.offer(administration_pb2_grpc.add_AdministrationServiceServicer_to_server, administration)

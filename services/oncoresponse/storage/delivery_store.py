@@ -89,6 +89,19 @@ _DUE = (
 )
 
 
+@dataclass(frozen=True)
+class Told:
+    """How far a destination was told.
+
+    Attributes:
+        count: How many deliveries there were for it.
+        failing: The last one that has ended was refused for good, or its attempts are used up.
+    """
+
+    count: int
+    failing: bool
+
+
 class DeliveryStore:
     """All methods block; any thread and any number of processes may use them.
 
@@ -321,6 +334,18 @@ class DeliveryStore:
         ).bindparams(bindparam("wanted", expanding=True))
         with known_database_errors(), self._engine.connect() as connection:
             return {str(row[0]): str(row[1]) for row in connection.execute(query, {"wanted": sorted(assessments)})}
+
+    def told(self, destination: str) -> Told:
+        """How far a destination was told."""
+        count = text("SELECT last FROM delivery_count WHERE destination = :destination")
+        last = text(
+            "SELECT state FROM delivery WHERE destination = :destination AND state IN ('sent', 'dead') "
+            "ORDER BY number DESC LIMIT 1"
+        )
+        with known_database_errors(), self._engine.connect() as connection:
+            values = {"destination": destination}
+            counted = connection.execute(count, values).scalar()
+            return Told(int(counted or 0), connection.execute(last, values).scalar() == DeliveryState.DEAD.value)
 
     def destinations_with_copies(self, assessments: Collection[str]) -> set[str]:
         """Destinations that may hold something of these assessments."""

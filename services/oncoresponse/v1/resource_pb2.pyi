@@ -25,14 +25,16 @@ class Resource(_message.Message):
     def __init__(self, type: _Optional[str] = ..., id: _Optional[str] = ..., version: _Optional[int] = ..., last_updated: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content: _Optional[bytes] = ...) -> None: ...
 
 class ReadResourceRequest(_message.Message):
-    __slots__ = ("type", "id", "version")
+    __slots__ = ("type", "id", "version", "status")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
     type: str
     id: str
     version: int
-    def __init__(self, type: _Optional[str] = ..., id: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+    status: bool
+    def __init__(self, type: _Optional[str] = ..., id: _Optional[str] = ..., version: _Optional[int] = ..., status: _Optional[bool] = ...) -> None: ...
 
 class ReadResourceResponse(_message.Message):
     __slots__ = ("resource",)

@@ -62,7 +62,8 @@ class ResourceServiceServicer:
     """
 
     def ReadResource(self, request, context):
-        """Reads one resource. Errors: RESOURCE_NOT_FOUND, RESOURCE_GONE for what a withdrawal took away.
+        """Reads one resource; also a Subscription, which is a destination in the settings and of the installation: it is not for
+        a token for one patient, and not for callers of a tenant. Errors: RESOURCE_NOT_FOUND, RESOURCE_GONE for what a withdrawal took away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+from oncoresponse.case.subscription_status import PROFILES, status_resource
 from oncoresponse.edges.delivery.fhir_client import FhirClient
 from oncoresponse.edges.delivery.http_exchange import Json, require_success
 from oncoresponse.edges.delivery.sending import (
@@ -26,9 +27,7 @@ from oncoresponse.rpc.ehr_settings import SubscriptionDestination
 from oncoresponse.v1 import delivery_pb2
 
 _NAMESPACE = uuid.UUID("5c5a0b6e-6a7c-5a0c-8d0f-0b9a4a6c2f11")
-_PROFILES = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
-_STATUS_PROFILE = f"{_PROFILES}/backport-subscription-status-r4"
-_NOTIFICATION_PROFILE = f"{_PROFILES}/backport-subscription-notification-r4"
+_NOTIFICATION_PROFILE = f"{PROFILES}/backport-subscription-notification-r4"
 
 
 class SubscriptionSender:
@@ -87,15 +86,9 @@ def notification(name: str, destination: SubscriptionDestination, delivery: deli
     is_event = kind == "event-notification"
     # Before its first event nothing has happened since the subscription began.
     count = delivery.number if is_event else max(delivery.number - 1, 0)
-    parameters: list[Json] = [
-        {"name": "subscription", "valueReference": {"reference": subscription}},
-        {"name": "topic", "valueCanonical": destination.topic},
-        {"name": "status", "valueCode": "active"},
-        {"name": "type", "valueCode": kind},
-        {"name": "events-since-subscription-start", "valueString": str(count)},
-    ]
     time = delivery.create_time.ToJsonString()
     report = f"{base}/DiagnosticReport/{delivery.report}" if delivery.report else ""
+    events: list[list[Json]] = []
     if is_event:
         event: list[Json] = [
             {"name": "event-number", "valueString": str(delivery.number)},
@@ -103,13 +96,9 @@ def notification(name: str, destination: SubscriptionDestination, delivery: deli
         ]
         if report:
             event.append({"name": "focus", "valueReference": {"reference": report}})
-        parameters.append({"name": "notification-event", "part": event})
-    status: Json = {
-        "resourceType": "Parameters",
-        "id": str(uuid.uuid5(_NAMESPACE, f"{name}\n{delivery.name}\n{kind}")),
-        "meta": {"profile": [_STATUS_PROFILE]},
-        "parameter": parameters,
-    }
+        events.append(event)
+    identity = str(uuid.uuid5(_NAMESPACE, f"{name}\n{delivery.name}\n{kind}"))
+    status = status_resource(identity, subscription, destination.topic, kind, count, events, failing=False)
     entries: list[Json] = [
         {
             "fullUrl": f"urn:uuid:{status['id']}",

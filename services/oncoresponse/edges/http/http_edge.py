@@ -107,6 +107,7 @@ class HttpEdge:
             ("GET", "/.well-known/smart-configuration"): fhir.smart_configuration,
             ("POST", "/fhir/{type}/_search"): fhir.search_by_form,
             ("GET", "/fhir/{type}"): fhir.search,
+            ("GET", "/fhir/Subscription/{id}/$status"): fhir.subscription_status,
             ("GET", "/fhir/{type}/{id}"): fhir.read,
             ("GET", "/fhir/{type}/{id}/_history/{version}"): fhir.read_version,
         }

@@ -66,6 +66,7 @@ ROUTE_RULES: Mapping[tuple[str, str], RouteRule] = MappingProxyType(
         ("GET", "/.well-known/smart-configuration"): RouteRule(()),
         ("POST", "/fhir/{type}/_search"): _SEARCH_RESOURCES,
         ("GET", "/fhir/{type}"): _SEARCH_RESOURCES,
+        ("GET", "/fhir/Subscription/{id}/$status"): _READ_RESOURCE,
         ("GET", "/fhir/{type}/{id}"): _READ_RESOURCE,
         ("GET", "/fhir/{type}/{id}/_history/{version}"): _READ_RESOURCE,
     }

@@ -9,6 +9,16 @@ from oncoresponse.case.resource_search import EVERY_TYPE, PARAMETERS, SORT_DATES
 
 FHIR_VERSION = "4.0.1"
 _DEFINITIONS = "http://hl7.org/fhir/SearchParameter"
+_SUBSCRIPTIONS = "http://hl7.org/fhir/uv/subscriptions-backport"
+_SUBSCRIPTION = {
+    "type": "Subscription",
+    "supportedProfile": [f"{_SUBSCRIPTIONS}/StructureDefinition/backport-subscription"],
+    "interaction": [{"code": "read"}],
+    "operation": [
+        {"name": "status", "definition": f"{_SUBSCRIPTIONS}/OperationDefinition/backport-subscription-status"}
+    ],
+    "documentation": "Those of the settings. Not for a token for one patient, and not for callers of a tenant.",
+}
 _SMART_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
 
@@ -40,7 +50,7 @@ def capability_statement(base: str, date: str) -> dict[str, Any]:
                     "service": [{"coding": [{"system": _SMART_SERVICE, "code": "SMART-on-FHIR"}]}],
                     "description": "Tokens of the issuer that .well-known/smart-configuration names.",
                 },
-                "resource": [_resource(kind) for kind in PARAMETERS],
+                "resource": [*(_resource(kind) for kind in PARAMETERS), _SUBSCRIPTION],
             }
         ],
     }

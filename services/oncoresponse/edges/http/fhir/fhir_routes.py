@@ -76,6 +76,17 @@ class FhirRoutes:
         # A version that is no number is none of ours.
         return await self._read(request, int(text[:9]) if text.isascii() and text.isdigit() and int(text[:9]) else -1)
 
+    async def subscription_status(self, request: Request) -> Response:
+        """How a Subscription stands."""
+        if not _wants_json(request):
+            await self._require_caller(request)
+            raise _not_acceptable()
+        wanted = resource_pb2.ReadResourceRequest(type="Subscription", id=request.path_params["id"], status=True)
+        answer = await self._stub.ReadResource(
+            wanted, metadata=call_metadata(request, self._front_door), timeout=_ANSWERS_WITHIN_SECONDS
+        )
+        return Response(answer.resource.content, media_type=FHIR_JSON)
+
     async def search(self, request: Request) -> Response:
         """A page of a search, by GET."""
         parameters = list(request.query_params.multi_items())
@@ -108,6 +119,9 @@ class FhirRoutes:
         found = answer.resource
         if version < 0:
             raise Refusal(404, InvalidRequest(f"There is no such version. The newest is {found.version}."))
+        if not found.version:
+            # Of the settings: there are no versions of it.
+            return Response(found.content, media_type=FHIR_JSON)
         tag = f'W/"{found.version}"'
         updated = found.last_updated.ToDatetime(UTC).replace(microsecond=0)
         headers = {"ETag": tag, "Last-Modified": format_datetime(updated, usegmt=True)}
