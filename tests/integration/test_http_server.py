@@ -22,6 +22,7 @@ from oncoresponse.access.local_users import USERS_FILE, add_user
 from oncoresponse.access.roles import USER_ROLES, AccessRole
 from oncoresponse.edges.http.route_rules import ROUTE_RULES
 from oncoresponse.v1 import study_pb2, study_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
 from pydicom.uid import generate_uid
 
 from tests.integration.orthanc_server import PASSWORD, USER, free_port, running_orthanc
@@ -137,6 +138,16 @@ def test_each_route_is_closed_to_who_may_not_use_it(base, tokens, route):
             assert status not in (401, 403), role
         else:
             assert status == 403, role
+
+
+def test_prometheus_reads_the_models_and_their_monitoring(base, tokens):
+    answer = ask(base, "GET", "/metrics", tokens[AccessRole.ADMINISTER])
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    found = {family.name: family.samples for family in text_string_to_metric_families(answer.text)}
+    assert "sts-petct" in {sample.labels["model"] for sample in found["oncoresponse_model_state"]}
+    assert {sample.value for sample in found["oncoresponse_monitoring_readable"]} == {1}
+    assert {sample.value for sample in found["oncoresponse_monitoring_predictions"]} == {0}
 
 
 def test_what_is_not_in_the_table_is_not_served(base, submitter):

@@ -93,7 +93,8 @@ class _Endpoint:
         self._handler = handler
         self._path = path
         self._largest = settings.upload_bytes if rule.is_upload else settings.body_bytes
-        self._seconds = settings.upload_seconds if rule.is_upload else settings.idle_seconds
+        by_settings = settings.upload_seconds if rule.is_upload else settings.idle_seconds
+        self._seconds = by_settings if rule.seconds is None else rule.seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[ROUTE] = self._path

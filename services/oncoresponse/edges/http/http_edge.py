@@ -18,6 +18,7 @@ from oncoresponse.edges.http.cds_routes import CdsRoutes
 from oncoresponse.edges.http.connection import connection_class
 from oncoresponse.edges.http.fhir.fhir_routes import FhirRoutes
 from oncoresponse.edges.http.health_routes import HealthRoutes
+from oncoresponse.edges.http.metrics_route import MetricsRoute
 from oncoresponse.edges.http.stow import StowRoute
 from oncoresponse.edges.pacs.priors import PriorFetcher
 from oncoresponse.edges.quiet_intake import QuietIntake
@@ -96,6 +97,7 @@ class HttpEdge:
         handlers = {
             ("GET", "/livez"): health.live,
             ("GET", "/readyz"): health.ready,
+            ("GET", "/metrics"): MetricsRoute(self._front_door, self._channel).metrics,
             ("GET", "/cds-services"): cds.discovery,
             ("POST", "/cds-services/{service}"): cds.cards,
             ("POST", "/cds-services/{service}/feedback"): cds.feedback,

@@ -24,12 +24,14 @@ class RouteRule:
     Attributes:
         rpcs: What the route calls for its caller, each time; empty for a route that is open to everybody.
         is_upload: Whether the body may be as large as an upload.
+        seconds: How long a request may take, where that is not for the settings of the server to say: what computes.
         own_login: Whether callers show a signed token of their own kind, and no access role opens it.
     """
 
     rpcs: tuple[str, ...]
     is_upload: bool = False
     own_login: bool = False
+    seconds: float | None = None
 
     @property
     def is_open(self) -> bool:
@@ -58,6 +60,14 @@ ROUTE_RULES: Mapping[tuple[str, str], RouteRule] = MappingProxyType(
             (f"{_V1}CardService/RecordCardFeedback",), own_login=True
         ),
         ("GET", "/readyz"): RouteRule(()),
+        ("GET", "/metrics"): RouteRule(
+            (
+                f"{_V1}ModelService/ListModels",
+                f"{_V1}MonitoringService/GetMonitoringReport",
+                f"{_V1}DeliveryService/ListDeliveries",
+            ),
+            seconds=60.0,
+        ),
         ("POST", "/dicom-web/studies"): _STORE,
         ("POST", "/dicom-web/studies/{study}"): _STORE,
         # FHIR, read-only. What has a name of its own comes before what has any.
