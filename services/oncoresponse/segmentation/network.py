@@ -213,28 +213,43 @@ def load_networks(directory: Path, description: NetworkDescription) -> list[torc
         ModelFolderInvalid: A weights file is missing, unreadable, or of another architecture.
         ModelHashMismatch: A weights file is not the one ``network.json`` names.
     """
-    return [_load_network(directory, description.network, weights) for weights in description.weights]
+    return [
+        load_weights_into(build_network(description.network), directory, weights) for weights in description.weights
+    ]
 
 
 def _full_precision(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def _load_network(directory: Path, settings: NetworkSettings, weights: WeightsFile) -> torch.nn.Module:
+def load_weights_into(
+    network: torch.nn.Module, directory: Path, weights: WeightsFile, described_in: str = NETWORK_FILE
+) -> torch.nn.Module:
+    """A network, float32, in evaluation mode, with the weights of a file.
+
+    Args:
+        network: Of the architecture that the description says.
+        directory: Where the file is.
+        weights: The file, and what it must be.
+        described_in: Name of the description, for what is said when something is wrong.
+
+    Raises:
+        ModelFolderInvalid: The file is missing, unreadable, or of another architecture.
+        ModelHashMismatch: It is not the one the description names.
+    """
     try:
         content = (directory / weights.file).read_bytes()
     except OSError as error:
         raise ModelFolderInvalid(f"The model lacks {directory.name}/{weights.file}. Install it again.") from error
     if hashlib.sha256(content).hexdigest() != weights.sha256:
         raise ModelHashMismatch(
-            f"{directory.name}/{weights.file} is not the file that {NETWORK_FILE} names. Install the model again.",
+            f"{directory.name}/{weights.file} is not the file that {described_in} names. Install the model again.",
             file=weights.file,
         )
-    network = build_network(settings)
     try:
         network.load_state_dict({name: _full_precision(tensor) for name, tensor in load_safetensors(content).items()})
     except (SafetensorError, RuntimeError) as error:
         raise ModelFolderInvalid(
-            f"{directory.name}/{weights.file} does not hold weights of the architecture that {NETWORK_FILE} describes."
+            f"{directory.name}/{weights.file} does not hold weights of the architecture that {described_in} describes."
         ) from error
     return network.eval()

@@ -9,7 +9,6 @@ outlined, and a click's voxel is what the click says.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,12 @@ import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from scipy import ndimage
 
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.case.volume import Volume, require_same_grid
-from oncoresponse.errors import InvalidRequest, ModelFolderInvalid, ModelHashMismatch
+from oncoresponse.errors import InvalidRequest, ModelFolderInvalid
 from oncoresponse.segmentation.hand_channels import (
     BOX,
     CHANNELS,
@@ -42,7 +39,7 @@ from oncoresponse.segmentation.hand_channels import (
 )
 from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.segmentation.lesion_prompt import Coordinates, LesionBox, bounds_mm, box_of_mask, prompt_channels
-from oncoresponse.segmentation.network import NetworkSettings, WeightsFile
+from oncoresponse.segmentation.network import NetworkSettings, WeightsFile, load_weights_into
 from oncoresponse.segmentation.pet_and_ct import pet_and_ct
 from oncoresponse.segmentation.preprocessing import PreprocessingSettings, prepare, probability_on_image
 from oncoresponse.segmentation.scan_region import Region, region_around
@@ -232,30 +229,21 @@ def load_refinement_networks(directory: Path, description: RefinementDescription
         ModelFolderInvalid: A weights file is missing, unreadable, or of another architecture.
         ModelHashMismatch: A weights file is not the one ``refinement.json`` names.
     """
-    networks: list[torch.nn.Module] = []
     settings = description.network
-    for weights in description.weights:
-        try:
-            content = (directory / weights.file).read_bytes()
-        except OSError as error:
-            raise ModelFolderInvalid(f"There is no {directory.name}/{weights.file}. Install it again.") from error
-        if hashlib.sha256(content).hexdigest() != weights.sha256:
-            raise ModelHashMismatch(
-                f"{directory.name}/{weights.file} is not the file that {DESCRIPTION_FILE} names. Install it again.",
-                file=weights.file,
-            )
-        network = build_interactive_network(
-            settings.initial_filters, settings.blocks_down, settings.normalization, settings.deep_supervision_levels
+    return [
+        load_weights_into(
+            build_interactive_network(
+                settings.initial_filters,
+                settings.blocks_down,
+                settings.normalization,
+                settings.deep_supervision_levels,
+            ),
+            directory,
+            weights,
+            DESCRIPTION_FILE,
         )
-        try:
-            network.load_state_dict({name: value.float() for name, value in load_safetensors(content).items()})
-        except (SafetensorError, RuntimeError) as error:
-            raise ModelFolderInvalid(
-                f"{directory.name}/{weights.file} does not hold weights of the architecture that {DESCRIPTION_FILE} "
-                "describes."
-            ) from error
-        networks.append(network.eval())
-    return networks
+        for weights in description.weights
+    ]
 
 
 def require_hand_input(hand: HandInput, pet: Volume) -> None:

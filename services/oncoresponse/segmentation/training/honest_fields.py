@@ -25,6 +25,7 @@ from oncoresponse.segmentation.network import INPUT_CHANNELS, load_networks, rea
 from oncoresponse.segmentation.training.cohort import assign_folds, cohort_patients, read_training_patients
 from oncoresponse.segmentation.training.field_sampler import FieldPatient, random_faces
 from oncoresponse.segmentation.training.image_free_baseline import ellipsoid_within_borders
+from oncoresponse.segmentation.training.mean_dice import mean_dice
 from oncoresponse.segmentation.windowed_prediction import fast_network, predict_probabilities
 
 FIELDS_SUMMARY = "fields.json"
@@ -33,7 +34,6 @@ LARGEST_SHIFT_MM = 50.0
 _CPU = torch.device("cpu")
 _THRESHOLDS = tuple(round(0.30 + 0.05 * step, 2) for step in range(9))
 _MARGINS_MM = tuple(range(0, 61, 2))
-_BOOTSTRAP_SAMPLES = 10_000
 
 
 def evaluate_fields(data: Path, segmentation_directory: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def evaluate_fields(data: Path, segmentation_directory: Path, progress: Progress
         "patients": len(patients),
         "fields_a_patient": FIELDS,
         "largest_shift_mm": LARGEST_SHIFT_MM,
-        "dice": {name: _spread(table[name].to_numpy()) for name in table.columns},
-        "network_above_ellipsoid": _spread((table["network"] - table["ellipsoid"]).to_numpy()),
+        "dice": {name: mean_dice(table[name].to_numpy()) for name in table.columns},
+        "network_above_ellipsoid": mean_dice((table["network"] - table["ellipsoid"]).to_numpy()),
     }
     (segmentation_directory / FIELDS_SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return summary
@@ -141,14 +141,3 @@ def _chosen_elsewhere(scores: npt.NDArray[np.float64], folds: npt.NDArray[np.int
     """Of each patient (row) the score of the candidate (column) that is best on the other folds."""
     best = [int(scores[folds != fold].mean(axis=0).argmax()) for fold in folds]
     return scores[np.arange(len(scores)), best]
-
-
-def _spread(scores: npt.NDArray[np.float64]) -> dict[str, Any]:
-    random = np.random.default_rng(0)
-    means = scores[random.integers(len(scores), size=(_BOOTSTRAP_SAMPLES, len(scores)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {
-        "mean": round(float(scores.mean()), 4),
-        "mean_95_percent_interval": [round(float(low), 4), round(float(high), 4)],
-        "lowest": round(float(scores.min()), 4),
-    }

@@ -7,7 +7,7 @@ at the centre of the largest error. People's vary (arXiv:2404.01816), so a secon
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from oncoresponse.segmentation.refinement import (
     shape_based_interpolation,
 )
 from oncoresponse.segmentation.training.cohort import CohortImages, assign_folds, cohort_patients, read_patient
+from oncoresponse.segmentation.training.mean_dice import mean_dice
 from oncoresponse.segmentation.training.out_of_fold import rough_box
 
 EVALUATION_TABLE = "evaluation.csv"
@@ -41,7 +42,6 @@ CLICKS = 5
 OUTLINES = (3, 5)
 OUTLINE_WEIGHTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 _CPU = torch.device("cpu")
-_BOOTSTRAP_SAMPLES = 10_000
 
 
 def evaluate_refinement(
@@ -216,16 +216,5 @@ def _summary(table: pd.DataFrame, weight: float) -> dict[str, Any]:
         "method": "each patient by the network of the fold that was not trained on them; outline weight chosen on the "
         "other folds; threshold 0.5, not chosen",
         "outline_weight": weight,
-        "dice": {name: _spread(table[name].to_numpy(dtype=float)) for name in columns},
-    }
-
-
-def _spread(scores: npt.NDArray[np.float64]) -> Mapping[str, Any]:
-    random = np.random.default_rng(0)
-    means = scores[random.integers(len(scores), size=(_BOOTSTRAP_SAMPLES, len(scores)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {
-        "mean": round(float(scores.mean()), 4),
-        "mean_95_percent_interval": [round(float(low), 4), round(float(high), 4)],
-        "lowest": round(float(scores.min()), 4),
+        "dice": {name: mean_dice(table[name].to_numpy(dtype=float)) for name in columns},
     }
