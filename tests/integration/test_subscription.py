@@ -18,6 +18,7 @@ from oncoresponse.v1 import delivery_pb2
 
 from tests.integration.loopback_http import serving
 from tests.integration.test_report_checkers import said_of
+from tests.integration.test_webhook import summary_of
 
 Json = dict[str, Any]
 FHIR = "https://oncoresponse.hospital.example/fhir"
@@ -141,13 +142,12 @@ def test_one_that_was_away_says_first_that_it_is_there() -> None:
 
 def test_one_who_is_told_only_what_needs_a_physician() -> None:
     subscriber = Subscriber()
-    asking = delivery_of(3)
-    asking.physician_needed = True
     with subscriber.listening() as url:
         sender = sender_to(url, events=("physician.needed",))
         assert reason(sender.send(delivery_of(1), [REPORT])) == ("", False)
         assert reason(sender.send(delivery_of(2, ""), [Parcel("lesion-candidates.json", b"[]")])) == ("", False)
-        assert reason(sender.send(asking, [REPORT])) == ("", False)
+        asking = summary_of("segmentation.json", review_reasons=["unsure"])
+        assert reason(sender.send(delivery_of(3), [REPORT, asking])) == ("", False)
     assert subscriber.seen == [("handshake", "1"), ("event-notification", "2"), ("event-notification", "3")]
 
 

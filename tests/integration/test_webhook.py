@@ -7,13 +7,14 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.edges.delivery.sending import Outcome, Parcel, events_of, settlement
 from oncoresponse.edges.delivery.webhook import WebhookSender, secrets_of, signature
 from oncoresponse.errors import ConfigurationError
@@ -118,23 +119,30 @@ def test_each_event_is_told_once_and_names_no_patient(tmp_path: Path, event: int
     assert not any(b"Doe" in each for each in receiver.came)
 
 
+def summary_of(name: str, review_reasons: Sequence[str] = ()) -> Parcel:
+    fields = {"method": "automatic", "volume_ml": 9, "component_count": 1, "touches_border": False, "device": "cpu"}
+    review = {"needs_review": bool(review_reasons), "review_reasons": review_reasons}
+    return Parcel(name, SegmentationSummary.model_validate(fields | review).model_dump_json().encode())
+
+
 def test_a_physician_has_to_choose() -> None:
-    assert events_of(delivery_of(), {"lesion-candidates.json"}) == ("physician.needed",)
+    assert events_of(delivery_of(), [CANDIDATES]) == ("physician.needed",)
 
 
 def test_a_physician_has_to_look_at_a_contour(tmp_path: Path) -> None:
     """Beside the report, under an id of its own; where one was refused, both come again, under the same ids."""
-    asking = delivery_of()
-    asking.physician_needed = True
+    plain, asking = summary_of("segmentation-1.json"), summary_of("segmentation-2.json", review_reasons=["unsure"])
+    assert events_of(delivery_of(), [REPORT, plain]) == ("report.ready",)
     receiver = Receiver()
     receiver.statuses = [204, 503]
     with receiving(receiver) as url:
         file = write_secrets(tmp_path / "secret", *receiver.secrets)
         sender = WebhookSender(WebhookDestination(kind="webhook", url=url, secret_file=file))
-        assert told(sender.send(asking, [REPORT])) == ("PEER_UNAVAILABLE", False)
-        assert told(sender.send(asking, [REPORT])) == ("", False)
+        sent = [REPORT, plain, asking]
+        assert told(sender.send(delivery_of(), sent)) == ("PEER_UNAVAILABLE", False)
+        assert told(sender.send(delivery_of(), sent)) == ("", False)
         signed = delivery_of(delivery_pb2.DELIVERY_EVENT_SIGNED, 2)
-        assert told(sender.send(signed, [REPORT])) == ("", False)
+        assert told(sender.send(signed, sent)) == ("", False)
     assert [each["type"] for each in receiver.taken.values()] == ["report.ready", "physician.needed", "report.signed"]
     assert len(receiver.came) == 5
 

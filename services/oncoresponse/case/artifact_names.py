@@ -44,6 +44,11 @@ def lesion_file_name(name: str, number: int, count: int) -> str:
     return f"{stem}-{number}.{ending}"
 
 
+def is_segmentation_summary(name: str) -> bool:
+    """Whether a file says of a lesion how its mask came to be and how far it may be believed."""
+    return re.fullmatch(r"segmentation(-[1-9][0-9]?)?\.json", name) is not None
+
+
 def is_artifact_name(name: str) -> bool:
     """Whether an assessment makes a file of this name."""
     return name in _OF_PATIENT or re.sub(r"-[1-9][0-9]?(?=\.[a-z]+$)", "", name) in _OF_LESION

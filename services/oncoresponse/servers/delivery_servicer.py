@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from oncoresponse.access.call import current_call
 from oncoresponse.case.stored_artifact import StoredArtifact
-from oncoresponse.errors import AssessmentNotFound, DeliveryNotFound
+from oncoresponse.errors import DeliveryNotFound
 from oncoresponse.rpc.artifact_messages import artifact_message
 from oncoresponse.storage.delivery_rows import DeliveryState, SentFile, StoredDelivery
 from oncoresponse.storage.delivery_store import DeliveryFilter, DeliveryStore, Failure
@@ -96,7 +96,6 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         ]
         for each in leased:
             each.delivery.report = reports.get(each.delivery.assessment.removeprefix(PREFIX), "")
-            each.delivery.physician_needed = await self._asks_for_a_physician(each.delivery)
         return delivery_pb2.TakeDeliveriesResponse(deliveries=leased)
 
     async def ExtendLease(
@@ -133,16 +132,6 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
                 settled.reason,
             )
         return delivery_pb2.SettleDeliveryResponse(delivery=_message(settled))
-
-    async def _asks_for_a_physician(self, delivery: delivery_pb2.Delivery) -> bool:
-        if delivery.event != delivery_pb2.DELIVERY_EVENT_COMPLETED:
-            return False
-        try:
-            assessment = await self._records.get(delivery.assessment)
-        except AssessmentNotFound:
-            # It was deleted since it was leased; the artifacts that the edge asks for are gone too.
-            return False
-        return any(lesion.needs_review for lesion in assessment.result.lesions)
 
     async def _own(self, name: str) -> StoredDelivery:
         """A delivery of the caller's tenant, noted for the audit record.

@@ -58,7 +58,7 @@ class DeliveryFile(_message.Message):
     def __init__(self, file_name: _Optional[str] = ..., artifact: _Optional[_Union[_artifact_pb2.ArtifactReference, _Mapping]] = ..., stored: _Optional[bool] = ..., committed: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("name", "destination", "assessment", "report_version", "event", "state", "attempts", "create_time", "next_attempt_time", "end_time", "reason", "message", "files", "receipt", "number", "report", "physician_needed")
+    __slots__ = ("name", "destination", "assessment", "report_version", "event", "state", "attempts", "create_time", "next_attempt_time", "end_time", "reason", "message", "files", "receipt", "number", "report")
     class ReceiptEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -82,7 +82,6 @@ class Delivery(_message.Message):
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
-    PHYSICIAN_NEEDED_FIELD_NUMBER: _ClassVar[int]
     name: str
     destination: str
     assessment: str
@@ -99,8 +98,7 @@ class Delivery(_message.Message):
     receipt: _containers.ScalarMap[str, str]
     number: int
     report: str
-    physician_needed: bool
-    def __init__(self, name: _Optional[str] = ..., destination: _Optional[str] = ..., assessment: _Optional[str] = ..., report_version: _Optional[int] = ..., event: _Optional[_Union[DeliveryEvent, str]] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., attempts: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_attempt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., files: _Optional[_Iterable[_Union[DeliveryFile, _Mapping]]] = ..., receipt: _Optional[_Mapping[str, str]] = ..., number: _Optional[int] = ..., report: _Optional[str] = ..., physician_needed: _Optional[bool] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., destination: _Optional[str] = ..., assessment: _Optional[str] = ..., report_version: _Optional[int] = ..., event: _Optional[_Union[DeliveryEvent, str]] = ..., state: _Optional[_Union[DeliveryState, str]] = ..., attempts: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_attempt_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., files: _Optional[_Iterable[_Union[DeliveryFile, _Mapping]]] = ..., receipt: _Optional[_Mapping[str, str]] = ..., number: _Optional[int] = ..., report: _Optional[str] = ...) -> None: ...
 
 class ListDeliveriesRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "destination", "assessment", "state")

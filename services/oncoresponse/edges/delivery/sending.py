@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from oncoresponse.case.artifact_names import is_segmentation_summary
+from oncoresponse.case.contour_summary import SegmentationSummary
 from oncoresponse.errors import DeliveryRefused, OncoResponseError
 from oncoresponse.v1 import delivery_pb2
 
@@ -74,20 +76,31 @@ _LATER_EVENTS = {
 }
 
 
-def events_of(delivery: delivery_pb2.Delivery, files: Collection[str]) -> tuple[str, ...]:
+def tells_what_happened(file: delivery_pb2.DeliveryFile) -> bool:
+    """Whether :func:`events_of` reads a file."""
+    return file.file_name in (REPORT_BUNDLE, LESION_CANDIDATES) or is_segmentation_summary(file.file_name)
+
+
+def events_of(delivery: delivery_pb2.Delivery, parcels: Sequence[Parcel]) -> tuple[str, ...]:
     """What a delivery tells: a report is ready, signed, amended or withdrawn, or a physician is needed.
 
-    A physician is needed where a lesion has to be chosen, and beside the report where a contour asks for review.
+    A physician is needed where a lesion has to be chosen, and beside the report where a contour asks for review. That
+    is read from what is delivered: the assessment itself may end a moment after its report is sent.
 
     Args:
         delivery: What happened.
-        files: Names of its files.
+        parcels: Its files of which :func:`tells_what_happened`.
     """
     if (later := _LATER_EVENTS.get(delivery.event)) is not None:
         return (later,)
-    if REPORT_BUNDLE not in files:
+    if all(parcel.file_name != REPORT_BUNDLE for parcel in parcels):
         return ("physician.needed",)
-    return ("report.ready", "physician.needed") if delivery.physician_needed else ("report.ready",)
+    asked = any(
+        SegmentationSummary.model_validate_json(parcel.data).needs_review
+        for parcel in parcels
+        if is_segmentation_summary(parcel.file_name)
+    )
+    return ("report.ready", "physician.needed") if asked else ("report.ready",)
 
 
 class AttemptEnded(Exception):

@@ -13,13 +13,12 @@ from oncoresponse.case.subscription_status import PROFILES, status_resource
 from oncoresponse.edges.delivery.fhir_client import FhirClient
 from oncoresponse.edges.delivery.http_exchange import Json, require_success
 from oncoresponse.edges.delivery.sending import (
-    LESION_CANDIDATES,
-    REPORT_BUNDLE,
     AttemptEnded,
     FileOutcome,
     Outcome,
     Parcel,
     events_of,
+    tells_what_happened,
 )
 from oncoresponse.edges.delivery.smart_login import SmartLogin
 from oncoresponse.errors import OncoResponseError
@@ -46,13 +45,13 @@ class SubscriptionSender:
         self._shaken = False
 
     def takes(self, file: delivery_pb2.DeliveryFile) -> bool:
-        """By which files there are it is known that something is to be told; none of them is sent."""
-        return file.file_name in (REPORT_BUNDLE, LESION_CANDIDATES)
+        """From these it is known what is to be told; none of them is sent."""
+        return tells_what_happened(file)
 
     def send(self, delivery: delivery_pb2.Delivery, parcels: Sequence[Parcel]) -> Outcome:
         """Notify; the same notification at each attempt."""
         done = {parcel.file_name: FileOutcome(stored=True) for parcel in parcels}
-        events = events_of(delivery, {parcel.file_name for parcel in parcels})
+        events = events_of(delivery, parcels)
         if all(parcel.stored for parcel in parcels) or not set(events) & set(self._destination.events):
             return Outcome(done)
         try:

@@ -15,13 +15,12 @@ from collections.abc import Callable, Sequence
 
 from oncoresponse.edges.delivery.http_exchange import exchange, require_success
 from oncoresponse.edges.delivery.sending import (
-    LESION_CANDIDATES,
-    REPORT_BUNDLE,
     AttemptEnded,
     FileOutcome,
     Outcome,
     Parcel,
     events_of,
+    tells_what_happened,
 )
 from oncoresponse.errors import ConfigurationError, DeliveryRefused, OncoResponseError
 from oncoresponse.http_client.metered_connections import Meter
@@ -48,13 +47,13 @@ class WebhookSender:
         self._clock = clock
 
     def takes(self, file: delivery_pb2.DeliveryFile) -> bool:
-        """By which files there are it is known what happened; none of them is sent."""
-        return file.file_name in (REPORT_BUNDLE, LESION_CANDIDATES)
+        """From these it is known what happened; none of them is sent."""
+        return tells_what_happened(file)
 
     def send(self, delivery: delivery_pb2.Delivery, parcels: Sequence[Parcel]) -> Outcome:
         """Tell it, each event by itself; the same ids at each attempt."""
         done = {parcel.file_name: FileOutcome(stored=True) for parcel in parcels}
-        events = events_of(delivery, {parcel.file_name for parcel in parcels})
+        events = events_of(delivery, parcels)
         if all(parcel.stored for parcel in parcels):
             return Outcome(done)
         try:
