@@ -17,11 +17,7 @@ Training simulates the same channels on a GPU, so everything here is in torch an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-
-from oncoresponse.segmentation.segresnet import Normalization, SegResNetDS
 
 PET, CT, BOX, INSIDE, OUTSIDE, EARLIER, OUTLINES, OUTLINED = range(8)
 CHANNELS = 8
@@ -31,20 +27,6 @@ SIGNED_REACH_VOXELS = 6.0
 SLICE_REACH_VOXELS = 1.5
 
 _FAR = 1e4
-
-
-def build_interactive_network(
-    initial_filters: int, blocks_down: Sequence[int], normalization: Normalization, deep_supervision_levels: int
-) -> SegResNetDS:
-    """Fresh weights; input axes (batch, 8, k, j, i) in the order above, output as the automatic networks give it."""
-    return SegResNetDS(
-        in_channels=CHANNELS,
-        out_channels=1,
-        initial_filters=initial_filters,
-        blocks_down=blocks_down,
-        normalization=normalization,
-        deep_supervision_levels=deep_supervision_levels,
-    )
 
 
 def nearness(places: torch.Tensor, marked: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,6 +24,7 @@ from oncoresponse.segmentation.preprocessing import PreprocessingSettings
 from oncoresponse.segmentation.segresnet import SegResNetDS
 
 NETWORK_FILE = "network.json"
+Description = TypeVar("Description", bound=BaseModel)
 
 
 class _Frozen(BaseModel):
@@ -165,13 +166,13 @@ class NetworkDescription(_Frozen):
     masks: MaskSettingsByPrompt = MaskSettingsByPrompt()
 
 
-def build_network(settings: NetworkSettings) -> torch.nn.Module:
-    """A network with fresh weights: input (batch, 4, k, j, i), output one logit a voxel (batch, 1, k, j, i).
+def build_network(settings: NetworkSettings, in_channels: int = INPUT_CHANNELS) -> torch.nn.Module:
+    """A network with fresh weights: input (batch, channel, k, j, i), output one logit a voxel (batch, 1, k, j, i).
 
     In training mode the output is a list, one for each level of deep supervision, the finest first.
     """
     return SegResNetDS(
-        in_channels=INPUT_CHANNELS,
+        in_channels=in_channels,
         out_channels=1,
         initial_filters=settings.initial_filters,
         blocks_down=settings.blocks_down,
@@ -190,20 +191,29 @@ def save_weights(network: torch.nn.Module, path: Path) -> WeightsFile:
     return WeightsFile(file=path.name, sha256=file_sha256(path))
 
 
+def read_description(directory: Path, file: str, schema: type[Description]) -> Description:
+    """Read what describes the networks of a folder.
+
+    Raises:
+        ModelFolderInvalid: It is missing or does not follow its schema.
+    """
+    try:
+        return schema.model_validate_json((directory / file).read_bytes())
+    except OSError as error:
+        raise ModelFolderInvalid(
+            f"The model has no {directory.name}/{file}. Train the segmentation, or install the model again."
+        ) from error
+    except ValidationError as error:
+        raise ModelFolderInvalid(f"{directory.name}/{file} is not valid: {schema_faults(error)}") from error
+
+
 def read_network_description(directory: Path) -> NetworkDescription:
     """Read ``network.json``.
 
     Raises:
         ModelFolderInvalid: It is missing or does not follow its schema.
     """
-    try:
-        return NetworkDescription.model_validate_json((directory / NETWORK_FILE).read_bytes())
-    except OSError as error:
-        raise ModelFolderInvalid(
-            f"The model has no {directory.name}/{NETWORK_FILE}. Train the segmentation, or install the model again."
-        ) from error
-    except ValidationError as error:
-        raise ModelFolderInvalid(f"{directory.name}/{NETWORK_FILE} is not valid: {schema_faults(error)}") from error
+    return read_description(directory, NETWORK_FILE, NetworkDescription)
 
 
 def load_networks(directory: Path, description: NetworkDescription) -> list[torch.nn.Module]:

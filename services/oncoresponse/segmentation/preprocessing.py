@@ -108,8 +108,13 @@ def prepare(pet: sitk.Image, ct: sitk.Image, settings: PreprocessingSettings) ->
 
 def mask_on_grid(mask: sitk.Image, grid: sitk.Image) -> npt.NDArray[np.uint8]:
     """A 0/1 mask on the common grid, axes (k, j, i): where linear interpolation gives at least one half."""
+    return (mask_share_on_grid(mask, grid) >= 0.5).astype(np.uint8)
+
+
+def mask_share_on_grid(mask: sitk.Image, grid: sitk.Image) -> npt.NDArray[np.float32]:
+    """How much of each voxel of the common grid a 0/1 mask takes, by linear interpolation; axes (k, j, i)."""
     soft = sitk.Resample(sitk.Cast(mask, sitk.sitkFloat32), grid, sitk.Transform(), sitk.sitkLinear, 0.0)
-    return (sitk.GetArrayViewFromImage(soft) >= 0.5).astype(np.uint8)
+    return np.asarray(sitk.GetArrayFromImage(soft), dtype=np.float32)
 
 
 def probability_on_image(probability: npt.NDArray[np.float32], grid: sitk.Image, reference: sitk.Image) -> sitk.Image:

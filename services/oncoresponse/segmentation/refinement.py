@@ -9,7 +9,7 @@ outlined, and a click's voxel is what the click says.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from oncoresponse.case.quantity import Quantity
-from oncoresponse.case.schema_faults import schema_faults
 from oncoresponse.case.volume import Volume, require_same_grid
-from oncoresponse.errors import InvalidRequest, ModelFolderInvalid
+from oncoresponse.errors import InvalidRequest
 from oncoresponse.segmentation.hand_channels import (
     BOX,
     CHANNELS,
@@ -34,19 +33,31 @@ from oncoresponse.segmentation.hand_channels import (
     OUTSIDE,
     REACH_VOXELS,
     SIGNED_REACH_VOXELS,
-    build_interactive_network,
     outline_channels,
 )
 from oncoresponse.segmentation.input_images import InputImages
 from oncoresponse.segmentation.lesion_prompt import Coordinates, LesionBox, bounds_mm, box_of_mask, prompt_channels
-from oncoresponse.segmentation.network import NetworkSettings, WeightsFile, load_weights_into
+from oncoresponse.segmentation.network import (
+    InferenceSettings,
+    NetworkSettings,
+    WeightsFile,
+    build_network,
+    load_weights_into,
+    read_description,
+)
 from oncoresponse.segmentation.pet_and_ct import pet_and_ct
 from oncoresponse.segmentation.preprocessing import PreprocessingSettings, prepare, probability_on_image
 from oncoresponse.segmentation.scan_region import Region, region_around
-from oncoresponse.segmentation.windowed_prediction import fast_network
+from oncoresponse.segmentation.windowed_prediction import (
+    fast_network,
+    inside_padding,
+    padding_of,
+    predict_probabilities,
+)
 
 DESCRIPTION_FILE = "refinement.json"
 MAXIMUM_PLACES = 10_000
+_ONE_WINDOW = InferenceSettings(largest_window=2**31)
 _LOGIT_OF_REACH = 12.0
 """How sure shape-based interpolation is at ``SIGNED_REACH_VOXELS`` from its surface, as a logit."""
 _LARGEST_LOGIT = 9.2
@@ -171,7 +182,7 @@ class Refiner:
         inputs = prepare(part, ct.image, self.description.preprocessing)
         interpolated = _interpolated(hand, pet.image, region, self.description.preprocessing.spacing_mm)
         channels = hand_input_channels(hand, inputs.array, inputs.grid, pet.image, region, interpolated)
-        chance = np.mean([self._probability(network, channels) for network in self._networks], axis=0)
+        chance = self._probability(channels)
         on_part = sitk.GetArrayFromImage(probability_on_image(chance, inputs.grid, part))
         on_part = _obeying(on_part, hand, part, region, interpolated, self.description)
         mask = _meant(on_part >= self.description.threshold, hand, part, region)
@@ -185,27 +196,19 @@ class Refiner:
             whole(mask.astype(np.uint8), Quantity.MASK), whole(on_part.astype(np.float32), Quantity.PROBABILITY)
         )
 
-    def _probability(self, network: torch.nn.Module, channels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        stride, smallest = self.description.network.stride, self.description.smallest_size
-        padding = []
-        for count in channels.shape[1:]:
-            wanted = -(-max(count, smallest) // stride) * stride
-            padding.append(((wanted - count) // 2, wanted - count - (wanted - count) // 2))
+    def _probability(self, channels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Mean over the networks, axes (k, j, i)."""
+        shape = channels.shape[1:]
+        padding = padding_of(shape, self.description.network.stride, self.description.smallest_size)
         padded = np.pad(channels, [(0, 0), *padding])
         if channels[OUTLINED].any():
             # Beyond the images there is no tumor, and a slice is outlined to its ends.
             padded[OUTLINES] = np.pad(channels[OUTLINES], padding, constant_values=-1)
             padded[OUTLINED] = padded[OUTLINED].max(axis=(1, 2), keepdims=True)
-        with (
-            torch.inference_mode(),
-            torch.autocast(self._device.type, torch.float16, enabled=self._device.type == "cuda"),
-        ):
-            logits = network(torch.from_numpy(padded)[None].to(self._device))
-            chance: npt.NDArray[np.float32] = torch.sigmoid(logits.float())[0, 0].cpu().numpy()
-        inside = tuple(
-            slice(before, before + count) for (before, _), count in zip(padding, channels.shape[1:], strict=True)
+        found = predict_probabilities(
+            self._networks, padded, self.description.network, _ONE_WINDOW, self._device, minimum_size=1
         )
-        return chance[inside]
+        return np.asarray(found.mean(axis=0)[inside_padding(padding, shape)])
 
 
 def read_refinement_description(directory: Path) -> RefinementDescription:
@@ -214,12 +217,7 @@ def read_refinement_description(directory: Path) -> RefinementDescription:
     Raises:
         ModelFolderInvalid: It is missing or does not follow its schema.
     """
-    try:
-        return RefinementDescription.model_validate_json((directory / DESCRIPTION_FILE).read_bytes())
-    except OSError as error:
-        raise ModelFolderInvalid(f"There is no {directory.name}/{DESCRIPTION_FILE}. Install it again.") from error
-    except ValidationError as error:
-        raise ModelFolderInvalid(f"{directory.name}/{DESCRIPTION_FILE} is not valid: {schema_faults(error)}") from error
+    return read_description(directory, DESCRIPTION_FILE, RefinementDescription)
 
 
 def load_refinement_networks(directory: Path, description: RefinementDescription) -> list[torch.nn.Module]:
@@ -229,19 +227,8 @@ def load_refinement_networks(directory: Path, description: RefinementDescription
         ModelFolderInvalid: A weights file is missing, unreadable, or of another architecture.
         ModelHashMismatch: A weights file is not the one ``refinement.json`` names.
     """
-    settings = description.network
     return [
-        load_weights_into(
-            build_interactive_network(
-                settings.initial_filters,
-                settings.blocks_down,
-                settings.normalization,
-                settings.deep_supervision_levels,
-            ),
-            directory,
-            weights,
-            DESCRIPTION_FILE,
-        )
+        load_weights_into(build_network(description.network, CHANNELS), directory, weights, DESCRIPTION_FILE)
         for weights in description.weights
     ]
 
@@ -299,10 +286,7 @@ def hand_input_channels(
     """
     channels = np.zeros((CHANNELS, *images.shape[1:]), dtype=np.float32)
     channels[:BOX] = images
-    box = hand.box
-    if box is None and any(outline.inside.any() for outline in hand.outlines):
-        box = _box_of_outlines(hand.outlines, pet)
-    channels[BOX] = prompt_channels(box, grid)[0]
+    channels[BOX] = prompt_channels(hand.box or _box_of_outlines(hand.outlines, pet), grid)[0]
     channels[INSIDE] = _nearness(hand.inside_mm, grid)
     channels[OUTSIDE] = _nearness(hand.outside_mm, grid)
     if hand.earlier is not None:
@@ -350,20 +334,17 @@ def _signed_distance_mm(inside: npt.NDArray[np.bool_], spacing: Sequence[float])
 def _interpolated(hand: HandInput, pet: sitk.Image, region: Region, unit_mm: float) -> npt.NDArray[np.float32] | None:
     if not hand.outlines:
         return None
-    i, j, k = (slice(start, start + count) for start, count in zip(region.start, region.size, strict=True))
     size, spacing = pet.GetSize(), pet.GetSpacing()
     whole = shape_based_interpolation(
         hand.outlines, (size[2], size[1], size[0]), (spacing[2], spacing[1], spacing[0]), unit_mm
     )
-    return np.ascontiguousarray(whole[:, k, j, i])
+    return np.ascontiguousarray(whole[(slice(None), *region.slices)])
 
 
 def _region(hand: HandInput, pet: sitk.Image) -> Region:
     """What was said with the surroundings the training images show; everything where nothing was said."""
     low, high = [], []
-    boxes = [] if hand.box is None else [hand.box]
-    if any(outline.inside.any() for outline in hand.outlines):
-        boxes.append(_box_of_outlines(hand.outlines, pet))
+    boxes = [box for box in (hand.box, _box_of_outlines(hand.outlines, pet)) if box is not None]
     if hand.earlier is not None:
         inside = sitk.BinaryThreshold(sitk.Cast(hand.earlier.image, sitk.sitkFloat32), 0.5, 1e9, 1, 0)
         if np.any(sitk.GetArrayViewFromImage(inside)):
@@ -385,7 +366,10 @@ def _region(hand: HandInput, pet: sitk.Image) -> Region:
     return region_around(pet, LesionBox((x, y, z), (far_x, far_y, far_z)), 0)
 
 
-def _box_of_outlines(outlines: Sequence[OutlinedSlice], pet: sitk.Image) -> LesionBox:
+def _box_of_outlines(outlines: Sequence[OutlinedSlice], pet: sitk.Image) -> LesionBox | None:
+    """The box around what is outlined; None where that is nothing."""
+    if not any(outline.inside.any() for outline in outlines):
+        return None
     size = pet.GetSize()
     drawn = np.zeros((size[2], size[1], size[0]), dtype=np.uint8)
     for outline in outlines:
@@ -413,6 +397,22 @@ def _sampled(image: sitk.Image, grid: sitk.Image, outside: float) -> npt.NDArray
     return np.asarray(sitk.GetArrayFromImage(sampled), dtype=np.float32)
 
 
+def _outlines_in(region: Region, hand: HandInput) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+    """Of each outlined slice that a region shows: its index there, and what of the region is inside, axes (j, i)."""
+    k, j, i = region.slices
+    for outline in hand.outlines:
+        if k.start <= outline.index < k.stop:
+            yield outline.index - k.start, outline.inside[j, i]
+
+
+def _voxels_of(places: Sequence[Coordinates], part: sitk.Image) -> Iterator[tuple[int, int, int]]:
+    """Voxels (k, j, i) of the places that an image shows."""
+    for place in places:
+        i, j, k = part.TransformPhysicalPointToIndex(place)
+        if all(0 <= position < count for position, count in zip((i, j, k), part.GetSize(), strict=True)):
+            yield k, j, i
+
+
 def _obeying(
     chance: npt.NDArray[np.float32],
     hand: HandInput,
@@ -427,18 +427,14 @@ def _obeying(
         logits = np.clip(
             np.log(np.clip(chance, 1e-7, 1 - 1e-7) / np.clip(1 - chance, 1e-7, 1)), -_LARGEST_LOGIT, _LARGEST_LOGIT
         )
-        centred = logits - np.log(description.threshold / (1 - description.threshold))
-        together = (1 - weight) * centred + weight * _LOGIT_OF_REACH * interpolated[0]
-        chance = 1 / (1 + np.exp(-(together + np.log(description.threshold / (1 - description.threshold)))))
-    i, j, k = (slice(start, start + count) for start, count in zip(region.start, region.size, strict=True))
-    for outline in hand.outlines:
-        if k.start <= outline.index < k.stop:
-            chance[outline.index - k.start] = outline.inside[j, i]
+        middle = np.log(description.threshold / (1 - description.threshold))
+        together = (1 - weight) * (logits - middle) + weight * _LOGIT_OF_REACH * interpolated[0]
+        chance = 1 / (1 + np.exp(-(together + middle)))
+    for index, inside in _outlines_in(region, hand):
+        chance[index] = inside
     for places, value in ((hand.inside_mm, 1.0), (hand.outside_mm, 0.0)):
-        for place in places:
-            index = part.TransformPhysicalPointToIndex(place)
-            if all(0 <= position < count for position, count in zip(index, part.GetSize(), strict=True)):
-                chance[index[::-1]] = value
+        for voxel in _voxels_of(places, part):
+            chance[voxel] = value
     return np.asarray(chance, dtype=np.float32)
 
 
@@ -447,15 +443,9 @@ def _meant(mask: npt.NDArray[np.bool_], hand: HandInput, part: sitk.Image, regio
     labels, count = ndimage.label(mask)
     if count <= 1:
         return mask
-    kept: set[int] = set()
-    for place in hand.inside_mm:
-        index = part.TransformPhysicalPointToIndex(place)
-        if all(0 <= position < size for position, size in zip(index, part.GetSize(), strict=True)):
-            kept.add(int(labels[index[::-1]]))
-    i, j, k = (slice(start, start + size) for start, size in zip(region.start, region.size, strict=True))
-    for outline in hand.outlines:
-        if k.start <= outline.index < k.stop:
-            kept.update(int(label) for label in np.unique(labels[outline.index - k.start][outline.inside[j, i]]))
+    kept = {int(labels[voxel]) for voxel in _voxels_of(hand.inside_mm, part)}
+    for index, inside in _outlines_in(region, hand):
+        kept.update(int(label) for label in np.unique(labels[index][inside]))
     counted = labels
     if hand.box is not None:
         counted = np.where(prompt_channels(hand.box, part)[0] > 0, labels, 0)

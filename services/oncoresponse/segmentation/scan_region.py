@@ -30,6 +30,12 @@ class Region:
     start: tuple[int, int, int]
     size: tuple[int, int, int]
 
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Where the block lies in an array with axes (k, j, i)."""
+        i, j, k = (slice(start, start + count) for start, count in zip(self.start, self.size, strict=True))
+        return k, j, i
+
     def of(self, image: sitk.Image) -> sitk.Image:
         """Cut the block out; positions in patient space stay what they were."""
         part: sitk.Image = sitk.RegionOfInterest(image, self.size, self.start)

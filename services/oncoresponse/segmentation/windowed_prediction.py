@@ -45,9 +45,9 @@ def predict_probabilities(
         OutOfMemory: The GPU's memory does not suffice.
     """
     shape = array.shape[1:]
-    padding = [_padding(count, network_settings.stride, minimum_size) for count in shape]
+    padding = padding_of(shape, network_settings.stride, minimum_size)
     padded = np.pad(array, [(0, 0), *padding])
-    inside = tuple(slice(before, before + count) for (before, _), count in zip(padding, shape, strict=True))
+    inside = inside_padding(padding, shape)
     with gpu_memory_errors():
         inputs = torch.from_numpy(padded)[None].to(device).contiguous(memory_format=MEMORY_FORMAT)
         with torch.inference_mode(), torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
@@ -56,6 +56,20 @@ def predict_probabilities(
                 for network in networks
             ]
     return np.stack(probabilities)
+
+
+def padding_of(shape: Sequence[int], stride: int, minimum: int) -> list[tuple[int, int]]:
+    """Voxels before and after along each axis up to a multiple of a stride that is no smaller than a minimum."""
+    padding = []
+    for count in shape:
+        missing = -(-max(count, minimum) // stride) * stride - count
+        padding.append((missing // 2, missing - missing // 2))
+    return padding
+
+
+def inside_padding(padding: Sequence[tuple[int, int]], shape: Sequence[int]) -> tuple[slice, ...]:
+    """Where an array of this shape lies in the padded one."""
+    return tuple(slice(before, before + count) for (before, _), count in zip(padding, shape, strict=True))
 
 
 def place_network(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
@@ -103,9 +117,3 @@ def _logits(network: torch.nn.Module, inputs: torch.Tensor, settings: InferenceS
         return whole
     window = [min(count, settings.sliding_window) for count in inputs.shape[2:]]
     return sliding_window_logits(inputs, window, network, overlap=settings.sliding_overlap, weighting="gaussian")
-
-
-def _padding(count: int, stride: int, minimum: int) -> tuple[int, int]:
-    target = -(-max(count, minimum) // stride) * stride
-    before = (target - count) // 2
-    return before, target - count - before

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.http.identity import allowed_asker
 from oncoresponse.edges.http.route_rules import ROUTE_RULES
+from oncoresponse.edges.pages import pages
 from oncoresponse.v1 import delivery_pb2, delivery_pb2_grpc, model_pb2, model_pb2_grpc, monitoring_pb2
 from oncoresponse.v1 import monitoring_pb2_grpc as monitoring_grpc
 
@@ -55,20 +56,18 @@ class MetricsRoute:
         """The text exposition format."""
         asker = await allowed_asker(request, ROUTE_RULES["GET", PATH], self._front_door, self._channel)
         call = {"metadata": asker.metadata, "timeout": _ANSWERS_WITHIN_SECONDS}
-        models = await self._all_models(call)
+        listed = model_pb2.ListModelsRequest(page_size=_PAGE)
+        models = [each async for page in pages(self._models.ListModels, listed, call) for each in page.models]
         reports = await asyncio.gather(*(self._report(model.name, call) for model in models))
-        deliveries = [each for state in _NOT_DONE for each in await self._all_deliveries(state, call)]
+        wanted = [delivery_pb2.ListDeliveriesRequest(page_size=_PAGE, state=state) for state in _NOT_DONE]
+        deliveries = [
+            each
+            for request in wanted
+            async for page in pages(self._deliveries.ListDeliveries, request, call)
+            for each in page.deliveries
+        ]
         text = metrics_text(models, reports, deliveries, time.time())
         return Response(text, headers={"Content-Type": _MEDIA_TYPE})
-
-    async def _all_models(self, call: dict[str, object]) -> list[model_pb2.Model]:
-        found, token = [], ""
-        while True:
-            wanted = model_pb2.ListModelsRequest(page_size=_PAGE, page_token=token)
-            page = await self._models.ListModels(wanted, **call)
-            found += page.models
-            if not (token := page.next_page_token):
-                return found
 
     async def _report(self, model: str, call: dict[str, object]) -> str | None:
         """None where this one model cannot be read: the others are still told."""
@@ -80,17 +79,6 @@ class MetricsRoute:
                 raise
             return None
         return str(answer.metrics)
-
-    async def _all_deliveries(
-        self, state: delivery_pb2.DeliveryState, call: dict[str, object]
-    ) -> list[delivery_pb2.Delivery]:
-        found, token = [], ""
-        while True:
-            wanted = delivery_pb2.ListDeliveriesRequest(page_size=_PAGE, page_token=token, state=state)
-            page = await self._deliveries.ListDeliveries(wanted, **call)
-            found += page.deliveries
-            if not (token := page.next_page_token):
-                return found
 
 
 def metrics_text(

@@ -11,6 +11,7 @@ import grpc
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.orders.study_orders import SEVERAL_STUDIES
 from oncoresponse.edges.pacs.priors import PriorFetcher
+from oncoresponse.edges.pages import pages
 from oncoresponse.edges.rule_runner import RuleRunner
 from oncoresponse.rpc.settings import ServerSettings
 from oncoresponse.rpc.status import from_rpc_error
@@ -165,13 +166,9 @@ class OrderIntake:
         request = order_pb2.ListOrdersRequest(
             page_size=_PAGE, state=order_pb2.ORDER_STATE_WAITING, has_study=True, untouched=not first
         )
-        while True:
-            page = await stub.ListOrders(request, **self._call)
+        async for page in pages(stub.ListOrders, request, self._call):
             for order in page.orders:
                 await self.came(order)
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     @property
     def _call(self) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from oncoresponse.segmentation.mask_selection import mask_from_probability
 from oncoresponse.segmentation.network import load_networks, read_network_description
 from oncoresponse.segmentation.preprocessing import prepare
 from oncoresponse.segmentation.training.cohort import CohortImages, assign_folds, cohort_patients, read_patient
+from oncoresponse.segmentation.training.documentation import write_between_marks
 from oncoresponse.segmentation.training.out_of_fold import network_probability
 from oncoresponse.segmentation.uncertainty import uncertainty_measures, volume_interval_ml
 
@@ -393,11 +394,7 @@ def write_border_tables(calibration: BorderCalibration, page: Path) -> None:
     Raises:
         TrainingDataInvalid: The page lacks the marks.
     """
-    text = page.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise TrainingDataInvalid(f"{page.name} lacks the marks between which the tables are written. Restore them.")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n\n{border_tables(calibration)}\n{END}{after}", encoding="utf-8")
+    write_between_marks(page, BEGIN, END, border_tables(calibration))
 
 
 def _conformal(images: pd.DataFrame, level: float) -> float:

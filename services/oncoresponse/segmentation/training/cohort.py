@@ -61,6 +61,26 @@ def cohort_patients(data: Path, held_out: Sequence[str]) -> list[str]:
     return patients
 
 
+def training_cohort(data: Path, held_out: Sequence[str], sha256: str) -> list[str]:
+    """The patients of the very cohort that networks were trained on.
+
+    Args:
+        data: Cohort folder.
+        held_out: Patients that were left out.
+        sha256: Identity of the training data, as :func:`cohort_sha256` gave it then.
+
+    Raises:
+        TrainingDataInvalid: It is another cohort, or incomplete.
+    """
+    patients = cohort_patients(data, held_out)
+    if cohort_sha256(data, patients) != sha256:
+        raise TrainingDataInvalid(
+            "The data folder is not the cohort these networks were trained on, so which network has not seen which "
+            "patient is unknown. Give the training cohort, or train again."
+        )
+    return patients
+
+
 def read_patient(data: Path, patient: str) -> CohortImages:
     """Read one patient.
 

@@ -33,17 +33,24 @@ def write_documentation(segmentation_directory: Path, run_directory: Path, docs_
     Raises:
         TrainingDataInvalid: ``segmentation.md`` lacks the marks.
     """
-    page = docs_directory / PAGE
-    text = page.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise TrainingDataInvalid(f"{PAGE} lacks the marks between which the evaluation is written. Restore them.")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    tables = evaluation_tables(segmentation_directory)
-    page.write_text(f"{before}{BEGIN}\n\n{tables}\n{END}{after}", encoding="utf-8")
+    write_between_marks(docs_directory / PAGE, BEGIN, END, evaluation_tables(segmentation_directory))
     images = docs_directory / "images"
     images.mkdir(parents=True, exist_ok=True)
     for source, target in _IMAGES.items():
         shutil.copyfile(run_directory / source, images / target)
+
+
+def write_between_marks(page: Path, begin: str, end: str, written: str) -> None:
+    """Write text between two marks of a Markdown page, in place of what is there.
+
+    Raises:
+        TrainingDataInvalid: The page lacks the marks.
+    """
+    text = page.read_text(encoding="utf-8")
+    if begin not in text or end not in text:
+        raise TrainingDataInvalid(f"{page.name} lacks the marks between which the evaluation is written. Restore them.")
+    before, after = text.split(begin)[0], text.split(end)[1]
+    page.write_text(f"{before}{begin}\n\n{written}\n{end}{after}", encoding="utf-8")
 
 
 def evaluation_tables(segmentation_directory: Path) -> str:

@@ -22,7 +22,6 @@ from rich.progress import Progress
 
 from oncoresponse.case.quantity import Quantity
 from oncoresponse.case.volume import Volume, write_volume
-from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.segmentation.lesion_prompt import LesionPrompt, prompt_channels
 from oncoresponse.segmentation.mask_checks import measure_mask
 from oncoresponse.segmentation.mask_selection import mask_from_probability
@@ -34,9 +33,10 @@ from oncoresponse.segmentation.network import (
     NetworkDescription,
     read_network_description,
 )
-from oncoresponse.segmentation.training.cohort import cohort_patients, cohort_sha256
+from oncoresponse.segmentation.training.cohort import training_cohort
 from oncoresponse.segmentation.training.evaluation_figures import Case, draw_cases, draw_cross_validation
 from oncoresponse.segmentation.training.image_free_baseline import ellipsoid_within_borders
+from oncoresponse.segmentation.training.mean_dice import best_on_other_folds, interval_of_mean
 from oncoresponse.segmentation.training.out_of_fold import BOX_ERROR_MM, OutOfFold, segment_out_of_fold
 from oncoresponse.segmentation.training.surface_distance import hausdorff_95_mm
 from oncoresponse.segmentation.training.thresholds import fixed_suv, share_of_maximum
@@ -75,7 +75,6 @@ _CANDIDATE_THRESHOLDS = tuple(round(0.30 + 0.05 * step, 2) for step in range(13)
 _FOUND_DICE = 0.1
 _POOR_DICE = 0.5
 _VOLUME_LEVEL = 0.8
-_BOOTSTRAP_SAMPLES = 10_000
 _SHOWN_CASES = 6
 
 
@@ -107,12 +106,8 @@ def evaluate_segmentation(
         TrainingDataInvalid: ``data`` is not the cohort that ``network.json`` names.
     """
     description = read_network_description(segmentation_directory)
-    patients = cohort_patients(data, description.training.held_out_patients)
-    if cohort_sha256(data, patients) != description.training.cohort_sha256:
-        raise TrainingDataInvalid(
-            "The data folder is not the cohort these networks were trained on, so which network has not seen which "
-            "patient is unknown. Give the training cohort, or train again."
-        )
+    record = description.training
+    patients = training_cohort(data, record.held_out_patients, record.cohort_sha256)
     predictions = list(segment_out_of_fold(data, patients, description, segmentation_directory, progress))
     table = pd.DataFrame({"patient": patients, "fold": [item.fold for item in predictions]})
     table["volume_ml"] = [measure_mask(item.images.tumor).volume_ml for item in predictions]
@@ -238,7 +233,7 @@ def _add_image_free_baseline(predictions: Sequence[OutOfFold], table: pd.DataFra
     tumors = [sitk.GetArrayFromImage(item.images.tumor) for item in predictions]
     dice_at = np.array([[dice(mask, tumor) for mask in masks] for masks, tumor in zip(candidates, tumors, strict=True)])
     folds = table["fold"].to_numpy()
-    chosen = [int(dice_at[folds != item.fold].mean(axis=0).argmax()) for item in predictions]
+    chosen = best_on_other_folds(dice_at, folds)
     rows = [_agreement(candidates[row][best], predictions[row]) for row, best in enumerate(chosen)]
     for column in rows[0]:
         table[f"{column}_{_IMAGE_FREE}"] = [row[column] for row in rows]
@@ -290,9 +285,7 @@ def _summary(table: pd.DataFrame, description: NetworkDescription, coverage: Map
 
 def _method_summary(table: pd.DataFrame, suffix: str) -> dict[str, Any]:
     scores = table[f"dice{suffix}"].to_numpy()
-    random = np.random.default_rng(0)
-    means = scores[random.integers(len(scores), size=(_BOOTSTRAP_SAMPLES, len(scores)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    low, high = interval_of_mean(scores)
     return {
         "mean_dice": _rounded(scores.mean()),
         "mean_dice_95_percent_interval": [_rounded(low), _rounded(high)],

@@ -18,14 +18,14 @@ import pandas as pd
 import SimpleITK as sitk
 import torch
 from rich.progress import Progress
-from scipy import ndimage
 
+from oncoresponse.segmentation.mask_selection import mask_from_probability
 from oncoresponse.segmentation.metrics import dice
 from oncoresponse.segmentation.network import INPUT_CHANNELS, load_networks, read_network_description
 from oncoresponse.segmentation.training.cohort import assign_folds, cohort_patients, read_training_patients
 from oncoresponse.segmentation.training.field_sampler import FieldPatient, random_faces
 from oncoresponse.segmentation.training.image_free_baseline import ellipsoid_within_borders
-from oncoresponse.segmentation.training.mean_dice import mean_dice
+from oncoresponse.segmentation.training.mean_dice import best_on_other_folds, mean_dice
 from oncoresponse.segmentation.windowed_prediction import fast_network, predict_probabilities
 
 FIELDS_SUMMARY = "fields.json"
@@ -77,10 +77,11 @@ def evaluate_fields(data: Path, segmentation_directory: Path, progress: Progress
             truth = tumor >= 0.5
             grid = sitk.GetImageFromArray(tumor)
             grid.SetSpacing([description.preprocessing.spacing_mm] * 3)
+            probability = sitk.GetImageFromArray(chance)
             suv = np.expm1(images[0])
             rows.append(
                 (
-                    [dice(_largest(chance >= threshold), truth) for threshold in _THRESHOLDS],
+                    [dice(_mask(probability, threshold), truth) for threshold in _THRESHOLDS],
                     [dice(ellipsoid_within_borders(grid, margin), truth) for margin in _MARGINS_MM],
                     [dice(suv >= 2.5, truth), dice(suv >= 0.41 * suv.max(), truth)],
                 )
@@ -132,12 +133,9 @@ def random_field(
     return images, tumor
 
 
-def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    labels, count = ndimage.label(mask)
-    return mask if count <= 1 else np.asarray(labels == int(np.bincount(labels.ravel())[1:].argmax()) + 1)
+def _mask(probability: sitk.Image, threshold: float) -> npt.NDArray[np.bool_]:
+    return np.asarray(sitk.GetArrayFromImage(mask_from_probability(probability, threshold)) > 0)
 
 
 def _chosen_elsewhere(scores: npt.NDArray[np.float64], folds: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Of each patient (row) the score of the candidate (column) that is best on the other folds."""
-    best = [int(scores[folds != fold].mean(axis=0).argmax()) for fold in folds]
-    return scores[np.arange(len(scores)), best]
+    return scores[np.arange(len(scores)), best_on_other_folds(scores, folds)]

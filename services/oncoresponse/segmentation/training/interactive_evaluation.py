@@ -33,7 +33,7 @@ from oncoresponse.segmentation.refinement import (
     shape_based_interpolation,
 )
 from oncoresponse.segmentation.training.cohort import CohortImages, assign_folds, cohort_patients, read_patient
-from oncoresponse.segmentation.training.mean_dice import mean_dice
+from oncoresponse.segmentation.training.mean_dice import best_on_other_folds, mean_dice
 from oncoresponse.segmentation.training.out_of_fold import rough_box
 
 EVALUATION_TABLE = "evaluation.csv"
@@ -79,8 +79,9 @@ def evaluate_refinement(
             progress.advance(task)
     table = pd.DataFrame(rows)
     scores_at = np.array(by_weight)
+    # One weight for all numbers of outlines.
+    chosen = best_on_other_folds(scores_at.mean(axis=1), table["fold"].to_numpy())
     for position, count in enumerate(OUTLINES):
-        chosen = [int(scores_at[table["fold"].to_numpy() != fold].mean(axis=(0, 1)).argmax()) for fold in table["fold"]]
         table[f"outlines_{count}"] = [scores_at[row, position, best] for row, best in enumerate(chosen)]
     weight = OUTLINE_WEIGHTS[int(scores_at.mean(axis=(0, 1)).argmax())]
     summary = _summary(table, weight)

@@ -11,6 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -21,7 +22,6 @@ from oncoresponse.segmentation.training.field_sampler import FieldSettings
 from oncoresponse.segmentation.training.interactive_cohort import read_field_patients
 from oncoresponse.segmentation.training.interactive_training import (
     InteractiveTrainingSettings,
-    described,
     train_interactive_fold,
 )
 
@@ -52,7 +52,7 @@ def train_folds(
 ) -> bool:
     """Train several folds; on CUDA all at once, on a CPU one after another. Whether all came to their end."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "settings.json").write_text(json.dumps(described(settings), indent=2) + "\n", encoding="utf-8")
+    (out / "settings.json").write_text(json.dumps(asdict(settings), indent=2) + "\n", encoding="utf-8")
     context = torch.multiprocessing.get_context("spawn")
     processes = [context.Process(target=train_one, args=(fold, cohort, out, settings, device)) for fold in folds]
     for process in processes:

@@ -11,15 +11,15 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch.nn.functional import avg_pool3d, binary_cross_entropy_with_logits
 
-from oncoresponse.segmentation.hand_channels import build_interactive_network
+from oncoresponse.segmentation.hand_channels import CHANNELS
+from oncoresponse.segmentation.segresnet import SegResNetDS
 from oncoresponse.segmentation.training.field_sampler import FieldPatient, FieldSampler, FieldSettings
 from oncoresponse.segmentation.training.simulated_user import SimulatedUser, UserSettings
 
@@ -75,8 +75,13 @@ def train_interactive_fold(
         The averaged network, in evaluation mode.
     """
     torch.manual_seed(settings.seed + fold)
-    network: torch.nn.Module = build_interactive_network(
-        settings.initial_filters, BLOCKS_DOWN, "instance", DEEP_SUPERVISION_LEVELS
+    network: torch.nn.Module = SegResNetDS(
+        in_channels=CHANNELS,
+        out_channels=1,
+        initial_filters=settings.initial_filters,
+        blocks_down=BLOCKS_DOWN,
+        normalization="instance",
+        deep_supervision_levels=DEEP_SUPERVISION_LEVELS,
     )
     network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
@@ -112,11 +117,6 @@ def train_interactive_fold(
             _save(checkpoint, network, average, optimizer, step)
             saved = time.monotonic()
     return average.eval()
-
-
-def described(settings: InteractiveTrainingSettings) -> dict[str, Any]:
-    """Every setting, for the record of a run."""
-    return asdict(settings)
 
 
 def _step(

@@ -8,14 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
 import torch
 from rich.progress import Progress
 
 from oncoresponse.case.file_digest import file_sha256
 from oncoresponse.errors import TrainingDataInvalid
 from oncoresponse.segmentation.network import NetworkSettings, WeightsFile
-from oncoresponse.segmentation.preprocessing import PreprocessingSettings
+from oncoresponse.segmentation.preprocessing import PreprocessingSettings, mask_share_on_grid
 from oncoresponse.segmentation.refinement import (
     DESCRIPTION_FILE,
     RefinementDescription,
@@ -26,7 +25,9 @@ from oncoresponse.segmentation.training.cohort import (
     cohort_patients,
     cohort_sha256,
     read_training_patients,
+    training_cohort,
 )
+from oncoresponse.segmentation.training.documentation import write_between_marks
 from oncoresponse.segmentation.training.field_sampler import FieldPatient
 from oncoresponse.segmentation.training.honest_fields import FIELDS_SUMMARY, evaluate_fields
 from oncoresponse.segmentation.training.interactive_cohort import write_field_patients
@@ -64,10 +65,8 @@ def prepare_cohort(
     names = cohort_patients(data, held_out)
     prepared = []
     for images, patient in read_training_patients(data, names, preprocessing):
-        soft = sitk.Resample(
-            sitk.Cast(images.tumor, sitk.sitkFloat32), patient.inputs.grid, sitk.Transform(), sitk.sitkLinear, 0.0
-        )
-        prepared.append(FieldPatient(patient.patient, patient.inputs.array, sitk.GetArrayFromImage(soft)))
+        tumor = mask_share_on_grid(images.tumor, patient.inputs.grid)
+        prepared.append(FieldPatient(patient.patient, patient.inputs.array, tumor))
     return prepared, assign_folds(names, FOLDS, settings.seed)
 
 
@@ -135,11 +134,7 @@ def evaluate(data: Path, model: Path, progress: Progress | None = None) -> None:
     """
     directory = model / "refinement"
     description = read_refinement_description(directory)
-    if cohort_sha256(data, cohort_patients(data, description.held_out_patients)) != description.cohort_sha256:
-        raise TrainingDataInvalid(
-            "The data folder is not the cohort these networks were trained on, so which network has not seen which "
-            "patient is unknown. Give the training cohort, or train again."
-        )
+    training_cohort(data, description.held_out_patients, description.cohort_sha256)
     seed = json.loads((directory / TRAINING_FILE).read_text(encoding="utf-8"))["seed"]
     summary = evaluate_refinement(data, directory, description, seed, progress)
     _write(description.model_copy(update={"outline_weight": summary["outline_weight"]}), directory)
@@ -152,11 +147,7 @@ def write_tables(model: Path, page: Path) -> None:
     Raises:
         TrainingDataInvalid: The page lacks the marks.
     """
-    text = page.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise TrainingDataInvalid(f"{page.name} lacks the marks between which the evaluation is written. Restore them.")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n\n{tables(model)}\n{END}{after}", encoding="utf-8")
+    write_between_marks(page, BEGIN, END, tables(model))
 
 
 def tables(model: Path) -> str:

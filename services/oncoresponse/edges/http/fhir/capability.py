@@ -6,17 +6,16 @@ from typing import Any
 
 import oncoresponse
 from oncoresponse.case.resource_search import EVERY_TYPE, PARAMETERS, SORT_DATES, SearchKind, SearchParameter
+from oncoresponse.case.subscription_status import PROFILES, SUBSCRIPTION
 
 FHIR_VERSION = "4.0.1"
 _DEFINITIONS = "http://hl7.org/fhir/SearchParameter"
-_SUBSCRIPTIONS = "http://hl7.org/fhir/uv/subscriptions-backport"
+_STATUS = "http://hl7.org/fhir/uv/subscriptions-backport/OperationDefinition/backport-subscription-status"
 _SUBSCRIPTION = {
-    "type": "Subscription",
-    "supportedProfile": [f"{_SUBSCRIPTIONS}/StructureDefinition/backport-subscription"],
+    "type": SUBSCRIPTION,
+    "supportedProfile": [f"{PROFILES}/backport-subscription"],
     "interaction": [{"code": "read"}],
-    "operation": [
-        {"name": "status", "definition": f"{_SUBSCRIPTIONS}/OperationDefinition/backport-subscription-status"}
-    ],
+    "operation": [{"name": "status", "definition": _STATUS}],
     "documentation": "Those of the settings. Not for a token for one patient, and not for callers of a tenant.",
 }
 _SMART_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"

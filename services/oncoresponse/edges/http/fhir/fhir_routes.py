@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from oncoresponse.access.oidc_settings import OidcSettings
+from oncoresponse.case.subscription_status import SUBSCRIPTION
 from oncoresponse.edges.front_door import FrontDoor
 from oncoresponse.edges.http.fhir.capability import capability_statement
 from oncoresponse.edges.http.fhir.outcome import FHIR_JSON, information
@@ -78,14 +79,7 @@ class FhirRoutes:
 
     async def subscription_status(self, request: Request) -> Response:
         """How a Subscription stands."""
-        if not _wants_json(request):
-            await self._require_caller(request)
-            raise _not_acceptable()
-        wanted = resource_pb2.ReadResourceRequest(type="Subscription", id=request.path_params["id"], status=True)
-        answer = await self._stub.ReadResource(
-            wanted, metadata=call_metadata(request, self._front_door), timeout=_ANSWERS_WITHIN_SECONDS
-        )
-        return Response(answer.resource.content, media_type=FHIR_JSON)
+        return await self._read(request, 0, status_of=SUBSCRIPTION)
 
     async def search(self, request: Request) -> Response:
         """A page of a search, by GET."""
@@ -106,13 +100,15 @@ class FhirRoutes:
             raise InvalidRequest("The body of _search is not a form in UTF-8.") from error
         return await self._search(request, [*request.query_params.multi_items(), *posted])
 
-    async def _read(self, request: Request, version: int) -> Response:
-        kind = request.path_params["type"]
+    async def _read(self, request: Request, version: int, status_of: str = "") -> Response:
+        kind = status_of or request.path_params["type"]
         raw = kind == "Binary" and not _asks_for_fhir(request)
         if not raw and not _wants_json(request):
             await self._require_caller(request)
             raise _not_acceptable()
-        wanted = resource_pb2.ReadResourceRequest(type=kind, id=request.path_params["id"], version=max(version, 0))
+        wanted = resource_pb2.ReadResourceRequest(
+            type=kind, id=request.path_params["id"], version=max(version, 0), status=bool(status_of)
+        )
         answer = await self._stub.ReadResource(
             wanted, metadata=call_metadata(request, self._front_door), timeout=_ANSWERS_WITHIN_SECONDS
         )
