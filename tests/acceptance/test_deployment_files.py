@@ -1,19 +1,10 @@
-"""``deploy/``: each file by a checker of others, and the three processes as the environment files say, under TLS."""
+"""``deploy/``: each file by a checker of others."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import secrets
 import shutil
-import ssl
-import subprocess
 import sys
-import urllib.request
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +12,9 @@ import pytest
 import yaml
 from oncoresponse.rpc.settings import Service
 
-from tests.integration.orthanc_server import free_port
+from tests.acceptance.deployment import DEPLOY, PROCESSES, ROOT, environment_files, said_by, settings_of
 
-ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
 PROGRAMS = Path(sys.executable).parent
-PROCESSES = ("segmentation", "radiomics", "front")
-
-
-def said_by(*command: object) -> str:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120)
-    return f"{done.returncode}\n{done.stdout}{done.stderr}"
 
 
 def test_the_image_is_built_as_hadolint_wants_it() -> None:
@@ -100,101 +83,21 @@ def test_systemd_takes_the_unit(name: str, tmp_path: Path, require_installed: An
     assert "perhaps" in said_by("systemd-analyze", "verify", "--man=no", unit)
 
 
-def environment_files(name: str) -> list[Path]:
-    return [DEPLOY / "environment" / f"{each}.env" for each in ("common", name)]
-
-
-def settings_of(name: str) -> dict[str, str]:
-    lines = [line for file in environment_files(name) for line in file.read_text().splitlines()]
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-
-
 def test_together_the_processes_run_every_service_once() -> None:
     named = [service for name in PROCESSES for service in settings_of(name)["ONCORESPONSE_SERVICES"].split(",")]
     assert sorted(named) == sorted(service.value for service in Service)
 
 
-@contextmanager
-def running(environments: dict[str, dict[str, str]], folder: Path) -> Iterator[dict[str, Path]]:
-    """The processes, once each has said that it is ready; their logs."""
-    command = [sys.executable, "-m", "oncoresponse.cli.main", "serve", "--verbose"]
-    started: list[tuple[str, subprocess.Popen[str]]] = []
-    logs = {name: folder / f"{name}.log" for name in environments}
-    try:
-        for name, environment in environments.items():
-            with logs[name].open("w") as log:
-                process = subprocess.Popen(
-                    command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
-                )
-            started.append((name, process))
-        for name, process in started:
-            assert process.stdout is not None
-            assert any(line.startswith("ready ") for line in process.stdout), logs[name].read_text()
-        yield logs
-    finally:
-        for _, process in started:
-            process.terminate()
-        for _, process in started:
-            process.wait(60)
-            assert process.stdout is not None
-            process.stdout.close()
-
-
-def test_the_three_processes_assess_a_study_under_tls(tmp_path: Path, postgresql: Any, make_authority: Any) -> None:
-    """From the same environment files: only names, ports and folders are those of this machine."""
-    hospital = make_authority("hospital-of-deploy")
-    files = tmp_path / "etc"
-    files.mkdir()
-    for source, target in zip(hospital.issue("localhost"), ("server.pem", "server.key"), strict=True):
-        shutil.copyfile(source, files / target)
-    shutil.copyfile(hospital.file, files / "authority.pem")
-    (files / "stage-token").write_text(secrets.token_hex(32))
-    (files / "pgpass").write_text("database:5432:oncoresponse:oncoresponse:none\n")
-    for file in files.iterdir():
-        file.chmod(0o600)
-    database = f"deploy_{uuid.uuid4().hex}"
-    postgresql.psql(f"create database {database};")
-    ports = {(name, port): free_port() for name in PROCESSES for port in ("50051", "50151", "8042")}
-
-    def here(name: str, value: str) -> str:
-        value = value.replace("/etc/oncoresponse", str(files)).replace("/srv/oncoresponse", str(tmp_path / "data"))
-        value = value.replace("postgresql://oncoresponse@database/oncoresponse", postgresql.get_uri(database=database))
-        value = re.sub(r"0\.0\.0\.0:(\d+)", lambda found: f"127.0.0.1:{ports[name, found[1]]}", value)
-        return re.sub(
-            r"\b(segmentation|radiomics):(\d+)", lambda found: f"localhost:{ports[found[1], found[2]]}", value
-        )
-
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("ONCORESPONSE_")}
-    kept["ONCORESPONSE_MODELS_DIRECTORY"] = str(ROOT / "models")
-    # For the test alone: one person makes models active.
-    kept["ONCORESPONSE_MODEL_ACTIVATION"] = "installed"
-    environments = {
-        name: kept | {key: here(name, value) for key, value in settings_of(name).items()} for name in PROCESSES
-    }
-    cli = (sys.executable, "-m", "oncoresponse.cli.main")
-    words = ("users", "add", "doctor", "--role", "submit", "--role", "read", "--data-dir", tmp_path / "data")
-    added = said_by(*cli, *words)
-    assert added.startswith("0\n")
-    token = tmp_path / "token"
-    token.write_text(added.split("\n")[1])
-    token.chmod(0o600)
-    with running(environments, tmp_path) as logs:
-        front = f"localhost:{ports['front', '50051']}"
-        done = subprocess.run(
-            [
-                *(*cli, "assess", str(ROOT / "examples" / "STS_019"), "--model", "sts-petct"),
-                *("--out", str(tmp_path / "out"), "--server", front),
-                *("--ca", str(hospital.file), "--token-file", str(token)),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
-        assert done.returncode == 0, done.stderr + "".join(log.read_text() for log in logs.values())
-        report = json.loads((tmp_path / "out" / "report.json").read_bytes())
-        assert "DiagnosticReport" in {entry["resource"]["resourceType"] for entry in report["entry"]}
-        trusted = ssl.create_default_context(cafile=str(hospital.file))
-        ready = f"https://localhost:{ports['front', '8042']}/readyz"
-        with urllib.request.urlopen(ready, context=trusted, timeout=30) as answer:
-            assert json.load(answer) == {"status": "ready"}
-    assert "RunStage" in logs["segmentation"].read_text() and "RunStage" in logs["radiomics"].read_text()
+def test_prometheus_takes_its_files_and_the_alerts_fire_when_they_should(
+    tmp_path: Path, require_installed: Any
+) -> None:
+    require_installed("prometheus", "promtool")
+    folder = DEPLOY / "prometheus"
+    assert said_by("promtool", "check", "config", "--syntax-only", folder / "prometheus.yaml").startswith("0\n")
+    assert said_by("promtool", "check", "rules", "--lint-fatal", folder / "alerts.yaml").startswith("0\n")
+    assert said_by("promtool", "test", "rules", folder / "alerts_test.yaml").startswith("0\n")
+    for file in folder.iterdir():
+        shutil.copyfile(file, tmp_path / file.name)
+    alerts = tmp_path / "alerts.yaml"
+    alerts.write_text(alerts.read_text().replace("> 900", "> 9000"))
+    assert "OncoResponseQueueOld" in said_by("promtool", "test", "rules", tmp_path / "alerts_test.yaml")

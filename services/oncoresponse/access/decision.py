@@ -53,8 +53,8 @@ def require_allowed(
         if not rule.allows_emergency_access:
             raise AccessDenied("Emergency access is for reading patient data. Make this call without a reason for it.")
         return rule
-    # Administering is of the whole installation, and a caller of one tenant sees nothing of the others.
-    roles = caller.roles - {AccessRole.ADMINISTER} if caller.tenant else caller.roles
+    # Both are of the whole installation, and a caller of one tenant sees nothing of the others.
+    roles = caller.roles - {AccessRole.ADMINISTER, AccessRole.METRICS} if caller.tenant else caller.roles
     if not rule.roles & roles:
         wanted = " or ".join(sorted(rule.roles))
         raise AccessDenied(

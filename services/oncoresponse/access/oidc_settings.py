@@ -13,7 +13,7 @@ from oncoresponse.access.roles import AccessRole
 BREAK_GLASS = "break_glass"
 """In place of an access role: the caller may read what is closed to it, for a reason (emergency access)."""
 
-_Given = Literal["submit", "read", "sign", "train", "administer", "break_glass"]
+_Given = Literal["submit", "read", "sign", "train", "metrics", "administer", "break_glass"]
 
 
 class OidcSettings(BaseModel):

@@ -13,6 +13,7 @@ class AccessRole(StrEnum):
         READ: See studies, assessments and reports.
         SIGN: Sign, amend and withdraw reports, under the caller's own name.
         TRAIN: See what training and monitoring of models need: no patient, no report.
+        METRICS: Read how the installation does: numbers of many patients, and nothing else.
         ADMINISTER: Delete, erase, change models, read the audit record.
         STAGE: What services and edges of one installation do among themselves. No user ever has it.
     """
@@ -21,6 +22,7 @@ class AccessRole(StrEnum):
     READ = "read"
     SIGN = "sign"
     TRAIN = "train"
+    METRICS = "metrics"
     ADMINISTER = "administer"
     STAGE = "stage"
 

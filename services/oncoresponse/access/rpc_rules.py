@@ -11,6 +11,7 @@ from oncoresponse.access.roles import USER_ROLES, AccessRole
 
 _SUBMIT, _READ, _SIGN = AccessRole.SUBMIT, AccessRole.READ, AccessRole.SIGN
 _TRAIN, _ADMINISTER, _STAGE = AccessRole.TRAIN, AccessRole.ADMINISTER, AccessRole.STAGE
+_METRICS = AccessRole.METRICS
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ RPC_RULES: Mapping[str, Rule] = MappingProxyType(
         "oncoresponse.v1.CardService/CheckCardClient": _rule(_R, _STAGE),
         "oncoresponse.v1.CardService/GetCards": _rule(_R, _STAGE),
         "oncoresponse.v1.CardService/RecordCardFeedback": _rule(_C, _STAGE),
-        "oncoresponse.v1.ModelService/ListModels": Rule(USER_ROLES, _R),
+        "oncoresponse.v1.ModelService/ListModels": Rule(USER_ROLES | {_STAGE}, _R),
         "oncoresponse.v1.ModelService/GetModel": Rule(USER_ROLES | {_STAGE}, _R),
         "oncoresponse.v1.ModelControlService/ProposeState": _rule(_U, _ADMINISTER),
         "oncoresponse.v1.ModelControlService/ApproveState": _rule(_U, _ADMINISTER, _SIGN),
@@ -88,7 +89,8 @@ RPC_RULES: Mapping[str, Rule] = MappingProxyType(
         "oncoresponse.v1.ResponseService/PredictResponse": _rule(_E, _SUBMIT),
         "oncoresponse.v1.MonitoringService/RecordPrediction": _rule(_C, _STAGE),
         "oncoresponse.v1.MonitoringService/RecordOutcome": _rule(_U, _SUBMIT, _SIGN),
-        "oncoresponse.v1.MonitoringService/GetMonitoringReport": _rule(_R, _TRAIN, _ADMINISTER),
+        "oncoresponse.v1.MonitoringService/GetMonitoringReport": _rule(_R, _TRAIN, _ADMINISTER, _STAGE),
+        "oncoresponse.v1.OperationsService/GetMetrics": _rule(_R, _METRICS, _ADMINISTER),
         "oncoresponse.v1.AdministrationService/ErasePatient": _rule(_D, _ADMINISTER),
         "oncoresponse.v1.AdministrationService/DeleteAssessment": _rule(_D, _ADMINISTER),
         "oncoresponse.v1.AdministrationService/MergePatients": _rule(_U, _ADMINISTER, _STAGE),
@@ -115,6 +117,7 @@ RPC_RULES: Mapping[str, Rule] = MappingProxyType(
         "oncoresponse.stages.v1.StudyDataService/CompactStudies": _rule(_U, _STAGE),
         "oncoresponse.stages.v1.MonitoringDataService/ForgetRecords": _rule(_D, _STAGE),
         "oncoresponse.stages.v1.StageService/RunStage": _rule(_E, _STAGE),
+        "oncoresponse.stages.v1.ProcessService/DescribeProcess": _rule(_R, _STAGE),
         "oncoresponse.stages.v1.StudyCheckService/CheckStudy": _rule(_R, _STAGE),
     }
 )

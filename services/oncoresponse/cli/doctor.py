@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from oncoresponse.cli.disk_encryption import encryption_of
 from oncoresponse.cli.embedded_server import default_models_directory
+from oncoresponse.cli.finding import Finding
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.model.folder import ModelFolder, find_model, installed_model_names
 from oncoresponse.rpc.settings import load_settings
@@ -23,39 +24,51 @@ _MINIMUM_FREE_BYTES = 5 * 1024**3
 _PACKAGES = {"nnunet": ("dynamic_network_architectures", "nnunet"), "onnx": ("onnxruntime", "onnx")}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: ``ok`` is None for a remark that is neither good nor bad."""
-
-    subject: str
-    ok: bool | None
-    text: str
-
-
 def doctor(
     models_dir: Annotated[Path | None, typer.Option(help="Folder of installed models.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Data folder of the server.")] = None,
     settings: Annotated[Path | None, typer.Option(help="YAML settings file.")] = None,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Also ask, as a process with these settings would: the other processes (TLS, token, release, clock, "
+            "models, store), the database, and each PACS, EHR and issuer. No patient data are read.",
+        ),
+    ] = False,
 ) -> None:
     """Check GPU, DICOM codecs, model weights, libraries and disk. Exit status 1 when something is wrong."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     failed = False
-    for finding in findings(models_dir or default_models_directory(), data_dir, settings):
-        mark = {True: "ok     ", False: "[bold]WRONG[/bold]  ", None: "note   "}[finding.ok]
+    own = findings(models_dir, data_dir, settings)
+    for finding in chain(own, _deep(models_dir, data_dir, settings)) if deep else own:
+        mark = {True: "ok     ", False: "WRONG  ", None: "note   "}[finding.ok]
         console.print(f"{mark}{finding.subject}: {finding.text}")
         failed = failed or finding.ok is False
     if failed:
         raise typer.Exit(1)
 
 
-def findings(models_directory: Path, data_directory: Path | None, settings_file: Path | None) -> Iterator[Finding]:
+def _deep(models_directory: Path | None, data_directory: Path | None, settings_file: Path | None) -> Iterator[Finding]:
+    from oncoresponse.cli.deep_checks import deep_findings
+
+    try:
+        settings = load_settings(settings_file, models_directory=models_directory, data_directory=data_directory)
+        yield from deep_findings(settings)
+    except OncoResponseError as error:
+        yield Finding("settings", False, error.message)
+
+
+def findings(
+    models_directory: Path | None, data_directory: Path | None, settings_file: Path | None
+) -> Iterator[Finding]:
     """Look at one thing after another."""
     checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("settings", lambda: _settings(settings_file)),
         ("device", _device),
         ("DICOM codecs", _codecs),
         ("radiomics", _radiomics),
-        ("models", lambda: _models(models_directory)),
+        ("models", lambda: _models(models_directory or _models_of(settings_file))),
         ("disk", lambda: _disk(data_directory, settings_file)),
         ("encryption at rest", lambda: _encryption(data_directory, settings_file)),
     )
@@ -123,6 +136,12 @@ def _radiomics() -> Iterator[Finding]:
         yield Finding("radiomics", False, "a folder called radiomics hides pyradiomics; run from another folder")
     else:
         yield Finding("radiomics", True, f"pyradiomics {version}")
+
+
+def _models_of(settings_file: Path | None) -> Path:
+    """Where the settings say, as the server reads them; else those of the checkout."""
+    named = load_settings(settings_file).models_directory
+    return named if named.is_dir() else default_models_directory()
 
 
 def _models(directory: Path) -> Iterator[Finding]:

@@ -62,8 +62,9 @@ class EdgeProcess:
     """
 
     def __init__(self, settings: ServerSettings, address: str, token: str) -> None:
-        local = address.startswith("unix:")
-        self._front_door = FrontDoor(address, token, CallerTls() if local else settings.caller_tls)
+        self._front_door = FrontDoor(
+            address, token, CallerTls() if address.startswith("unix:") else settings.caller_tls
+        )
         if not self._front_door.tls.is_wanted and not is_loopback(host_of(address)):
             raise ConfigurationError(
                 "The token of the edges would cross the network unencrypted. Give the certificate authority of the "

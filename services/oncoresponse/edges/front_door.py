@@ -28,6 +28,11 @@ class FrontDoor:
     tls: CallerTls = field(default_factory=CallerTls)
 
     @property
+    def is_in_this_process(self) -> bool:
+        """Whether the front door is that of the process itself."""
+        return self.address.startswith("unix:")
+
+    @property
     def own_metadata(self) -> Metadata:
         """Metadata of a call that an edge makes for itself, on a channel of :meth:`channel`."""
         return ((AUTHORIZATION, f"Bearer {self.token}"),)

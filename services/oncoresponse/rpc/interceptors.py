@@ -26,6 +26,8 @@ METHOD_UNKNOWN = "METHOD_UNKNOWN"
 """Its outcome there."""
 _HEALTH = "/grpc.health.v1.Health/"
 _Admitted = Callable[[str, grpc.aio.ServicerContext], AbstractAsyncContextManager[Admission]]
+_Counted = Callable[[str, str, str, float], None]
+"""Is told method, status, reason code and seconds of a call."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,11 +72,13 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         gate: Who may call; ``None`` for everybody, where a test builds a server around one servicer.
         unable: Full names of services that cannot work yet, or not at the moment; their calls are refused as
             UNAVAILABLE, so that callers try again. The server process takes a name out when the service is ready.
+        counted: Is told of each call how it ended.
     """
 
-    def __init__(self, gate: Gate | None, unable: Set[str] = frozenset()) -> None:
+    def __init__(self, gate: Gate | None, unable: Set[str] = frozenset(), counted: _Counted | None = None) -> None:
         self._admitted: _Admitted = unchecked if gate is None else gate.admitted
         self._unable = unable
+        self._counted = counted
 
     async def intercept_service(
         self,
@@ -86,24 +90,93 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         if details.method.startswith(_HEALTH):
             return handler
         if handler is None:
-            return grpc.unary_unary_rpc_method_handler(_unknown(self._admitted))
-        method, admitted = details.method, self._admitted
+            return grpc.unary_unary_rpc_method_handler(self._unknown())
+        method = details.method
         name = method.split("/")[1]
         if (SERVICE_NAMES[HOSTED_BY[name]] if name in HOSTED_BY else name) in self._unable:
             handler = _refusing(handler)
         shape = (handler.request_streaming, handler.response_streaming)
         codecs = (handler.request_deserializer, handler.response_serializer)
         if shape == (False, False):
-            return grpc.unary_unary_rpc_method_handler(_unary_answer(handler.unary_unary, method, admitted), *codecs)
+            return grpc.unary_unary_rpc_method_handler(self._unary_answer(handler.unary_unary, method), *codecs)
         if shape == (False, True):
             return grpc.unary_stream_rpc_method_handler(
-                _streamed_answer(handler.unary_stream, method, admitted),
+                self._streamed_answer(handler.unary_stream, method),
                 handler.request_deserializer,
                 handler.response_serializer,
             )
         if shape == (True, False):
-            return grpc.stream_unary_rpc_method_handler(_unary_answer(handler.stream_unary, method, admitted), *codecs)
-        return grpc.stream_stream_rpc_method_handler(_streamed_answer(handler.stream_stream, method, admitted), *codecs)
+            return grpc.stream_unary_rpc_method_handler(self._unary_answer(handler.stream_unary, method), *codecs)
+        return grpc.stream_stream_rpc_method_handler(self._streamed_answer(handler.stream_stream, method), *codecs)
+
+    def _unknown(self) -> Callable[..., Awaitable[None]]:
+        """For what no service offers: somebody tries doors. The audit record keeps that, not the name."""
+
+        async def call(_: bytes, context: grpc.aio.ServicerContext) -> None:
+            async with self._outcome(UNKNOWN_METHOD, context):
+                # Who is not recognized is not told more than others.
+                with suppress(NotAuthenticated):
+                    async with self._admitted(UNKNOWN_METHOD, context) as admission:
+                        await admission.record(METHOD_UNKNOWN)
+                await context.abort(grpc.StatusCode.UNIMPLEMENTED, "There is no such method at this address.")
+
+        return call
+
+    def _unary_answer(
+        self, behavior: Callable[..., Awaitable[Message]], method: str
+    ) -> Callable[..., Awaitable[Message]]:
+        async def call(request: Any, context: grpc.aio.ServicerContext) -> Message:
+            # Of a stage its name is part of what was called.
+            stage = getattr(request, "stage", "")
+            label = f"{method} {stage}" if stage else method
+            async with self._outcome(label, context), self._admitted(method.removeprefix("/"), context) as admission:
+                with nullcontext() if isinstance(request, Message) else admission.streaming():
+                    answer = await behavior(_checked(request, admission), context)
+                await admission.record()
+                return answer
+
+        return call
+
+    def _streamed_answer(
+        self, behavior: Callable[..., AsyncIterator[Message]], method: str
+    ) -> Callable[..., AsyncIterator[Message]]:
+        async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
+            async with self._outcome(method, context), self._admitted(method.removeprefix("/"), context) as admission:
+                with admission.streaming():
+                    async for answer in behavior(_checked(request, admission), context):
+                        await admission.record()
+                        yield answer
+
+        return call
+
+    @asynccontextmanager
+    async def _outcome(self, method: str, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
+        """Log how a call ended, under its correlation id, and end it with a rich status when it raised."""
+        start = time.perf_counter()
+        with correlated(correlation_id_of(context)):
+            try:
+                yield
+            except asyncio.CancelledError:
+                self._note(method, "CANCELLED", "", start)
+                raise
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                intended = intended_error(error)
+                self._note(method, STATUS_OF_KIND[intended.kind].name, intended.reason, start)
+                # What abort() is given replaces what was set before.
+                details = (*context.trailing_metadata(), (DETAILS_KEY, to_status(intended).SerializeToString()))
+                await context.abort(STATUS_OF_KIND[intended.kind], intended.message, trailing_metadata=details)
+            else:
+                self._note(method, "OK", "", start)
+
+    def _note(self, method: str, status: str, reason: str, start: float) -> None:
+        seconds = time.perf_counter() - start
+        milliseconds = round(seconds * 1000)
+        fields = {"method": method, "status": status, "reason": reason, "milliseconds": milliseconds}
+        _log.info("%s %s %s %d ms", method, status, reason or "-", milliseconds, extra={CALL_FIELDS: fields})
+        if self._counted is not None:
+            self._counted(method, status, reason, seconds)
 
 
 def _refusing(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
@@ -130,71 +203,6 @@ def _refusing(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
     return make(answer, *codecs)
 
 
-def _unknown(admitted: _Admitted) -> Callable[..., Awaitable[None]]:
-    """For what no service offers: somebody tries doors. The audit record keeps that, not the name that was tried."""
-
-    async def call(_: bytes, context: grpc.aio.ServicerContext) -> None:
-        async with _outcome(UNKNOWN_METHOD, context):
-            # Who is not recognized is not told more than others.
-            with suppress(NotAuthenticated):
-                async with admitted(UNKNOWN_METHOD, context) as admission:
-                    await admission.record(METHOD_UNKNOWN)
-            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "There is no such method at this address.")
-
-    return call
-
-
-def _unary_answer(
-    behavior: Callable[..., Awaitable[Message]], method: str, admitted: _Admitted
-) -> Callable[..., Awaitable[Message]]:
-    async def call(request: Any, context: grpc.aio.ServicerContext) -> Message:
-        # Of a stage its name is part of what was called.
-        stage = getattr(request, "stage", "")
-        label = f"{method} {stage}" if stage else method
-        async with _outcome(label, context), admitted(method.removeprefix("/"), context) as admission:
-            with nullcontext() if isinstance(request, Message) else admission.streaming():
-                answer = await behavior(_checked(request, admission), context)
-            await admission.record()
-            return answer
-
-    return call
-
-
-def _streamed_answer(
-    behavior: Callable[..., AsyncIterator[Message]], method: str, admitted: _Admitted
-) -> Callable[..., AsyncIterator[Message]]:
-    async def call(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Message]:
-        async with _outcome(method, context), admitted(method.removeprefix("/"), context) as admission:
-            with admission.streaming():
-                async for answer in behavior(_checked(request, admission), context):
-                    await admission.record()
-                    yield answer
-
-    return call
-
-
-@asynccontextmanager
-async def _outcome(method: str, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
-    """Log how a call ended, under its correlation id, and end it with a rich status when it raised."""
-    start = time.perf_counter()
-    with correlated(correlation_id_of(context)):
-        try:
-            yield
-        except asyncio.CancelledError:
-            _note(method, "CANCELLED", "", start)
-            raise
-        except grpc.aio.AbortError:
-            raise
-        except Exception as error:
-            intended = intended_error(error)
-            _note(method, STATUS_OF_KIND[intended.kind].name, intended.reason, start)
-            # What abort() is given replaces what was set before.
-            details = (*context.trailing_metadata(), (DETAILS_KEY, to_status(intended).SerializeToString()))
-            await context.abort(STATUS_OF_KIND[intended.kind], intended.message, trailing_metadata=details)
-        else:
-            _note(method, "OK", "", start)
-
-
 def _checked(request: Any, admission: Admission) -> Any:
     if isinstance(request, Message):
         require_valid(request)
@@ -207,9 +215,3 @@ async def _checked_stream(requests: AsyncIterator[Message], admission: Admission
         admission.received(request.ByteSize())
         require_valid(request)
         yield request
-
-
-def _note(method: str, status: str, reason: str, start: float) -> None:
-    milliseconds = round((time.perf_counter() - start) * 1000)
-    fields = {"method": method, "status": status, "reason": reason, "milliseconds": milliseconds}
-    _log.info("%s %s %s %d ms", method, status, reason or "-", milliseconds, extra={CALL_FIELDS: fields})

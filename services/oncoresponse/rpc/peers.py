@@ -51,6 +51,7 @@ HOSTED_BY = {
     "oncoresponse.v1.ReplayService": Service.ASSESSMENT,
     "oncoresponse.v1.DeliveryService": Service.ASSESSMENT,
     "oncoresponse.v1.ResourceService": Service.ASSESSMENT,
+    "oncoresponse.v1.OperationsService": Service.ASSESSMENT,
 }
 """Services of the front door that another one brings along: they can work when that one can."""
 
@@ -133,6 +134,32 @@ class Peers:
         correlation_id = current_correlation_id()
         shown = ((AUTHORIZATION, f"Bearer {self._stage_token}"),) if self._stage_token else ()
         return (*shown, (CORRELATION_ID, correlation_id)) if correlation_id else shown
+
+    def elsewhere(self) -> dict[str, tuple[Service, ...]]:
+        """The addresses of other processes, each with the services that it is asked for."""
+        found: dict[str, tuple[Service, ...]] = {}
+        for service, addresses in self._settings.addresses.items():
+            for address in split_addresses(addresses):
+                found[address] = (*found.get(address, ()), service)
+        return found
+
+    async def ask(
+        self,
+        address: str,
+        stub: Callable[[grpc.aio.Channel], Any],
+        method: str,
+        request: Message,
+        *,
+        timeout_seconds: float,
+    ) -> Any:
+        """Call a unary method at one address, once.
+
+        Raises:
+            grpc.aio.AioRpcError: As gRPC has it.
+        """
+        return await getattr(stub(self._channel(address)), method)(
+            request, timeout=timeout_seconds, metadata=self._metadata()
+        )
 
     async def wait_until_serving(self, services: Collection[Service]) -> None:
         """Return when each service says, over the way that calls will take, that it can work; log what keeps it.

@@ -134,6 +134,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             tenant,
             # What an edge starts for a study belongs to whom the study does.
             owner=study.study.tenant if call.tenant is None and AccessRole.STAGE in call.caller.roles else "",
+            arrived_ms=study.study.create_time.ToMilliseconds(),
         )
         call.concerns(assessment.name)
         if self._control is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Iterator
 
 import grpc
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from oncoresponse.access.call import current_call
-from oncoresponse.errors import StudyNotFound
+from oncoresponse.errors import OncoResponseError, StudyNotFound
 from oncoresponse.servers.order_servicer import order_message
 from oncoresponse.storage.order_store import OrderStore
 from oncoresponse.storage.received_studies import ReceivedState, ReceivedStudies, ReceivedStudy
@@ -26,6 +29,23 @@ _WAYS = {
     intake_pb2.RECEIVED_WAY_HTTP: "http",
     intake_pb2.RECEIVED_WAY_CLIENT: "client",
 }
+
+_log = logging.getLogger(__name__)
+
+
+def received_families(received: ReceivedStudies) -> Iterator[Metric]:
+    """What came in, for Prometheus."""
+    try:
+        totals = received.totals()
+    except OncoResponseError as error:
+        _log.warning("studies that came in are not counted now: %s", error.reason)
+        return
+    family = GaugeMetricFamily(
+        "oncoresponse_received_studies", "Studies that came in by an edge, by what became of them.", labels=("state",)
+    )
+    for state in ReceivedState:
+        family.add_metric((state.value,), totals.get(state.value, 0))
+    yield family
 
 
 class IntakeServicer(intake_pb2_grpc.IntakeServiceServicer):

@@ -24,14 +24,16 @@ from oncoresponse.rpc.edge_token import edge_token
 from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.own_socket import own_socket
 from oncoresponse.rpc.peers import HOSTED_BY, SERVICE_NAMES, Peers
+from oncoresponse.rpc.process_metrics import ProcessMetrics
 from oncoresponse.rpc.server_options import server_options
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.rpc.stage_token import StageToken, stage_token
 from oncoresponse.servers.front_door import gate_of_front_door
 from oncoresponse.servers.process_audit import ProcessAudit
+from oncoresponse.servers.process_servicer import ProcessServicer
 from oncoresponse.servers.services import SERVICES, Built, Surroundings
 from oncoresponse.servers.stage_servicer import Stage, StageServicer
-from oncoresponse.stages.v1 import stage_pb2_grpc
+from oncoresponse.stages.v1 import process_pb2_grpc, stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.audit_store import AuditStore
 from oncoresponse.storage.private_files import mend_modes
@@ -67,6 +69,7 @@ class ServerProcess:
         self._beside_stack = AsyncExitStack()
         self._health = health_aio.HealthServicer()
         self._unable: set[str] = set()
+        self._metrics = ProcessMetrics(settings.data_directory)
         self._servers: list[grpc.aio.Server] = []
         self._running: list[Built] = []
         self._exit_stack = AsyncExitStack()
@@ -118,7 +121,9 @@ class ServerProcess:
         )
         peers = Peers(settings, socket, token)
         self._exit_stack.push_async_callback(peers.close)
-        around = Surroundings(settings, artifacts, peers, front, inner, self._set_health, self._fail)
+        around = Surroundings(settings, artifacts, peers, front, inner, self._set_health, self._fail, self._metrics)
+        process = ProcessServicer(settings, artifacts, self._metrics)
+        around.offer_inside(process_pb2_grpc.add_ProcessServiceServicer_to_server, process)
         built = {service: SERVICES[service](around) for service in services}
         ready_stages: dict[str, Stage] = {}
         if any(item.stages for item in built.values()):
@@ -230,7 +235,9 @@ class ServerProcess:
 
     def _new_server(self, gate: Gate) -> grpc.aio.Server:
         self._exit_stack.callback(gate.close)
-        server = grpc.aio.server(interceptors=(RulesAndErrors(gate, self._unable),), options=server_options())
+        server = grpc.aio.server(
+            interceptors=(RulesAndErrors(gate, self._unable, self._metrics.called),), options=server_options()
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         self._servers.append(server)
         return server

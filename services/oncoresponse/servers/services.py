@@ -20,6 +20,7 @@ from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_index import StudyIndex
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.peers import Peers
+from oncoresponse.rpc.process_metrics import Collected, ProcessMetrics
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.stage_servicer import Stage
 from oncoresponse.storage.artifact_store import ArtifactStore
@@ -49,6 +50,7 @@ class Surroundings:
         inner: What the services of the installation reach.
         set_health: Says in gRPC's health protocol whether something serves.
         fail: To be called where the process cannot go on.
+        metrics: What the process counts.
     """
 
     settings: ServerSettings
@@ -58,6 +60,7 @@ class Surroundings:
     inner: grpc.aio.Server
     set_health: Callable[[str, bool], Awaitable[None]]
     fail: Callable[[OncoResponseError], None] = lambda _: None
+    metrics: ProcessMetrics = field(default_factory=ProcessMetrics)
 
     def offer(self, add: Callable[[_Servicer, grpc.aio.Server], None], servicer: _Servicer) -> None:
         """Put a service of the front door on both servers: services call some of its methods too."""
@@ -122,7 +125,7 @@ def _study(around: Surroundings) -> Built:
     from oncoresponse.servers.access_servicer import AccessServicer
     from oncoresponse.servers.conversion_stage import ConversionStage
     from oncoresponse.servers.indexed_study import header_reader
-    from oncoresponse.servers.intake_servicer import IntakeServicer
+    from oncoresponse.servers.intake_servicer import IntakeServicer, received_families
     from oncoresponse.servers.order_servicer import OrderServicer
     from oncoresponse.servers.study_check_servicer import StudyCheckServicer
     from oncoresponse.servers.study_data_servicer import StudyDataServicer
@@ -157,6 +160,7 @@ def _study(around: Surroundings) -> Built:
     data = StudyDataServicer(patients, orders)
     around.offer_inside(patient_data_pb2_grpc.add_StudyDataServiceServicer_to_server, data)
     received = ReceivedStudies(settings.data_directory, around.artifacts, header_reader(limits))
+    around.metrics.register(Collected(functools.partial(received_families, received)))
     around.offer(intake_pb2_grpc.add_IntakeServiceServicer_to_server, IntakeServicer(received, store, orders))
     around.offer(order_pb2_grpc.add_OrderServiceServicer_to_server, OrderServicer(orders))
     check = StudyCheckServicer(store, around.artifacts, settings.models_directory, limits)
@@ -290,6 +294,7 @@ def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.card_servicer import CardServicer
     from oncoresponse.servers.delivery_servicer import DeliveryServicer
     from oncoresponse.servers.older_reports import OlderReports
+    from oncoresponse.servers.operations_servicer import OperationsServicer
     from oncoresponse.servers.replay_servicer import ReplayServicer
     from oncoresponse.servers.report_servicer import ReportServicer
     from oncoresponse.servers.report_site import report_site
@@ -307,6 +312,7 @@ def _assessment(around: Surroundings) -> Built:
         assessment_pb2_grpc,
         card_pb2_grpc,
         delivery_pb2_grpc,
+        operations_pb2_grpc,
         replay_pb2_grpc,
         report_pb2_grpc,
         resource_pb2_grpc,
@@ -322,7 +328,9 @@ def _assessment(around: Surroundings) -> Built:
     deliveries = DeliveryStore(settings.system_database_url, judgement_first=settings.judgement_first)
     resources = ResourceIndex(settings.system_database_url)
     provide_surroundings(
-        ChainSurroundings(peers, around.artifacts, settings.stage_timeout_seconds, deliveries, resources)
+        ChainSurroundings(
+            peers, around.artifacts, settings.stage_timeout_seconds, deliveries, resources, around.metrics
+        )
     )
     records = AssessmentRecords(settings, around.artifacts, around.fail)
     gate = ReleaseGate(peers, settings.system_database_url, settings.executor_id, QUEUE)
@@ -351,6 +359,8 @@ def _assessment(around: Surroundings) -> Built:
         judgement_first=settings.judgement_first,
     )
     around.offer(resource_pb2_grpc.add_ResourceServiceServicer_to_server, reader)
+    operations = OperationsServicer(settings, around.metrics, peers, records, deliveries, store)
+    around.offer(operations_pb2_grpc.add_OperationsServiceServicer_to_server, operations)
     administration = AdministrationServicer(settings, around.artifacts, peers, records, servicer.identify_older)
     around.offer(administration_pb2_grpc.add_AdministrationServiceServicer_to_server, administration)
     replay = AssessmentReplay(records, around.artifacts, peers, administration.sweep, settings.stage_timeout_seconds)

@@ -347,6 +347,14 @@ class DeliveryStore:
             counted = connection.execute(count, values).scalar()
             return Told(int(counted or 0), connection.execute(last, values).scalar() == DeliveryState.DEAD.value)
 
+    def totals(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """By destination and state: how many deliveries, and when the oldest was made (milliseconds since 1970)."""
+        query = text(
+            "SELECT destination, state, count(*), min(create_time_ms) FROM delivery GROUP BY destination, state"
+        )
+        with known_database_errors(), self._engine.connect() as connection:
+            return {(str(row[0]), str(row[1])): (int(row[2]), int(row[3])) for row in connection.execute(query)}
+
     def destinations_with_copies(self, assessments: Collection[str]) -> set[str]:
         """Destinations that may hold something of these assessments."""
         if not assessments:

@@ -210,6 +210,7 @@ RPCS: Mapping[str, Handles] = MappingProxyType(
         "oncoresponse.v1.MonitoringService/RecordPrediction": Handles.RESULTS,
         "oncoresponse.v1.MonitoringService/RecordOutcome": Handles.RESULTS,
         "oncoresponse.v1.MonitoringService/GetMonitoringReport": Handles.AGGREGATES,
+        "oncoresponse.v1.OperationsService/GetMetrics": Handles.AGGREGATES,
         "oncoresponse.v1.AdministrationService/ErasePatient": Handles.IDENTITY,
         "oncoresponse.v1.AdministrationService/DeleteAssessment": Handles.NAMES,
         "oncoresponse.v1.AdministrationService/MergePatients": Handles.IDENTITY,
@@ -236,6 +237,7 @@ RPCS: Mapping[str, Handles] = MappingProxyType(
         "oncoresponse.stages.v1.StudyDataService/CompactStudies": Handles.NOTHING,
         "oncoresponse.stages.v1.MonitoringDataService/ForgetRecords": Handles.NAMES,
         "oncoresponse.stages.v1.StageService/RunStage": Handles.RESULTS,
+        "oncoresponse.stages.v1.ProcessService/DescribeProcess": Handles.AGGREGATES,
         "oncoresponse.stages.v1.StudyCheckService/CheckStudy": Handles.IDENTITY,
     }
 )

@@ -131,6 +131,12 @@ class ReceivedStudies:
             ).fetchone()
         return None if row is None else _received(row)
 
+    def totals(self) -> dict[str, int]:
+        """How many there are, by state."""
+        with self._database.reading() as table:
+            rows = table.connection.execute("SELECT state, count(*) FROM received_study GROUP BY state").fetchall()
+        return {str(row[0]): int(row[1]) for row in rows}
+
     def page(
         self,
         page_size: int,

@@ -298,6 +298,22 @@ class ReportStore:
                 {"assessment": assessment, "replaced": replaced, "time_ms": time_ms},
             )
 
+    def totals(self) -> dict[tuple[str, str], int]:
+        """What physicians did: how many ``version`` by status, ``agreement`` of signatures, ``judgement``, and
+        ``replacement`` (assessments made anew in place of an earlier one)."""
+        queries = {
+            "version": "SELECT status, count(*) FROM report_version GROUP BY status",
+            "agreement": "SELECT agreement, count(*) FROM report_version WHERE agreement <> '' GROUP BY agreement",
+            "judgement": "SELECT judgement, count(*) FROM report_judgement GROUP BY judgement",
+            "replacement": "SELECT '', count(*) FROM report_replacement",
+        }
+        with self._engine.connect() as connection:
+            return {
+                (kind, str(row[0])): int(row[1])
+                for kind, query in queries.items()
+                for row in connection.execute(text(query))
+            }
+
     def artifacts(self, assessments: Collection[str]) -> tuple[StoredArtifact, ...]:
         """Documents of all signed versions of these assessments, for erasure and backup."""
         return tuple(

@@ -40,7 +40,7 @@ from oncoresponse.workflow.code_version import workflow_version
 from oncoresponse.workflow.earlier_versions import Settled, settle_earlier_versions
 from oncoresponse.workflow.engine_patience import outlast_the_database
 from oncoresponse.workflow.expiry import assessment_of_kept, expire_regularly
-from oncoresponse.workflow.run_states import RunState, RunStates
+from oncoresponse.workflow.run_states import WAITING, RunState, RunStates
 from oncoresponse.workflow.stored_json import StoredJson, refuse_pickles
 from oncoresponse.workflow.watching import Watching
 from oncoresponse.workflow.worker_presence import WorkerPresence
@@ -186,6 +186,16 @@ class AssessmentRecords:
             )
         return existing
 
+    def unfinished(self) -> dict[str, tuple[int, int]]:
+        """Of those that are not finished, ``waiting`` and ``running``: how many, and when the oldest was created
+        (milliseconds since 1970). Blocks; errors are those of SQLAlchemy."""
+        found = {"waiting": (0, 0), "running": (0, 0)}
+        for status, (count, oldest) in self._states.unfinished().items():
+            name = "waiting" if status in WAITING else "running"
+            before, since = found[name]
+            found[name] = (before + count, min(oldest, since or oldest))
+        return found
+
     async def create(
         self,
         request: assessment_pb2.CreateAssessmentRequest,
@@ -195,6 +205,7 @@ class AssessmentRecords:
         subject: Subject | None = None,
         tenant: str = "",
         owner: str = "",
+        arrived_ms: int = 0,
     ) -> assessment_pb2.Assessment:
         """Enqueue an assessment, or return the one that the same ``request_id`` created.
 
@@ -206,6 +217,7 @@ class AssessmentRecords:
             subject: Whose the study is; ``None`` where nobody has asked yet.
             tenant: Of whom the request comes.
             owner: Tenant that is to see it, where the request comes from the installation itself.
+            arrived_ms: When the study began to arrive, milliseconds since 1970; 0 where that is not known.
 
         Raises:
             RequestConflict: The ``request_id`` was used for another request.
@@ -227,6 +239,7 @@ class AssessmentRecords:
             case=await asyncio.to_thread(self._artifacts.put_document, case),
             correlation_id=current_correlation_id(),
             deliver_to=tuple(request.deliver_to),
+            arrived_ms=arrived_ms,
         )
         attributes = {
             "request_sha256": fingerprint,

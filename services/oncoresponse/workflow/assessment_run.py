@@ -35,6 +35,7 @@ class AssessmentRun(_Stored):
         case: The case before the first stage.
         correlation_id: Of the call that created it: what is done for it is logged under the same one.
         deliver_to: Destinations that the report goes to.
+        arrived_ms: When the study began to arrive, milliseconds since 1970; 0 where that is not known.
     """
 
     assessment_id: str
@@ -44,6 +45,7 @@ class AssessmentRun(_Stored):
     case: StoredArtifact
     correlation_id: str = ""
     deliver_to: tuple[str, ...] = ()
+    arrived_ms: int = 0
 
 
 class StageFailure(_Stored):

@@ -24,11 +24,12 @@ from oncoresponse.errors import OncoResponseError, ResumedWithoutProgress
 from oncoresponse.model.plan import STAGES, fraction_before
 from oncoresponse.rpc.artifact_messages import stored_artifact
 from oncoresponse.rpc.peers import Peers
+from oncoresponse.rpc.process_metrics import ProcessMetrics
 from oncoresponse.rpc.status import intended_error
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.delivery_store import DeliveryStore
 from oncoresponse.storage.resource_index import ResourceIndex
-from oncoresponse.v1 import assessment_pb2
+from oncoresponse.v1 import assessment_pb2, response_pb2
 from oncoresponse.workflow.assessment_result import assessment_result
 from oncoresponse.workflow.assessment_run import AssessmentRun, Json, StageFailure, StageOutcome
 from oncoresponse.workflow.earlier_requests import is_of_earlier_release, run_of_earlier_release
@@ -49,6 +50,7 @@ class ChainSurroundings:
     stage_timeout_seconds: float
     deliveries: DeliveryStore | None = None
     resources: ResourceIndex | None = None
+    metrics: ProcessMetrics | None = None
 
 
 _surroundings: ChainSurroundings | None = None
@@ -78,7 +80,36 @@ async def assess(run: Json) -> Json:
         run = await accept_step(run)
     asked = AssessmentRun.model_validate(run)
     with correlated(asked.correlation_id):
-        return await _plan(run, asked)
+        ended = await _plan(run, asked)
+    if (metrics := _around().metrics) is not None:
+        count_end(metrics, asked, ended, time.time())
+    return ended
+
+
+def count_end(metrics: ProcessMetrics, asked: AssessmentRun, ended: Json, now: float) -> None:
+    """Count how a run ended.
+
+    Args:
+        metrics: Of this process.
+        asked: The run.
+        ended: What it gave back.
+        now: Seconds since 1970.
+    """
+    if "error" in ended:
+        metrics.ended("failed", str(ended["error"].get("reason", "")))
+        return
+    if "candidates" in ended:
+        metrics.ended("choice_needed")
+        return
+    metrics.ended("completed")
+    result = ParseDict(ended["result"], assessment_pb2.AssessmentResult())
+    answer = response_pb2.PredictionAnswer.Name(result.prediction.answer) if result.HasField("prediction") else ""
+    metrics.reported(
+        asked.model.removeprefix("models/"),
+        answer.removeprefix("PREDICTION_ANSWER_").lower(),
+        [lesion.needs_review for lesion in result.lesions],
+        max(now - asked.arrived_ms / 1000, 0.0) if asked.arrived_ms else None,
+    )
 
 
 async def _plan(run: Json, asked: AssessmentRun) -> Json:

@@ -123,6 +123,18 @@ class RunStates:
         with self._engine.connect() as connection:
             return int(connection.scalar(query) or 0)
 
+    def unfinished(self) -> dict[str, tuple[int, int]]:
+        """Of the runs that are not finished, by state in the engine's words: how many, and when the oldest was created
+        (milliseconds since 1970)."""
+        status = _STATUS.c
+        query = (
+            select(status.status, func.count(), func.min(status.created_at))
+            .where(status.name == WORKFLOW_NAME, status.status.in_(UNFINISHED))
+            .group_by(status.status)
+        )
+        with self._engine.connect() as connection:
+            return {str(row[0]): (int(row[1]), _number(row[2])) for row in connection.execute(query)}
+
     def marks(self, ended_since_ms: int) -> dict[str, RunMark]:
         """Of every run that is at work, and of those that ended at this time or later; one statement of one length."""
         status, events = _STATUS.c, _EVENTS.c

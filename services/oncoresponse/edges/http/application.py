@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oncoresponse.edges.http.cds_routes import PATH as CDS_PATH
 from oncoresponse.edges.http.problem import Refusal
-from oncoresponse.edges.http.protection import ROUTE, Protection
+from oncoresponse.edges.http.protection import ROUTE, Answered, Protection
 from oncoresponse.edges.http.route_rules import ROUTE_RULES, RouteRule
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.rpc.access_control import CORRELATION_ID
@@ -24,13 +24,17 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def application(
-    settings: HttpSettings, handlers: Mapping[tuple[str, str], Handler], cds_origins: Sequence[str] = ()
+    settings: HttpSettings,
+    handlers: Mapping[tuple[str, str], Handler],
+    answered: Answered,
+    cds_origins: Sequence[str] = (),
 ) -> ASGIApp:
     """The application with everything that protects it.
 
     Args:
         settings: The limits.
         handlers: What answers, by method and path.
+        answered: Is told of each request how it ended.
         cds_origins: Of the web applications that may call the routes of CDS Hooks.
 
     Raises:
@@ -43,7 +47,7 @@ def application(
         for (method, path), rule in ROUTE_RULES.items()
     ]
     open_paths = [path for (_, path), rule in ROUTE_RULES.items() if rule.is_open]
-    protected = Protection(_Routed(Router(routes, redirect_slashes=False)), settings, open_paths)
+    protected = Protection(_Routed(Router(routes, redirect_slashes=False)), settings, open_paths, answered)
     return _CdsOrigins(protected, cds_origins) if cds_origins else protected
 
 

@@ -18,7 +18,7 @@ from oncoresponse.edges.http.cds_routes import CdsRoutes
 from oncoresponse.edges.http.connection import connection_class
 from oncoresponse.edges.http.fhir.fhir_routes import FhirRoutes
 from oncoresponse.edges.http.health_routes import HealthRoutes
-from oncoresponse.edges.http.metrics_route import MetricsRoute
+from oncoresponse.edges.http.metrics_route import HttpMetrics, MetricsRoute
 from oncoresponse.edges.http.stow import StowRoute
 from oncoresponse.edges.pacs.priors import PriorFetcher
 from oncoresponse.edges.quiet_intake import QuietIntake
@@ -94,10 +94,11 @@ class HttpEdge:
         fhir = FhirRoutes(self._front_door, self._channel, http.public_url, self._settings.oidc)
         hooks = self._settings.cds_hooks
         cds = CdsRoutes(self._front_door, self._channel, hooks)
+        metrics = HttpMetrics(own_process=not self._front_door.is_in_this_process)
         handlers = {
             ("GET", "/livez"): health.live,
             ("GET", "/readyz"): health.ready,
-            ("GET", "/metrics"): MetricsRoute(self._front_door, self._channel).metrics,
+            ("GET", "/metrics"): MetricsRoute(self._front_door, self._channel, metrics).metrics,
             ("GET", "/cds-services"): cds.discovery,
             ("POST", "/cds-services/{service}"): cds.cards,
             ("POST", "/cds-services/{service}/feedback"): cds.feedback,
@@ -114,7 +115,7 @@ class HttpEdge:
             ("GET", "/fhir/{type}/{id}/_history/{version}"): fhir.read_version,
         }
         config = uvicorn.Config(
-            application(http, handlers, () if hooks is None else hooks.origins),
+            application(http, handlers, metrics.answered, () if hooks is None else hooks.origins),
             http=connection_class(http),
             ws="none",
             lifespan="off",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from starlette.requests import ClientDisconnect
@@ -21,6 +21,8 @@ from oncoresponse.rpc.process_log import CALL_FIELDS
 
 ROUTE = "oncoresponse.route"
 """Key of the scope: the template of the route, which is what the log may name."""
+Answered = Callable[[str, str, int, float], None]
+"""Is told method, template of the route (empty for none), status and seconds of a request."""
 
 _NEVER_IN_A_PATH = (b"%2f", b"%5c", b"%00", b"%25", b"%2e")
 # Answers are for programs: nothing is to be kept, framed, guessed at or run by a browser.
@@ -45,12 +47,14 @@ class Protection:
         app: What answers.
         settings: The limits.
         open_paths: Answered beyond the limit of requests, and logged only when they fail.
+        answered: Is told of each request how it ended.
     """
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings, open_paths: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, settings: HttpSettings, open_paths: Sequence[str], answered: Answered) -> None:
         self._app = app
         self._settings = settings
         self._open_paths = frozenset(open_paths)
+        self._answered = answered
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,6 +74,7 @@ class Protection:
                     _say(scope, exchange.status, began)
         finally:
             self._running -= counted
+            self._answered(scope["method"], scope.get(ROUTE, ""), exchange.status, time.monotonic() - began)
 
     async def _answer(self, scope: Scope, exchange: _Exchange, *, counted: bool) -> None:
         try:

@@ -60,14 +60,7 @@ ROUTE_RULES: Mapping[tuple[str, str], RouteRule] = MappingProxyType(
             (f"{_V1}CardService/RecordCardFeedback",), own_login=True
         ),
         ("GET", "/readyz"): RouteRule(()),
-        ("GET", "/metrics"): RouteRule(
-            (
-                f"{_V1}ModelService/ListModels",
-                f"{_V1}MonitoringService/GetMonitoringReport",
-                f"{_V1}DeliveryService/ListDeliveries",
-            ),
-            seconds=60.0,
-        ),
+        ("GET", "/metrics"): RouteRule((f"{_V1}OperationsService/GetMetrics",), seconds=60.0),
         ("POST", "/dicom-web/studies"): _STORE,
         ("POST", "/dicom-web/studies/{study}"): _STORE,
         # FHIR, read-only. What has a name of its own comes before what has any.
