@@ -107,7 +107,12 @@ def _fhir(server: FhirServer, settings: ServerSettings) -> str:
             answer = client.call("GET", "metadata")
     except AttemptEnded as ended:
         raise ended.error from None
+    if answer.status in _DENIED:
+        raise DestinationAccessDenied("The server lets nobody in with this login. Check it.")
     version = answer.document.get("fhirVersion")
+    if answer.document.get("resourceType") in ("OperationOutcome", "Bundle"):
+        # R4 wants a CapabilityStatement of every server; some small ones have none.
+        return "answers in FHIR, without a CapabilityStatement"
     if answer.document.get("resourceType") != "CapabilityStatement":
         raise PeerUnavailable("What answers at the URL is no FHIR server, for it has no CapabilityStatement.")
     if not str(version).startswith("4.0"):

@@ -323,7 +323,8 @@ def hand_over(executor_id: str, database_url: str) -> tuple[int, int]:
     """Let the workers that still run take the unfinished assessments of one that is lost, at once.
 
     Returns:
-        How many were handed over, and how many were ended because another version had begun them.
+        How many were handed over, those that begin anew because another version had begun them included, and how many
+        were ended because their results had been put together by it.
 
     Raises:
         ConfigurationError: The workers are of another version than this code.
@@ -343,8 +344,9 @@ def hand_over(executor_id: str, database_url: str) -> tuple[int, int]:
                 f"The workers run version {versions[0]['version_name']}, and this command is of "
                 f"{workflow_version()}. Use the command of their release, or start a worker of this one first."
             )
-        ended = _settle(database_url, executor_id).ended
-        return hand_over_worker(database_url, executor_id, workflow_version()).assessments, ended
+        settled = _settle(database_url, executor_id)
+        taken = hand_over_worker(database_url, executor_id, workflow_version())
+        return settled.anew + taken.assessments, settled.ended
 
 
 def _settle(database_url: str, executor_id: str) -> Settled:

@@ -3,12 +3,15 @@
 The engine takes up only runs of its own version, so after an upgrade all others would wait for ever. Therefore:
 
 - an assessment that waits and was never begun is done by this version: its request is a message of the public API;
-- one that was begun ends with ``ENDED_BY_UPGRADE``;
+- one that was begun begins anew with its first stage, so that its report is of one version throughout; where its result
+  had been put together already, some of it may have gone out, and it ends with ``ENDED_BY_UPGRADE``;
 - the hand-over of a prediction to monitoring, which may be repeated safely, begins anew;
 - what is finished stays, and its pickles (release 0.1.0) become JSON.
 
-Begun runs of another worker are left to that worker: it may be running. It puts them in order when it starts, or
-``oncoresponse recover`` does when it will not.
+Begun runs of another worker are left to that worker for as long as it lives, so that for the time of an upgrade workers
+of two versions may run on one database: the later one takes what waits, and what a worker that was stopped or lost had
+begun; the earlier one finishes what it has begun. What a later release created is never touched: this code may not be
+able to read it.
 
 The tables are the engine's. Nothing in its API does this under the same assessment name, and pyproject.toml bounds its
 version.
@@ -19,7 +22,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +55,10 @@ _VALUES = {
 }
 _VALUES_OF_RUNS = {"workflow_input": ("inputs",), "workflow_output": ("output", "error")}
 _UNFINISHED = ("PENDING", "ENQUEUED", "DELAYED")
+# Steps after which something may have been delivered, indexed or recorded.
+_PUT_TOGETHER = {"collect"}
+# As the engine's own recovery gives a run back to its queue (worker_takeover.requeue), with starts counted anew.
+_ANEW = {"status": "ENQUEUED", "owner_xid": None, "started_at_epoch_ms": None, "recovery_attempts": 0}
 _JSON = StoredJson()
 _log = logging.getLogger(__name__)
 
@@ -62,27 +69,34 @@ class Settled:
 
     Attributes:
         adopted: Assessments that waited and are done by this version.
+        anew: Assessments that were begun and begin anew.
         ended: Assessments that were ended.
         restarted: Hand-overs to monitoring that begin anew.
         left_to: Begun runs of other workers, number by worker.
+        later: Runs of a later release.
         unreadable: Runs with a value that is not plain data.
     """
 
     adopted: int = 0
+    anew: int = 0
     ended: int = 0
     restarted: int = 0
     left_to: dict[str, int] = field(default_factory=dict)
+    later: int = 0
     unreadable: set[str] = field(default_factory=set)
 
 
-def settle_earlier_versions(engine: Engine, executor_id: str, version: str) -> Settled:
-    """Convert pickles, then adopt or end the runs of every other version than ``version``; once is enough.
+def settle_earlier_versions(
+    engine: Engine, executor_id: str, version: str, living: Collection[str] | None = None
+) -> Settled:
+    """Convert pickles, then adopt, begin anew or end the runs of every earlier version than ``version``.
 
     Args:
         engine: The workflow database; one whose tables are not all there is left as it is: it is new, or another
             worker is making it at this moment, so it holds no run.
         executor_id: The worker that starts here, or that is lost: nobody works on what it began.
         version: Of this code, see :func:`~oncoresponse.workflow.code_version.workflow_version`.
+        living: Workers to which their begun runs are left; ``None`` for all but ``executor_id``.
     """
     settled = Settled()
     with engine.connect() as connection:
@@ -96,33 +110,61 @@ def settle_earlier_versions(engine: Engine, executor_id: str, version: str) -> S
             sorted(settled.unreadable)
         )
         for run in connection.execute(select(status).where(status.c.status.in_(_UNFINISHED), unfit)).mappings().all():
-            _settle(connection, tables, run, executor_id, version, settled)
+            left = run["executor_id"] != executor_id if living is None else run["executor_id"] in living
+            _settle(connection, tables, run, version, settled, left=left)
         connection.commit()
-    if settled.ended or settled.adopted or settled.unreadable:
+    if settled.ended or settled.anew or settled.adopted or settled.unreadable:
         _log.warning(
-            "of assessments from another version, %d begun ones were ended, %d waiting ones are done by this one; "
-            "%d records were not plain data and were not read",
-            *(settled.ended, settled.adopted, len(settled.unreadable)),
+            "of assessments from an earlier version, %d waiting ones are done by this one, %d begun ones begin anew, "
+            "%d are ended; %d records were not plain data and were not read",
+            *(settled.adopted, settled.anew, settled.ended, len(settled.unreadable)),
         )
-    for worker, count in sorted(settled.left_to.items()):
-        _log.warning("%d runs of %s were begun by another version; it ends them at its next start", count, worker)
+    if living is None:
+        for worker, count in sorted(settled.left_to.items()):
+            _log.warning(
+                "%d runs of %s were begun by another version, and are left to it while it lives", count, worker
+            )
+        if settled.later:
+            _log.warning("%d runs of a later release are left to its workers", settled.later)
     return settled
+
+
+def has_earlier_runs(connection: Connection, version: str) -> bool:
+    """Whether runs of earlier versions are not finished; cheap, and the tables have to be there."""
+    place = SCHEMA_ON_POSTGRESQL if connection.dialect.name == "postgresql" else None
+    status = sqlalchemy.table(_STATUS, *map(sqlalchemy.column, ("status", "application_version")), schema=place)
+    query = select(status.c.application_version).distinct().where(status.c.status.in_(_UNFINISHED))
+    found = set(connection.execute(query).scalars())
+    return any(each != version and not is_later(each, version) for each in found)
+
+
+def is_later(version: str | None, than: str) -> bool:
+    """Whether a version is of a later release; of the same release none is."""
+    return _release_number(version) > _release_number(than)
+
+
+def _release_number(version: str | None) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdecimal() else 0 for part in _release(version).split("."))
 
 
 def _settle(
     connection: Connection,
     tables: Mapping[str, Table],
     run: Mapping[Any, Any],
-    executor_id: str,
     version: str,
     settled: Settled,
+    *,
+    left: bool,
 ) -> None:
     status, steps = tables[_STATUS], tables["operation_outputs"]
     run_id = run["workflow_uuid"]
     this = status.c.workflow_uuid == run_id
     if run_id in settled.unreadable:
         return _end(connection, tables, run_id, UNREAD, settled)
-    if run["status"] == "PENDING" and run["executor_id"] != executor_id:
+    if is_later(run["application_version"], version):
+        settled.later += 1
+        return None
+    if run["status"] == "PENDING" and left:
         settled.left_to[run["executor_id"]] = settled.left_to.get(run["executor_id"], 0) + 1
         return None
     if run["name"] == recording_workflow.WORKFLOW_NAME:
@@ -131,10 +173,13 @@ def _settle(
         connection.execute(status.update().where(this).values(application_version=version))
         settled.restarted += 1
         return None
-    first_step = connection.execute(select(steps).where(steps.c.workflow_uuid == run_id)).first()
-    if run["name"] == assessment_workflow.WORKFLOW_NAME and run["status"] != "PENDING" and first_step is None:
-        connection.execute(status.update().where(this).values(application_version=version))
-        settled.adopted += 1
+    done = set(connection.execute(select(steps.c.function_name).where(steps.c.workflow_uuid == run_id)).scalars())
+    if run["name"] == assessment_workflow.WORKFLOW_NAME and not done & _PUT_TOGETHER:
+        begun = run["status"] == "PENDING" or bool(done)
+        connection.execute(steps.delete().where(steps.c.workflow_uuid == run_id))
+        connection.execute(status.update().where(this).values(application_version=version, **(_ANEW if begun else {})))
+        settled.anew += begun
+        settled.adopted += not begun
         return None
     error = EndedByUpgrade(
         "The service was upgraded after this assessment had begun, and one report never comes from two versions. "

@@ -24,6 +24,7 @@ from oncoresponse.errors import ConfigurationError, DeclaredLost, OncoResponseEr
 from oncoresponse.storage.database_engine import database_engine
 from oncoresponse.storage.process_lock import ProcessLock
 from oncoresponse.storage.worker_store import Worker, beat, join, prepare_workers, worker, workers
+from oncoresponse.workflow.earlier_versions import has_earlier_runs, settle_earlier_versions
 from oncoresponse.workflow.worker_takeover import take_over, workers_with_runs
 
 LOST_AFTER_BEATS = 4
@@ -148,10 +149,15 @@ class WorkerPresence:
         with self._engine.connect() as connection:
             others = [each for each in workers(connection) if each.executor_id != self._executor_id]
             busy = workers_with_runs(connection, self._version)
+            earlier = has_earlier_runs(connection, self._version)
         for other in others:
             # One that was declared lost may have begun something before it noticed.
             if self._is_silent(other) if other.living else other.executor_id in busy:
                 self._take_over(other)
+        if earlier:
+            # For the time of an upgrade: what waits, and what those had begun that do not live any more.
+            living = {each.executor_id for each in others if each.living} | {self._executor_id}
+            settle_earlier_versions(self._engine, self._executor_id, self._version, living)
 
     def _is_silent(self, other: Worker) -> bool:
         sign = (other.epoch, other.beat_ms)

@@ -95,14 +95,24 @@ async def test_finished_assessment_of_0_1_0_keeps_its_result_and_artifacts(old_d
     assert measured["model_name"] == "sts-petct"
 
 
-async def test_begun_assessments_of_another_version_end_with_a_reason(old_data_folder, launched):
+async def test_begun_assessments_of_an_earlier_version_begin_anew(old_data_folder, launched):
+    """The conversion of the test has no model, and says so: the first stage was asked."""
     async with launched(old_data_folder) as records:
         for name in BEGUN:
-            found = await records.get(name)
-            assert found.state == assessment_pb2.ASSESSMENT_STATE_FAILED
-            assert reason(found) == "ENDED_BY_UPGRADE"
-            assert "Create the assessment again" in found.message
-            assert found.HasField("end_time")
+            found = await finished(records, name)
+            assert (reason(found), found.stage) == ("MODEL_NOT_FOUND", assessment_pb2.ASSESSMENT_STAGE_CONVERSION)
+
+
+async def test_what_had_been_put_together_by_another_version_ends_with_a_reason(old_data_folder, launched):
+    """Some of it may have gone out."""
+    run = BEGUN[0].removeprefix("assessments/")
+    change(old_data_folder, "UPDATE operation_outputs SET function_name = 'collect' WHERE workflow_uuid = ?", run)
+    async with launched(old_data_folder) as records:
+        found = await records.get(BEGUN[0])
+        assert found.state == assessment_pb2.ASSESSMENT_STATE_FAILED
+        assert reason(found) == "ENDED_BY_UPGRADE"
+        assert "Create the assessment again" in found.message
+        assert found.HasField("end_time")
 
 
 async def test_waiting_assessment_of_another_version_is_done_by_this_one(old_data_folder, launched):
@@ -121,7 +131,7 @@ async def test_data_folder_of_0_2_0_opens(data_folder_0_2_0, launched):
     async with launched(data_folder_0_2_0) as records:
         done = await records.get("assessments/81da2022-2273-50af-9290-14158aa8fdbd")
         begun = [
-            await records.get(f"assessments/{name}")
+            await finished(records, f"assessments/{name}")
             for name in ("f800ad8e-8c2d-5c3b-b67b-be7bee0220ad", "897a2fdc-ddd3-5ec1-9e67-02cd412a825e")
         ]
         waited = await finished(records, "assessments/c02720b5-babe-55dc-ab9f-83088daabaad")
@@ -129,7 +139,7 @@ async def test_data_folder_of_0_2_0_opens(data_folder_0_2_0, launched):
     document = artifacts.read_document(stored_artifact(done.result.artifacts["prediction.json"]), Prediction)
     assert document.model_sha256 == done.model_sha256
     assert artifacts.read_bytes(stored_artifact(done.result.artifacts["report.pdf"])).startswith(b"%PDF-")
-    assert [reason(each) for each in begun] == ["ENDED_BY_UPGRADE"] * 2
+    assert [reason(each) for each in begun] == ["MODEL_NOT_FOUND"] * 2
     # The conversion of the test has no model, and says so: the first stage was asked.
     assert (reason(waited), waited.stage) == ("MODEL_NOT_FOUND", assessment_pb2.ASSESSMENT_STAGE_CONVERSION)
 
@@ -266,14 +276,14 @@ async def test_workflow_runs_under_the_version_of_its_code(tmp_path, launched, s
 
 
 async def test_begun_runs_of_another_worker_wait_for_it_or_for_recover(old_data_folder, launched):
-    """It may still run; once it starts again, or is declared lost, they end."""
+    """It may still run: its row says so. Once it is declared lost, they begin anew."""
     url = f"sqlite:///{old_data_folder / 'oncoresponse.sqlite'}"
     async with launched(old_data_folder, executor_id="worker-2") as records:
         assert (await records.get(BEGUN[0])).state == assessment_pb2.ASSESSMENT_STATE_RUNNING
         await finished(records, WAITING)
-    assert hand_over("worker-1", url) == (0, 2)
+    assert hand_over("worker-1", url) == (2, 0)
     async with launched(old_data_folder, executor_id="worker-2") as records:
-        assert [reason(await records.get(name)) for name in BEGUN] == ["ENDED_BY_UPGRADE"] * 2
+        assert [reason(await finished(records, name)) for name in BEGUN] == ["MODEL_NOT_FOUND"] * 2
 
 
 def test_recover_of_another_release_than_the_workers_is_refused(old_data_folder):
@@ -326,7 +336,7 @@ async def test_pickles_and_begun_runs_in_postgresql_are_put_in_order(tmp_path, l
     assert pickled >= 6
     async with launched(folder, database_url=url) as records:
         assert await records.get(done) == results[0]
-        assert reason(await records.get(begun)) == "ENDED_BY_UPGRADE"
+        assert reason(await finished(records, begun)) == reason(results[1])
 
 
 @pytest.mark.parametrize(
