@@ -136,15 +136,30 @@ class Outcome:
 
 
 class _Process:
-    """A process of a service: its interpreter, and its children or threads."""
+    """A process of a service: its interpreter, and its children or threads.
+
+    ``busy`` are the seconds that it would have been at work if it had never waited for a core.
+    """
 
     def __init__(self, env: simpy.Environment, cores: Cores, gpu: Lanes | None) -> None:
         self.env, self.cores, self.gpu = env, cores, gpu
         self.lane = Lanes(env)
-        self.children = Lanes(env, max(1, int(cores.count)))
+        self.children = Lanes(env, max(1, round(cores.count)))
+        self.busy = 0.0
 
     def serial(self, work: Work, factor: float) -> Steps:
+        self.busy += work.serial_cpu * factor
         yield self.cores.work(work.serial_cpu * factor)
+
+    def whole(self, work: Work, factor: float) -> Steps:
+        """All of it, nothing of another study meanwhile."""
+        threads = min(work.pieces, self.children.count)
+        accelerated = self.gpu is not None and work.gpu_seconds is not None
+        parallel = (work.gpu_seconds or 0.0) if accelerated else work.parallel_cpu / threads
+        self.busy += (work.wait + parallel) * factor
+        yield from self.serial(work, factor)
+        yield from self.parallel(work, factor)
+        yield self.env.timeout(work.wait * factor)
 
     def parallel(self, work: Work, factor: float) -> Steps:
         if self.gpu is not None and work.gpu_seconds is not None:
@@ -271,7 +286,7 @@ class Simulation:
         factor = self._factor()
         process = min(self._processes[service], key=lambda each: each.lane.load + each.children.load)
         if service == "segmentation":
-            yield from process.lane.hold(self._whole(process, work, factor))
+            yield from process.lane.hold(process.whole(work, factor))
         else:
             if work.serial_cpu:
                 yield from process.lane.hold(process.serial(work, factor))
@@ -279,11 +294,6 @@ class Simulation:
             yield self.env.timeout(work.wait * factor)
         yield self._cores[self._layout.database].work(work.database_cpu * factor)
         yield from self._move(work, 1.0)
-
-    def _whole(self, process: _Process, work: Work, factor: float) -> Steps:
-        yield from process.serial(work, factor)
-        yield from process.parallel(work, factor)
-        yield self.env.timeout(work.wait * factor)
 
     def _move(self, work: Work, share: float) -> Steps:
         speed = disk_speed(self._costs, self._layout)
@@ -315,8 +325,8 @@ class Simulation:
             cores.settle()
             found[f"cores of {machine.name}"] = min(1.0, (cores.busy / passed + idle) / machine.cores)
         for service, processes in self._processes.items():
-            found[f"{service} process"] = max(each.lane.busy for each in processes) / passed
-        found["worker process"] = max((each.lane.busy for each in self._workers), default=0.0) / passed
+            found[f"{service} process"] = max(each.busy for each in processes) / passed
+        found["worker process"] = max((each.busy for each in self._workers), default=0.0) / passed
         gpus = [gpu for of_machine in self._gpus for gpu in of_machine]
         if gpus:
             found["GPU"] = max(gpu.busy for gpu in gpus) / passed
@@ -378,7 +388,7 @@ def bounds_an_hour(costs: StudyCosts, layout: Layout) -> dict[str, float]:
             lane += work.serial_cpu
             if service == "segmentation":
                 cores = min(layout.machines[place].cores for place in places)
-                threads = max(1, min(work.pieces, int(cores)))
+                threads = max(1, min(work.pieces, round(cores)))
                 lane += work.wait + ((work.gpu_seconds or 0.0) if accelerated else work.parallel_cpu / threads)
         add(f"{service} process", lane, len(places))
     spread(layout.workers, costs.coordination.serial_cpu)
