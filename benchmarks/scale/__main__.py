@@ -55,8 +55,8 @@ def print_costs(costs: StudyCosts) -> None:
         f"{costs.database_rows:.0f} rows, {costs.database_commits:.0f} transactions, log {costs.log_bytes / 1e3:.0f} kB"
     )
     print(
-        f"a worker with nothing to do: {costs.idle_worker_cpu:.3f} cores, and {costs.idle_database_cpu:.3f} in PostgreSQL; "
-        f"disk {costs.write_bytes_a_second / 1e6:.0f} MB/s in files of 256 KiB"
+        f"a worker with nothing to do: {costs.idle_worker_cpu:.3f} cores, and {costs.idle_database_cpu:.3f} in "
+        f"PostgreSQL; disk {costs.write_bytes_a_second / 1e6:.0f} MB/s in files of 256 KiB"
     )
     print("memory, MiB: " + ", ".join(f"{name} {value:.0f}" for name, value in costs.resident_mib.items()))
 
@@ -126,8 +126,8 @@ def run_here(asked: argparse.Namespace) -> StudyCosts:
     print_heading(asked.studies, asked.assessment_workers)
     print("\n".join(lines))
     print(
-        "Simulated with the costs measured above and the cores that other work left; CPU s: of a study in all processes\n"
-        "and its sender, measured during the run. 'differs': simulated against measured."
+        "Simulated with the costs measured above and the cores that other work left; CPU s: of a study in all\n"
+        "processes and its sender, measured during the run. 'differs': simulated against measured."
     )
     if asked.save is not None:
         asked.save.write_text(costs.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -69,7 +69,7 @@ class StudyCosts(_Document):
         database_bytes, database_rows, database_commits, log_bytes: What PostgreSQL keeps of a study, transactions, and
             bytes of its write-ahead log.
         stored_bytes: What the store keeps, by kind.
-        idle_worker_cpu, idle_database_cpu: Cores that a worker keeps busy, itself and in PostgreSQL, with nothing to do.
+        idle_worker_cpu, idle_database_cpu: Cores that a worker with nothing to do keeps busy, itself and in PostgreSQL.
         poll_seconds: Between two looks of a worker at the queue.
         write_bytes_a_second: The store's disk, file by file as the store writes.
         resident_mib: Memory by service.

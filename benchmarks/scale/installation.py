@@ -147,7 +147,9 @@ def resident_mib(pid: int) -> float:
     try:
         process = psutil.Process(pid)
         total: float = process.memory_info().rss / 2**20
-        return total + sum(child.memory_info().rss for child in process.children(recursive=True)) / 2**20
+        for child in process.children(recursive=True):
+            total += child.memory_info().rss / 2**20
+        return total
     except psutil.NoSuchProcess:
         return 0.0
 

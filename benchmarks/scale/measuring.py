@@ -1,8 +1,8 @@
 """Measures what one study costs, on a real installation, one study after another.
 
 CPU seconds come from the processes: each service runs in one of its own. A stage's waiting is its seconds less the
-seconds that it computed and less those in which its threads were ready and had no core (Linux' schedstat), so that other
-work on the machine does not count as waiting of ours. CPU seconds are not free of it: caches and memory are shared.
+seconds that it computed and less those in which its threads were ready and had no core (Linux' schedstat), so that
+other work on the machine does not count as waiting of ours. CPU seconds are not free of it: caches and memory are shared.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ from benchmarks.scale.study_copies import write_copies
 
 MODEL = "sts-petct"
 GPU_NETWORK_SECONDS = 0.021
-"""The five networks on 40 x 40 x 40 voxels on one NVIDIA H100, docs/segmentation.md; a whole study was not timed there."""
+"""The five networks on 40 x 40 x 40 voxels on one NVIDIA H100, docs/segmentation.md; no whole study was timed there."""
+CHILDREN_SHARE = 0.9
+"""Of the CPU seconds of the features, in child processes: assumed."""
+PIECES = {"segmentation": 64, "features": 6}
+"""Threads of the networks, as many as there are cores; a lesion and its five variants, each in a child process."""
 POLL_SECONDS = 0.1
 IDLE_SECONDS = 10.0
 AFTER_REPORT_SECONDS = 1.0
@@ -161,15 +165,21 @@ def measure(installation: Installation, database: tuple[str, int], study: Path, 
         for number, folder in enumerate(folders[:2]):
             found = _one(client, folder, groups)
             say(f"  warm-up {number + 1}: {found.seconds:.1f} s")
-        before = _Reading.of(groups)
+        before, rows_before = _Reading.of(groups), _database_counts(url)
         time.sleep(IDLE_SECONDS)
-        idle = {name: cpu / IDLE_SECONDS for name, cpu in _Reading.of(groups).since(before).cpu.items()}
-        kept, rows = stored(installation.data), _database_counts(url)
+        rows = _database_counts(url)
+        idle = _Reading.of(groups).since(before)
+        idle_counts = {name: (rows[name] - rows_before[name]) / IDLE_SECONDS for name in rows}
+        kept, begun = stored(installation.data), time.perf_counter()
         for number, folder in enumerate(folders[2:]):
             found = _one(client, folder, groups)
             studies.append(found)
             say(f"  study {number + 1}: upload {found.upload_seconds:.1f} s, report after {found.seconds:.1f} s")
-        counts = {name: (value - rows[name]) / count for name, value in _database_counts(url).items()}
+        passed = time.perf_counter() - begun
+        counts = {
+            name: (value - rows[name] - idle_counts[name] * passed) / count
+            for name, value in _database_counts(url).items()
+        }
         kept = (stored(installation.data) - kept) / count
     finally:
         client.close()
@@ -193,37 +203,46 @@ def measure(installation: Installation, database: tuple[str, int], study: Path, 
     )
 
 
-def _costs(studies: Sequence[_Study], idle: Mapping[str, float], network: float) -> StudyCosts:
+def _costs(studies: Sequence[_Study], rested: _Reading, network: float) -> StudyCosts:
+    idle = {name: cpu / IDLE_SECONDS for name, cpu in rested.cpu.items()}
+    idle_ready = {name: seconds / IDLE_SECONDS for name, seconds in rested.ready.items()}
+
+    def waited(each: _Study, service: str) -> float:
+        """Seconds for a core, those of threads that only look at the queue left out."""
+        return max(0.0, each.assessment.ready[service] - idle_ready[service] * each.measured_for)
+
     def mean(value: Callable[[_Study], float]) -> float:
         return max(0.0, statistics.fmean(map(value, studies)))
 
     def median(value: Callable[[_Study], float]) -> float:
         return max(0.0, statistics.median(map(value, studies)))
 
-    stages = {}
-    for stage, service in SERVICE_OF_STAGE.items():
-        cpu = mean(lambda each, service=service: each.assessment.cpu[service] - idle[service] * each.measured_for)
-        share = {"segmentation": network, "features": 0.9}.get(stage, 0.0)
-        pieces = {"segmentation": 64, "features": 6}.get(stage, 1)
-        cores = min(pieces, os.cpu_count() or 1)
-        path = cpu * (1 - share) + cpu * share / cores
-        stages[stage] = Work(
+    def stage_work(stage: str, service: str) -> Work:
+        def cpu_of(each: _Study) -> float:
+            return each.assessment.cpu[service] - idle[service] * each.measured_for
+
+        cpu = mean(cpu_of)
+        share = {"segmentation": network, "features": CHILDREN_SHARE}.get(stage, 0.0)
+        pieces = PIECES.get(stage, 1)
+        path = cpu * (1 - share) + cpu * share / min(pieces, os.cpu_count() or 1)
+
+        def wait(each: _Study) -> float:
+            # Threads that wait for a core side by side wait for one stretch of time.
+            return each.stages[stage] - path - waited(each, service) * path / max(cpu, 1e-9)
+
+        return Work(
             serial_cpu=cpu * (1 - share),
             parallel_cpu=cpu * share,
             pieces=pieces,
-            wait=median(
-                lambda each, stage=stage, service=service, path=path: each.stages[stage]
-                - path
-                - each.assessment.ready[service]
-            ),
-            read_bytes=mean(lambda each, service=service: each.assessment.read[service]),
-            written_bytes=mean(lambda each, service=service: each.assessment.written[service]),
+            wait=median(wait),
+            read_bytes=mean(lambda each: each.assessment.read[service]),
+            written_bytes=mean(lambda each: each.assessment.written[service]),
             gpu_seconds=GPU_NETWORK_SECONDS if stage == "segmentation" else None,
         )
 
     def rest(each: _Study) -> float:
         computed = sum(
-            each.assessment.cpu[name] - idle[name] * each.measured_for + each.assessment.ready[name]
+            each.assessment.cpu[name] - idle[name] * each.measured_for + waited(each, name)
             for name in ("assessment", "database")
         )
         return each.seconds - sum(each.stages.values()) - computed - POLL_SECONDS / 2
@@ -232,17 +251,17 @@ def _costs(studies: Sequence[_Study], idle: Mapping[str, float], network: float)
         serial_cpu=mean(lambda each: each.upload.cpu["study"]),
         database_cpu=mean(lambda each: each.upload.cpu["database"] - idle["database"] * each.upload_seconds),
         wait=median(
-            lambda each: each.upload_seconds
-            - max(each.upload.cpu["study"] + each.upload.cpu["database"], each.client_cpu)
-            - each.upload.ready["study"]
+            lambda each: (
+                each.upload_seconds
+                - max(each.upload.cpu["study"] + each.upload.cpu["database"], each.client_cpu)
+                - each.upload.ready["study"]
+            )
         ),
         read_bytes=mean(lambda each: each.upload.read["study"]),
         written_bytes=mean(lambda each: each.upload.written["study"]),
     )
     coordination = Work(
-        serial_cpu=mean(
-            lambda each: each.assessment.cpu["assessment"] - idle["assessment"] * each.measured_for
-        ),
+        serial_cpu=mean(lambda each: each.assessment.cpu["assessment"] - idle["assessment"] * each.measured_for),
         database_cpu=mean(lambda each: each.assessment.cpu["database"] - idle["database"] * each.measured_for),
         wait=median(rest),
         written_bytes=mean(lambda each: each.assessment.written["assessment"]),
@@ -251,7 +270,7 @@ def _costs(studies: Sequence[_Study], idle: Mapping[str, float], network: float)
     return StudyCosts(
         client_cpu=mean(lambda each: each.client_cpu),
         upload=upload,
-        stages=stages,
+        stages={stage: stage_work(stage, service) for stage, service in SERVICE_OF_STAGE.items()},
         coordination=coordination,
         other=Work(
             serial_cpu=mean(

@@ -64,7 +64,7 @@ class Cores:
         if self._jobs:
             seconds = max(0.0, self._jobs[0][0] - self._progress) / self._share()
             timer = self._env.timeout(seconds, self._version)
-            timer.callbacks.append(self._ended)  # type: ignore[union-attr]
+            timer.callbacks.append(self._ended)
 
     def _ended(self, timer: simpy.Event) -> None:
         if timer.value != self._version:

@@ -2,9 +2,9 @@
 
 What it assumes:
 
-- A process works on one study at a time where it computes in Python, because of the interpreter's lock. Child processes
-  (features) and threads of the networks (segmentation) are beside it. A segmentation process takes one study at a time.
-- The cores of a machine are shared evenly by all that is ready. Workers that look at the queue use a fixed part of them.
+- A process works on one study at a time where it computes in Python, because of the interpreter's lock. Child
+  processes (features) and threads of the networks are beside it. A segmentation process takes one study at a time.
+- The cores of a machine are shared evenly by all that is ready. Workers that look at the queue use a fixed part.
 - A worker takes a study within ``poll_seconds``. Studies wait in the order in which they came.
 - The store's disk writes, and its network link carries, one thing after another.
 - The database takes as long as its CPU seconds; round trips are in the measured waiting.
@@ -148,8 +148,9 @@ class _Process:
         self.busy = 0.0
 
     def serial(self, work: Work, factor: float) -> Steps:
-        self.busy += work.serial_cpu * factor
-        yield self.cores.work(work.serial_cpu * factor)
+        if work.serial_cpu:
+            self.busy += work.serial_cpu * factor
+            yield self.cores.work(work.serial_cpu * factor)
 
     def whole(self, work: Work, factor: float) -> Steps:
         """All of it, nothing of another study meanwhile."""
@@ -169,9 +170,7 @@ class _Process:
             return
         pieces = min(work.pieces, self.children.count)
         seconds = work.parallel_cpu * factor / pieces
-        yield self.env.all_of(
-            [self.env.process(self.children.hold(self._piece(seconds))) for _ in range(pieces)]
-        )
+        yield self.env.all_of([self.env.process(self.children.hold(self._piece(seconds))) for _ in range(pieces)])
 
     def _piece(self, seconds: float) -> Steps:
         yield self.cores.work(seconds)
@@ -245,7 +244,8 @@ class Simulation:
         worker = yield self._slots.get()
         taken = env.now
         waited = taken - asked
-        yield env.timeout(self._random.uniform(0.0, costs.poll_seconds))
+        if costs.poll_seconds:
+            yield env.timeout(self._random.uniform(0.0, costs.poll_seconds))
         for name, work in costs.stages.items():
             yield from self._coordinate(self._workers[worker], steps)
             yield from self._stage(SERVICE_OF_STAGE[name], work)
@@ -276,8 +276,10 @@ class Simulation:
         if work == _NOTHING:
             return
         yield from worker.lane.hold(worker.serial(work, share))
-        yield self._cores[self._layout.database].work(work.database_cpu * share)
-        yield self.env.timeout(work.wait * share)
+        if work.database_cpu:
+            yield self._cores[self._layout.database].work(work.database_cpu * share)
+        if work.wait:
+            yield self.env.timeout(work.wait * share)
         yield from self._move(work, share)
 
     def _stage(self, service: str, work: Work) -> Steps:
@@ -291,8 +293,10 @@ class Simulation:
             if work.serial_cpu:
                 yield from process.lane.hold(process.serial(work, factor))
             yield from process.parallel(work, factor)
-            yield self.env.timeout(work.wait * factor)
-        yield self._cores[self._layout.database].work(work.database_cpu * factor)
+            if work.wait:
+                yield self.env.timeout(work.wait * factor)
+        if work.database_cpu:
+            yield self._cores[self._layout.database].work(work.database_cpu * factor)
         yield from self._move(work, 1.0)
 
     def _move(self, work: Work, share: float) -> Steps:
@@ -360,7 +364,7 @@ def simulate(
 
 
 def bounds_an_hour(costs: StudyCosts, layout: Layout) -> dict[str, float]:
-    """On paper: studies an hour that each resource can do at most, by name (the asymptotic bounds of a queueing network).
+    """On paper: studies an hour that each resource can do at most, by name (asymptotic bounds of a queueing network).
 
     Processes of one service are taken to share its studies evenly.
     """
