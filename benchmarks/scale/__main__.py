@@ -31,9 +31,9 @@ class Narrator:
             print(line, flush=True)
 
 
-def here(workers: int, assessment_workers: int, others: float) -> Layout:
-    """This machine with one process for each service, as the real run has it."""
-    machine = Machine("this machine", max(0.1, (os.cpu_count() or 1) - others))
+def here(costs: StudyCosts, workers: int, assessment_workers: int, others: float) -> Layout:
+    """The machine of the measurement with one process for each service, as the real run has it."""
+    machine = Machine("this machine", max(0.1, costs.cores - others))
     return Layout((machine,), (0,) * workers, assessment_workers, client=0)
 
 
@@ -82,7 +82,7 @@ def row(workers: int, measured: tuple[float, float, float, float, float] | None,
 
 def simulated(costs: StudyCosts, workers: int, assessment_workers: int, studies: int, others: float) -> Outcome:
     """The same run as the real one."""
-    layout = here(workers, assessment_workers, others)
+    layout = here(costs, workers, assessment_workers, others)
     return simulate(costs, layout, Closed(2 * workers * assessment_workers, studies))
 
 
@@ -123,8 +123,9 @@ def run_here(asked: argparse.Namespace) -> StudyCosts:
                 print(lines[-1], flush=True)
         finally:
             installation.stop()
-    print_heading(asked.studies, asked.assessment_workers)
-    print("\n".join(lines))
+    if lines:
+        print_heading(asked.studies, asked.assessment_workers)
+        print("\n".join(lines))
     print(
         "Simulated with the costs measured above and the cores that other work left; CPU s: of a study in all\n"
         "processes and its sender, measured during the run. 'differs': simulated against measured."
@@ -140,7 +141,7 @@ def main() -> int:
     parser.add_argument("--study", type=Path, default=ROOT / "examples" / "STS_032")
     parser.add_argument("--studies", type=int, default=12, help="for each number of workers")
     parser.add_argument("--measured", type=int, default=5, help="studies whose costs are measured")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4], help="none: the costs alone")
     parser.add_argument("--assessment-workers", type=int, default=1, help="assessments at a time in each worker")
     parser.add_argument("--simulate-only", action="store_true", help="with the costs of an earlier measurement")
     parser.add_argument("--costs", type=Path, default=MEASURED, help="which, for --simulate-only")
@@ -154,7 +155,7 @@ def main() -> int:
             print(row(workers, None, simulated(costs, workers, asked.assessment_workers, asked.studies, 0.0)))
     else:
         costs = run_here(asked)
-    layout = here(asked.workers[-1], asked.assessment_workers, 0.0)
+    layout = here(costs, max(asked.workers, default=1), asked.assessment_workers, 0.0)
     print("\nOn paper, studies an hour at most, this machine to itself:")
     for name, an_hour in sorted(bounds_an_hour(costs, layout).items(), key=lambda item: item[1]):
         print(f"{name:<24}{an_hour:>8.0f}")

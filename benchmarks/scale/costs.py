@@ -59,7 +59,7 @@ class StudyCosts(_Document):
 
     Attributes:
         study: Which.
-        machine: Where it was measured, in words.
+        machine, cores: Where it was measured.
         instances, upload_bytes: What is sent.
         client_cpu: CPU seconds of the sender.
         upload: In the study service.
@@ -77,6 +77,7 @@ class StudyCosts(_Document):
 
     study: str = ""
     machine: str = ""
+    cores: int = 2
     instances: int = 0
     upload_bytes: float = 0.0
     client_cpu: float = 0.0

@@ -2,7 +2,7 @@
 
 CPU seconds come from the processes: each service runs in one of its own. A stage's waiting is its seconds less the
 seconds that it computed and less those in which its threads were ready and had no core (Linux' schedstat), so that
-other work on the machine does not count as waiting of ours. CPU seconds are not free of it: caches and memory are shared.
+other work on the machine does not count as waiting of ours. CPU seconds are not free of it: caches are shared.
 """
 
 from __future__ import annotations
@@ -190,6 +190,7 @@ def measure(installation: Installation, database: tuple[str, int], study: Path, 
         update={
             "study": study.name,
             "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
+            "cores": os.cpu_count() or 1,
             "instances": len(sizes),
             "upload_bytes": float(sum(sizes)),
             "database_bytes": counts["bytes"],
