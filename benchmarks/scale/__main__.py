@@ -52,7 +52,8 @@ def print_costs(costs: StudyCosts) -> None:
     kept = ", ".join(f"{name} {value / 1e6:.1f} MB" for name, value in costs.stored_bytes.items())
     print(
         f"sent {costs.upload_bytes / 1e6:.1f} MB; kept: {kept}; PostgreSQL {costs.database_bytes / 1e3:.0f} kB, "
-        f"{costs.database_rows:.0f} rows, {costs.database_commits:.0f} transactions, log {costs.log_bytes / 1e3:.0f} kB"
+        f"{costs.database_rows:.0f} rows, log {costs.log_bytes / 1e3:.0f} kB, "
+        f"{costs.database_commits:.0f} transactions with looks at the queue"
     )
     print(
         f"a worker with nothing to do: {costs.idle_worker_cpu:.3f} cores, and {costs.idle_database_cpu:.3f} in "

@@ -165,21 +165,15 @@ def measure(installation: Installation, database: tuple[str, int], study: Path, 
         for number, folder in enumerate(folders[:2]):
             found = _one(client, folder, groups)
             say(f"  warm-up {number + 1}: {found.seconds:.1f} s")
-        before, rows_before = _Reading.of(groups), _database_counts(url)
+        before = _Reading.of(groups)
         time.sleep(IDLE_SECONDS)
-        rows = _database_counts(url)
         idle = _Reading.of(groups).since(before)
-        idle_counts = {name: (rows[name] - rows_before[name]) / IDLE_SECONDS for name in rows}
-        kept, begun = stored(installation.data), time.perf_counter()
+        kept, rows = stored(installation.data), _database_counts(url)
         for number, folder in enumerate(folders[2:]):
             found = _one(client, folder, groups)
             studies.append(found)
             say(f"  study {number + 1}: upload {found.upload_seconds:.1f} s, report after {found.seconds:.1f} s")
-        passed = time.perf_counter() - begun
-        counts = {
-            name: (value - rows[name] - idle_counts[name] * passed) / count
-            for name, value in _database_counts(url).items()
-        }
+        counts = {name: (value - rows[name]) / count for name, value in _database_counts(url).items()}
         kept = (stored(installation.data) - kept) / count
     finally:
         client.close()
