@@ -66,8 +66,8 @@ class StudyCosts(_Document):
         stages: By name, in their order.
         coordination: In the worker: taking the request, the steps of the workflow, the index.
         other: The services of models and monitoring; no report waits for them.
-        database_bytes, database_rows, database_commits, log_bytes: What PostgreSQL keeps of a study, transactions (those
-            included by which workers looked at the queue meanwhile), and bytes of its write-ahead log.
+        database_bytes, database_rows, database_commits, log_bytes: What PostgreSQL keeps of a study, transactions (also
+            those by which workers looked at the queue meanwhile), and bytes of its write-ahead log.
         stored_bytes: What the store keeps, by kind.
         idle_worker_cpu, idle_database_cpu: Cores that a worker with nothing to do keeps busy, itself and in PostgreSQL.
         poll_seconds: Between two looks of a worker at the queue.
