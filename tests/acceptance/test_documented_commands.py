@@ -127,6 +127,7 @@ RUN = {
         "--quantity g/mL{SUVbw} --settings models/sts-petct/radiomics/settings.yaml --output robustness.csv",
     ),
     "benchmark": ("make bench",),
+    "scaling": ("make bench-scale SCALE=--simulate-only",),
 }
 
 
@@ -506,3 +507,14 @@ def test_benchmark():
     printed = run(bench, ROOT, "WARM_CALLS=1")
     for word in ("conversion", "segmentation", "features", "prediction", "report", "plain MONAI takes"):
         assert word in printed
+
+
+@pytest.mark.xdist_group("benchmark")
+def test_scaling():
+    """Its tables are those of the page."""
+    (simulate,) = RUN["scaling"]
+    printed = run(simulate, ROOT)
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    tables = printed[printed.index("One study (") :]
+    for line in filter(None, map(str.rstrip, tables.splitlines())):
+        assert line in page
