@@ -68,6 +68,8 @@ RPC_RULES: Mapping[str, Rule] = MappingProxyType(
         "oncoresponse.v1.AssessmentService/CancelAssessment": _rule(_U, _SUBMIT),
         "oncoresponse.v1.AssessmentService/WatchAssessment": _rule(_R, _READ),
         "oncoresponse.v1.AssessmentService/GetArtifact": _rule(_R, _READ),
+        "oncoresponse.v1.AssessmentService/RefineContour": _rule(_C, _SUBMIT, _SIGN),
+        "oncoresponse.v1.AssessmentService/ListContourCorrections": _rule(_R, _READ),
         "oncoresponse.v1.ReportService/GetReport": _rule(_R, _READ),
         "oncoresponse.v1.ReportService/SignReport": _rule(_U, _SIGN),
         "oncoresponse.v1.ReportService/AmendReport": _rule(_U, _SIGN),
@@ -118,6 +120,7 @@ RPC_RULES: Mapping[str, Rule] = MappingProxyType(
         "oncoresponse.stages.v1.MonitoringDataService/ForgetRecords": _rule(_D, _STAGE),
         "oncoresponse.stages.v1.StageService/RunStage": _rule(_E, _STAGE),
         "oncoresponse.stages.v1.ProcessService/DescribeProcess": _rule(_R, _STAGE),
+        "oncoresponse.stages.v1.ContourService/Refine": _rule(_E, _STAGE),
         "oncoresponse.stages.v1.StudyCheckService/CheckStudy": _rule(_R, _STAGE),
     }
 )

@@ -25,7 +25,7 @@ from oncoresponse.case.stored_artifact import StoredArtifact
 PositionMm = tuple[float, float, float]
 """LPS, mm."""
 
-ContourKind = Literal["rtstruct", "segmentation"]
+ContourKind = Literal["rtstruct", "segmentation", "correction"]
 AlgorithmType = Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]
 
 
@@ -50,6 +50,18 @@ class BoxMm(Tolerant):
     high: PositionMm
 
 
+class CorrectedContour(Tolerant):
+    """A contour that a person corrected in an earlier assessment of the study.
+
+    Attributes:
+        name: ``assessments/{assessment}/corrections/{correction}``.
+        mask: On the grid of the image that was contoured there.
+    """
+
+    name: str
+    mask: StoredArtifact
+
+
 class LesionRequest(Tolerant):
     """Which lesion is meant: exactly one of the attributes is given.
 
@@ -58,17 +70,20 @@ class LesionRequest(Tolerant):
         box: Around the lesion; likewise.
         rough_contour: Around the lesion; the box around it is used.
         contour: To be used instead of segmentation.
+        correction: Likewise.
     """
 
     point: PositionMm | None = None
     box: BoxMm | None = None
     rough_contour: NamedContour | None = None
     contour: NamedContour | None = None
+    correction: CorrectedContour | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if sum(item is not None for item in (self.point, self.box, self.rough_contour, self.contour)) != 1:
-            raise ValueError("a lesion is named by exactly one of point, box, rough_contour and contour")
+        given = (self.point, self.box, self.rough_contour, self.contour, self.correction)
+        if sum(item is not None for item in given) != 1:
+            raise ValueError("a lesion is named by exactly one of point, box, rough_contour, contour and correction")
         return self
 
 
@@ -261,7 +276,7 @@ class Case(VersionedDocument):
         software: What each stage ran with, by its name in the plan.
     """
 
-    VERSION: ClassVar[str] = "1.2"
+    VERSION: ClassVar[str] = "1.3"
 
     order: Order
     study_manifest: StoredArtifact

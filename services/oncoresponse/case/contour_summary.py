@@ -40,7 +40,7 @@ class SegmentationSummary(Tolerant):
             file); empty for a supplied contour.
     """
 
-    method: Literal["automatic", "supplied_rtstruct", "supplied_segmentation"]
+    method: Literal["automatic", "supplied_rtstruct", "supplied_segmentation", "corrected"]
     supplied_algorithm_type: Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"] | None = None
     volume_ml: float = Field(ge=0)
     component_count: int = Field(ge=0)

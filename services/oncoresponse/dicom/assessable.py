@@ -117,7 +117,7 @@ def _require_drawable(study: DicomStudy, contoured: ChosenSeries, lesion: Lesion
     if named is not None:
         wanted, every = contour_request(named), named.every_structure
         require_structure(study.instances, study.series, wanted, contoured.series, every_structure=every)
-    if lesion.contour is None and not has_network:
+    if lesion.contour is None and lesion.correction is None and not has_network:
         raise no_network()
     position = np.mean([lesion.box.low, lesion.box.high], axis=0) if lesion.box is not None else lesion.point
     if position is not None:

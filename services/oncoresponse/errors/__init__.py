@@ -100,6 +100,7 @@
     │   ├── ModelChanged                MODEL_CHANGED
     │   ├── ModelNotActive              MODEL_NOT_ACTIVE
     │   ├── ModelReleaseStopped         MODEL_RELEASE_STOPPED
+    │   ├── RefinementUnavailable       REFINEMENT_UNAVAILABLE
     │   ├── ModelStateInvalid           MODEL_STATE_INVALID
     │   └── FeatureExtractionFailed     FEATURE_EXTRACTION_FAILED
     ├── TrainingError           a training run was refused
@@ -212,6 +213,7 @@ from oncoresponse.errors.service import (
     QuotaExceeded,
     RateLimited,
     RecordUnreadable,
+    RefinementUnavailable,
     ResumedWithoutProgress,
     SchemaTooNew,
     ServiceError,
@@ -355,6 +357,7 @@ __all__ = [
     "QuotaExceeded",
     "RateLimited",
     "RecordUnreadable",
+    "RefinementUnavailable",
     "ReportChanged",
     "ReportNotFound",
     "ReportNotSignable",

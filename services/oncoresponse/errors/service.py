@@ -47,6 +47,12 @@ class ModelReleaseStopped(ModelError):
     reason = "MODEL_RELEASE_STOPPED"
 
 
+class RefinementUnavailable(ModelError):
+    """The model has no networks that follow a hand."""
+
+    reason = "REFINEMENT_UNAVAILABLE"
+
+
 class ModelStateInvalid(ModelError):
     """A version of a model cannot go from its state to the one that is asked for."""
 

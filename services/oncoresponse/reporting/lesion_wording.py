@@ -127,6 +127,8 @@ def contour_sentence(lesion: ReportedLesion) -> str:
     The expected Dice of one patient is not said: without its error it looks surer than it is.
     """
     summary = lesion.segmentation
+    if summary.method == "corrected":
+        return "Contour drawn by the network as a person corrected it, by clicks, outlined slices or a box."
     if summary.method != "automatic":
         source = "RTSTRUCT" if summary.method == "supplied_rtstruct" else "DICOM segmentation"
         text = f"Contour supplied with the study ({source}), {_SUPPLIED[summary.supplied_algorithm_type]}"

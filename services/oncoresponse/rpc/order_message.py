@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from oncoresponse.case.case import (
     BoxMm,
+    CorrectedContour,
     ExpectedPatientValues,
     LesionRequest,
     NamedContour,
@@ -13,12 +16,16 @@ from oncoresponse.case.case import (
     PositionMm,
     SelectedSeries,
 )
+from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.errors import InvalidRequest
 from oncoresponse.v1 import assessment_pb2, lesion_pb2, study_pb2
 
 
 def order_of_request(
-    request: assessment_pb2.CreateAssessmentRequest, report_id: str, issued: datetime.datetime
+    request: assessment_pb2.CreateAssessmentRequest,
+    report_id: str,
+    issued: datetime.datetime,
+    corrections: Mapping[str, StoredArtifact] = MappingProxyType({}),
 ) -> Order:
     """The order of a request.
 
@@ -26,6 +33,7 @@ def order_of_request(
         request: As it came; its rules have been checked.
         report_id: Identifier of the assessment.
         issued: When it was created, with a time zone.
+        corrections: Mask of each correction that the request names.
     """
     expected = None
     if request.HasField("expected_patient"):
@@ -38,7 +46,7 @@ def order_of_request(
     return Order(
         report_id=report_id,
         issued=issued,
-        lesions=_lesions(request),
+        lesions=_lesions(request, corrections),
         series=tuple(
             SelectedSeries(input_role=item.input_role, series_instance_uid=item.series_instance_uid)
             for item in request.series
@@ -53,15 +61,21 @@ def order_of_request(
     )
 
 
-def _lesions(request: assessment_pb2.CreateAssessmentRequest) -> tuple[LesionRequest, ...]:
+def _lesions(
+    request: assessment_pb2.CreateAssessmentRequest, corrections: Mapping[str, StoredArtifact]
+) -> tuple[LesionRequest, ...]:
     if request.HasField("contour"):
         return (LesionRequest(contour=_contour(request.contour)),)
     if request.HasField("lesion"):
-        return (_lesion(request.lesion, request.lesion.WhichOneof("prompt")),)
-    return tuple(_lesion(item, item.WhichOneof("selection")) for item in request.lesions)
+        return (_lesion(request.lesion, request.lesion.WhichOneof("prompt"), corrections),)
+    return tuple(_lesion(item, item.WhichOneof("selection"), corrections) for item in request.lesions)
 
 
-def _lesion(item: assessment_pb2.LesionPrompt | assessment_pb2.LesionSelection, kind: str | None) -> LesionRequest:
+def _lesion(
+    item: assessment_pb2.LesionPrompt | assessment_pb2.LesionSelection,
+    kind: str | None,
+    corrections: Mapping[str, StoredArtifact],
+) -> LesionRequest:
     match kind:
         case "point":
             return LesionRequest(point=_position(item.point))
@@ -69,6 +83,9 @@ def _lesion(item: assessment_pb2.LesionPrompt | assessment_pb2.LesionSelection, 
             return LesionRequest(box=BoxMm(low=_position(item.box.low), high=_position(item.box.high)))
         case "rough_contour":
             return LesionRequest(rough_contour=_contour(item.rough_contour))
+        case "correction" if isinstance(item, assessment_pb2.LesionSelection):
+            named = CorrectedContour(name=item.correction, mask=corrections[item.correction])
+            return LesionRequest(correction=named)
         case _ if isinstance(item, assessment_pb2.LesionSelection):
             return LesionRequest(contour=_contour(item.contour))
         case _:

@@ -25,6 +25,7 @@ from oncoresponse.stages.v1 import patient_data_pb2
 from oncoresponse.storage import chart_patients
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.card_store import CardStore
+from oncoresponse.storage.correction_store import CorrectionStore
 from oncoresponse.storage.database_engine import database_engine
 from oncoresponse.storage.delivery_store import DeliveryStore
 from oncoresponse.storage.erasure_store import ErasureStore
@@ -71,6 +72,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         self._models = ModelControlStore(settings.system_database_url)
         self._deliveries = DeliveryStore(settings.system_database_url)
         self._cards = CardStore(settings.system_database_url)
+        self._corrections = CorrectionStore(settings.system_database_url)
         self._resources = ResourceIndex(settings.system_database_url)
         self._erasure = PatientErasure(
             self._engine,
@@ -81,6 +83,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
             self._models,
             self._deliveries,
             self._cards,
+            self._corrections,
             self._resources,
             identify_older,
         )
@@ -95,6 +98,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         await asyncio.to_thread(self._deliveries.prepare)
         await asyncio.to_thread(self._resources.prepare)
         await asyncio.to_thread(self._cards.prepare)
+        await asyncio.to_thread(self._corrections.prepare)
         await asyncio.to_thread(chart_patients.keep_no_statistics, self._engine)
         self._looking = asyncio.create_task(self._look())
 
@@ -105,6 +109,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
             with suppress(asyncio.CancelledError):
                 await self._looking
         self._reports.close()
+        self._corrections.close()
         self._models.close()
         self._deliveries.close()
         self._resources.close()

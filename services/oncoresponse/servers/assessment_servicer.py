@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Literal
 
 import grpc
@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from oncoresponse.access.call import current_call
 from oncoresponse.access.roles import AccessRole
+from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.case.study_index import IndexedPatient
 from oncoresponse.errors import (
     ArtifactNotFound,
@@ -26,10 +27,11 @@ from oncoresponse.errors import (
 )
 from oncoresponse.model.plan import require_plan
 from oncoresponse.model.request_rules import require_covariates, require_images, require_inputs
-from oncoresponse.rpc.artifact_messages import stored_artifact
+from oncoresponse.rpc.artifact_messages import artifact_message, stored_artifact
 from oncoresponse.rpc.order_message import order_of_request
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import Service
+from oncoresponse.servers.contour_corrections import ContourCorrections
 from oncoresponse.servers.report_view import ReportView
 from oncoresponse.stages.v1 import study_check_pb2, study_check_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
@@ -37,7 +39,15 @@ from oncoresponse.storage.chart_store import AssessmentFilter, Subject
 from oncoresponse.storage.database_lock import DatabaseLock
 from oncoresponse.storage.model_control_store import ModelControlStore
 from oncoresponse.storage.report_store import ReportStore
-from oncoresponse.v1 import assessment_pb2, assessment_pb2_grpc, model_pb2, model_pb2_grpc, study_pb2, study_pb2_grpc
+from oncoresponse.v1 import (
+    assessment_pb2,
+    assessment_pb2_grpc,
+    contour_pb2,
+    model_pb2,
+    model_pb2_grpc,
+    study_pb2,
+    study_pb2_grpc,
+)
 from oncoresponse.workflow.assessment_message import PREFIX, is_finished
 from oncoresponse.workflow.assessment_records import AssessmentRecords
 
@@ -62,7 +72,9 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         control: ModelControlStore | None = None,
         lock: DatabaseLock | None = None,
         destinations: Collection[str] = (),
+        corrections: ContourCorrections | None = None,
     ) -> None:
+        self._corrections = corrections
         self._destinations = frozenset(destinations)
         self._control = control
         self._records = records
@@ -121,7 +133,8 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         )
         require_inputs([item.role for item in model.model.inputs], [item.input_role for item in request.series])
         stages = require_plan(model.model.stages)
-        subject = await self._checked(request, model.model.sha256)
+        corrections = {} if self._corrections is None else await self._corrections.masks_of(request, call.tenant)
+        subject = await self._checked(request, model.model.sha256, corrections)
         call.concerns(patients=subject.patients)
         if request.replaces:
             await self._require_same_patient(request, subject)
@@ -135,6 +148,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             # What an edge starts for a study belongs to whom the study does.
             owner=study.study.tenant if call.tenant is None and AccessRole.STAGE in call.caller.roles else "",
             arrived_ms=study.study.create_time.ToMilliseconds(),
+            corrections=corrections,
         )
         call.concerns(assessment.name)
         if self._control is not None:
@@ -217,11 +231,39 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         assessment = await self._records.get(request.assessment)
         if not is_finished(assessment):
             raise AssessmentNotFinished("The assessment has not finished. Watch it, then ask again.")
-        reference = await self._view.artifact(assessment, request.file_name, request.report_version)
+        corrected = None
+        if self._corrections is not None:
+            corrected = await self._corrections.mask(request.assessment, request.file_name)
+        if corrected is not None:
+            reference = artifact_message(corrected)
+        else:
+            reference = await self._view.artifact(assessment, request.file_name, request.report_version)
         data = await asyncio.to_thread(self._artifacts.read_bytes, stored_artifact(reference))
         yield assessment_pb2.GetArtifactResponse(artifact=reference)
         for start in range(0, len(data), _CHUNK_BYTES):
             yield assessment_pb2.GetArtifactResponse(data=data[start : start + _CHUNK_BYTES])
+
+    async def RefineContour(
+        self, request: contour_pb2.RefineContourRequest, context: grpc.aio.ServicerContext
+    ) -> contour_pb2.RefineContourResponse:
+        """Correct a contour."""
+        await self._own(request.assessment)
+        correction = await self._kept_corrections.refine(request, current_call().caller)
+        return contour_pb2.RefineContourResponse(correction=correction)
+
+    async def ListContourCorrections(
+        self, request: contour_pb2.ListContourCorrectionsRequest, context: grpc.aio.ServicerContext
+    ) -> contour_pb2.ListContourCorrectionsResponse:
+        """List the corrections of an assessment."""
+        await self._own(request.assessment)
+        found = await self._kept_corrections.listed(request.assessment)
+        return contour_pb2.ListContourCorrectionsResponse(corrections=found)
+
+    @property
+    def _kept_corrections(self) -> ContourCorrections:
+        if self._corrections is None:
+            raise RuntimeError("corrections need a store")
+        return self._corrections
 
     async def _linked(self, assessment: assessment_pb2.Assessment, replaced: str) -> assessment_pb2.Assessment:
         """The assessment as the caller sees it, after it was noted what it replaces; after a crash the same request
@@ -261,9 +303,14 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         await self._records.require_own(name, call.tenant)
         call.concerns(patients=await self._records.lists.patients_of(name.removeprefix(PREFIX)))
 
-    async def _checked(self, request: assessment_pb2.CreateAssessmentRequest, model_sha256: str) -> Subject:
+    async def _checked(
+        self,
+        request: assessment_pb2.CreateAssessmentRequest,
+        model_sha256: str,
+        corrections: Mapping[str, StoredArtifact],
+    ) -> Subject:
         """Whose the study is, after conversion would not refuse it by its headers."""
-        order = order_of_request(request, request.request_id, datetime.datetime.now(datetime.UTC))
+        order = order_of_request(request, request.request_id, datetime.datetime.now(datetime.UTC), corrections)
         return await self._subject(
             study_check_pb2.CheckStudyRequest(
                 study=request.study,

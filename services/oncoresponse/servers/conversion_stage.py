@@ -137,7 +137,7 @@ def _lesions(
     for request in requests or (None,):
         named = None if request is None else request.contour or request.rough_contour
         if named is None:
-            lesions.append(Lesion(number=len(lesions) + 1, request=request))
+            lesions.append(_lesion_without_contour(len(lesions) + 1, request))
             continue
         with about_lesion(len(lesions) + 1, len(requests)):
             contours, left_out = _contours(study, named, grid, expected)
@@ -161,6 +161,19 @@ def _lesions(
             lesions=len(lesions),
         )
     return tuple(lesions), warnings
+
+
+def _lesion_without_contour(number: int, request: LesionRequest | None) -> Lesion:
+    """Of which the study has no contour; it may have been corrected in an earlier assessment."""
+    if request is None or request.correction is None:
+        return Lesion(number=number, request=request)
+    return Lesion(
+        number=number,
+        request=request,
+        supplied_mask=request.correction.mask,
+        supplied_kind="correction",
+        supplied_algorithm_type="SEMIAUTOMATIC",
+    )
 
 
 def _contours(

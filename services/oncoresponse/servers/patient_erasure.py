@@ -25,6 +25,7 @@ from oncoresponse.servers.data_peers import DataPeers
 from oncoresponse.servers.storage_sweep import StorageSweep, in_words
 from oncoresponse.storage import chart_patients
 from oncoresponse.storage.card_store import CardStore
+from oncoresponse.storage.correction_store import CorrectionStore
 from oncoresponse.storage.database_compaction import compact_database
 from oncoresponse.storage.delivery_store import DeliveryStore
 from oncoresponse.storage.erasure_store import ErasureRecord, ErasureState, ErasureStore, WhatGoes
@@ -88,6 +89,7 @@ class PatientErasure:
         models: Which assessment a model was used for.
         deliveries: What was sent to others.
         cards: That the EHR was given.
+        corrections: Of contours.
         resources: What is read by FHIR.
         identify_older: Notes whose the studies are that an earlier release assessed.
     """
@@ -102,6 +104,7 @@ class PatientErasure:
         models: ModelControlStore,
         deliveries: DeliveryStore,
         cards: CardStore,
+        corrections: CorrectionStore,
         resources: ResourceIndex,
         identify_older: Callable[[], Awaitable[None]],
     ) -> None:
@@ -114,6 +117,7 @@ class PatientErasure:
         self._models = models
         self._deliveries = deliveries
         self._cards = cards
+        self._corrections = corrections
         self._resources = resources
         self._one_at_a_time = asyncio.Lock()
 
@@ -264,6 +268,7 @@ class PatientErasure:
         await asyncio.to_thread(self._reports.delete, assessments)
         await asyncio.to_thread(self._deliveries.delete, assessments)
         await asyncio.to_thread(self._cards.delete, assessments)
+        await asyncio.to_thread(self._corrections.delete, assessments)
         await asyncio.to_thread(self._resources.delete, assessments)
         await asyncio.to_thread(self._models.forget_use, assessments)
         await asyncio.to_thread(chart_patients.forget_assessments, self._engine, assessments)

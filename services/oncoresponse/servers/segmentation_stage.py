@@ -40,9 +40,10 @@ from oncoresponse.segmentation.open_segmenter import open_segmenter
 from oncoresponse.servers.stage_software import stage_software
 from oncoresponse.storage.artifact_store import ArtifactStore
 
-_METHODS: dict[ContourKind, Literal["supplied_rtstruct", "supplied_segmentation"]] = {
+_METHODS: dict[ContourKind, Literal["supplied_rtstruct", "supplied_segmentation", "corrected"]] = {
     "rtstruct": "supplied_rtstruct",
     "segmentation": "supplied_segmentation",
+    "correction": "corrected",
 }
 
 
@@ -56,6 +57,9 @@ class SegmentationStage:
         queue_limit: Studies at work or waiting; one more is refused with BUSY.
         torch_compile: Compile the networks.
         require_golden_vectors: Refuse a model without.
+
+    Attributes:
+        device_lock: Held while a network uses the device; whatever else uses it holds it too.
     """
 
     def __init__(
@@ -74,7 +78,7 @@ class SegmentationStage:
         )
         self._device, self._torch_compile = device, torch_compile
         self._queue_limit = queue_limit
-        self._device_lock = asyncio.Lock()
+        self.device_lock = asyncio.Lock()
         self._waiting = 0
 
     async def make_ready(self) -> None:
@@ -97,7 +101,7 @@ class SegmentationStage:
             )
         self._waiting += 1
         try:
-            async with self._device_lock:
+            async with self.device_lock:
                 return await asyncio.to_thread(self._run, case, model, model_sha256)
         finally:
             self._waiting -= 1

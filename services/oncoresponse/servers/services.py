@@ -209,7 +209,10 @@ async def _remove_abandoned_studies(store: StudyStore) -> None:
 
 
 def _segmentation(around: Surroundings) -> Built:
+    from oncoresponse.servers.contour_refinement import ContourRefinement
+    from oncoresponse.servers.contour_servicer import ContourServicer
     from oncoresponse.servers.segmentation_stage import SegmentationStage
+    from oncoresponse.stages.v1 import contour_pb2_grpc
 
     settings = around.settings
     stage = SegmentationStage(
@@ -220,6 +223,8 @@ def _segmentation(around: Surroundings) -> Built:
         torch_compile=settings.torch_compile,
         require_golden_vectors=settings.require_golden_vectors,
     )
+    refinement = ContourRefinement(around.artifacts, settings.models_directory, settings.device, stage.device_lock)
+    around.offer_inside(contour_pb2_grpc.add_ContourServiceServicer_to_server, ContourServicer(refinement))
     return Built(stage.make_ready, close=stage.close, stages={"segmentation": stage})
 
 
@@ -292,6 +297,7 @@ def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.assessment_replay import AssessmentReplay
     from oncoresponse.servers.assessment_servicer import AssessmentServicer
     from oncoresponse.servers.card_servicer import CardServicer
+    from oncoresponse.servers.contour_corrections import ContourCorrections
     from oncoresponse.servers.delivery_servicer import DeliveryServicer
     from oncoresponse.servers.older_reports import OlderReports
     from oncoresponse.servers.operations_servicer import OperationsServicer
@@ -301,6 +307,7 @@ def _assessment(around: Surroundings) -> Built:
     from oncoresponse.servers.report_view import ReportView
     from oncoresponse.servers.resource_servicer import ResourceServicer
     from oncoresponse.storage.card_store import CardStore
+    from oncoresponse.storage.correction_store import CorrectionStore
     from oncoresponse.storage.database_lock import DatabaseLock
     from oncoresponse.storage.delivery_store import DeliveryStore
     from oncoresponse.storage.model_control_store import ModelControlStore
@@ -339,7 +346,11 @@ def _assessment(around: Surroundings) -> Built:
     store = ReportStore(settings.system_database_url)
     view = ReportView(store, judgement_first=settings.judgement_first)
     lock = DatabaseLock(settings.system_database_url)
-    servicer = AssessmentServicer(records, around.artifacts, peers, store, view, control, lock, settings.destinations)
+    kept_corrections = CorrectionStore(settings.system_database_url)
+    corrections = ContourCorrections(records, around.artifacts, peers, kept_corrections)
+    servicer = AssessmentServicer(
+        records, around.artifacts, peers, store, view, control, lock, settings.destinations, corrections
+    )
     around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
     reports = ReportServicer(records, around.artifacts, store, view, report_site(settings.fhir))
     around.offer(report_pb2_grpc.add_ReportServiceServicer_to_server, reports)
@@ -377,6 +388,7 @@ def _assessment(around: Surroundings) -> Built:
         await asyncio.to_thread(deliveries.prepare)
         await asyncio.to_thread(resources.prepare)
         await asyncio.to_thread(cards.prepare)
+        await asyncio.to_thread(kept_corrections.prepare)
         await administration.make_ready()
         older.start()
         gate.start()
@@ -389,7 +401,7 @@ def _assessment(around: Surroundings) -> Built:
         if launched:
             await records.close()
         await reports.close()
-        for each in (deliveries, resources, query):
+        for each in (deliveries, resources, query, kept_corrections):
             await asyncio.to_thread(each.close)
         control.close()
 

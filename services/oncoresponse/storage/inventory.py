@@ -111,6 +111,7 @@ TABLES: Mapping[str, Kept] = MappingProxyType(
         "fhir_token": _RESOURCE,
         "fhir_date": _RESOURCE,
         "fhir_reference": _RESOURCE,
+        "contour_correction": _CHART,
         "model_use": _CHART,
         "monitoring_prediction": _MONITORING,
         "monitoring_outcome": _MONITORING,
@@ -188,6 +189,8 @@ RPCS: Mapping[str, Handles] = MappingProxyType(
         "oncoresponse.v1.AssessmentService/CancelAssessment": Handles.RESULTS,
         "oncoresponse.v1.AssessmentService/WatchAssessment": Handles.RESULTS,
         "oncoresponse.v1.AssessmentService/GetArtifact": Handles.RESULTS,
+        "oncoresponse.v1.AssessmentService/RefineContour": Handles.RESULTS,
+        "oncoresponse.v1.AssessmentService/ListContourCorrections": Handles.RESULTS,
         "oncoresponse.v1.ReportService/GetReport": Handles.RESULTS,
         "oncoresponse.v1.ReportService/SignReport": Handles.RESULTS,
         "oncoresponse.v1.ReportService/AmendReport": Handles.RESULTS,
@@ -238,6 +241,7 @@ RPCS: Mapping[str, Handles] = MappingProxyType(
         "oncoresponse.stages.v1.MonitoringDataService/ForgetRecords": Handles.NAMES,
         "oncoresponse.stages.v1.StageService/RunStage": Handles.RESULTS,
         "oncoresponse.stages.v1.ProcessService/DescribeProcess": Handles.AGGREGATES,
+        "oncoresponse.stages.v1.ContourService/Refine": Handles.RESULTS,
         "oncoresponse.stages.v1.StudyCheckService/CheckStudy": Handles.IDENTITY,
     }
 )

@@ -4,6 +4,7 @@ from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from oncoresponse.v1 import artifact_pb2 as _artifact_pb2
+from oncoresponse.v1 import contour_pb2 as _contour_pb2
 from oncoresponse.v1 import lesion_pb2 as _lesion_pb2
 from oncoresponse.v1 import report_pb2 as _report_pb2
 from oncoresponse.v1 import response_pb2 as _response_pb2
@@ -147,16 +148,18 @@ class LesionPrompt(_message.Message):
     def __init__(self, point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., rough_contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ...) -> None: ...
 
 class LesionSelection(_message.Message):
-    __slots__ = ("point", "box", "rough_contour", "contour")
+    __slots__ = ("point", "box", "rough_contour", "contour", "correction")
     POINT_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     ROUGH_CONTOUR_FIELD_NUMBER: _ClassVar[int]
     CONTOUR_FIELD_NUMBER: _ClassVar[int]
+    CORRECTION_FIELD_NUMBER: _ClassVar[int]
     point: _lesion_pb2.PatientPosition
     box: _lesion_pb2.LesionBox
     rough_contour: _study_pb2.SuppliedContour
     contour: _study_pb2.SuppliedContour
-    def __init__(self, point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., rough_contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ...) -> None: ...
+    correction: str
+    def __init__(self, point: _Optional[_Union[_lesion_pb2.PatientPosition, _Mapping]] = ..., box: _Optional[_Union[_lesion_pb2.LesionBox, _Mapping]] = ..., rough_contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., contour: _Optional[_Union[_study_pb2.SuppliedContour, _Mapping]] = ..., correction: _Optional[str] = ...) -> None: ...
 
 class CreateAssessmentRequest(_message.Message):
     __slots__ = ("request_id", "study", "model", "covariates", "planned_treatment", "contour", "expected_patient", "patient_reference", "service_request_reference", "lesion", "series", "lesions", "replaces", "deliver_to", "priority", "encounter_reference")

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from oncoresponse.v1 import assessment_pb2 as oncoresponse_dot_v1_dot_assessment__pb2
+from oncoresponse.v1 import contour_pb2 as oncoresponse_dot_v1_dot_contour__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -69,6 +70,16 @@ class AssessmentServiceStub:
                 request_serializer=oncoresponse_dot_v1_dot_assessment__pb2.GetArtifactRequest.SerializeToString,
                 response_deserializer=oncoresponse_dot_v1_dot_assessment__pb2.GetArtifactResponse.FromString,
                 _registered_method=True)
+        self.RefineContour = channel.unary_unary(
+                '/oncoresponse.v1.AssessmentService/RefineContour',
+                request_serializer=oncoresponse_dot_v1_dot_contour__pb2.RefineContourRequest.SerializeToString,
+                response_deserializer=oncoresponse_dot_v1_dot_contour__pb2.RefineContourResponse.FromString,
+                _registered_method=True)
+        self.ListContourCorrections = channel.unary_unary(
+                '/oncoresponse.v1.AssessmentService/ListContourCorrections',
+                request_serializer=oncoresponse_dot_v1_dot_contour__pb2.ListContourCorrectionsRequest.SerializeToString,
+                response_deserializer=oncoresponse_dot_v1_dot_contour__pb2.ListContourCorrectionsResponse.FromString,
+                _registered_method=True)
 
 
 class AssessmentServiceServicer:
@@ -126,6 +137,24 @@ class AssessmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RefineContour(self, request, context):
+        """Draws the contour of a lesion as a person says, with clicks, a box or outlined slices, and keeps it with who said what.
+        The assessment and its report stay as they are: a new assessment with LesionSelection.correction, and replaces, measures
+        the corrected contour.
+        Errors: ASSESSMENT_NOT_FOUND, ASSESSMENT_NOT_FINISHED, ARTIFACT_NOT_FOUND (no such lesion or correction, or its images
+        are gone), REFINEMENT_UNAVAILABLE (the model has no interactive networks), INVALID_REQUEST (a place outside the image).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListContourCorrections(self, request, context):
+        """Lists the corrections of an assessment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AssessmentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -158,6 +187,16 @@ def add_AssessmentServiceServicer_to_server(servicer, server):
                     servicer.GetArtifact,
                     request_deserializer=oncoresponse_dot_v1_dot_assessment__pb2.GetArtifactRequest.FromString,
                     response_serializer=oncoresponse_dot_v1_dot_assessment__pb2.GetArtifactResponse.SerializeToString,
+            ),
+            'RefineContour': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefineContour,
+                    request_deserializer=oncoresponse_dot_v1_dot_contour__pb2.RefineContourRequest.FromString,
+                    response_serializer=oncoresponse_dot_v1_dot_contour__pb2.RefineContourResponse.SerializeToString,
+            ),
+            'ListContourCorrections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListContourCorrections,
+                    request_deserializer=oncoresponse_dot_v1_dot_contour__pb2.ListContourCorrectionsRequest.FromString,
+                    response_serializer=oncoresponse_dot_v1_dot_contour__pb2.ListContourCorrectionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -327,6 +366,60 @@ class AssessmentService:
             '/oncoresponse.v1.AssessmentService/GetArtifact',
             oncoresponse_dot_v1_dot_assessment__pb2.GetArtifactRequest.SerializeToString,
             oncoresponse_dot_v1_dot_assessment__pb2.GetArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefineContour(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oncoresponse.v1.AssessmentService/RefineContour',
+            oncoresponse_dot_v1_dot_contour__pb2.RefineContourRequest.SerializeToString,
+            oncoresponse_dot_v1_dot_contour__pb2.RefineContourResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListContourCorrections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/oncoresponse.v1.AssessmentService/ListContourCorrections',
+            oncoresponse_dot_v1_dot_contour__pb2.ListContourCorrectionsRequest.SerializeToString,
+            oncoresponse_dot_v1_dot_contour__pb2.ListContourCorrectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

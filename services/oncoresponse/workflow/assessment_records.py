@@ -7,9 +7,10 @@ import datetime
 import hashlib
 import logging
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from dbos import DBOS, DBOSClient, DBOSConfig, SetEnqueueOptions, SetWorkflowAttributes, SetWorkflowID
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -206,6 +207,7 @@ class AssessmentRecords:
         tenant: str = "",
         owner: str = "",
         arrived_ms: int = 0,
+        corrections: Mapping[str, StoredArtifact] = MappingProxyType({}),
     ) -> assessment_pb2.Assessment:
         """Enqueue an assessment, or return the one that the same ``request_id`` created.
 
@@ -218,6 +220,7 @@ class AssessmentRecords:
             tenant: Of whom the request comes.
             owner: Tenant that is to see it, where the request comes from the installation itself.
             arrived_ms: When the study began to arrive, milliseconds since 1970; 0 where that is not known.
+            corrections: Mask of each correction that the request names.
 
         Raises:
             RequestConflict: The ``request_id`` was used for another request.
@@ -230,7 +233,7 @@ class AssessmentRecords:
             raise Busy("Too many assessments are waiting. Send the request again later, with the same request_id.")
         create_time = Timestamp()
         create_time.FromDatetime(datetime.datetime.now(datetime.UTC).replace(microsecond=0))
-        case = first_case(request, assessment_id, create_time, study_manifest)
+        case = first_case(request, assessment_id, create_time, study_manifest, corrections)
         run = AssessmentRun(
             assessment_id=assessment_id,
             model=request.model,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -74,7 +76,11 @@ class StageOutcome(_Stored):
 
 
 def first_case(
-    request: assessment_pb2.CreateAssessmentRequest, assessment_id: str, created: Timestamp, manifest: StoredArtifact
+    request: assessment_pb2.CreateAssessmentRequest,
+    assessment_id: str,
+    created: Timestamp,
+    manifest: StoredArtifact,
+    corrections: Mapping[str, StoredArtifact] = MappingProxyType({}),
 ) -> Case:
     """The case before the first stage.
 
@@ -83,6 +89,7 @@ def first_case(
         assessment_id: Identifier of the assessment, and of its report.
         created: When it was created; the report's time of issue.
         manifest: Of the complete study.
+        corrections: Mask of each correction that the request names.
     """
     issued = created.ToDatetime(tzinfo=datetime.UTC)
-    return Case(order=order_of_request(request, assessment_id, issued), study_manifest=manifest)
+    return Case(order=order_of_request(request, assessment_id, issued, corrections), study_manifest=manifest)
