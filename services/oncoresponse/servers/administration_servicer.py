@@ -18,6 +18,7 @@ from oncoresponse.errors import AccessDenied, InvalidRequest, PeerUnavailable
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import ServerSettings
 from oncoresponse.servers.data_peers import DataPeers
+from oncoresponse.servers.erasure_registration import erasure_register
 from oncoresponse.servers.patient_erasure import PatientErasure
 from oncoresponse.servers.retention import Retention
 from oncoresponse.servers.storage_sweep import StorageSweep
@@ -83,6 +84,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
             self._cards,
             self._resources,
             identify_older,
+            erasure_register(settings),
         )
         self._retention = Retention(settings.retention_days, self._engine, self._peers, self.sweep, self._erasure)
         self._edges_may_merge = settings.edges_may_merge_patients

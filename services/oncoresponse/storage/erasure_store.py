@@ -45,6 +45,7 @@ class WhatGoes(BaseModel):
         assessments: Identifiers, without ``assessments/``.
         orders: ``orders/{order}``.
         artifacts: SHA-256 of what may go, where nothing that lives refers to it.
+        patients: What stands for them in the register of erasures.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +54,7 @@ class WhatGoes(BaseModel):
     assessments: tuple[str, ...] = ()
     orders: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
