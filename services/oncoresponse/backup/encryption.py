@@ -35,7 +35,10 @@ def make_key_pair(identity: Path, recipient: Path) -> None:
     """
     key = pyrage.x25519.Identity.generate()
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    texts = ((recipient, f"{key.to_public()}\n"), (identity, f"# created: {now}\n# public key: {key.to_public()}\n{key}\n"))
+    texts = (
+        (recipient, f"{key.to_public()}\n"),
+        (identity, f"# created: {now}\n# public key: {key.to_public()}\n{key}\n"),
+    )
     if any(path.exists() for path, _ in texts):
         raise ConfigurationError("A file of one of these names is there. A key that was used is never written over.")
     for path, text in texts:

@@ -18,7 +18,9 @@ from oncoresponse.storage.database_engine import RESTORING_SCHEMA, libpq_url
 
 PIECE_BYTES = 16 * 1024**2
 _OF_POSTGRESQL = "nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'"
-_RELATIONS = f"SELECT count(*) FROM pg_class JOIN pg_namespace ON relnamespace = pg_namespace.oid WHERE {_OF_POSTGRESQL}"  # noqa: S608
+_RELATIONS = (
+    f"SELECT count(*) FROM pg_class JOIN pg_namespace ON relnamespace = pg_namespace.oid WHERE {_OF_POSTGRESQL}"  # noqa: S608
+)
 _SCHEMAS = f"SELECT nspname FROM pg_namespace WHERE {_OF_POSTGRESQL}"  # noqa: S608
 
 

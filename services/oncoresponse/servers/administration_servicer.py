@@ -73,6 +73,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         self._deliveries = DeliveryStore(settings.system_database_url)
         self._cards = CardStore(settings.system_database_url)
         self._resources = ResourceIndex(settings.system_database_url)
+        self._register = erasure_register(settings)
         self._erasure = PatientErasure(
             self._engine,
             self._peers,
@@ -84,7 +85,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
             self._cards,
             self._resources,
             identify_older,
-            erasure_register(settings),
+            self._register,
         )
         self._retention = Retention(settings.retention_days, self._engine, self._peers, self.sweep, self._erasure)
         self._edges_may_merge = settings.edges_may_merge_patients
@@ -93,6 +94,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
     async def make_ready(self) -> None:
         """Make the tables, and go on by itself with what a crash interrupted, last sweeps and the daily retention."""
         await asyncio.to_thread(self._store.prepare)
+        await asyncio.to_thread(self._register.prepare)
         await asyncio.to_thread(self._reports.prepare)
         await asyncio.to_thread(self._deliveries.prepare)
         await asyncio.to_thread(self._resources.prepare)

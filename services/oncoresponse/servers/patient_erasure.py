@@ -155,9 +155,7 @@ class PatientErasure:
         """Assessments with everything that was derived for them."""
         return await self._plan([], sorted(assessments))
 
-    async def plan_names(
-        self, studies: Collection[str], assessments: Collection[str], orders: Collection[str]
-    ) -> Plan:
+    async def plan_names(self, studies: Collection[str], assessments: Collection[str], orders: Collection[str]) -> Plan:
         """Studies, assessments and orders by their names, with everything that was derived for them."""
         plan = await self._plan(sorted(studies), sorted(assessments))
         plan.counts.orders = len(orders)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -107,6 +107,14 @@ class ArtifactStore:
                     "if that does not help, check the server's disk."
                 )
             yield path
+
+    def stored_file(self, sha256: str) -> AbstractContextManager[Path]:
+        """A local file with the stored bytes, unchecked, to be read only.
+
+        Raises:
+            FileNotFoundError: The store does not hold it.
+        """
+        return self._bytes.local_path(sha256)
 
     @contextmanager
     def open(self, artifact: StoredArtifact) -> Iterator[BinaryIO]:

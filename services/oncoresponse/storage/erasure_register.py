@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -60,6 +60,15 @@ class ErasureRegister:
         self._path = path
         self._digests = digests
 
+    def prepare(self) -> None:
+        """Begin the register where there is none, so that it can be told from one that was lost.
+
+        Raises:
+            ErasureRegisterUnavailable: It cannot be written.
+        """
+        if not self._path.exists() or not self._path.stat().st_size:
+            self.add()
+
     def digest_of(self, patient: IndexedPatient, *, any_issuer: bool) -> str:
         """What stands in the register for a patient: with the issuer, or whoever that is."""
         alone, both = self._digests.of(patient)
@@ -100,17 +109,23 @@ class Erased:
         lines: Of the registers.
         digests: With the key of the installation.
         since: When the backup was begun.
+        whole: Refuse a register that begins after the backup.
 
     Raises:
-        ConfigurationError: The register is that of another installation.
+        ConfigurationError: The register is that of another installation, or begins after the backup.
     """
 
     def __init__(
-        self, lines: Iterable[RegisteredErasure], digests: PatientDigests, since: datetime.datetime
+        self, lines: Collection[RegisteredErasure], digests: PatientDigests, since: datetime.datetime, *, whole: bool
     ) -> None:
         self._digests = digests
         self._patients: set[str] = set()
         self._names: set[str] = set()
+        if whole and all(line.time > since for line in lines):
+            raise ConfigurationError(
+                "The register of erasures begins after the backup was made: who was erased in between is not in it. "
+                "Give the earlier register too (--erasures, repeatable); if it is lost, say --without-erasures beside."
+            )
         for line in lines:
             if line.key != digests.key_name:
                 raise ConfigurationError(
