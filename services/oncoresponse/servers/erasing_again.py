@@ -42,7 +42,8 @@ from oncoresponse.storage.resource_index import ResourceIndex
 from oncoresponse.storage.study_patients import StudyPatients
 
 _WORKER = "restore"
-_LATER_MS = 2**53
+# The year 2200: no order was changed later.
+_LATER_MS = 7_258_118_400_000
 _Answer = TypeVar("_Answer", bound=Message)
 
 
