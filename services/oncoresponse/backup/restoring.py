@@ -21,12 +21,12 @@ from oncoresponse.backup import contents, postgresql
 from oncoresponse.backup.contents import Header, Manifest, Member
 from oncoresponse.backup.encryption import decrypted
 from oncoresponse.backup.writing import Progress
-from oncoresponse.case.stored_artifact import StoredArtifact
 from oncoresponse.errors import BackupDamaged, ConfigurationError, DiskFull, RestoreTargetNotEmpty
 from oncoresponse.model.folder import ModelFolder, find_model, installed_model_names
 from oncoresponse.rpc.settings import ServerSettings
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.disk_space import disk_full_when_no_room
+from oncoresponse.storage.private_files import mend_modes
 from oncoresponse.storage.process_folder import EVERYBODY_LOCK, ProcessFolder
 
 _CHUNK = 1024**2
@@ -144,7 +144,7 @@ def _restored(
     take = _taker(place, artifacts, bool(settings.artifact_url), staging)
     read = _read(file, identities, take, progress, lambda header: urls.update(_postgresql_urls(settings, header)))
     for digest in read.manifest.damaged:
-        artifacts.delete(StoredArtifact(sha256=digest, size_bytes=0, media_type=""))
+        artifacts.remove(digest)
     for name, url in urls.items():
         stack.enter_context(postgresql.restoring(url))
         parts = sorted((staging / contents.DATABASES / f"{name}{contents.DUMP_SUFFIX}").iterdir())
@@ -156,6 +156,7 @@ def _restored(
             copy.rename(place / path)
     finish(_settings_of(place, settings), read)
     missing = _missing_artifacts(place, artifacts)
+    mend_modes(place)
     # Everything is on the disk before it gets its name.
     os.sync()
     (staging / _DONE).touch()
@@ -193,7 +194,7 @@ def _read(
                     member = cast(BinaryIO | None, members.extractfile(info) if info.isreg() else None)
                     if member is None or manifest is not None or not contents.MEMBER.fullmatch(info.name):
                         raise BackupDamaged(_NOT_WHOLE)
-                    if header is None and info.name != contents.HEADER:
+                    if (header is None) != (info.name == contents.HEADER) or info.name in found:
                         raise BackupDamaged(_NOT_WHOLE)
                     if info.name == contents.HEADER:
                         text = _document(member, info.size)
@@ -210,8 +211,6 @@ def _read(
                             artifacts, artifact_bytes = artifacts + 1, artifact_bytes + info.size
                             if digest != key:
                                 damaged.append(key)
-                        elif info.name in found:
-                            raise BackupDamaged(_NOT_WHOLE)
                         else:
                             found[info.name] = Member(sha256=digest, size_bytes=info.size)
                     progress(min(info.offset_data + info.size, size), size)
@@ -250,7 +249,7 @@ def _taker(place: Path, artifacts: ArtifactStore, elsewhere: bool, staging: Path
             digest = _hashed(member, path)
             with (staging / _TAKEN).open("a") as taken:
                 taken.write(f"{key}\n")
-            artifacts.take_file(path, key, "")
+            artifacts.take_file(path, key, "application/octet-stream")
             return digest
 
     return take
@@ -266,7 +265,7 @@ def _removed_unless_done(artifacts: ArtifactStore, staging: Path) -> Iterator[No
         if taken.exists() and not (staging / _DONE).exists():
             with taken.open() as lines:
                 for line in lines:
-                    artifacts.delete(StoredArtifact(sha256=line.strip(), size_bytes=0, media_type=""))
+                    artifacts.remove(line.strip())
 
 
 def _hashed(member: BinaryIO, path: Path | None = None) -> str:

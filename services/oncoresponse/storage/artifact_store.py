@@ -131,6 +131,10 @@ class ArtifactStore:
         """Remove an artifact; nothing happens when it is gone already."""
         self._bytes.delete(artifact.sha256)
 
+    def remove(self, sha256: str) -> None:
+        """As :meth:`delete`, by the digest alone."""
+        self._bytes.delete(sha256)
+
     def look(self, sha256: str) -> StoredBytes | None:
         """Length and age of an artifact, without reading it; ``None`` where the store does not hold it."""
         return self._bytes.look(sha256)
