@@ -172,6 +172,11 @@ def write_backup(
             out.flush()
             os.fsync(out.fileno())
         file.rename(to)
+        folder = os.open(to.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
         return Written(begun, counts.manifest(), to.stat().st_size, tuple(unreadable))
 
 

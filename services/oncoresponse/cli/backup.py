@@ -52,12 +52,15 @@ def backup(
     """
     from oncoresponse.backup.encryption import read_recipients
     from oncoresponse.backup.writing import write_backup
+    from oncoresponse.servers.erasure_registration import erasure_register
     from oncoresponse.storage.private_files import only_for_this_user
 
     only_for_this_user()
     recipients = read_recipients(recipient)
     loaded = _loaded(settings, data_dir, models_dir, database_url)
     _record(loaded, "oncoresponse backup", "begun")
+    # It has to begin before the backup, also where no server of this release has run yet.
+    erasure_register(loaded).prepare()
     with _progress("backup") as progress:
         written = write_backup(loaded, to.expanduser().absolute(), recipients, postgresql_programs, progress)
     manifest = written.manifest

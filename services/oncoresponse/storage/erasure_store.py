@@ -1,7 +1,7 @@
 """Erasures that were begun: what has to go is written down first, so that one which a crash interrupts is ended later.
 
 What is written down names studies, assessments and digests of files, and is overwritten when they are gone. Whose they
-were stands in no column.
+were stands there as a keyed digest alone, until then.
 """
 
 from __future__ import annotations
