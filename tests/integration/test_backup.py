@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import signal
 import sqlite3
 import stat
 import subprocess
@@ -18,7 +17,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from oncoresponse.backup.encryption import decrypted, read_identities
-from oncoresponse.errors import OncoResponseError
 from oncoresponse.rpc.administration_client import AdministrationClient
 from oncoresponse.storage.database_engine import libpq_url
 from oncoresponse.storage.inventory import FILES, TABLES, Kind, kept_file
@@ -36,6 +34,10 @@ from tests.integration.test_patient_erasure import (  # noqa: F401 - a fixture
 )
 
 ROOT = Path(__file__).parents[2]
+
+
+# On two busy cores a server takes more than a minute to start.
+pytestmark = pytest.mark.timeout(900)
 
 
 def silent(_message: str, _fraction: float) -> None:
@@ -164,7 +166,7 @@ def test_a_backup_under_load_is_restored_and_the_work_goes_on(source, make, keys
 
     def load() -> None:
         other = AdministrationClient(source.server.address)
-        while not stopped.is_set():
+        while not stopped.is_set() and len(created) < 40:
             created.append(other.create_assessment(study, OTHER, str(uuid.uuid4())).name)
             stopped.wait(0.2)
         other.close()
@@ -181,7 +183,6 @@ def test_a_backup_under_load_is_restored_and_the_work_goes_on(source, make, keys
     assert PATIENT_ID not in said and "STS_019" not in said
     for name in created:
         client.cancel(name)
-    source.server.stop(signal.SIGKILL)
 
     target = make("target")
     said = target.restore(file, identity, "--erasures", source.data / "erasures.jsonl")
@@ -201,60 +202,8 @@ def test_a_backup_under_load_is_restored_and_the_work_goes_on(source, make, keys
     verified = ("--data-dir", target.data, *(("--database-url", target.url) if target.url else ()))
     assert "in one chain" in done("audit", "verify", *verified)
     assert "oncoresponse restore" in done("audit", "list", *verified)
-    source.start()
 
 
-def test_everything_of_the_inventory_is_in_a_backup(source, make, keys, examples, tmp_path):
-    identity, recipient = keys
-    done("users", "add", "ward", "--role", "read", "--data-dir", source.data)
-    done("users", "revoke", "--subject", "somebody", "--data-dir", source.data)
-    (source.data / "edges").mkdir(exist_ok=True)
-    (source.data / "edges" / "open-studies").write_text("{}")
-    _leave_unfinished(source.client, examples / "STS_032" / "PET")
-    _wait_until_idle(source.client)
-    source.client.close()
-    source.server.stop()
-    file = tmp_path / "backup.age"
-    source.back_up(file, recipient)
-    found = members(file, identity)
-
-    files = {str(path.relative_to(source.data)): path for path in source.data.rglob("*") if path.is_file()}
-    databases = {"oncoresponse.sqlite", "studies/studies.sqlite", "audit.sqlite"}
-    to_be_there = {name for name in files if (kept := kept_file(name)) and kept.backed_up}
-    in_tables = {name for name in to_be_there if re.search(r"\.sqlite(-wal|-shm|-journal)?$", name)}
-    for name in to_be_there - in_tables:
-        member = f"artifacts/{name[-64:]}" if name.startswith("artifacts/") else f"data/{name}"
-        assert found[member] == hashlib.sha256(files[name].read_bytes()).hexdigest()
-    # Each pattern that a backup has to hold was tried.
-    patterns = [pattern for pattern, kept in FILES.items() if kept.backed_up]
-    assert [each for each in patterns if not any(re.fullmatch(each, name) for name in [*files, *databases])] == []
-    extra = {name for name in found if not name.startswith(("artifacts/", "data/", "databases/"))}
-    assert extra == {"header.json", "manifest.json"}
-
-    target = make("target")
-    before = source.tables()
-    target.restore(file, identity, "--erasures", source.data / "erasures.jsonl")
-    after = target.tables()
-    assert set(after) == set(before) <= set(TABLES)
-    for name in before:
-        if TABLES[name].retention is Kind.AUDIT:
-            # The restore itself is in the record.
-            assert after[name][: len(before[name])] and set(before[name]) < set(after[name])
-        elif name == "administration_daily_task":
-            assert after[name] == []
-        else:
-            assert after[name] == before[name], name
-    for name in to_be_there - in_tables - {"erasures.jsonl"}:
-        if not name.startswith("artifacts/"):
-            assert (target.data / name).read_bytes() == files[name].read_bytes(), name
-    assert {path.name for path in (target.data / "artifacts").glob("??/??/*")} <= {
-        path.name for path in (source.data / "artifacts").glob("??/??/*")
-    }
-    assert done("restore", "--check", file, "--identity", identity).count("Whole.") == 1
-    source.start()
-
-
-@pytest.mark.timeout(900)
 def test_who_was_erased_after_the_backup_is_not_there_after_the_restore(
     source,
     make,
@@ -311,15 +260,64 @@ def test_who_was_erased_after_the_backup_is_not_there_after_the_restore(
     # The register goes on, so that the next restore knows too.
     assert set(register.read_text().splitlines()) <= set((target.data / "erasures.jsonl").read_text().splitlines())
 
-    there = target.start()
-    for name in (study.name, deleted.name):
-        with pytest.raises(OncoResponseError) as refusal:
-            there.assess(study_pb2.Study(name=name), OTHER, silent)
-        assert refusal.value.reason == "STUDY_NOT_FOUND"
-    with pytest.raises(OncoResponseError, match="no assessment"):
-        there.watch(gone.name, silent)
-    assert there.download_artifacts(there.watch(other.name, silent), tmp_path / "other")
-    there.close()
+    rows = target.tables()
+    for gone_name in (study.name, deleted.name, gone.name):
+        assert not any(gone_name.split("/")[1] in row for table in rows.values() for row in table)
+    assert any(other.name.split("/")[1] in row for row in rows["chart_assessment"])
+    # Who was not meant has lost nothing, and nothing is left that belongs to nobody.
+    stored = {path.name for path in (target.data / "artifacts").glob("??/??/*")}
+    assert {each.sha256 for each in other.result.artifacts.values()} <= stored
+    digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (examples / "STS_032_MR").rglob("*.dcm")}
+    assert digests and not digests & stored
+
+
+def test_everything_of_the_inventory_is_in_a_backup(source, make, keys, examples, tmp_path):
+    identity, recipient = keys
+    done("users", "add", "ward", "--role", "read", "--data-dir", source.data)
+    done("users", "revoke", "--subject", "somebody", "--data-dir", source.data)
+    (source.data / "edges").mkdir(exist_ok=True)
+    (source.data / "edges" / "open-studies").write_text("{}")
+    _leave_unfinished(source.client, examples / "STS_032" / "PET")
+    _wait_until_idle(source.client)
+    source.client.close()
+    source.server.stop()
+    file = tmp_path / "backup.age"
+    source.back_up(file, recipient)
+    found = members(file, identity)
+
+    files = {str(path.relative_to(source.data)): path for path in source.data.rglob("*") if path.is_file()}
+    databases = {"oncoresponse.sqlite", "studies/studies.sqlite", "audit.sqlite"}
+    to_be_there = {name for name in files if (kept := kept_file(name)) and kept.backed_up}
+    in_tables = {name for name in to_be_there if re.search(r"\.sqlite(-wal|-shm|-journal)?$", name)}
+    for name in to_be_there - in_tables:
+        member = f"artifacts/{name[-64:]}" if name.startswith("artifacts/") else f"data/{name}"
+        assert found[member] == hashlib.sha256(files[name].read_bytes()).hexdigest()
+    # Each pattern that a backup has to hold was tried.
+    patterns = [pattern for pattern, kept in FILES.items() if kept.backed_up]
+    assert [each for each in patterns if not any(re.fullmatch(each, name) for name in [*files, *databases])] == []
+    extra = {name for name in found if not name.startswith(("artifacts/", "data/", "databases/"))}
+    assert extra == {"header.json", "manifest.json"}
+
+    target = make("target")
+    before = source.tables()
+    target.restore(file, identity, "--erasures", source.data / "erasures.jsonl")
+    after = target.tables()
+    assert set(after) == set(before) <= set(TABLES)
+    for name in before:
+        if TABLES[name].retention is Kind.AUDIT:
+            # The restore itself is in the record.
+            assert after[name][: len(before[name])] and set(before[name]) < set(after[name])
+        elif name == "administration_daily_task":
+            assert after[name] == []
+        else:
+            assert after[name] == before[name], name
+    for name in to_be_there - in_tables - {"erasures.jsonl"}:
+        if not name.startswith("artifacts/"):
+            assert (target.data / name).read_bytes() == files[name].read_bytes(), name
+    assert {path.name for path in (target.data / "artifacts").glob("??/??/*")} <= {
+        path.name for path in (source.data / "artifacts").glob("??/??/*")
+    }
+    assert done("restore", "--check", file, "--identity", identity).count("Whole.") == 1
 
 
 def _found(installation, values) -> set[str]:

@@ -208,6 +208,10 @@ def _sqlite_copy(name: str, path: Path, folder: Path) -> _Copy:
     size = path.stat().st_size
     _require_room(folder, size)
     copy.touch(mode=0o600)
+    # Into memory first: who writes waits while the database is copied, not while it comes from the disk.
+    with path.open("rb", buffering=0) as file:
+        while file.read(_CHUNK):
+            pass
     try:
         with (
             closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=_SQLITE_SECONDS)) as source,
