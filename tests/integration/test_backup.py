@@ -260,7 +260,8 @@ def test_who_was_erased_after_the_backup_is_not_there_after_the_restore(
     # The register goes on, so that the next restore knows too.
     assert set(register.read_text().splitlines()) <= set((target.data / "erasures.jsonl").read_text().splitlines())
 
-    rows = target.tables()
+    # The audit record names what there was, by law.
+    rows = {name: table for name, table in target.tables().items() if name != "audit_event"}
     for gone_name in (study.name, deleted.name, gone.name):
         assert not any(gone_name.split("/")[1] in row for table in rows.values() for row in table)
     assert any(other.name.split("/")[1] in row for row in rows["chart_assessment"])
