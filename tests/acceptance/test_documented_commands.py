@@ -126,6 +126,13 @@ RUN = {
         "oncoradiomics robustness DATA --image PET.nii.gz --mask PET_tumor.nii.gz "
         "--quantity g/mL{SUVbw} --settings models/sts-petct/radiomics/settings.yaml --output robustness.csv",
     ),
+    "backup": (
+        "oncoresponse backup-key --identity backup.identity --recipient backup.recipient",
+        "oncoresponse backup --to /backup/oncoresponse.age --recipient backup.recipient --data-dir /srv/oncoresponse",
+        "oncoresponse restore /backup/oncoresponse.age --identity backup.identity --data-dir /srv/restored "
+        "--erasures erasures.jsonl",
+        "oncoresponse restore --check /backup/oncoresponse.age --identity backup.identity",
+    ),
     "benchmark": ("make bench",),
     "scaling": ("make bench-scale SCALE=--simulate-only",),
 }
@@ -193,6 +200,25 @@ def test_one_machine(checkout, machine):
     assert "RTSTRUCT" in run(assess_contour, checkout, "--server", address)
     assert "Not for clinical decisions" in " ".join(run(show, checkout).split())  # wherever the line is wrapped
     assert "WRONG" not in run(doctor, checkout, "--data-dir", str(checkout))
+
+
+@pytest.mark.xdist_group("one machine")
+def test_backup(checkout, machine):
+    """Of the server that runs; what is longer stands in tests/integration/test_backup.py."""
+    make_key, back_up, restore, check = RUN["backup"]
+    folder = checkout / "backups"
+    folder.mkdir()
+    here = {
+        "/backup/oncoresponse.age": str(folder / "oncoresponse.age"),
+        "/srv/oncoresponse": str(machine[1]),
+        "/srv/restored": str(folder / "restored"),
+        "erasures.jsonl": str(machine[1] / "erasures.jsonl"),
+    }
+    assert "safe place" in run(make_key, checkout, replaced=here)
+    assert "MB, as of" in run(back_up, checkout, replaced=here)
+    assert "Whole." in run(check, checkout, replaced=here)
+    assert "Restored into" in run(restore, checkout, replaced=here)
+    assert (folder / "restored" / "studies" / "studies.sqlite").is_file()
 
 
 @pytest.mark.xdist_group("one machine")

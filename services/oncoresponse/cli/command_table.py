@@ -11,6 +11,8 @@ from typer.core import TyperGroup
 COMMANDS = {
     "amend": "sign_off",
     "assess": "assess",
+    "backup": "backup",
+    "backup-key": "backup",
     "delete-assessment": "administration",
     "doctor": "doctor",
     "edges": "edges",
@@ -28,6 +30,7 @@ COMMANDS = {
     "record-outcome": "monitor",
     "replay": "replay",
     "report": "sign_off",
+    "restore": "backup",
     "retention": "administration",
     "series": "series",
     "sign": "sign_off",

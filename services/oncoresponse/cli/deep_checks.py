@@ -38,7 +38,17 @@ from oncoresponse.storage.schema_migrations import migrations
 _ANSWERS_WITHIN_SECONDS = 10.0
 _CLOCKS_APART_SECONDS = 2.0
 _EXPIRES_SOON_DAYS = 30
-_AREAS = ("chart", "deliveries", "reports", "resources", "cards", "model_control", "monitoring", "workers")
+_AREAS = (
+    "chart",
+    "deliveries",
+    "reports",
+    "resources",
+    "cards",
+    "corrections",
+    "model_control",
+    "monitoring",
+    "workers",
+)
 
 
 def deep_findings(settings: ServerSettings) -> Iterator[Finding]:

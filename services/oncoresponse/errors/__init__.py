@@ -105,6 +105,12 @@
     │   └── FeatureExtractionFailed     FEATURE_EXTRACTION_FAILED
     ├── TrainingError           a training run was refused
     │   └── TrainingDataInvalid         TRAINING_DATA_INVALID
+    ├── BackupError             a backup cannot be made, read or restored
+    │   ├── BackupDamaged               BACKUP_DAMAGED
+    │   ├── BackupKeyWrong              BACKUP_KEY_WRONG
+    │   ├── BackupSourceInvalid         BACKUP_SOURCE_INVALID
+    │   ├── RestoreTargetNotEmpty       RESTORE_TARGET_NOT_EMPTY
+    │   └── RestoreUnfinished           RESTORE_UNFINISHED
     ├── ConfigurationError              CONFIGURATION_INVALID
     │   ├── TlsHandshakeFailed          TLS_HANDSHAKE_FAILED
     │   ├── SchemaTooNew                SCHEMA_TOO_NEW
@@ -116,6 +122,7 @@
         ├── Busy                        BUSY
         ├── RateLimited                 RATE_LIMITED
         ├── AuditUnavailable            AUDIT_UNAVAILABLE
+        ├── ErasureRegisterUnavailable  ERASURE_REGISTER_UNAVAILABLE
         ├── PeerUnavailable             PEER_UNAVAILABLE
         ├── PacsTooSlow                 PACS_TOO_SLOW
         ├── CommitmentOutstanding       COMMITMENT_OUTSTANDING
@@ -188,6 +195,10 @@ from oncoresponse.errors.request import (
 )
 from oncoresponse.errors.service import (
     AuditUnavailable,
+    BackupDamaged,
+    BackupError,
+    BackupKeyWrong,
+    BackupSourceInvalid,
     Busy,
     Cancelled,
     CommitmentOutstanding,
@@ -197,6 +208,7 @@ from oncoresponse.errors.service import (
     DiskFull,
     DocumentVersionUnsupported,
     EndedByUpgrade,
+    ErasureRegisterUnavailable,
     FeatureExtractionFailed,
     InternalError,
     ModelChanged,
@@ -214,6 +226,8 @@ from oncoresponse.errors.service import (
     RateLimited,
     RecordUnreadable,
     RefinementUnavailable,
+    RestoreTargetNotEmpty,
+    RestoreUnfinished,
     ResumedWithoutProgress,
     SchemaTooNew,
     ServiceError,
@@ -276,6 +290,10 @@ __all__ = [
     "AssessmentNotReplayable",
     "AuditUnavailable",
     "AutomaticContour",
+    "BackupDamaged",
+    "BackupError",
+    "BackupKeyWrong",
+    "BackupSourceInvalid",
     "Busy",
     "Cancelled",
     "CardNotFound",
@@ -306,6 +324,7 @@ __all__ = [
     "EmptyMask",
     "EndedByUpgrade",
     "ErasureChanged",
+    "ErasureRegisterUnavailable",
     "ErrorKind",
     "FeatureExtractionFailed",
     "FieldOfViewTooLarge",
@@ -367,6 +386,8 @@ __all__ = [
     "RequestError",
     "ResourceGone",
     "ResourceNotFound",
+    "RestoreTargetNotEmpty",
+    "RestoreUnfinished",
     "ResumedWithoutProgress",
     "SchemaTooNew",
     "SecondPersonNeeded",

@@ -95,6 +95,43 @@ class DocumentVersionUnsupported(ConfigurationError):
     reason = "DOCUMENT_VERSION_UNSUPPORTED"
 
 
+class BackupError(OncoResponseError):
+    """A backup cannot be made, read or restored; an administrator has to act."""
+
+    kind = ErrorKind.WRONG_STATE
+
+
+class BackupDamaged(BackupError):
+    """A file is no backup, or not the whole of the one that was written."""
+
+    reason = "BACKUP_DAMAGED"
+    kind = ErrorKind.DATA_DAMAGED
+
+
+class BackupKeyWrong(BackupError):
+    """A backup was encrypted for another key than the one that is given."""
+
+    reason = "BACKUP_KEY_WRONG"
+
+
+class BackupSourceInvalid(BackupError):
+    """What is to be backed up cannot be read as a whole."""
+
+    reason = "BACKUP_SOURCE_INVALID"
+
+
+class RestoreTargetNotEmpty(BackupError):
+    """A folder, a database or a store that a backup would be restored to holds something."""
+
+    reason = "RESTORE_TARGET_NOT_EMPTY"
+
+
+class RestoreUnfinished(BackupError):
+    """A restore into this database was interrupted, or is still under way."""
+
+    reason = "RESTORE_UNFINISHED"
+
+
 class ServiceError(OncoResponseError):
     """The service is the cause, not the request: the same request may succeed later."""
 
@@ -159,6 +196,12 @@ class AuditUnavailable(ServiceError):
     """The audit record cannot be written, so nothing is handed out."""
 
     reason = "AUDIT_UNAVAILABLE"
+
+
+class ErasureRegisterUnavailable(ServiceError):
+    """The register of erasures cannot be written, so nothing is erased."""
+
+    reason = "ERASURE_REGISTER_UNAVAILABLE"
 
 
 class DeadlineExceeded(ServiceError):

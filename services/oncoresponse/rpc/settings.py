@@ -128,6 +128,8 @@ class ServerSettings(BaseSettings):
             ``audit.sqlite`` in ``data_directory``.
         audit_anchor: File that gets number and hash of the newest row of the audit record; best where another owns it.
         audit_syslog: Syslog daemon that gets them: ``HOST:PORT`` (UDP), or the path of its socket; empty for none.
+        erasure_register: File that notes who was erased and what was deleted, as keyed digests, for a restore from an
+            older backup; ``erasures.jsonl`` in ``data_directory`` when not given; best on another disk.
         judgement_first: Withhold what the model says until a physician has recorded a judgement of the assessment: from
             a caller who may sign, until that caller has; from any other, until somebody has.
         retention_days: Days that data are kept, by kind; 0 keeps them. Fields as :class:`RetentionDays`.
@@ -213,6 +215,7 @@ class ServerSettings(BaseSettings):
     audit_database_url: str = ""
     audit_anchor: Path | None = None
     audit_syslog: str = ""
+    erasure_register: Path | None = None
     judgement_first: bool = False
     retention_days: RetentionDays = RetentionDays()
     garbage_after_seconds: float = Field(default=0.0, ge=0)
@@ -303,6 +306,7 @@ class ServerSettings(BaseSettings):
         "users_file",
         "revocations_file",
         "audit_anchor",
+        "erasure_register",
         "rules",
     )
     @classmethod

@@ -18,6 +18,7 @@ from oncoresponse.errors import AccessDenied, InvalidRequest, PeerUnavailable
 from oncoresponse.rpc.peers import Peers
 from oncoresponse.rpc.settings import ServerSettings
 from oncoresponse.servers.data_peers import DataPeers
+from oncoresponse.servers.erasure_registration import erasure_register
 from oncoresponse.servers.patient_erasure import PatientErasure
 from oncoresponse.servers.retention import Retention
 from oncoresponse.servers.storage_sweep import StorageSweep
@@ -74,6 +75,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
         self._cards = CardStore(settings.system_database_url)
         self._corrections = CorrectionStore(settings.system_database_url)
         self._resources = ResourceIndex(settings.system_database_url)
+        self._register = erasure_register(settings)
         self._erasure = PatientErasure(
             self._engine,
             self._peers,
@@ -86,6 +88,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
             self._corrections,
             self._resources,
             identify_older,
+            self._register,
         )
         self._retention = Retention(settings.retention_days, self._engine, self._peers, self.sweep, self._erasure)
         self._edges_may_merge = settings.edges_may_merge_patients
@@ -94,6 +97,7 @@ class AdministrationServicer(administration_pb2_grpc.AdministrationServiceServic
     async def make_ready(self) -> None:
         """Make the tables, and go on by itself with what a crash interrupted, last sweeps and the daily retention."""
         await asyncio.to_thread(self._store.prepare)
+        await asyncio.to_thread(self._register.prepare)
         await asyncio.to_thread(self._reports.prepare)
         await asyncio.to_thread(self._deliveries.prepare)
         await asyncio.to_thread(self._resources.prepare)

@@ -28,6 +28,7 @@ from oncoresponse.storage.card_store import CardStore
 from oncoresponse.storage.correction_store import CorrectionStore
 from oncoresponse.storage.database_compaction import compact_database
 from oncoresponse.storage.delivery_store import DeliveryStore
+from oncoresponse.storage.erasure_register import ErasureRegister
 from oncoresponse.storage.erasure_store import ErasureRecord, ErasureState, ErasureStore, WhatGoes
 from oncoresponse.storage.model_control_store import ModelControlStore
 from oncoresponse.storage.reachability import reachable
@@ -44,8 +45,7 @@ _REMAINS = (
     "kept as long as the law asks.",
     "Copies that left this installation: reports in the EHR or on a FHIR server, segmentations in the PACS, downloads. "
     "They are erased there.",
-    "Backups of the data folder and of the database, until they are overwritten. Repeat an erasure after one of them "
-    "is restored.",
+    "Backups, until they are overwritten. Who restores one of them with the register of erasures erases again.",
     "Files of a study that was moved to another patient: they hold the identifiers that they came with, and go with "
     "that patient.",
     "Freed blocks of the disk, until they are overwritten. Encryption of the disk protects them.",
@@ -92,6 +92,8 @@ class PatientErasure:
         corrections: Of contours.
         resources: What is read by FHIR.
         identify_older: Notes whose the studies are that an earlier release assessed.
+        register: Notes who was erased, for those who restore a backup; ``None`` for those who erase again.
+        cancel: Cancels what waits or is under way of assessments.
     """
 
     def __init__(
@@ -107,12 +109,16 @@ class PatientErasure:
         corrections: CorrectionStore,
         resources: ResourceIndex,
         identify_older: Callable[[], Awaitable[None]],
+        register: ErasureRegister | None,
+        cancel: Callable[[Engine, Collection[str]], Awaitable[int]] = patient_runs.cancel,
     ) -> None:
         self._engine = engine
         self._peers = peers
         self._sweep = sweep
         self._store = store
         self._identify_older = identify_older
+        self._register = register
+        self._cancel = cancel
         self._reports = reports
         self._models = models
         self._deliveries = deliveries
@@ -143,12 +149,21 @@ class PatientErasure:
         orders = await self._peers.orders(patient.patient_id)
         names = tuple(item.name for item in orders if any_issuer or patient.issuer_of_patient_id == item.issuer)
         counts.orders = len(names)
-        goes = plan.goes.model_copy(update={"orders": names})
+        registered: tuple[str, ...] = ()
+        if self._register is not None:
+            registered = (self._register.digest_of(patient, any_issuer=any_issuer),)
+        goes = plan.goes.model_copy(update={"orders": names, "patients": registered})
         return Plan(goes, counts, len(found) - len(wanted), plan.destinations)
 
     async def plan_assessments(self, assessments: Collection[str]) -> Plan:
         """Assessments with everything that was derived for them."""
         return await self._plan([], sorted(assessments))
+
+    async def plan_names(self, studies: Collection[str], assessments: Collection[str], orders: Collection[str]) -> Plan:
+        """Studies, assessments and orders by their names, with everything that was derived for them."""
+        plan = await self._plan(sorted(studies), sorted(assessments))
+        plan.counts.orders = len(orders)
+        return Plan(plan.goes.model_copy(update={"orders": tuple(sorted(orders))}), plan.counts)
 
     async def _plan(self, studies: list[str], assessments: list[str]) -> Plan:
         artifacts = await self._sweep.going(assessments, studies)
@@ -227,13 +242,22 @@ class PatientErasure:
             current = await asyncio.to_thread(self._store.find, record.erasure, record.confirmation)
             if current is None or current.state is not record.state:
                 return record if current is None else current
+            if self._register is not None and current.state is ErasureState.STARTED:
+                going = current.what_goes
+                await asyncio.to_thread(
+                    self._register.add,
+                    patients=going.patients,
+                    studies=going.studies,
+                    assessments=going.assessments,
+                    orders=going.orders,
+                )
             goes = await self._removed(current.what_goes)
             answer = _answer(current)
             # The deliveries are gone now, what they sent is not.
             copies = [sentence for sentence in answer.remains if sentence.startswith(_COPIES)]
             if current.state is ErasureState.STARTED:
                 sweep_time_ms = int((time.time() + self._sweep.grace_seconds) * 1000)
-                state, left = ErasureState.REMOVED, goes.model_copy(update={"artifacts": ()})
+                state, left = ErasureState.REMOVED, goes.model_copy(update={"artifacts": (), "patients": ()})
                 answer.state = administration_pb2.ERASURE_STATE_LAST_SWEEP_DUE
                 answer.final_sweep_time.FromMilliseconds(sweep_time_ms)
             else:
@@ -253,13 +277,13 @@ class PatientErasure:
 
     async def _removed(self, goes: WhatGoes) -> WhatGoes:
         """Remove everything but free pages; gives what went, with what was begun since the plan."""
-        await patient_runs.cancel(self._engine, goes.assessments)
+        await self._cancel(self._engine, goes.assessments)
         await self._peers.forget_orders(goes.orders)
         await self._peers.forget_studies(goes.studies)
         # Begun between the plan and the moment that the studies went; now nobody can begin any more.
         since = await asyncio.to_thread(chart_patients.assessments_of_studies, self._engine, goes.studies)
         assessments = sorted({*goes.assessments, *since})
-        await patient_runs.cancel(self._engine, assessments)
+        await self._cancel(self._engine, assessments)
         artifacts = set(goes.artifacts)
         references = await asyncio.to_thread(patient_runs.references, self._engine, assessments)
         artifacts |= await asyncio.to_thread(reachable, self._sweep.artifacts, references)

@@ -36,6 +36,7 @@ from oncoresponse.servers.stage_servicer import Stage, StageServicer
 from oncoresponse.stages.v1 import process_pb2_grpc, stage_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.audit_store import AuditStore
+from oncoresponse.storage.database_engine import require_restored
 from oncoresponse.storage.private_files import mend_modes
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ class ServerProcess:
         settings.require_safe_listening()
         settings.require_complete_services()
         _require_models(settings)
+        if settings.offers_front_door:
+            await asyncio.to_thread(require_restored, settings.system_database_url)
         settings.data_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if mended := await asyncio.to_thread(mend_modes, settings.data_directory):
             _log.warning(

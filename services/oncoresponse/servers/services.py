@@ -124,6 +124,7 @@ def _study(around: Surroundings) -> Built:
     from oncoresponse.intake.study_settings import DicomWebServer, StudySettings
     from oncoresponse.servers.access_servicer import AccessServicer
     from oncoresponse.servers.conversion_stage import ConversionStage
+    from oncoresponse.servers.erasure_registration import erasure_register
     from oncoresponse.servers.indexed_study import header_reader
     from oncoresponse.servers.intake_servicer import IntakeServicer, received_families
     from oncoresponse.servers.order_servicer import OrderServicer
@@ -151,7 +152,7 @@ def _study(around: Surroundings) -> Built:
         dicomweb_total_seconds=settings.dicomweb_total_seconds,
     )
     store = StudyStore(settings.data_directory, around.artifacts, study_settings)
-    servicer = StudyServicer(store, study_settings, settings.models_directory)
+    servicer = StudyServicer(store, study_settings, settings.models_directory, erasure_register(settings))
     around.offer(study_pb2_grpc.add_StudyServiceServicer_to_server, servicer)
     around.offer(access_pb2_grpc.add_AccessServiceServicer_to_server, AccessServicer())
     limits = settings.dicom_limits

@@ -26,6 +26,7 @@ from oncoresponse.rpc.artifact_messages import artifact_message
 from oncoresponse.servers.indexed_study import header_reader
 from oncoresponse.servers.series_facts import series_facts
 from oncoresponse.servers.study_upload import StudyUpload
+from oncoresponse.storage.erasure_register import ErasureRegister
 from oncoresponse.storage.study_database import StudyRecord
 from oncoresponse.storage.study_filter import StudyFilter
 from oncoresponse.storage.study_store import InstanceState, StudyStore
@@ -42,8 +43,15 @@ _FILES_BETWEEN_MESSAGES = 20
 class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     """See ``protos/oncoresponse/v1/study.proto``. Whatever touches a disk or a network runs in a thread."""
 
-    def __init__(self, store: StudyStore, settings: StudySettings, models_directory: Path) -> None:
+    def __init__(
+        self,
+        store: StudyStore,
+        settings: StudySettings,
+        models_directory: Path,
+        register: ErasureRegister | None = None,
+    ) -> None:
         self._store = store
+        self._register = register
         self._settings = settings
         self._models_directory = models_directory
         self._read_object = header_reader(settings.dicom_limits)
@@ -243,6 +251,8 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     ) -> study_pb2.DeleteStudyResponse:
         """Delete one study."""
         await self._own_study(request.name)
+        if self._register is not None:
+            await asyncio.to_thread(self._register.add, studies=(request.name,))
         await asyncio.to_thread(self._store.delete, request.name)
         return study_pb2.DeleteStudyResponse()
 

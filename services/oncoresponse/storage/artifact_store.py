@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -108,6 +108,14 @@ class ArtifactStore:
                 )
             yield path
 
+    def stored_file(self, sha256: str) -> AbstractContextManager[Path]:
+        """A local file with the stored bytes, unchecked, to be read only.
+
+        Raises:
+            FileNotFoundError: The store does not hold it.
+        """
+        return self._bytes.local_path(sha256)
+
     @contextmanager
     def open(self, artifact: StoredArtifact) -> Iterator[BinaryIO]:
         """A binary file over the checked bytes. Raises what :meth:`local_path` raises, before the first byte."""
@@ -122,6 +130,10 @@ class ArtifactStore:
     def delete(self, artifact: StoredArtifact) -> None:
         """Remove an artifact; nothing happens when it is gone already."""
         self._bytes.delete(artifact.sha256)
+
+    def remove(self, sha256: str) -> None:
+        """As :meth:`delete`, by the digest alone."""
+        self._bytes.delete(sha256)
 
     def look(self, sha256: str) -> StoredBytes | None:
         """Length and age of an artifact, without reading it; ``None`` where the store does not hold it."""

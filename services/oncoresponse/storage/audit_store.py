@@ -127,6 +127,15 @@ class PatientDigests:
         patient_id, issuer = (each.strip(" \0") for each in (patient.patient_id, patient.issuer_of_patient_id))
         return self._digest([patient_id]), self._digest([issuer, patient_id])
 
+    def of_name(self, name: str) -> str:
+        """Digest of the name of a study, an assessment or an order."""
+        return self._digest(["", "", name])
+
+    @property
+    def key_name(self) -> str:
+        """Tells whether two digests were made with the same key."""
+        return self._digest([])
+
     def _digest(self, parts: list[str]) -> str:
         return hmac.new(self._key, canonical_json(parts).encode(), hashlib.sha256).hexdigest()
 

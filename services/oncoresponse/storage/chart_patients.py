@@ -48,6 +48,23 @@ def assessments_of_studies(engine: Engine, studies: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
+def everybody(engine: Engine) -> set[IndexedPatient]:
+    """Each patient of whom there is an assessment, or was when it was made."""
+    statement = text(
+        "SELECT patient_id, issuer_of_patient_id FROM chart_patient "
+        "UNION SELECT patient_id, issuer_of_patient_id FROM chart_former_patient"
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(statement).all()
+    return {IndexedPatient(patient_id=str(row[0]), issuer_of_patient_id=str(row[1])) for row in rows}
+
+
+def every_assessment(engine: Engine) -> list[str]:
+    """All assessments."""
+    with engine.connect() as connection:
+        return [str(row[0]) for row in connection.execute(text("SELECT assessment FROM chart_assessment"))]
+
+
 def studies_of_assessments(engine: Engine, assessments: Iterable[str]) -> set[str]:
     """Studies (``studies/{study}``) of these assessments."""
     statement = text("SELECT study FROM chart_assessment WHERE assessment = :assessment")

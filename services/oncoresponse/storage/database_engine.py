@@ -11,7 +11,9 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import OperationalError
 
+from oncoresponse.errors import RestoreUnfinished
 from oncoresponse.storage.private_files import make_private
 from oncoresponse.storage.schema_migrations import migrate
 
@@ -30,6 +32,8 @@ POSTGRESQL_CONNECTION: Mapping[str, Any] = MappingProxyType(
 """Parameters of each connection to PostgreSQL (libpq, "Parameter Key Words"), in seconds, the last in milliseconds: a
 host that is gone without a word is noticed after 20 to 25 s, not after the hours that TCP allows. None of them limits a
 statement: one that waits for a server that was only stopped is answered when it goes on."""
+RESTORING_SCHEMA = "oncoresponse_restoring"
+"""A schema of this name says that a restore into the database has not ended."""
 # Any number that no other program on the database uses: "onco" in ASCII.
 _LOCK = 0x6F6E636F
 
@@ -66,6 +70,30 @@ def database_engine(database_url: str) -> Engine:
 def libpq_url(database_url: str) -> str:
     """A ``postgresql://...`` of the settings as libpq reads it, with its password."""
     return make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def require_restored(database_url: str) -> None:
+    """Refuse a database that a restore has not filled to the end. One that does not answer is not refused here.
+
+    Raises:
+        RestoreUnfinished: A restore was interrupted, or is under way.
+    """
+    if make_url(database_url).get_backend_name() == "sqlite":
+        return
+    engine = database_engine(database_url)
+    try:
+        with engine.connect() as connection:
+            query = text("SELECT count(*) FROM pg_namespace WHERE nspname = :name")
+            unfinished = connection.execute(query, {"name": RESTORING_SCHEMA}).scalar_one()
+    except OperationalError:
+        return
+    finally:
+        engine.dispose()
+    if unfinished:
+        raise RestoreUnfinished(
+            "A restore into this database was interrupted, or is still under way. Wait for its end; if there is none, "
+            "drop the database, make it anew and restore again."
+        )
 
 
 def exclude_other_writers(connection: Connection) -> None:

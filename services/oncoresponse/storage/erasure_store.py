@@ -1,7 +1,7 @@
 """Erasures that were begun: what has to go is written down first, so that one which a crash interrupts is ended later.
 
 What is written down names studies, assessments and digests of files, and is overwritten when they are gone. Whose they
-were stands in no column.
+were stands there as a keyed digest alone, until then.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class WhatGoes(BaseModel):
         assessments: Identifiers, without ``assessments/``.
         orders: ``orders/{order}``.
         artifacts: SHA-256 of what may go, where nothing that lives refers to it.
+        patients: What stands for them in the register of erasures.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +54,7 @@ class WhatGoes(BaseModel):
     assessments: tuple[str, ...] = ()
     orders: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,9 @@ FILES: Mapping[str, Kept] = MappingProxyType(
         r"edges/open-studies(-pacs)?(\.new)?": Kept(Erased.NEVER_THERE, Kind.NONE, True),
         r"workers/[A-Za-z0-9._-]+\.lock": Kept(Erased.NEVER_THERE, Kind.NONE, False),
         r"secrets/.*": Kept(Erased.NEVER_THERE, Kind.NONE, True),
+        r"(users|revoked)\.yaml": Kept(Erased.NEVER_THERE, Kind.NONE, True),
+        r"erasures\.jsonl": Kept(Erased.BY_LAW, Kind.AUDIT, True, "keyed digest of the patient"),
+        r"backup/.*": _SHORT,
     }
 )
 """Every kind of file in the data folder, by a pattern of its path there."""

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TextIO
 
 _LOCK_NAME = "lock"
-_EVERYBODY_NAME = ".lock"
+EVERYBODY_LOCK = ".lock"
+"""File in the folder of all processes that each of them locks while it makes its own."""
 
 
 class ProcessFolder:
@@ -41,10 +42,10 @@ class ProcessFolder:
         if stat.S_ISLNK(parent.lstat().st_mode) or parent.stat().st_uid != os.geteuid():
             raise PermissionError(f"the folder {parent.name} is not of this user")
         parent.chmod(0o700)
-        with _opened(parent / _EVERYBODY_NAME) as everybody:
+        with _opened(parent / EVERYBODY_LOCK) as everybody:
             fcntl.flock(everybody, fcntl.LOCK_EX)
             for other in parent.iterdir():
-                if other.name == _EVERYBODY_NAME:
+                if other.name == EVERYBODY_LOCK:
                     continue
                 if not other.is_dir():
                     other.unlink(missing_ok=True)

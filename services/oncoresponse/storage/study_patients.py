@@ -90,6 +90,20 @@ class StudyPatients:
                     found.append(self._stored(table, study_id, issuers))
         return found
 
+    def everybody(self) -> set[IndexedPatient]:
+        """Each patient of whom there is a study, complete or not, or an order."""
+        with self._database.reading() as table:
+            rows = table.connection.execute(
+                "SELECT patient_id, issuer_of_patient_id FROM patient "
+                "UNION SELECT patient_id, issuer_of_patient_id FROM imaging_order"
+            ).fetchall()
+        found = {IndexedPatient(patient_id=row[0], issuer_of_patient_id=row[1]) for row in rows}
+        parts = self._folder / "parts"
+        for path in parts.glob("*/*") if parts.is_dir() else ():
+            if (patient := self._patient_of(path)) is not None:
+                found.add(patient)
+        return found
+
     def artifacts_of(self, name: str) -> list[str]:
         """Digests of instances, manifest and index; none where there is no such study."""
         with self._database.reading() as table:
