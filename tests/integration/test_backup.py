@@ -61,7 +61,7 @@ class Installation:
     """A data folder, with a database of PostgreSQL or without, and the server that runs on it."""
 
     def __init__(self, folder, start, programs, url="") -> None:
-        self._programs = ("--postgresql-programs", programs)
+        self.programs = ("--postgresql-programs", programs)
         self.folder, self.data, self.url, self._start = folder, folder / "data", url, start
         models = folder / "models"
         models.mkdir()
@@ -80,10 +80,10 @@ class Installation:
         return self.client
 
     def back_up(self, to, recipient) -> str:
-        return done("backup", "--settings", self.settings, "--to", to, "--recipient", recipient, *self._programs)
+        return done("backup", "--settings", self.settings, "--to", to, "--recipient", recipient, *self.programs)
 
     def restore(self, file, identity, *more) -> str:
-        return done("restore", file, "--settings", self.settings, "--identity", identity, *self._programs, *more)
+        return done("restore", file, "--settings", self.settings, "--identity", identity, *self.programs, *more)
 
     def tables(self) -> dict[str, list]:
         """All rows of all tables."""
@@ -244,12 +244,9 @@ def test_who_was_erased_after_the_backup_is_not_there_after_the_restore(
     assert _found(back, values) == set(values)
     # One that begins later knows nothing of what was erased before.
     late = tmp_path / "late.jsonl"
-    late.write_text(register.read_text().splitlines()[-1] + "\n")
-    early = file.with_name("early")
-    early.write_text(re.sub(r'"time":"\d{4}', '"time":"2199', late.read_text()))
-    refused = oncoresponse(
-        "restore", file, "--settings", make("late").settings, "--identity", identity, "--erasures", early
-    )
+    late.write_text(re.sub(r'"time":"\d{4}', '"time":"2199', register.read_text()))
+    command = ("restore", file, "--settings", make("late").settings, "--identity", identity, "--erasures", late)
+    refused = oncoresponse(*command, *back.programs)
     assert refused.returncode == 1 and "begins after the backup" in refused.stderr
 
     target = make("target")

@@ -134,6 +134,7 @@ TABLES: Mapping[str, Kept] = MappingProxyType(
         "application_versions": _ENGINE,
         "queues": _ENGINE,
         "dbos_migrations": _ENGINE,
+        "event_dispatch_kv": _ENGINE,
     }
 )
 """Every table, of ours and of the workflow engine, by name."""

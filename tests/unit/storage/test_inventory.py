@@ -12,7 +12,8 @@ from oncoresponse.access.rpc_rules import RPC_RULES
 from oncoresponse.storage.inventory import FILES, RPCS, TABLES, Erased, Handles, Kind, kept_file
 
 PROTOS = Path(__file__).parents[3] / "protos"
-_BY_THE_MIGRATIONS = {"oncoresponse_schema", "dbos_migrations"}
+# The last one on PostgreSQL alone; nothing here writes to it.
+_BY_THE_MIGRATIONS = {"oncoresponse_schema", "dbos_migrations", "event_dispatch_kv"}
 
 
 def tables_of_ours() -> set[str]:
