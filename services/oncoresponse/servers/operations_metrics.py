@@ -44,12 +44,14 @@ class InstallationCounts:
         assessments: ``waiting`` and ``running``: how many, and when the oldest was created, milliseconds since 1970.
         deliveries: The same by destination and state.
         reports: What physicians did, see :meth:`~oncoresponse.storage.report_store.ReportStore.totals`.
+        corrections: Contours that were corrected.
         now: Milliseconds since 1970.
     """
 
     assessments: Mapping[str, tuple[int, int]]
     deliveries: Mapping[tuple[str, str], tuple[int, int]]
     reports: Mapping[tuple[str, str], int]
+    corrections: int
     now: int
 
 
@@ -123,6 +125,9 @@ def _of_databases(counts: InstallationCounts) -> Iterator[Metric]:
     )
     replaced.add_metric((), counts.reports.get(("replacement", ""), 0))
     yield replaced
+    corrected = _gauge("contour_corrections", "Contours that a person corrected, each step counted.")
+    corrected.add_metric((), counts.corrections)
+    yield corrected
 
 
 def _of_literature() -> Metric:

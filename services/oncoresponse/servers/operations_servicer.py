@@ -15,6 +15,7 @@ from oncoresponse.rpc.process_metrics import ProcessMetrics
 from oncoresponse.rpc.settings import ServerSettings, Service
 from oncoresponse.servers.operations_metrics import InstallationCounts, ProcessText, metrics_text
 from oncoresponse.stages.v1 import process_pb2, process_pb2_grpc
+from oncoresponse.storage.correction_store import CorrectionStore
 from oncoresponse.storage.database_errors import known_database_errors
 from oncoresponse.storage.delivery_store import DeliveryStore
 from oncoresponse.storage.report_store import ReportStore
@@ -48,6 +49,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServiceServicer):
         records: The assessments.
         deliveries: What is sent to others.
         reports: What physicians did with reports.
+        corrections: Of contours.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServiceServicer):
         records: AssessmentRecords,
         deliveries: DeliveryStore,
         reports: ReportStore,
+        corrections: CorrectionStore,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
@@ -65,6 +68,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServiceServicer):
         self._records = records
         self._deliveries = deliveries
         self._reports = reports
+        self._corrections = corrections
         self._models = _Held(self._listed_models, _MODELS_HOLD_SECONDS)
         self._monitoring = _Held(self._monitoring_reports, _REPORTS_HOLD_SECONDS)
 
@@ -90,6 +94,7 @@ class OperationsServicer(operations_pb2_grpc.OperationsServiceServicer):
                 assessments=self._records.unfinished(),
                 deliveries=self._deliveries.totals(),
                 reports=self._reports.totals(),
+                corrections=self._corrections.total(),
                 now=time.time_ns() // 1_000_000,
             )
 

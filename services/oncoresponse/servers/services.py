@@ -371,7 +371,7 @@ def _assessment(around: Surroundings) -> Built:
         judgement_first=settings.judgement_first,
     )
     around.offer(resource_pb2_grpc.add_ResourceServiceServicer_to_server, reader)
-    operations = OperationsServicer(settings, around.metrics, peers, records, deliveries, store)
+    operations = OperationsServicer(settings, around.metrics, peers, records, deliveries, store, kept_corrections)
     around.offer(operations_pb2_grpc.add_OperationsServiceServicer_to_server, operations)
     administration = AdministrationServicer(settings, around.artifacts, peers, records, servicer.identify_older)
     around.offer(administration_pb2_grpc.add_AdministrationServiceServicer_to_server, administration)

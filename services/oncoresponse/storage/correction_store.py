@@ -88,6 +88,11 @@ class CorrectionStore:
         """One of an assessment; ``None`` where there is none of that name."""
         return next((each for each in self.of(assessment) if each.correction == correction), None)
 
+    def total(self) -> int:
+        """How many there are."""
+        with known_database_errors(), self._engine.connect() as connection:
+            return int(connection.execute(text("SELECT count(*) FROM contour_correction")).scalar_one())
+
     def delete(self, assessments: Collection[str]) -> None:
         """Forget those of these assessments."""
         statement = text("DELETE FROM contour_correction WHERE assessment IN :wanted").bindparams(

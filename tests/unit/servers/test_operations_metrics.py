@@ -13,7 +13,7 @@ REPORT = """# HELP oncoresponse_monitoring_predictions Recorded predictions.
 # TYPE oncoresponse_monitoring_predictions gauge
 oncoresponse_monitoring_predictions{{model="{0}",version="1.0.0"}} {1}
 """
-NOTHING = InstallationCounts({"waiting": (0, 0), "running": (0, 0)}, {}, {}, 0)
+NOTHING = InstallationCounts({"waiting": (0, 0), "running": (0, 0)}, {}, {}, 0, 0)
 
 
 def samples(text: str) -> dict[tuple[str, ...], float]:
@@ -36,6 +36,7 @@ def test_models_queue_deliveries_and_physicians():
             ("judgement", "favorable"): 2,
             ("replacement", ""): 1,
         },
+        corrections=6,
         now=1_000_000,
     )
     found = samples(metrics_text([], models, {"a": REPORT.format("a", 3), "b": None}, counts))
@@ -56,6 +57,7 @@ def test_models_queue_deliveries_and_physicians():
         ("report_agreements", ("agree",), 3),
         ("report_judgements", ("favorable",), 2),
         ("assessments_replaced", (), 1),
+        ("contour_corrections", (), 6),
     ):
         assert found[f"oncoresponse_{name}", *labels] == value, name
     # What was sent needs nobody, however old it is.
