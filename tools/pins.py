@@ -1,4 +1,4 @@
-"""The versions that the project is tested with, ``constraints.txt``, and the same with digests, ``requirements.lock``."""
+"""The versions that the project is tested with (``constraints.txt``), and those with digests (``requirements.lock``)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Locked:
 
 def pinned(path: Path = CONSTRAINTS) -> dict[str, str]:
     """Version by normalized name."""
-    found = {}
+    found: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         if "==" in line and not line.startswith("#"):
             name, version = line.split("==")
@@ -59,7 +59,7 @@ def pinned(path: Path = CONSTRAINTS) -> dict[str, str]:
 
 def locked(path: Path = LOCK) -> dict[str, Locked]:
     """The packages of a lock by normalized name."""
-    found = {}
+    found: dict[str, Locked] = {}
     for entry in re.split(r"^(?=\w)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
         requirement = Requirement(entry.split(" \\\n")[0])
         (only,) = requirement.specifier

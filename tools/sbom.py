@@ -1,8 +1,8 @@
 """``python -m tools.sbom FILE``: what a release is made of, as CycloneDX 1.6 in JSON.
 
 The packages are those of requirements.lock, in the versions of the lock, which also says which needs which. Description
-and licences come from cyclonedx-py, which looks into the environment that this runs in; of a package that is not installed
-here (CUDA libraries on a machine without a GPU) name and version are all that is said. The models are components too.
+and licences come from cyclonedx-py, which looks into the environment that this runs in; of a package that is not
+installed here (CUDA libraries, without a GPU) name and version are all that is said. The models are components too.
 """
 
 from __future__ import annotations
