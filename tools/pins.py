@@ -1,4 +1,4 @@
-"""The versions that the project is tested with (``constraints.txt``), and those with digests (``requirements.lock``)."""
+"""The versions that the project is tested with (`constraints.txt`), and those with digests (`requirements.lock`)."""
 
 from __future__ import annotations
 
