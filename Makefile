@@ -8,7 +8,7 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fast coverage fhir-server oidc-server node-example check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers bench-audit bench-pacs bench-ehr trial-push-queue trial-database-pause trial-worker-loss soak fuzz clean
+.PHONY: demo test test-fast coverage fhir-server oidc-server node-example check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers bench-audit bench-pacs bench-ehr trial-push-queue trial-database-pause trial-worker-loss soak fuzz wheel sbom release lock outdated clean
 .DEFAULT_GOAL := demo
 
 # Set-up. numpy comes first because pyradiomics builds against it and does not say so.
@@ -149,6 +149,27 @@ N ?= 2000
 SEED ?= 1
 fuzz: $(VENV)/installed
 	$(BIN)/python -m fuzz --cases $(N) --seed $(SEED)
+
+# docs/release.md. PYTHONS: for which interpreters wheels of libraries that PyPI has as source alone are built. These ask
+# PyPI, the rest needs no network.
+PYTHONS ?= $(PYTHON)
+RELEASE_ARGS ?=
+release: $(VENV)/installed
+	$(BIN)/python -m tools.release dist $(addprefix --python ,$(PYTHONS)) $(RELEASE_ARGS)
+
+# The wheel alone, and what it is made of.
+wheel: $(VENV)/installed
+	$(BIN)/python -m tools.release dist --wheel $(RELEASE_ARGS)
+
+sbom: $(VENV)/installed
+	$(BIN)/python -m tools.sbom build/oncoresponse.cdx.json
+
+# Both ask PyPI. `outdated` fails where there is something newer.
+lock: $(VENV)/installed
+	$(BIN)/python -m tools.lock
+
+outdated: $(VENV)/installed
+	$(BIN)/python -m tools.outdated_pins
 
 clean:
 	rm -rf build demo-output .pytest_cache .mypy_cache .ruff_cache

@@ -101,12 +101,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.release", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="what is in it is deleted")
     parser.add_argument("--python", action="append", default=[], help="interpreter to build libraries for; repeat it")
+    parser.add_argument("--wheel", action="store_true", help="make the wheel alone, and delete nothing")
     parser.add_argument("--uncommitted", action="store_true", help="for a trial: whatever git says of the checkout")
     given = parser.parse_args(arguments)
     changed = changed_files()
     if changed and not given.uncommitted:
         sys.stderr.write(f"A release is made of what is committed, and this is not:\n{changed}")
         return 1
+    if given.wheel:
+        sys.stdout.write(f"{build_wheel(given.folder, commit_time())}\n")
+        return 0
     make_release(given.folder, given.python)
     sys.stdout.write((given.folder / "SHA256SUMS").read_text())
     return 0
