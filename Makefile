@@ -153,16 +153,17 @@ fuzz: $(VENV)/installed
 # docs/release.md. PYTHONS: for which interpreters wheels of libraries that PyPI has as source alone are built. These ask
 # PyPI, the rest needs no network.
 PYTHONS ?= $(PYTHON)
+DIST ?= dist
 RELEASE_ARGS ?=
 release: $(VENV)/installed
-	$(BIN)/python -m tools.release dist $(addprefix --python ,$(PYTHONS)) $(RELEASE_ARGS)
+	$(BIN)/python -m tools.release $(DIST) $(addprefix --python ,$(PYTHONS)) $(RELEASE_ARGS)
 
 # The wheel alone, and what it is made of.
 wheel: $(VENV)/installed
-	$(BIN)/python -m tools.release dist --wheel $(RELEASE_ARGS)
+	$(BIN)/python -m tools.release $(DIST) --wheel $(RELEASE_ARGS)
 
 sbom: $(VENV)/installed
-	$(BIN)/python -m tools.sbom build/oncoresponse.cdx.json
+	$(BIN)/python -m tools.sbom $(DIST)/oncoresponse.cdx.json
 
 # Both ask PyPI. `outdated` fails where there is something newer.
 lock: $(VENV)/installed

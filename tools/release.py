@@ -26,7 +26,7 @@ from tools.source_wheels import build_source_wheels
 _SOURCES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "services", "radiomics")
 _COPIED = ("CHANGELOG.md", "LICENSE", "NOTICE", "constraints.txt")
 # torch as it comes from PyPI, and what it needs on a GPU.
-_CUDA = ("cuda-", "nvidia-", "torch", "triton")
+CUDA = ("cuda-", "nvidia-", "torch", "triton")
 
 
 def build_wheel(output: Path, time: int) -> Path:
@@ -69,7 +69,7 @@ def write_locks(output: Path) -> None:
     packages = [(name, each.lines(digests.get(name, ()))) for name, each in locked(LOCK).items()]
     everything = [own, *(lines for _, lines in packages)]
     (output / LOCK.name).write_text(head.format("") + "\n".join(everything) + "\n", encoding="utf-8")
-    without = [own, *(lines for name, lines in packages if not name.startswith(_CUDA))]
+    without = [own, *(lines for name, lines in packages if not name.startswith(CUDA))]
     text = head.format(", but for torch and the CUDA libraries") + "\n".join(without) + "\n"
     (output / "requirements-without-torch.lock").write_text(text, encoding="utf-8")
 

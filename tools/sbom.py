@@ -12,6 +12,7 @@ import subprocess
 import sys
 import uuid
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ def _model(folder: Path) -> dict[str, Any]:
     }
 
 
+@cache
 def _installed() -> dict[str, dict[str, Any]]:
     """What cyclonedx-py says of the packages of this environment, by normalized name."""
     command = [sys.executable, "-m", "cyclonedx_py", "environment", "--spec-version", "1.6", "--no-validate"]

@@ -17,7 +17,7 @@ SOURCE_ONLY = ("docopt", "pyradiomics")
 _TO_BUILD = ("numpy", "setuptools")
 
 # Python reads a module of this name at its start.
-_REMOVED_NAMES = """\
+REMOVED_NAMES = """\
 import configparser
 
 if not hasattr(configparser, "SafeConfigParser"):
@@ -38,7 +38,7 @@ def build_source_wheels(python: str, output: Path, epoch: int) -> None:
         (place / "build.txt").write_text("\n".join(lock[name].lines() for name in _TO_BUILD) + "\n")
         (place / "source.txt").write_text("\n".join(lock[name].lines() for name in SOURCE_ONLY) + "\n")
         (place / "names").mkdir()
-        (place / "names" / "sitecustomize.py").write_text(_REMOVED_NAMES)
+        (place / "names" / "sitecustomize.py").write_text(REMOVED_NAMES)
         subprocess.run([python, "-m", "venv", place / "venv"], check=True)
         pip = (place / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet")
         checked = ("--no-deps", "--require-hashes")
