@@ -11,14 +11,15 @@ CONSTRAINTS := constraints.txt
 .PHONY: demo test test-fast coverage fhir-server oidc-server node-example check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers bench-audit bench-pacs bench-ehr trial-push-queue trial-database-pause trial-worker-loss soak fuzz wheel sbom release lock outdated clean
 .DEFAULT_GOAL := demo
 
-# Set-up. numpy comes first because pyradiomics builds against it and does not say so.
+# Set-up. numpy comes first because pyradiomics builds against it and does not say so; removed_names has what it calls
+# and Python 3.12 no longer has.
 # The package keeps the version that it was installed with, so a new version is installed again.
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS) services/oncoresponse/__init__.py
 	$(PYTHON) -c 'import sys; sys.exit("OncoResponse needs Python 3.11 or newer; set PYTHON=") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing OncoResponse and its libraries into $(VENV) (about two minutes and 2.5 GB)."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) numpy setuptools wheel
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) --no-build-isolation pyradiomics==3.0.1
+	PYTHONPATH="$(CURDIR)/tools/removed_names" $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) --no-build-isolation pyradiomics==3.0.1
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) --no-build-isolation -e '.[$(FLAVOR),dev]'
 	@# For tests with nnU-Net folders. Its own requirements (timm, torchvision) serve transformers, which are not read.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) --no-deps dynamic-network-architectures

@@ -16,14 +16,7 @@ from tools.pins import LOCK, locked
 SOURCE_ONLY = ("docopt", "pyradiomics")
 _TO_BUILD = ("numpy", "setuptools")
 
-# Python reads a module of this name at its start.
-REMOVED_NAMES = """\
-import configparser
-
-if not hasattr(configparser, "SafeConfigParser"):
-    configparser.SafeConfigParser = configparser.ConfigParser
-    configparser.RawConfigParser.readfp = configparser.RawConfigParser.read_file
-"""
+REMOVED_NAMES = Path(__file__).parent / "removed_names"
 
 
 def build_source_wheels(python: str, output: Path, epoch: int) -> None:
@@ -37,15 +30,13 @@ def build_source_wheels(python: str, output: Path, epoch: int) -> None:
         place = Path(folder)
         (place / "build.txt").write_text("\n".join(lock[name].lines() for name in _TO_BUILD) + "\n")
         (place / "source.txt").write_text("\n".join(lock[name].lines() for name in SOURCE_ONLY) + "\n")
-        (place / "names").mkdir()
-        (place / "names" / "sitecustomize.py").write_text(REMOVED_NAMES)
         subprocess.run([python, "-m", "venv", place / "venv"], check=True)
         pip = (place / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet")
         checked = ("--no-deps", "--require-hashes")
         subprocess.run([*pip, "install", *checked, "--only-binary", ":all:", "-r", place / "build.txt"], check=True)
         # Without debugging information, which holds the names of temporary folders.
         environment = os.environ | {
-            "PYTHONPATH": str(place / "names"),
+            "PYTHONPATH": str(REMOVED_NAMES),
             "SOURCE_DATE_EPOCH": str(epoch),
             "CFLAGS": "-g0",
         }
