@@ -3,8 +3,9 @@
 Python reads a module of this name at its start. Only builds have this folder in their PYTHONPATH.
 """
 
+# mypy: ignore-errors
 import configparser
 
 if not hasattr(configparser, "SafeConfigParser"):
-    configparser.SafeConfigParser = configparser.ConfigParser  # type: ignore[attr-defined]
-    configparser.RawConfigParser.readfp = configparser.RawConfigParser.read_file  # type: ignore[attr-defined]
+    configparser.SafeConfigParser = configparser.ConfigParser
+    configparser.RawConfigParser.readfp = configparser.RawConfigParser.read_file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from oncoresponse.errors import OncoResponseError
 from oncoresponse.model.folder import ModelFolder, find_model, installed_model_names
 from oncoresponse.rpc.settings import load_settings
 from oncoresponse.segmentation.external.declaration import EXTERNAL_NETWORK_FILE, read_declaration
+from oncoresponse.workflow.sqlite_version import require_usable_sqlite
 
 _MINIMUM_FREE_BYTES = 5 * 1024**3
 _PACKAGES = {"nnunet": ("dynamic_network_architectures", "nnunet"), "onnx": ("onnxruntime", "onnx")}
@@ -55,6 +57,7 @@ def findings(models_directory: Path, data_directory: Path | None, settings_file:
         ("device", _device),
         ("DICOM codecs", _codecs),
         ("radiomics", _radiomics),
+        ("workflow database", lambda: _workflow_database(settings_file)),
         ("models", lambda: _models(models_directory)),
         ("disk", lambda: _disk(data_directory, settings_file)),
         ("encryption at rest", lambda: _encryption(data_directory, settings_file)),
@@ -123,6 +126,12 @@ def _radiomics() -> Iterator[Finding]:
         yield Finding("radiomics", False, "a folder called radiomics hides pyradiomics; run from another folder")
     else:
         yield Finding("radiomics", True, f"pyradiomics {version}")
+
+
+def _workflow_database(settings_file: Path | None) -> Iterator[Finding]:
+    if load_settings(settings_file).system_database_url.startswith("sqlite"):
+        require_usable_sqlite()
+        yield Finding("workflow database", True, f"SQLite {sqlite3.sqlite_version}")
 
 
 def _models(directory: Path) -> Iterator[Finding]:
