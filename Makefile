@@ -8,17 +8,18 @@ FLAVOR ?= cpu
 PIP_ARGS ?=
 CONSTRAINTS := constraints.txt
 
-.PHONY: demo test test-fast coverage fhir-server oidc-server node-example check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers bench-audit bench-pacs bench-ehr bench-scale trial-push-queue trial-database-pause trial-worker-loss soak fuzz clean
+.PHONY: demo test test-fast coverage fhir-server oidc-server node-example check lint breaking types stubs stubs-check bench bench-radiomics bench-watchers bench-audit bench-pacs bench-ehr bench-scale trial-push-queue trial-database-pause trial-worker-loss soak fuzz wheel sbom release lock outdated clean
 .DEFAULT_GOAL := demo
 
-# Set-up. numpy comes first because pyradiomics builds against it and does not say so.
+# Set-up. numpy comes first because pyradiomics builds against it and does not say so; removed_names has what it calls
+# and Python 3.12 no longer has.
 # The package keeps the version that it was installed with, so a new version is installed again.
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS) services/oncoresponse/__init__.py
 	$(PYTHON) -c 'import sys; sys.exit("OncoResponse needs Python 3.11 or newer; set PYTHON=") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing OncoResponse and its libraries into $(VENV) (about two minutes and 2.5 GB)."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) numpy setuptools wheel
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) --no-build-isolation pyradiomics==3.0.1
+	PYTHONPATH="$(CURDIR)/tools/removed_names" $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) --no-build-isolation pyradiomics==3.0.1
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) --no-build-isolation -e '.[$(FLAVOR),dev]'
 	@# For tests with nnU-Net folders. Its own requirements (timm, torchvision) serve transformers, which are not read.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c $(CONSTRAINTS) --no-deps dynamic-network-architectures
@@ -154,6 +155,28 @@ N ?= 2000
 SEED ?= 1
 fuzz: $(VENV)/installed
 	$(BIN)/python -m fuzz --cases $(N) --seed $(SEED)
+
+# docs/release.md. PYTHONS: for which interpreters wheels of libraries that PyPI has as source alone are built. These ask
+# PyPI, the rest needs no network.
+PYTHONS ?= $(PYTHON)
+DIST ?= dist
+RELEASE_ARGS ?=
+release: $(VENV)/installed
+	$(BIN)/python -m tools.release $(DIST) $(addprefix --python ,$(PYTHONS)) $(RELEASE_ARGS)
+
+# The wheel alone, and what it is made of.
+wheel: $(VENV)/installed
+	$(BIN)/python -m tools.release $(DIST) --wheel $(RELEASE_ARGS)
+
+sbom: $(VENV)/installed
+	$(BIN)/python -m tools.sbom $(DIST)/oncoresponse.cdx.json
+
+# Both ask PyPI. `outdated` fails where there is something newer.
+lock: $(VENV)/installed
+	$(BIN)/python -m tools.lock
+
+outdated: $(VENV)/installed
+	$(BIN)/python -m tools.outdated_pins
 
 clean:
 	rm -rf build demo-output .pytest_cache .mypy_cache .ruff_cache

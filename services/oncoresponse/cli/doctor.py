@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,7 @@ from oncoresponse.errors import OncoResponseError
 from oncoresponse.model.folder import ModelFolder, find_model, installed_model_names
 from oncoresponse.rpc.settings import load_settings
 from oncoresponse.segmentation.external.declaration import EXTERNAL_NETWORK_FILE, read_declaration
+from oncoresponse.workflow.sqlite_version import require_usable_sqlite
 
 _MINIMUM_FREE_BYTES = 5 * 1024**3
 _PACKAGES = {"nnunet": ("dynamic_network_architectures", "nnunet"), "onnx": ("onnxruntime", "onnx")}
@@ -68,6 +70,7 @@ def findings(
         ("device", _device),
         ("DICOM codecs", _codecs),
         ("radiomics", _radiomics),
+        ("workflow database", lambda: _workflow_database(settings_file)),
         ("models", lambda: _models(models_directory or _models_of(settings_file))),
         ("disk", lambda: _disk(data_directory, settings_file)),
         ("encryption at rest", lambda: _encryption(data_directory, settings_file)),
@@ -142,6 +145,12 @@ def _models_of(settings_file: Path | None) -> Path:
     """Where the settings say, as the server reads them; else those of the checkout."""
     named = load_settings(settings_file).models_directory
     return named if named.is_dir() else default_models_directory()
+
+
+def _workflow_database(settings_file: Path | None) -> Iterator[Finding]:
+    if load_settings(settings_file).system_database_url.startswith("sqlite"):
+        require_usable_sqlite()
+        yield Finding("workflow database", True, f"SQLite {sqlite3.sqlite_version}")
 
 
 def _models(directory: Path) -> Iterator[Finding]:

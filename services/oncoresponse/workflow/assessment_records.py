@@ -42,6 +42,7 @@ from oncoresponse.workflow.earlier_versions import Settled, settle_earlier_versi
 from oncoresponse.workflow.engine_patience import outlast_the_database
 from oncoresponse.workflow.expiry import assessment_of_kept, expire_regularly
 from oncoresponse.workflow.run_states import WAITING, RunState, RunStates
+from oncoresponse.workflow.sqlite_version import require_usable_sqlite
 from oncoresponse.workflow.stored_json import StoredJson, refuse_pickles
 from oncoresponse.workflow.watching import Watching
 from oncoresponse.workflow.worker_presence import WorkerPresence
@@ -99,7 +100,7 @@ class AssessmentRecords:
         :mod:`~oncoresponse.workflow.earlier_versions`.
 
         Raises:
-            ConfigurationError: Another process of this ``executor_id`` runs.
+            ConfigurationError: Another process of this ``executor_id`` runs, or SQLite is too old for this Python.
             PeerUnavailable: The database does not answer.
             DiskFull: The database has no room.
         """
@@ -112,7 +113,9 @@ class AssessmentRecords:
             "sys_db_idle_transaction_timeout_sec": _IDLE_TRANSACTION_SECONDS,
             "log_level": "WARNING",
         }
-        if not self._settings.system_database_url.startswith("sqlite"):
+        if self._settings.system_database_url.startswith("sqlite"):
+            require_usable_sqlite()
+        else:
             config["db_engine_kwargs"] = {"connect_args": dict(POSTGRESQL_CONNECTION)}
         engine_log = logging.getLogger("dbos")
         if not any(isinstance(each, TextWithheld) for each in engine_log.filters):
