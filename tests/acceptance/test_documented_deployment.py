@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,18 @@ ANY_LISTED = re.compile(r"\b(waiting|sending|held|dead)\b")
 
 
 @pytest.fixture
-def story(tmp_path: Path, postgresql: Any, require_installed: Callable[..., None]) -> Iterator[Story]:
+def story(
+    tmp_path: Path, postgresql: Any, postgresql_programs: Path, require_installed: Callable[..., None]
+) -> Iterator[Story]:
     require_installed("dcmtk", "storescu")
     require_installed("curl", "curl")
     require_installed("openssl", "openssl")
-    package = Path(sys.modules[type(postgresql).__module__].__file__ or "").parent
-    programs = next(package.glob("pginstall*/bin/createdb")).parent
     host = str(postgresql.get_uri()).split("host=")[1].split("&")[0]
+    path = (only(tmp_path / "bin", "oncoresponse"), postgresql_programs, os.environ["PATH"])
     environment = {
         **os.environ,
         # dcmtk's programs come before those of pynetdicom, which have the same names.
-        "PATH": os.pathsep.join([str(only(tmp_path / "bin", "oncoresponse")), os.environ["PATH"], str(programs)]),
+        "PATH": os.pathsep.join(map(str, path)),
         "PGHOST": host,
         "PGUSER": "postgres",
     }
@@ -78,6 +78,8 @@ def test_from_nothing_to_three_processes(story: Story, tmp_path: Path, require_i
         until(lambda: len(re.findall(r"\bsent\b", story.run(deliveries)[0])) == 2)
         assert not ANY_LISTED.search(story.run(deliveries)[0])
         metrics, _ = story.run(story.next("curl"))
+        for command in ("oncoresponse backup-key", "deploy/run etc/environment front backup", "oncoresponse restore"):
+            story.run(story.next(command))
         assert not story.commands
         assert len(re.findall(r"^oncoresponse_up\{.*\} 1\.0$", metrics, re.MULTILINE)) == 3
         for name in ("oncoresponse_assessments{", 'oncoresponse_deliveries{destination="chart",state="sent"} 1.0'):

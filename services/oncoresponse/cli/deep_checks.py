@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,22 +34,11 @@ from oncoresponse.servers.process_servicer import installed_models
 from oncoresponse.stages.v1 import process_pb2, process_pb2_grpc
 from oncoresponse.storage.artifact_store import ArtifactStore
 from oncoresponse.storage.database_engine import database_engine
-from oncoresponse.storage.schema_migrations import migrations
+from oncoresponse.storage.schema_migrations import areas, migrations
 
 _ANSWERS_WITHIN_SECONDS = 10.0
 _CLOCKS_APART_SECONDS = 2.0
 _EXPIRES_SOON_DAYS = 30
-_AREAS = (
-    "chart",
-    "deliveries",
-    "reports",
-    "resources",
-    "cards",
-    "corrections",
-    "model_control",
-    "monitoring",
-    "workers",
-)
 
 
 def deep_findings(settings: ServerSettings) -> Iterator[Finding]:
@@ -160,12 +150,12 @@ def _schemas(connection: sqlalchemy.engine.Connection) -> Iterator[Finding]:
         yield Finding("schema", None, "no tables yet; the first start makes them")
         return
     rows = connection.execute(text("SELECT area, version, release FROM oncoresponse_schema")).all()
-    newest = {area: migrations(area)[-1].version for area in _AREAS}
+    newest = {area: migrations(area)[-1].version for area in areas()}
     newer = [f"{area} ({release})" for area, version, release in rows if version > newest.get(area, version)]
     older = [area for area, version, _ in rows if version < newest.get(area, version)]
     if newer:
-        areas = ", ".join(sorted(newer))
-        yield Finding("schema", False, f"written by a newer release: {areas}; this is {oncoresponse.__version__}")
+        named = ", ".join(sorted(newer))
+        yield Finding("schema", False, f"written by a newer release: {named}; this is {oncoresponse.__version__}")
     elif older:
         yield Finding("schema", None, f"of an earlier release; the next start migrates {', '.join(sorted(older))}")
     else:
@@ -176,6 +166,15 @@ def _database_fault(error: sqlalchemy.exc.SQLAlchemyError) -> str:
     """The cause without the address or the password, which the driver's own words may hold."""
     words = str(getattr(error, "orig", error)).lower()
     for found, said in (
+        ("root certificate file", "its certificate cannot be checked (sslrootcert)"),
+        ("certificate", "its certificate is not trusted (sslrootcert)"),
+        ("peer authentication failed", "it takes only the user of its own name (peer); use a password, or that user"),
+        ("no such file or directory", "nothing listens at its socket; check that it runs, or name its host"),
+        ("too many clients", "it has no connection free; raise max_connections"),
+        ("remaining connection slots", "it has no connection free; raise max_connections"),
+        ("starting up", "it is starting; try again"),
+        ("no route to host", "there is no way to its host; check address and network"),
+        ("permission denied", "the user may not read or make its tables; let it own the database"),
         ("password authentication failed", "the password is wrong (PGPASSFILE, or that in database_url)"),
         ("no password supplied", "there is no password (PGPASSFILE names the file, for this user alone, mode 0600)"),
         ("does not exist", "the database or the user does not exist; make it (createdb, createuser)"),
@@ -185,7 +184,6 @@ def _database_fault(error: sqlalchemy.exc.SQLAlchemyError) -> str:
         ("failed to resolve host", "its host name is not known"),
         ("timeout", "it does not answer in time; check address and network"),
         ("pg_hba.conf", "it lets nobody in from here (pg_hba.conf)"),
-        ("certificate", "its certificate is not trusted (sslrootcert)"),
     ):
         if found in words:
             return said
@@ -209,6 +207,9 @@ def _processes(settings: ServerSettings) -> Iterator[Finding]:
     file = settings.stage_token_file or settings.data_directory / "secrets" / "stage-token"
     if not file.is_file():
         yield Finding("stage_token_file", False, f"there is no {file}; the same secret has to lie in every process")
+        return
+    if settings.data_directory.is_dir() and settings.data_directory.stat().st_uid != os.geteuid():
+        yield Finding("data folder", False, "it belongs to another user; run this as the user of the service (sudo -u)")
         return
     token = stage_token(settings.data_directory, settings.stage_token_file)
     artifacts = ArtifactStore(settings.artifact_url or (settings.data_directory / "artifacts").as_uri())

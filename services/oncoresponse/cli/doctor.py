@@ -59,6 +59,8 @@ def _deep(models_directory: Path | None, data_directory: Path | None, settings_f
         yield from deep_findings(settings)
     except OncoResponseError as error:
         yield Finding("settings", False, error.message)
+    except OSError as error:
+        yield Finding("files", False, f"{error.filename or 'a file'}: {error.strerror}; run this as the service's user")
 
 
 def findings(
@@ -144,7 +146,8 @@ def _radiomics() -> Iterator[Finding]:
 def _models_of(settings_file: Path | None) -> Path:
     """Where the settings say, as the server reads them; else those of the checkout."""
     named = load_settings(settings_file).models_directory
-    return named if named.is_dir() else default_models_directory()
+    # The default is a folder of the current one; where the settings name another, the server takes no other either.
+    return named if named.is_dir() or named != Path("models") else default_models_directory()
 
 
 def _workflow_database(settings_file: Path | None) -> Iterator[Finding]:

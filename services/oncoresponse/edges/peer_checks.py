@@ -15,7 +15,13 @@ from oncoresponse.edges.delivery.fhir_client import FhirClient
 from oncoresponse.edges.delivery.http_exchange import exchange
 from oncoresponse.edges.delivery.sending import AttemptEnded
 from oncoresponse.edges.dicom_association import DicomTarget, associated
-from oncoresponse.errors import DestinationAccessDenied, OncoResponseError, PeerUnavailable, TlsHandshakeFailed
+from oncoresponse.errors import (
+    ConfigurationError,
+    DestinationAccessDenied,
+    OncoResponseError,
+    PeerUnavailable,
+    TlsHandshakeFailed,
+)
 from oncoresponse.http_client.metered_connections import Meter
 from oncoresponse.http_client.one_way_session import OneWaySession
 from oncoresponse.http_client.server_login import log_in
@@ -130,12 +136,18 @@ def _connect(address: str, files: TlsFiles, *, encrypted: bool) -> str:
     """A connection, encrypted where the settings say so; nothing is sent."""
     host, port = host_of(address), int(address.rpartition(":")[2])
     try:
+        context = ssl.create_default_context(cafile=files.tls_authority)
+        if files.tls_certificate is not None:
+            context.load_cert_chain(files.tls_certificate, files.tls_key, password="")
+    except OSError as error:
+        raise ConfigurationError(
+            "A TLS file of this destination cannot be read, is no PEM file of its kind, or the key is not the "
+            "certificate's (tls_authority, tls_certificate, tls_key)."
+        ) from error
+    try:
         with socket.create_connection((host, port), timeout=_SECONDS) as connection:
             if not encrypted:
                 return "takes a connection; nothing was sent"
-            context = ssl.create_default_context(cafile=files.tls_authority)
-            if files.tls_certificate is not None:
-                context.load_cert_chain(files.tls_certificate, files.tls_key, password="")
             with context.wrap_socket(connection, server_hostname=host):
                 return "takes an encrypted connection; nothing was sent"
     except ssl.SSLError as error:

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from oncoresponse.access.call import correlated
 from oncoresponse.errors import NotAuthenticated, PeerUnavailable
+from oncoresponse.model.plan import STAGES
 from oncoresponse.rpc.access_control import Admission, Gate, correlation_id_of, unchecked
 from oncoresponse.rpc.peers import HOSTED_BY, SERVICE_NAMES
 from oncoresponse.rpc.process_log import CALL_FIELDS
@@ -126,9 +127,9 @@ class RulesAndErrors(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         self, behavior: Callable[..., Awaitable[Message]], method: str
     ) -> Callable[..., Awaitable[Message]]:
         async def call(request: Any, context: grpc.aio.ServicerContext) -> Message:
-            # Of a stage its name is part of what was called.
+            # Of a stage its name is part of what was called; a name that is none is the caller's own text.
             stage = getattr(request, "stage", "")
-            label = f"{method} {stage}" if stage else method
+            label = f"{method} {stage}" if stage in STAGES else method
             async with self._outcome(label, context), self._admitted(method.removeprefix("/"), context) as admission:
                 with nullcontext() if isinstance(request, Message) else admission.streaming():
                     answer = await behavior(_checked(request, admission), context)

@@ -20,6 +20,8 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from oncoresponse.errors import InternalError
+
 SECONDS_BUCKETS = (0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 """Of how long calls and requests take."""
 _TO_REPORT = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 86400)
@@ -47,6 +49,11 @@ class ProcessMetrics:
         self._ended = self._counter(
             "assessments_ended", "Assessments that this worker brought to their end.", "outcome", "reason"
         )
+        for outcome in ("completed", "choice_needed"):
+            self._ended.labels(outcome, "")
+        # Without labels, so that they begin at 0 and the first one is an increase.
+        self._internal = self._counter("internal_errors", "Calls that ended with an error that nobody foresaw.")
+        self._failed = self._counter("assessments_failed", "Assessments that failed, for whatever reason.")
         self._lesions = self._counter("lesions_contoured", "Lesions of finished assessments.", "needs_review")
         self._answers = self._counter("answers", "Answers of finished assessments.", "model", "answer")
         self._to_report = self._histogram(
@@ -71,12 +78,16 @@ class ProcessMetrics:
         self._calls.labels(name, status).observe(seconds)
         if reason:
             self._errors.labels(name, reason).inc()
+        if reason == InternalError.reason:
+            self._internal.inc()
         if stage:
             self._stages.labels(stage, status).observe(seconds)
 
     def ended(self, outcome: str, reason: str = "") -> None:
         """Count the end of an assessment: ``completed``, ``choice_needed``, or ``failed`` for a reason."""
         self._ended.labels(outcome, reason).inc()
+        if outcome == "failed":
+            self._failed.inc()
 
     def reported(self, model: str, answer: str, lesions: Iterable[bool], arrival_to_report: float | None) -> None:
         """Count what a finished assessment came to.

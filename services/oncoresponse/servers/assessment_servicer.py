@@ -147,7 +147,8 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
             tenant,
             # What an edge starts for a study belongs to whom the study does.
             owner=study.study.tenant if call.tenant is None and AccessRole.STAGE in call.caller.roles else "",
-            arrived_ms=study.study.create_time.ToMilliseconds(),
+            # Made anew it says nothing of how long a report took.
+            arrived_ms=0 if request.replaces else study.study.create_time.ToMilliseconds(),
             corrections=corrections,
         )
         call.concerns(assessment.name)

@@ -49,6 +49,12 @@ class Migration:
     statements: tuple[str, ...]
 
 
+def areas() -> tuple[str, ...]:
+    """All of them, by name."""
+    folder = resources.files("oncoresponse.storage") / "sql"
+    return tuple(sorted(each.name for each in folder.iterdir() if each.is_dir()))
+
+
 def migrations(area: str) -> tuple[Migration, ...]:
     """The files of an area, in order."""
     folder = resources.files("oncoresponse.storage") / "sql" / area

@@ -22,20 +22,22 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import MetaData, Table, select
+from sqlalchemy import MetaData, Table, select, text
 from sqlalchemy.engine import Connection, Engine
 
 from oncoresponse.errors import EndedByUpgrade, OncoResponseError, RecordUnreadable
 from oncoresponse.storage.database_engine import exclude_other_writers
+from oncoresponse.storage.worker_store import workers
 from oncoresponse.workflow import assessment_workflow, recording_workflow
 from oncoresponse.workflow.plain_pickles import plain_value
 from oncoresponse.workflow.run_removal import SCHEMA_ON_POSTGRESQL
 from oncoresponse.workflow.stored_json import NAME, PICKLED, StoredJson
+from oncoresponse.workflow.worker_takeover import LOCK_WAIT_MS
 
 UNREAD = RecordUnreadable(
     "What the workflow database held of this assessment is not plain data and was not read. Create the assessment "
@@ -86,9 +88,7 @@ class Settled:
     unreadable: set[str] = field(default_factory=set)
 
 
-def settle_earlier_versions(
-    engine: Engine, executor_id: str, version: str, living: Collection[str] | None = None
-) -> Settled:
+def settle_earlier_versions(engine: Engine, executor_id: str, version: str, *, of_the_lost: bool = False) -> Settled:
     """Convert pickles, then adopt, begin anew or end the runs of every earlier version than ``version``.
 
     Args:
@@ -96,21 +96,30 @@ def settle_earlier_versions(
             worker is making it at this moment, so it holds no run.
         executor_id: The worker that starts here, or that is lost: nobody works on what it began.
         version: Of this code, see :func:`~oncoresponse.workflow.code_version.workflow_version`.
-        living: Workers to which their begun runs are left; ``None`` for all but ``executor_id``.
+        of_the_lost: Put in order what workers had begun that were declared lost, and leave alone what others have, also
+            of releases that gave no signs of life. Without, that of ``executor_id`` is, and no other's.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: With ``of_the_lost``, a row is held by a process that was stopped in the middle
+            of a transaction.
     """
     settled = Settled()
     with engine.connect() as connection:
+        if of_the_lost and connection.dialect.name == "postgresql":
+            connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}"))
         exclude_other_writers(connection)
         tables = _tables(connection)
         if not _is_whole(tables):
             return settled
         _convert_pickles(connection, tables, settled.unreadable)
+        lost = {each.executor_id for each in workers(connection) if not each.living} if of_the_lost else set()
         status = tables[_STATUS]
         unfit = status.c.application_version.is_distinct_from(version) | status.c.workflow_uuid.in_(
             sorted(settled.unreadable)
         )
         for run in connection.execute(select(status).where(status.c.status.in_(_UNFINISHED), unfit)).mappings().all():
-            left = run["executor_id"] != executor_id if living is None else run["executor_id"] in living
+            worker = run["executor_id"]
+            left = worker not in lost if of_the_lost else worker != executor_id
             _settle(connection, tables, run, version, settled, left=left)
         connection.commit()
     if settled.ended or settled.anew or settled.adopted or settled.unreadable:
@@ -119,7 +128,7 @@ def settle_earlier_versions(
             "%d are ended; %d records were not plain data and were not read",
             *(settled.adopted, settled.anew, settled.ended, len(settled.unreadable)),
         )
-    if living is None:
+    if not of_the_lost:
         for worker, count in sorted(settled.left_to.items()):
             _log.warning(
                 "%d runs of %s were begun by another version, and are left to it while it lives", count, worker
@@ -167,19 +176,31 @@ def _settle(
     if run["status"] == "PENDING" and left:
         settled.left_to[run["executor_id"]] = settled.left_to.get(run["executor_id"], 0) + 1
         return None
+    # A worker of the earlier version may take it at this moment: then it is that one's.
+    unchanged = (
+        this,
+        status.c.status == run["status"],
+        status.c.executor_id.is_not_distinct_from(run["executor_id"]),
+        status.c.owner_xid.is_not_distinct_from(run["owner_xid"]),
+    )
+
+    def take(**more: Any) -> bool:
+        taken = connection.execute(status.update().where(*unchanged).values(application_version=version, **more))
+        if taken.rowcount:
+            # Without its steps the run begins anew.
+            connection.execute(steps.delete().where(steps.c.workflow_uuid == run_id))
+        return bool(taken.rowcount)
+
     if run["name"] == recording_workflow.WORKFLOW_NAME:
-        # Without its steps the run begins anew; the engine itself takes up what is of its version.
-        connection.execute(steps.delete().where(steps.c.workflow_uuid == run_id))
-        connection.execute(status.update().where(this).values(application_version=version))
-        settled.restarted += 1
+        # The engine itself takes up what is of its version.
+        settled.restarted += take()
         return None
     done = set(connection.execute(select(steps.c.function_name).where(steps.c.workflow_uuid == run_id)).scalars())
     if run["name"] == assessment_workflow.WORKFLOW_NAME and not done & _PUT_TOGETHER:
         begun = run["status"] == "PENDING" or bool(done)
-        connection.execute(steps.delete().where(steps.c.workflow_uuid == run_id))
-        connection.execute(status.update().where(this).values(application_version=version, **(_ANEW if begun else {})))
-        settled.anew += begun
-        settled.adopted += not begun
+        taken = take(**(_ANEW if begun else {}))
+        settled.anew += taken and begun
+        settled.adopted += taken and not begun
         return None
     error = EndedByUpgrade(
         "The service was upgraded after this assessment had begun, and one report never comes from two versions. "
@@ -208,8 +229,9 @@ def _end(
     )
     outcome = tables["workflow_output"]
     connection.execute(outcome.delete().where(outcome.c.workflow_uuid == run_id))
-    text = _JSON.serialize(error)
-    connection.execute(outcome.insert().values(workflow_uuid=run_id, error=text, retention_timestamp=now_ms))
+    connection.execute(
+        outcome.insert().values(workflow_uuid=run_id, error=_JSON.serialize(error), retention_timestamp=now_ms)
+    )
     settled.ended += 1
 
 

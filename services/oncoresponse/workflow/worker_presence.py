@@ -155,9 +155,16 @@ class WorkerPresence:
             if self._is_silent(other) if other.living else other.executor_id in busy:
                 self._take_over(other)
         if earlier:
-            # For the time of an upgrade: what waits, and what those had begun that do not live any more.
-            living = {each.executor_id for each in others if each.living} | {self._executor_id}
-            settle_earlier_versions(self._engine, self._executor_id, self._version, living)
+            # For the time of an upgrade: what waits, and what those had begun that were declared lost.
+            self._settle_earlier_versions()
+
+    def _settle_earlier_versions(self) -> None:
+        try:
+            settle_earlier_versions(self._engine, self._executor_id, self._version, of_the_lost=True)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            _log.info("runs of an earlier version are held by a process that was stopped; they are looked at again")
 
     def _is_silent(self, other: Worker) -> bool:
         sign = (other.epoch, other.beat_ms)

@@ -27,7 +27,7 @@ from oncoresponse.workflow import assessment_workflow, recording_workflow
 
 _NAMES = (assessment_workflow.WORKFLOW_NAME, recording_workflow.WORKFLOW_NAME)
 # Who waits longer for a row meets a process that was stopped in the middle of a transaction; it is tried again later.
-_LOCK_WAIT_MS = 1000
+LOCK_WAIT_MS = 1000
 # After this PostgreSQL ends the transaction of a process that was stopped in the middle of one.
 _IDLE_TRANSACTION_MS = 5000
 
@@ -64,7 +64,7 @@ def take_over(engine: Engine, seen: Worker, version: str) -> TakenOver | None:
     """
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_WAIT_MS}"))
+            connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}"))
             connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_TRANSACTION_MS}"))
         if not declare_lost(connection, seen):
             return None

@@ -1,9 +1,15 @@
 """What Prometheus reads: one family each, numbers that add up, processes told apart, nothing of a patient."""
 
+import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
+from oncoresponse.access.authentication import Authentication
+from oncoresponse.rpc.access_control import Gate
+from oncoresponse.rpc.interceptors import RulesAndErrors
 from oncoresponse.rpc.process_metrics import ProcessMetrics
+from oncoresponse.rpc.stage_token import StageToken
 from oncoresponse.servers.operations_metrics import InstallationCounts, ProcessText, metrics_text
+from oncoresponse.stages.v1 import stage_pb2, stage_pb2_grpc
 from oncoresponse.v1 import assessment_pb2, lesion_pb2, model_pb2, response_pb2
 from oncoresponse.workflow.assessment_run import AssessmentRun
 from oncoresponse.workflow.assessment_workflow import count_end
@@ -141,3 +147,26 @@ def test_memory_of_child_processes_is_told(monkeypatch):
             assert child.poll() is None
     finally:
         child.communicate(b"\n")
+
+
+async def test_what_a_stranger_calls_a_stage_is_no_label():
+    """Also of a call that is refused: it is the caller's own text, and there are as many as the caller likes."""
+    metrics = ProcessMetrics()
+    gate = Gate(Authentication([StageToken("s" * 40)]))
+    server = grpc.aio.server(interceptors=(RulesAndErrors(gate, counted=metrics.called),))
+    stage_pb2_grpc.add_StageServiceServicer_to_server(stage_pb2_grpc.StageServiceServicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = stage_pb2_grpc.StageServiceStub(channel)
+            for stage in ("jane_doe", "segmentation"):
+                with pytest.raises(grpc.aio.AioRpcError) as error:
+                    await stub.RunStage(stage_pb2.RunStageRequest(stage=stage))
+                assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    finally:
+        await server.stop(0)
+        gate.close()
+    text = metrics.text()
+    assert "jane_doe" not in text
+    assert samples(text)["oncoresponse_call_seconds_count", "UNAUTHENTICATED", "stages.v1.StageService/RunStage"] == 2
