@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -33,6 +34,8 @@ def run(command: str, folder: Path, *more: str, replaced: dict[str, str] | None 
     ]
     if words[0] != "make":
         words[0] = str(BIN / words[0])
-    done = subprocess.run([*words, *more], cwd=folder, capture_output=True, text=True, timeout=600)
+    # A make below another one says so between the lines.
+    environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    done = subprocess.run([*words, *more], cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
