@@ -126,7 +126,7 @@ def test_prometheus_sees_each_process_the_queue_and_the_memory(prometheus: str) 
     assert ask(prometheus, "max(oncoresponse_children_resident_memory_bytes) > 1e7")
     stages = {each["metric"]["stage"] for each in ask(prometheus, "oncoresponse_stage_seconds_count >= 1")}
     assert stages == {"conversion", "segmentation", "features", "prediction", "report"}
-    (ended,) = ask(prometheus, 'oncoresponse_assessments_ended_total{outcome="completed"}')
+    (ended,) = ask(prometheus, 'sum(oncoresponse_assessments_ended_total{outcome="completed"})')
     assert ended["value"][1] == "1"
     assert ask(prometheus, "oncoresponse_arrival_to_report_seconds_sum < 240")
 
@@ -153,8 +153,12 @@ def test_every_panel_of_the_dashboard_asks_for_what_there_is(deployment: Deploym
 def test_a_process_that_ends_is_told_and_the_alert_waits(deployment: Deployment, prometheus: str) -> None:
     deployment.stop("radiomics")
     until(lambda: ask(prometheus, 'oncoresponse_up{services="radiomics"} == 0'))
-    alerts = requests.get(f"{prometheus}/api/v1/alerts", timeout=30).json()["data"]["alerts"]
-    assert "OncoResponseProcessDown" in {each["labels"]["alertname"] for each in alerts if each["state"] == "pending"}
+
+    def pending() -> set[str]:
+        alerts = requests.get(f"{prometheus}/api/v1/alerts", timeout=30).json()["data"]["alerts"]
+        return {each["labels"]["alertname"] for each in alerts if each["state"] == "pending"}
+
+    until(lambda: "OncoResponseProcessDown" in pending())
     deployment.start("radiomics")
     until(lambda: not ask(prometheus, "oncoresponse_up == 0"))
 

@@ -16,7 +16,7 @@ from oncoresponse.rpc.status import from_rpc_error
 from oncoresponse.v1 import study_pb2, study_pb2_grpc
 
 ROOT = Path(__file__).parents[2]
-SERVICES = "study,assessment,model,monitoring,response"
+SERVICES = "study,assessment,segmentation,model,monitoring,response"
 NO_LIMITS = {"calls_per_minute": 0, "failed_authentications_per_minute": 0}
 REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED}
 REASON = "unconscious%20in%20the%20emergency%20room"
