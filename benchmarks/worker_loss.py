@@ -15,7 +15,6 @@ import argparse
 import os
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,7 +31,8 @@ from oncoresponse.rpc.client import Client, Order
 from oncoresponse.rpc.settings import FRONT_SERVICES, Service
 from oncoresponse.v1 import assessment_pb2
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.served_process import ROOT, ServedProcess
+
 NAMES = ("worker-1", "worker-2", "worker-3")
 PLACES = (*STAGES, "record")
 """Where the worker is lost: a stage, or while the prediction is handed to monitoring."""
@@ -48,43 +48,6 @@ CREATE TRIGGER note_step AFTER INSERT OR UPDATE ON dbos.operation_outputs FOR EA
 CREATE TRIGGER note_outcome AFTER INSERT OR UPDATE ON dbos.workflow_output FOR EACH ROW EXECUTE FUNCTION note_outcome();
 """
 TWICE = "SELECT count(*) FROM (SELECT 1 FROM written GROUP BY kind, run, step HAVING count(*) > 1) AS twice"
-
-
-class Process:
-    """One ``oncoresponse serve``."""
-
-    def __init__(self, folder: Path, *arguments: str, settings: Path | None = None) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ONCORESPONSE_DRAIN_SECONDS": "1"}
-        environment |= {"ONCORESPONSE_SETTINGS_FILE": str(settings)} if settings else {}
-        log = (folder / f"log-{uuid.uuid4().hex[:8]}.txt").open("wb")
-        command = [sys.executable, "-m", "oncoresponse.cli.main", "serve", "--listen", "127.0.0.1:0"]
-        self.process = subprocess.Popen(
-            [*command, "--allow-anonymous", "--data-dir", str(folder / "data"), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-        )
-        log.close()
-        self.log = Path(log.name)
-        self.address = self.stage_address = ""
-
-    def wait_until_ready(self) -> str:
-        """The address."""
-        while not self.address:
-            line = self.process.stdout.readline() if self.process.stdout else ""
-            if line.startswith("stages "):
-                self.stage_address = line.split()[1]
-            elif line.startswith("ready "):
-                self.address = line.split()[1]
-            else:
-                raise SystemExit(f"a process did not start: {self.log.read_text()[-2000:]}")
-        return self.address
-
-    def signal(self, number: int) -> None:
-        """Send a signal."""
-        self.process.send_signal(number)
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 300.0) -> Any:
@@ -104,7 +67,7 @@ class Trial:
         self._folder, self._url = folder, database_url
         inside = {each: ("--stage-listen", "127.0.0.1:0") if each in FRONT_SERVICES else () for each in Service}
         self.services = {
-            each: Process(folder, "--services", each.value, "--database-url", database_url, *inside[each])
+            each: self._served("--services", each.value, "--database-url", database_url, *inside[each])
             for each in Service
             if each is not Service.ASSESSMENT
         }
@@ -121,10 +84,13 @@ class Trial:
         self._study = client.upload_study(study, lambda _message, _fraction: None)
         client.close()
 
-    def start(self, name: str) -> Process:
+    def _served(self, *arguments: str, settings: Path | None = None) -> ServedProcess:
+        return ServedProcess(self._folder, *arguments, settings=settings, environment={"OMP_NUM_THREADS": "1"})
+
+    def start(self, name: str) -> ServedProcess:
         """A worker."""
         arguments = ("--services", "assessment", "--database-url", self._url, "--executor-id", name)
-        return Process(self._folder, *arguments, settings=self._settings)
+        return self._served(*arguments, settings=self._settings)
 
     def client(self, name: str) -> Client:
         """Of one worker."""

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,46 +12,9 @@ import yaml
 from oncoresponse.rpc.client import Client
 from oncoresponse.rpc.settings import FRONT_SERVICES, Service
 
-ROOT = Path(__file__).resolve().parents[2]
+from benchmarks.served_process import ServedProcess
+
 STAGE_SERVICES = tuple(service for service in Service if service is not Service.ASSESSMENT)
-
-
-class Process:
-    """One ``oncoresponse serve``; what it prints to stderr is kept beside its data."""
-
-    def __init__(self, folder: Path, *arguments: str, settings: Path | None = None) -> None:
-        environment = {**os.environ, "ONCORESPONSE_DRAIN_SECONDS": "1"}
-        environment |= {"ONCORESPONSE_SETTINGS_FILE": str(settings)} if settings else {}
-        command = [sys.executable, "-m", "oncoresponse.cli.main", "serve", "--listen", "127.0.0.1:0"]
-        command += ["--allow-anonymous", "--data-dir", str(folder / "data"), *arguments]
-        self._log = folder / f"log-{uuid.uuid4().hex[:8]}.txt"
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, env=environment
-            )
-        self.address = self.stage_address = ""
-
-    def wait_until_ready(self) -> str:
-        """The address."""
-        while not self.address:
-            line = self.process.stdout.readline() if self.process.stdout else ""
-            if line.startswith("stages "):
-                self.stage_address = line.split()[1]
-            elif line.startswith("ready "):
-                self.address = line.split()[1]
-            else:
-                raise SystemExit(f"a process did not start: {self._log.read_text()[-2000:]}")
-        return self.address
-
-    def stop(self) -> None:
-        """End it, and its children with it."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
 
 
 class Installation:
@@ -70,10 +30,10 @@ class Installation:
         self._folder, self._url = folder, database_url
         inside = {each: ("--stage-listen", "127.0.0.1:0") if each in FRONT_SERVICES else () for each in Service}
         self.services = {
-            each: Process(folder, "--services", each.value, "--database-url", database_url, *inside[each])
+            each: ServedProcess(folder, "--services", each.value, "--database-url", database_url, *inside[each])
             for each in STAGE_SERVICES
         }
-        self.workers: list[Process] = []
+        self.workers: list[ServedProcess] = []
         addresses = {}
         for each, process in self.services.items():
             ready = process.wait_until_ready()
@@ -93,7 +53,7 @@ class Installation:
         started = []
         for number in range(len(self.workers) + 1, count + 1):
             arguments = ("--services", "assessment", "--database-url", self._url, "--executor-id", f"worker-{number}")
-            started.append(Process(self._folder, *arguments, settings=self._settings))
+            started.append(ServedProcess(self._folder, *arguments, settings=self._settings))
         self.workers += started
         for each in started:
             each.wait_until_ready()

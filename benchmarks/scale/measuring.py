@@ -24,9 +24,10 @@ import psycopg
 from oncoresponse.rpc.client import Client, Order
 
 from benchmarks.scale.costs import StudyCosts, Work
-from benchmarks.scale.installation import ROOT, Installation, Meter, resident_mib
+from benchmarks.scale.installation import Installation, Meter, resident_mib
 from benchmarks.scale.simulation import SERVICE_OF_STAGE
 from benchmarks.scale.study_copies import write_copies
+from benchmarks.served_process import ROOT
 
 MODEL = "sts-petct"
 GPU_NETWORK_SECONDS = 0.021

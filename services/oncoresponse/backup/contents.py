@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 import oncoresponse
 from oncoresponse.errors import SchemaTooNew
-from oncoresponse.storage.schema_migrations import migrations
+from oncoresponse.storage.schema_migrations import migrations, release_number
 
 FORMAT = 1
 HEADER, MANIFEST = "header.json", "manifest.json"
@@ -56,7 +56,7 @@ class Header(_Document):
         Raises:
             SchemaTooNew: A newer release has.
         """
-        newer = self.format > FORMAT or _numbers(self.release) > _numbers(oncoresponse.__version__)
+        newer = self.format > FORMAT or release_number(self.release) > release_number(oncoresponse.__version__)
         for area, version in self.schemas.items():
             newest = _newest(area)
             if version > newest or newer:
@@ -102,10 +102,6 @@ class Manifest(_Document):
     def file_count(self) -> int:
         """Members of every kind."""
         return len(self.members) + self.artifacts
-
-
-def _numbers(release: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", release)[:3]))
 
 
 def _newest(area: str) -> int:

@@ -146,7 +146,7 @@ def write_backup(
     if not (data / "studies" / "studies.sqlite").is_file():
         raise ConfigurationError("There is no OncoResponse in this data folder. Give that of the server (--data-dir).")
     begun = datetime.datetime.now(datetime.UTC)
-    artifacts = ArtifactStore(settings.artifact_url or (data / "artifacts").as_uri())
+    artifacts = ArtifactStore(settings.system_artifact_url)
     with ExitStack() as stack:
         # What a killed backup left, here and of the copies, is removed by the next one.
         part = stack.enter_context(closing(ProcessFolder(to.parent / PART_FOLDER)))

@@ -28,7 +28,7 @@ from oncoresponse.edges.peer_checks import peer_checks, reason_of
 from oncoresponse.errors import ConfigurationError, OncoResponseError
 from oncoresponse.rpc.peers import SERVICE_NAMES, Peers
 from oncoresponse.rpc.settings import ServerSettings, Service
-from oncoresponse.rpc.stage_token import stage_token
+from oncoresponse.rpc.stage_token import stage_token, stage_token_path
 from oncoresponse.rpc.tls import connection_fault, require_readable_pem
 from oncoresponse.servers.process_servicer import installed_models
 from oncoresponse.stages.v1 import process_pb2, process_pb2_grpc
@@ -204,7 +204,7 @@ def _processes(settings: ServerSettings) -> Iterator[Finding]:
         yield Finding(f"addresses.{service}", False, "the service runs neither in this process nor at a known address")
     if not settings.addresses:
         return
-    file = settings.stage_token_file or settings.data_directory / "secrets" / "stage-token"
+    file = stage_token_path(settings.data_directory, settings.stage_token_file)
     if not file.is_file():
         yield Finding("stage_token_file", False, f"there is no {file}; the same secret has to lie in every process")
         return
@@ -212,7 +212,7 @@ def _processes(settings: ServerSettings) -> Iterator[Finding]:
         yield Finding("data folder", False, "it belongs to another user; run this as the user of the service (sudo -u)")
         return
     token = stage_token(settings.data_directory, settings.stage_token_file)
-    artifacts = ArtifactStore(settings.artifact_url or (settings.data_directory / "artifacts").as_uri())
+    artifacts = ArtifactStore(settings.system_artifact_url)
     probe = artifacts.put_bytes(f"oncoresponse doctor {secrets.token_hex(10)}".encode(), "text/plain")
     try:
         yield from asyncio.run(_asked(settings, token, probe.sha256))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from pynetdicom.association import Association
 
 from oncoresponse.errors import OncoResponseError, PacsAccessDenied, PeerUnavailable, TlsHandshakeFailed
 from oncoresponse.rpc.addresses import host_of
+from oncoresponse.rpc.tls_files import client_context
 
 # PS3.8 table 9-21, source 1.
 _TITLE_NOT_RECOGNIZED = (3, 7)
@@ -71,7 +71,7 @@ def associated(
         port,
         ae_title=target.ae_title,
         evt_handlers=list(handlers),
-        tls_args=(_tls_context(target), host) if target.uses_tls else None,
+        tls_args=(client_context(target), host) if target.uses_tls else None,
     )
     if association.is_established:
         return association
@@ -100,12 +100,3 @@ def _not_established(association: Association, target: DicomTarget) -> OncoRespo
             cause="no_connection",
         )
     return PeerUnavailable("The PACS does not answer at its address, or broke off.")
-
-
-def _tls_context(target: DicomTarget) -> ssl.SSLContext:
-    authority = None if target.tls_authority is None else str(target.tls_authority)
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=authority)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if target.tls_certificate is not None:
-        context.load_cert_chain(target.tls_certificate, target.tls_key, password="")
-    return context

@@ -29,7 +29,7 @@ from oncoresponse.rpc.addresses import host_of
 from oncoresponse.rpc.edge_settings import DicomWebServer
 from oncoresponse.rpc.ehr_settings import FhirServer, MllpDestination, WebhookDestination
 from oncoresponse.rpc.settings import ServerSettings
-from oncoresponse.rpc.tls_files import TlsFiles
+from oncoresponse.rpc.tls_files import TlsFiles, client_context
 
 _SECONDS = 10.0
 _DENIED = (401, 403)
@@ -136,9 +136,7 @@ def _connect(address: str, files: TlsFiles, *, encrypted: bool) -> str:
     """A connection, encrypted where the settings say so; nothing is sent."""
     host, port = host_of(address), int(address.rpartition(":")[2])
     try:
-        context = ssl.create_default_context(cafile=files.tls_authority)
-        if files.tls_certificate is not None:
-            context.load_cert_chain(files.tls_certificate, files.tls_key, password="")
+        context = client_context(files)
     except OSError as error:
         raise ConfigurationError(
             "A TLS file of this destination cannot be read, is no PEM file of its kind, or the key is not the "

@@ -5,6 +5,7 @@ Labels are names of methods, stages and reason codes, of which there are as many
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -62,7 +63,7 @@ class ProcessMetrics:
             _TO_REPORT,
         )
         ProcessCollector(registry=self._registry)
-        self.register(_Machine(data_directory))
+        self.register(Collected(functools.partial(_of_the_machine, data_directory)))
 
     def called(self, method: str, status: str, reason: str, seconds: float) -> None:
         """Count a call.
@@ -135,34 +136,28 @@ class Collected:
         return self._make()
 
 
-class _Machine(Collected):
+def _of_the_machine(data_directory: Path | None) -> Iterator[Metric]:
     """Memory of child processes and of the GPU, and free disk."""
-
-    def __init__(self, data_directory: Path | None) -> None:
-        super().__init__(self._families)
-        self._data_directory = data_directory
-
-    def _families(self) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "oncoresponse_children_resident_memory_bytes",
+        "Resident memory of the child processes, which compute features and decode pixels.",
+        value=_memory_of_children(),
+    )
+    if data_directory is not None and data_directory.is_dir():
         yield GaugeMetricFamily(
-            "oncoresponse_children_resident_memory_bytes",
-            "Resident memory of the child processes, which compute features and decode pixels.",
-            value=_memory_of_children(),
+            "oncoresponse_disk_free_bytes",
+            "Free space of the disk of the data folder.",
+            value=shutil.disk_usage(data_directory).free,
         )
-        if self._data_directory is not None and self._data_directory.is_dir():
-            yield GaugeMetricFamily(
-                "oncoresponse_disk_free_bytes",
-                "Free space of the disk of the data folder.",
-                value=shutil.disk_usage(self._data_directory).free,
-            )
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-            memory = GaugeMetricFamily(
-                "oncoresponse_gpu_memory_bytes", "GPU memory of this process.", labels=("device", "kind")
-            )
-            for number in range(torch.cuda.device_count()):
-                memory.add_metric((f"cuda:{number}", "allocated"), torch.cuda.memory_allocated(number))
-                memory.add_metric((f"cuda:{number}", "reserved"), torch.cuda.memory_reserved(number))
-            yield memory
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        memory = GaugeMetricFamily(
+            "oncoresponse_gpu_memory_bytes", "GPU memory of this process.", labels=("device", "kind")
+        )
+        for number in range(torch.cuda.device_count()):
+            memory.add_metric((f"cuda:{number}", "allocated"), torch.cuda.memory_allocated(number))
+            memory.add_metric((f"cuda:{number}", "reserved"), torch.cuda.memory_reserved(number))
+        yield memory
 
 
 def _memory_of_children() -> int:

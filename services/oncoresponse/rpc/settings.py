@@ -338,6 +338,11 @@ class ServerSettings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_directory / 'oncoresponse.sqlite'}"
 
     @property
+    def system_artifact_url(self) -> str:
+        """URL of the store of artifacts."""
+        return self.artifact_url or (self.data_directory / "artifacts").as_uri()
+
+    @property
     def installed_is_active(self) -> bool:
         """Whether an installed model may be used without change control."""
         return (self.model_activation or ("installed" if self.allow_anonymous else "two-people")) == "installed"

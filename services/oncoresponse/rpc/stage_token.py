@@ -36,5 +36,10 @@ def stage_token(data_directory: Path, file: Path | None) -> str:
     Raises:
         ConfigurationError: The file cannot be read or made, others than its owner may read it, or it holds no token.
     """
-    path = data_directory / "secrets" / "stage-token" if file is None else file
+    path = stage_token_path(data_directory, file)
     return shared_token(path, make=file is None, whose="services", setting="stage_token_file")
+
+
+def stage_token_path(data_directory: Path, file: Path | None) -> Path:
+    """Where the token of this installation lies; see :func:`stage_token`."""
+    return data_directory / "secrets" / "stage-token" if file is None else file

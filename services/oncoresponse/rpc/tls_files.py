@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+
+class ClientFiles(Protocol):
+    """The files that a client of TLS may have; :class:`TlsFiles` is one."""
+
+    @property
+    def tls_authority(self) -> Path | None: ...  # noqa: D102
+    @property
+    def tls_certificate(self) -> Path | None: ...  # noqa: D102
+    @property
+    def tls_key(self) -> Path | None: ...  # noqa: D102
+
+
+def client_context(files: ClientFiles) -> ssl.SSLContext:
+    """TLS 1.2 or newer, trusting the authority, or those of the system where none is named.
+
+    Raises:
+        OSError: A file cannot be read, is no PEM file of its kind, or the key is not the certificate's.
+    """
+    context = ssl.create_default_context(cafile=files.tls_authority)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if files.tls_certificate is not None:
+        # An empty password instead of a question at the terminal.
+        context.load_cert_chain(files.tls_certificate, files.tls_key, password="")
+    return context
 
 
 class TlsFiles(BaseModel):

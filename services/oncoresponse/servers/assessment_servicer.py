@@ -69,10 +69,10 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         peers: Peers,
         reports: ReportStore,
         view: ReportView,
+        corrections: ContourCorrections,
         control: ModelControlStore | None = None,
         lock: DatabaseLock | None = None,
         destinations: Collection[str] = (),
-        corrections: ContourCorrections | None = None,
     ) -> None:
         self._corrections = corrections
         self._destinations = frozenset(destinations)
@@ -133,7 +133,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         )
         require_inputs([item.role for item in model.model.inputs], [item.input_role for item in request.series])
         stages = require_plan(model.model.stages)
-        corrections = {} if self._corrections is None else await self._corrections.masks_of(request, call.tenant)
+        corrections = await self._corrections.masks_of(request, call.tenant)
         subject = await self._checked(request, model.model.sha256, corrections)
         call.concerns(patients=subject.patients)
         if request.replaces:
@@ -232,9 +232,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
         assessment = await self._records.get(request.assessment)
         if not is_finished(assessment):
             raise AssessmentNotFinished("The assessment has not finished. Watch it, then ask again.")
-        corrected = None
-        if self._corrections is not None:
-            corrected = await self._corrections.mask(request.assessment, request.file_name)
+        corrected = await self._corrections.mask(request.assessment, request.file_name)
         if corrected is not None:
             reference = artifact_message(corrected)
         else:
@@ -249,7 +247,7 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     ) -> contour_pb2.RefineContourResponse:
         """Correct a contour."""
         await self._own(request.assessment)
-        correction = await self._kept_corrections.refine(request, current_call().caller)
+        correction = await self._corrections.refine(request, current_call().caller)
         return contour_pb2.RefineContourResponse(correction=correction)
 
     async def ListContourCorrections(
@@ -257,14 +255,8 @@ class AssessmentServicer(assessment_pb2_grpc.AssessmentServiceServicer):
     ) -> contour_pb2.ListContourCorrectionsResponse:
         """List the corrections of an assessment."""
         await self._own(request.assessment)
-        found = await self._kept_corrections.listed(request.assessment)
+        found = await self._corrections.listed(request.assessment)
         return contour_pb2.ListContourCorrectionsResponse(corrections=found)
-
-    @property
-    def _kept_corrections(self) -> ContourCorrections:
-        if self._corrections is None:
-            raise RuntimeError("corrections need a store")
-        return self._corrections
 
     async def _linked(self, assessment: assessment_pb2.Assessment, replaced: str) -> assessment_pb2.Assessment:
         """The assessment as the caller sees it, after it was noted what it replaces; after a crash the same request

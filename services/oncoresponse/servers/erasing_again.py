@@ -110,7 +110,7 @@ class _ServicesHere:
 
 async def _erase_again(settings: ServerSettings, erased: Erased) -> ErasedAgain:
     url = settings.system_database_url
-    artifacts = ArtifactStore(settings.artifact_url or (settings.data_directory / "artifacts").as_uri())
+    artifacts = ArtifactStore(settings.system_artifact_url)
     engine, orders = database_engine(url), OrderStore(settings.data_directory)
     monitoring, chart, reports = MonitoringStore(url), ChartStore(url), ReportStore(url)
     models, deliveries, cards, resources = (

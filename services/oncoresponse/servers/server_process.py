@@ -118,10 +118,7 @@ class ServerProcess:
         if self._beside is not None:
             self.own_address = self._exit_stack.enter_context(own_socket(settings.data_directory))
             front.add_insecure_port(self.own_address)
-        artifacts = ArtifactStore(
-            settings.artifact_url or (settings.data_directory / "artifacts").as_uri(),
-            minimum_free_bytes=settings.minimum_free_bytes,
-        )
+        artifacts = ArtifactStore(settings.system_artifact_url, minimum_free_bytes=settings.minimum_free_bytes)
         peers = Peers(settings, socket, token)
         self._exit_stack.push_async_callback(peers.close)
         around = Surroundings(settings, artifacts, peers, front, inner, self._set_health, self._fail, self._metrics)

@@ -350,7 +350,7 @@ def _assessment(around: Surroundings) -> Built:
     kept_corrections = CorrectionStore(settings.system_database_url)
     corrections = ContourCorrections(records, around.artifacts, peers, kept_corrections)
     servicer = AssessmentServicer(
-        records, around.artifacts, peers, store, view, control, lock, settings.destinations, corrections
+        records, around.artifacts, peers, store, view, corrections, control, lock, settings.destinations
     )
     around.offer(assessment_pb2_grpc.add_AssessmentServiceServicer_to_server, servicer)
     reports = ReportServicer(records, around.artifacts, store, view, report_site(settings.fhir))

@@ -12,6 +12,7 @@ which migrates them itself.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ class Migration:
     version: int
     name: str
     statements: tuple[str, ...]
+
+
+def release_number(release: str) -> tuple[int, ...]:
+    """A release, so that releases can be compared; what has no number comes before all."""
+    return tuple(map(int, re.findall(r"\d+", release)[:3]))
 
 
 def areas() -> tuple[str, ...]:

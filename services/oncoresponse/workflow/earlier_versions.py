@@ -32,12 +32,13 @@ from sqlalchemy.engine import Connection, Engine
 
 from oncoresponse.errors import EndedByUpgrade, OncoResponseError, RecordUnreadable
 from oncoresponse.storage.database_engine import exclude_other_writers
+from oncoresponse.storage.schema_migrations import release_number
 from oncoresponse.storage.worker_store import workers
 from oncoresponse.workflow import assessment_workflow, recording_workflow
 from oncoresponse.workflow.plain_pickles import plain_value
 from oncoresponse.workflow.run_removal import SCHEMA_ON_POSTGRESQL
 from oncoresponse.workflow.stored_json import NAME, PICKLED, StoredJson
-from oncoresponse.workflow.worker_takeover import LOCK_WAIT_MS
+from oncoresponse.workflow.worker_takeover import LOCK_WAIT_MS, engine_runs
 
 UNREAD = RecordUnreadable(
     "What the workflow database held of this assessment is not plain data and was not read. Create the assessment "
@@ -140,20 +141,15 @@ def settle_earlier_versions(engine: Engine, executor_id: str, version: str, *, o
 
 def has_earlier_runs(connection: Connection, version: str) -> bool:
     """Whether runs of earlier versions are not finished; cheap, and the tables have to be there."""
-    place = SCHEMA_ON_POSTGRESQL if connection.dialect.name == "postgresql" else None
-    status = sqlalchemy.table(_STATUS, *map(sqlalchemy.column, ("status", "application_version")), schema=place)
-    query = select(status.c.application_version).distinct().where(status.c.status.in_(_UNFINISHED))
+    runs = engine_runs(connection).c
+    query = select(runs.application_version).distinct().where(runs.status.in_(_UNFINISHED))
     found = set(connection.execute(query).scalars())
     return any(each != version and not is_later(each, version) for each in found)
 
 
 def is_later(version: str | None, than: str) -> bool:
     """Whether a version is of a later release; of the same release none is."""
-    return _release_number(version) > _release_number(than)
-
-
-def _release_number(version: str | None) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdecimal() else 0 for part in _release(version).split("."))
+    return release_number(_release(version)) > release_number(_release(than))
 
 
 def _settle(

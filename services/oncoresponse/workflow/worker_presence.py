@@ -162,7 +162,7 @@ class WorkerPresence:
         try:
             settle_earlier_versions(self._engine, self._executor_id, self._version, of_the_lost=True)
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            if not _is_held(error):
                 raise
             _log.info("runs of an earlier version are held by a process that was stopped; they are looked at again")
 
@@ -177,7 +177,7 @@ class WorkerPresence:
         try:
             taken = take_over(self._engine, other, self._version)
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            if not _is_held(error):
                 raise
             _log.info("%s was stopped in the middle of a transaction, which the database will end", other.executor_id)
             return
@@ -197,3 +197,8 @@ class WorkerPresence:
                 "happens often, look for what stops it (a machine that sleeps, memory, the way to the database)."
             )
         )
+
+
+def _is_held(error: DBAPIError) -> bool:
+    """Whether a row was held for longer than anybody waits for it here."""
+    return getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE

@@ -42,7 +42,7 @@ class TakenOver:
 
 def workers_with_runs(connection: Connection, version: str) -> set[str]:
     """Names of the workers that have begun runs of this version and not ended them."""
-    runs = _runs(connection)
+    runs = engine_runs(connection)
     begun = select(runs.c.executor_id).distinct().where(runs.c.status == "PENDING", *_ours(runs, version))
     return set(connection.execute(begun).scalars())
 
@@ -91,7 +91,7 @@ def hand_over_worker(database_url: str, executor_id: str, version: str) -> Taken
 
 def requeue(connection: Connection, executor_id: str, version: str) -> TakenOver:
     """Give the begun runs of a worker back to the queue and clear their tokens. The caller commits."""
-    runs = _runs(connection)
+    runs = engine_runs(connection)
     given_back = connection.execute(
         update(runs)
         .where(runs.c.executor_id == executor_id, runs.c.status == "PENDING", *_ours(runs, version))
@@ -109,7 +109,8 @@ def requeue(connection: Connection, executor_id: str, version: str) -> TakenOver
     return TakenOver(assessments, len(names) - assessments)
 
 
-def _runs(connection: Connection) -> TableClause:
+def engine_runs(connection: Connection) -> TableClause:
+    """The engine's table of runs, as far as a take-over reads it."""
     names = (
         *("name", "status", "executor_id", "application_version", "owner_xid", "queue_name"),
         *("started_at_epoch_ms", "updated_at"),

@@ -14,6 +14,7 @@ from oncoresponse.edges.delivery.sending import AttemptEnded
 from oncoresponse.errors import DestinationAnswerRefused, PeerUnavailable, TlsHandshakeFailed
 from oncoresponse.rpc.addresses import host_of
 from oncoresponse.rpc.ehr_settings import MllpDestination
+from oncoresponse.rpc.tls_files import client_context
 
 _LARGEST_ACKNOWLEDGEMENT_BYTES = 1024**2
 _CLOSING_SECONDS = 1.0
@@ -65,9 +66,8 @@ def exchange_message(destination: MllpDestination, message: bytes) -> Acknowledg
 
 async def _exchanged(destination: MllpDestination, message: bytes) -> bytes:
     host, port = host_of(destination.address), int(destination.address.rpartition(":")[2])
-    connecting = open_hl7_connection(
-        host, port, ssl=_tls(destination), limit=_LARGEST_ACKNOWLEDGEMENT_BYTES, encoding="utf-8"
-    )
+    context = client_context(destination) if destination.uses_tls else None
+    connecting = open_hl7_connection(host, port, ssl=context, limit=_LARGEST_ACKNOWLEDGEMENT_BYTES, encoding="utf-8")
     reader, writer = await asyncio.wait_for(connecting, destination.connect_seconds)
     try:
         async with asyncio.timeout(destination.idle_seconds):
@@ -76,16 +76,6 @@ async def _exchanged(destination: MllpDestination, message: bytes) -> bytes:
             return bytes(await reader.readblock())
     finally:
         writer.transport.abort()
-
-
-def _tls(destination: MllpDestination) -> ssl.SSLContext | None:
-    if not destination.uses_tls:
-        return None
-    context = ssl.create_default_context(cafile=destination.tls_authority)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if destination.tls_certificate is not None:
-        context.load_cert_chain(destination.tls_certificate, destination.tls_key, password="")
-    return context
 
 
 def _acknowledgement(block: bytes) -> Acknowledgement:
